@@ -1,0 +1,32 @@
+// Command hostguard keeps a shared CI host usable: it cleans what dead runners
+// left behind, waits out the heavy builds of others, and keeps the host-wide
+// build lock. See "hostguard help".
+package main
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+
+	"hostguard/steps"
+)
+
+// version is set by the linker from the file VERSION.
+var version = "0.0.0-dev"
+
+func main() {
+	// A closed log must not kill us while we hold a lock: with a handler a
+	// write to a closed pipe is an error, not a signal. (Ignoring SIGPIPE
+	// instead would be inherited by the command of with-lock.)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // nohup
+		signal.Notify(signals, syscall.SIGHUP)
+	}
+	os.Exit(steps.Main(steps.World{
+		Args: os.Args[1:], Environ: os.Environ(), Getenv: os.Getenv, Version: version,
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+		Signals: signals, DefaultSignals: func() { signal.Stop(signals) },
+	}))
+}

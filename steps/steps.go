@@ -1,0 +1,129 @@
+// Package steps holds hostguard's commands, one file each: their flags, their
+// wiring and what they print. The algorithms are in lock, pressure and clean;
+// the outside world comes in through World and the adapters in internal.
+package steps
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"slices"
+	"strings"
+)
+
+// World is all that a command sees of the process it runs in.
+type World struct {
+	Args    []string // without the program's name
+	Environ []string
+	Getenv  func(string) string
+	Version string
+
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+
+	// Signals delivers the signals that ask hostguard to stop. After the
+	// first one a command gives back what it took; DefaultSignals then lets
+	// the next one end the process at once.
+	Signals        <-chan os.Signal
+	DefaultSignals func()
+}
+
+// command is one word that hostguard answers to.
+type command struct {
+	name string
+	step bool // may be asked for by the action's step input
+	help string
+	run  func(ctx context.Context, s *session) error
+}
+
+// session is one run of one command.
+type session struct {
+	World
+	*console
+	name string
+	in   *inputs
+}
+
+func commands() []command {
+	return []command{
+		{name: "version", help: helpVersion, run: version},
+	}
+}
+
+// Main runs the command that the arguments name, or with no arguments the step
+// that the action's step input names (HOSTGUARD_STEP), and returns the exit
+// status.
+func Main(w World) int {
+	c := newConsole(w)
+	args := w.Args
+	all := commands()
+	if len(args) == 0 {
+		step := w.Getenv("HOSTGUARD_STEP")
+		if step == "" && w.Getenv("HOSTGUARD_ACTION") == "" {
+			c.help(helpMain)
+			return StatusUsage
+		}
+		all = slices.DeleteFunc(all, func(cmd command) bool { return !cmd.step })
+		args = []string{step}
+		if !slices.ContainsFunc(all, func(cmd command) bool { return cmd.name == step }) {
+			c.Error("unknown step %q; set step to one of %s", step, names(all))
+			return StatusUsage
+		}
+	}
+	name, rest := args[0], args[1:]
+	if name == "help" || name == "-h" || name == "-help" || name == "--help" {
+		return help(c, all, rest)
+	}
+	i := slices.IndexFunc(all, func(cmd command) bool { return cmd.name == name })
+	if i < 0 {
+		c.Error("unknown command %q; one of %s, or see \"hostguard help\"", name, names(all))
+		return StatusUsage
+	}
+	if slices.ContainsFunc(rest, isHelpFlag(name)) {
+		c.help(all[i].help)
+		return StatusOK
+	}
+
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	s := &session{World: w, console: c, name: name, in: newInputs(name, rest, w.Getenv)}
+	if name != "with-lock" { // with-lock passes signals on to its command
+		stop := s.cancelOnSignal(cancel)
+		defer stop()
+	}
+	err := all[i].run(ctx, s)
+	if err == nil {
+		return StatusOK
+	}
+	if e, ok := errors.AsType[*statusError](err); !ok || e.err != errSaid {
+		c.Error("%s: %s", name, err)
+	}
+	return statusOf(err)
+}
+
+// errSaid stands for an error that the command has already told.
+var errSaid = errors.New("already said")
+
+// cancelOnSignal cancels with the first signal as cause and lets the second
+// one end the process. The returned function ends the watch.
+func (s *session) cancelOnSignal(cancel context.CancelCauseFunc) (stop func()) {
+	done := make(chan struct{})
+	go func() {
+		select {
+		case sig := <-s.Signals:
+			s.DefaultSignals()
+			cancel(&interrupted{sig})
+		case <-done:
+		}
+	}()
+	return func() { close(done) }
+}
+
+func names(all []command) string {
+	list := make([]string, 0, len(all))
+	for _, cmd := range all {
+		list = append(list, cmd.name)
+	}
+	return strings.Join(list, ", ")
+}
