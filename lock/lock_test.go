@@ -27,7 +27,7 @@ func (i *inside) leave() { i.now.Add(-1) }
 // contend runs n processes, one after another in each of n places, that take
 // and give back the lock until it was held a number of times. acquire returns
 // how to give back.
-func contend(t *testing.T, s *store, n, times int, acquire func(*Mutex) (func(), bool)) *inside {
+func contend(t *testing.T, s *store, n, times int, queueless bool, acquire func(*Mutex) (func(), bool)) *inside {
 	in := &inside{}
 	host := newMachine()
 	var group sync.WaitGroup
@@ -44,7 +44,7 @@ func contend(t *testing.T, s *store, n, times int, acquire func(*Mutex) (func(),
 							in.leave()
 						}
 						host.end(m.Self.Process)
-					}})
+					}, queueless})
 					release, ok := acquire(m)
 					if !ok {
 						host.end(m.Self.Process)
@@ -89,10 +89,10 @@ func TestAtMostOneHoldsWhateverFails(t *testing.T) {
 			"nearly nothing arrives": {lost: 0.3, fails: 0.2, late: 0.2},
 		} {
 			t.Run(engine+"/"+name, func(t *testing.T) {
-				for seed := range uint64(3) {
+				for seed := range uint64(4) {
 					synctest.Test(t, func(t *testing.T) {
 						s := newStore(exclusive, f, seed)
-						in := contend(t, s, 8, 60, announceAndVerify)
+						in := contend(t, s, 8, 60, seed%2 == 0, announceAndVerify)
 						if most := in.most.Load(); most > 1 {
 							t.Errorf("seed %d: %d held the lock at once", seed, most)
 						}
@@ -113,7 +113,7 @@ func TestAtMostOneHoldsWhateverFails(t *testing.T) {
 // holders on an engine that lets several creators win.
 func TestTheCheckSeesThatCreateAloneIsNoMutex(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		in := contend(t, newStore(false, faults{}, 1), 8, 100, func(m *Mutex) (func(), bool) {
+		in := contend(t, newStore(false, faults{}, 1), 8, 100, true, func(m *Mutex) (func(), bool) {
 			for {
 				id, err := m.Engine.Create(t.Context(), m.Name, m.Self.labels(kindLock))
 				if err == nil {
@@ -148,18 +148,20 @@ func TestInterruptedWhileWaitingNothingIsLeftBehind(t *testing.T) {
 }
 
 func TestACreateThatLandsAfterItsErrorIsTakenBack(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newStore(false, faults{late: 1}, 1)
-		ctx, cancel := context.WithTimeoutCause(t.Context(), 4*time.Second, ErrTimeout)
-		defer cancel()
-		if _, err := newMachine().contender(s).Acquire(ctx); !errors.Is(err, ErrTimeout) {
-			t.Errorf("Acquire = %v", err)
-		}
-		time.Sleep(10 * time.Second)
-		if all := s.named(""); len(all) != 0 {
-			t.Errorf("left behind: %v", all)
-		}
-	})
+	for seed := range uint64(20) {
+		synctest.Test(t, func(t *testing.T) {
+			s := newStore(false, faults{slow: 1}, seed)
+			ctx, cancel := context.WithTimeoutCause(t.Context(), 4*time.Second, ErrTimeout)
+			defer cancel()
+			if _, err := newMachine().contender(s).Acquire(ctx); !errors.Is(err, ErrTimeout) {
+				t.Errorf("Acquire = %v", err)
+			}
+			time.Sleep(10 * time.Second)
+			if all := s.named(""); len(all) != 0 {
+				t.Errorf("seed %d: left behind: %v", seed, all)
+			}
+		})
+	}
 }
 
 func TestTheJobIsGoneMeanwhile(t *testing.T) {
@@ -227,6 +229,7 @@ func TestReleaseWakesTheHeadOnlyInOrderOfPriorityAndArrival(t *testing.T) {
 		}
 		var mu sync.Mutex
 		var order []string
+		var released time.Time
 		var group sync.WaitGroup
 		for i, priority := range []string{PriorityNormal, PriorityNormal, PriorityHigh, PriorityNormal, PriorityHigh} {
 			m := host.contender(s)
@@ -239,8 +242,12 @@ func TestReleaseWakesTheHeadOnlyInOrderOfPriorityAndArrival(t *testing.T) {
 				}
 				mu.Lock()
 				order = append(order, fmt.Sprint(i, priority))
+				if handOff := time.Since(released); handOff > poll/4 {
+					t.Errorf("the hand-off took %v: by the poll, not by the wake", handOff)
+				}
 				mu.Unlock()
 				before := s.woken
+				released = time.Now()
 				if err := m.Release(t.Context(), held.ID); err != nil {
 					t.Error(err)
 				}
@@ -250,6 +257,7 @@ func TestReleaseWakesTheHeadOnlyInOrderOfPriorityAndArrival(t *testing.T) {
 			})
 			time.Sleep(100 * time.Millisecond)
 		}
+		released = time.Now()
 		if err := first.Release(t.Context(), held.ID); err != nil {
 			t.Fatal(err)
 		}

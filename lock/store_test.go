@@ -31,6 +31,7 @@ type store struct {
 type faults struct {
 	lost  float64 // done, but the reply is an error
 	late  float64 // an error now, done up to 2 s later
+	slow  float64 // the same, for creates only
 	fails float64 // an error, and nothing done
 	crash float64 // the client's process ends before or after the request
 }
@@ -96,7 +97,7 @@ func (s *store) Create(_ context.Context, name string, labels map[string]string)
 	}
 	s.delay(latency) // between check and insert another may insert
 	id := s.newID()
-	if s.chance(s.faults.late) {
+	if s.chance(s.faults.late + s.faults.slow) {
 		go func() {
 			s.delay(2 * time.Second)
 			s.insert(id, name, labels)
@@ -178,9 +179,12 @@ func (s *store) named(prefix string) []Entry {
 
 // mortal is a store as a process sees it that may crash at any request. The
 // goroutine ends like a killed process: nothing after the request runs.
+//
+// Without the queue everyone tries at once: exclusion must not depend on it.
 type mortal struct {
 	*store
-	die func()
+	die       func()
+	queueless bool
 }
 
 func (m mortal) fate() {
@@ -199,6 +203,9 @@ func (m mortal) Create(ctx context.Context, name string, labels map[string]strin
 
 func (m mortal) List(ctx context.Context, prefix string) ([]Entry, error) {
 	m.fate()
+	if m.queueless && queueName.MatchString(prefix) {
+		return nil, nil
+	}
 	return m.store.List(ctx, prefix)
 }
 
