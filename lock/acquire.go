@@ -188,7 +188,8 @@ func (a *acquisition) announce(ctx context.Context) (string, error) {
 			return e.ID, nil
 		}
 	}
-	return "", nil // if it still lands, removeOwn finds it
+	pause(ctx, poll/2+rand.N(poll/2)) // if it lands now, removeOwn finds it
+	return "", nil
 }
 
 // create adds an entry. The request outlives ctx for a moment: a create whose

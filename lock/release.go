@@ -70,6 +70,14 @@ func (m *Mutex) Release(ctx context.Context, id string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+	// A create of this process that was given up may have landed since.
+	if entries, err := list(ctx, m.Engine, m.Name); err == nil {
+		for _, e := range entries {
+			if e.label("nonce") == m.Self.Nonce {
+				_ = m.Engine.Remove(ctx, e.ID)
+			}
+		}
+	}
 	_ = m.wake(ctx) // who waits polls as well
 	return nil
 }
