@@ -1,0 +1,65 @@
+# The two commands: make demo, make test.
+
+MAKEFLAGS += --no-builtin-rules
+SHELL := /bin/sh
+
+GOBUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=false \
+	-ldflags "-s -w -X main.version=$$(cat VERSION)"
+TOOL = go tool -modfile=tools.mod
+
+.PHONY: build dist check test unit fuzz e2e soak bench demo install clean
+
+build:
+	$(GOBUILD) -o bin/hostguard .
+
+# What the action runs where the host has no hostguard of its own.
+dist:
+	GOOS=linux GOARCH=amd64 $(GOBUILD) -o dist/hostguard-linux-amd64 .
+	GOOS=linux GOARCH=arm64 $(GOBUILD) -o dist/hostguard-linux-arm64 .
+
+check:
+	@unformatted=$$(find . -name .cache -prune -o -name '*.go' -exec gofmt -l {} +); \
+		[ -z "$$unformatted" ] || { echo "run gofmt -w on:" $$unformatted; exit 1; }
+	go vet ./...
+	cd e2e && go vet ./...
+	go fix -diff ./...
+	cd e2e && go fix -diff ./...
+	$(TOOL) staticcheck ./...
+	cd e2e && go tool -modfile=../tools.mod staticcheck ./...
+	$(TOOL) actionlint -config-file .gitea/actionlint.yaml -shellcheck= -pyflakes= \
+		$$(find . -name .cache -prune -o -path '*/workflows/*.yaml' -print)
+	find . -name .cache -prune -o -name '*.sh' -print | xargs -n 1 sh -n
+	bash -n .ci/run
+	find . -name .cache -prune -o -name '*.js' -print | xargs -rn 1 node --check
+
+# Everything that has to hold before a change lands. Long counts: make soak.
+test: install unit fuzz e2e
+
+install:
+	sh e2e/install.sh
+
+unit:
+	go test -race ./...
+
+FUZZTIME = 3s
+fuzz:
+	@grep -ro --include='*_test.go' --exclude-dir=e2e --exclude-dir=.cache '^func Fuzz[A-Za-z0-9_]*' . | \
+	sed 's|/[^/]*:func | |' | while read -r package target; do \
+		echo "fuzz $$package $$target"; \
+		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" || exit 1; \
+	done
+
+e2e: build
+	cd e2e && go test -count=1 -timeout 9m ./...
+
+soak: install build
+	cd e2e && HOSTGUARD_SOAK=1 go test -count=1 -timeout 3h ./...
+
+bench: install build
+	cd e2e && go run ./bench
+
+demo:
+	cd e2e && go run ./demo
+
+clean:
+	rm -rf bin dist .cache

@@ -1,0 +1,108 @@
+#!/bin/sh
+# Puts in place what the tests need, and does nothing where it is there already.
+#
+# Both Docker engines are unpacked from Debian's packages into .cache of this
+# checkout: whatever Docker the machine has is neither needed nor touched, and
+# no service is installed or started.
+set -eu
+
+cd "$(dirname "$0")/.."
+cache=$PWD/.cache
+mkdir -p "$cache"
+log=$cache/install.log
+
+die() {
+	echo "e2e/install.sh: $*" >&2
+	exit 1
+}
+
+# quietly runs a command and shows what it said only if it failed.
+quietly() {
+	"$@" >"$log" 2>&1 || {
+		tail -n 20 "$log" >&2
+		return 1
+	}
+}
+
+# Mirrors are now and then in the middle of an update.
+update() {
+	quietly apt-get "$@" update || quietly apt-get "$@" update
+}
+
+[ "$(id -u)" = 0 ] || die "the tests start their own Docker daemons: run them as root"
+command -v apt-get >/dev/null || die "no apt-get: the tests get Docker from Debian's packages"
+
+missing=
+command -v make >/dev/null || missing="$missing make"
+command -v gcc >/dev/null || missing="$missing gcc libc6-dev" # go test -race
+command -v ip >/dev/null || missing="$missing iproute2"
+command -v iptables >/dev/null || missing="$missing iptables"
+command -v ps >/dev/null || missing="$missing procps"
+command -v strace >/dev/null || missing="$missing strace"
+command -v busybox >/dev/null || missing="$missing busybox"
+command -v node >/dev/null || missing="$missing nodejs"
+command -v npm >/dev/null || missing="$missing npm"
+ldconfig -p >"$log"
+grep -q 'libdevmapper\.so\.1\.02\.1 ' "$log" || missing="$missing libdevmapper1.02.1"
+grep -q 'libseccomp\.so\.2 ' "$log" || missing="$missing libseccomp2"
+if [ -n "$missing" ]; then
+	echo "installing$missing"
+	update || echo "e2e/install.sh: apt-get update failed, trying with the lists that are there" >&2
+	# --no-remove: nothing of the machine's own may have to go.
+	# shellcheck disable=SC2086 # a list of names
+	DEBIAN_FRONTEND=noninteractive quietly apt-get install -y --no-install-recommends --no-remove \
+		-o DPkg::Lock::Timeout=300 $missing || die "cannot install$missing"
+fi
+case $(node --version) in
+v[0-9].* | v1[0-7].*) die "node $(node --version) is too old: the tests need 18 or newer" ;;
+esac
+
+debian_mirror() {
+	apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Codename: bookworm' | head -n 1
+}
+
+# unpack_engine VERSION SUITE PACKAGE... makes .cache/engine-VERSION of packages
+# of a Debian suite, fetched through a private set of apt's folders.
+unpack_engine() {
+	version=$1 suite=$2
+	shift 2
+	root=$cache/engine-$version
+	[ ! -d "$root" ] || return 0
+	echo "unpacking Docker Engine $version from Debian $suite"
+
+	mirror=$(debian_mirror)
+	if [ -z "$mirror" ]; then # apt knows the names of its suites after an update
+		update || die "apt-get update failed"
+		mirror=$(debian_mirror)
+	fi
+	[ -n "$mirror" ] || die "no mirror of Debian 12 (bookworm) among apt's sources: the tests run on Debian 12"
+
+	work=$cache/unpack-$version
+	rm -rf "$work"
+	mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$work/debs" "$work/root"
+	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" >"$work/sources.list"
+	cat >"$work/apt.conf" <<-EOF
+		Dir::Etc::sourcelist "$work/sources.list";
+		Dir::Etc::sourceparts "-";
+		Dir::State::lists "$work/lists";
+		Dir::Cache "$work/cache";
+		APT::Sandbox::User "root";
+		APT::Update::Error-Mode "any";
+	EOF
+	update -c "$work/apt.conf" || die "cannot read Debian's suite $suite from $mirror"
+	(cd "$work/debs" && quietly apt-get -c "$work/apt.conf" download "$@") || die "cannot download $* of Debian $suite"
+	for deb in "$work"/debs/*.deb; do
+		quietly dpkg-deb -x "$deb" "$work/root" || die "cannot unpack ${deb##*/}"
+	done
+	said=$("$work/root/usr/sbin/dockerd" --version 2>&1) || true
+	case $said in
+	*"version $version."*) ;;
+	*) die "want Docker Engine $version from Debian $suite, its dockerd says: $said" ;;
+	esac
+	mv "$work/root" "$root"
+	rm -rf "$work"
+}
+
+# Debian 13's runc needs a newer libc: both engines use Debian 12's.
+unpack_engine 20.10 bookworm docker.io containerd tini runc
+unpack_engine 26.1 trixie docker.io docker-cli containerd tini

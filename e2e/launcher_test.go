@@ -1,0 +1,299 @@
+package e2e
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+// shells are what /bin/sh may be where the action runs.
+var shells = [][]string{{"dash"}, {"bash", "--posix"}, {"bash"}, {"busybox", "sh"}}
+
+// launcher is a checkout of the action with stand-ins for the binary.
+type launcher struct {
+	t     *testing.T
+	shell []string
+	dir   string   // everything
+	env   []string // besides PATH
+	path  string   // a folder that is first on PATH
+}
+
+// inEveryShell runs a test with each shell, on a checkout of version 1.2.3.
+func inEveryShell(t *testing.T, test func(t *testing.T, l *launcher)) {
+	for _, shell := range shells {
+		t.Run(strings.Join(shell, "_"), func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			l := &launcher{t: t, shell: shell, dir: dir, path: filepath.Join(dir, "path")}
+			for _, d := range []string{"action/dist", "path", "temp", "tools", "work"} {
+				if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			script, err := os.ReadFile("../hostguard.sh")
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.write("action/hostguard.sh", string(script), 0o644)
+			l.write("action/VERSION", "1.2.3\n", 0o644)
+			l.env = []string{"RUNNER_TEMP=" + filepath.Join(dir, "temp"), "RUNNER_TOOL_CACHE=" + filepath.Join(dir, "tools")}
+			test(t, l)
+		})
+	}
+}
+
+func (l *launcher) write(name, text string, mode os.FileMode) string {
+	l.t.Helper()
+	path := filepath.Join(l.dir, name)
+	if err := os.WriteFile(path, []byte(text), mode); err != nil {
+		l.t.Fatal(err)
+	}
+	return path
+}
+
+// binary puts a stand-in in place, which says how it was run.
+func (l *launcher) binary(name, version string) string {
+	l.t.Helper()
+	return l.write(name, fmt.Sprintf(`#!/bin/sh
+if [ "$*" = version ]; then echo "hostguard %s linux/amd64 go1.26.8"; exit; fi
+printf 'ran %%s' "$0"
+[ $# = 0 ] || printf ' [%%s]' "$@"
+echo
+exit 42
+`, version), 0o755)
+}
+
+func (l *launcher) dist(version string) string {
+	return l.binary("action/dist/hostguard-linux-"+runtime.GOARCH, version)
+}
+
+// run runs the launcher and returns its status and what it printed.
+func (l *launcher) run(args ...string) (int, string) {
+	l.t.Helper()
+	args = append(append(l.shell[1:len(l.shell):len(l.shell)], filepath.Join(l.dir, "action/hostguard.sh")), args...)
+	cmd := exec.Command(l.shell[0], args...)
+	cmd.Dir = filepath.Join(l.dir, "work")
+	cmd.Env = append([]string{"PATH=" + l.path + ":/usr/bin:/bin"}, l.env...)
+	out, err := cmd.CombinedOutput()
+	if _, ok := errors.AsType[*exec.ExitError](err); err != nil && !ok {
+		l.t.Fatal(err)
+	}
+	for line := range bytes.Lines(out) {
+		if !bytes.HasPrefix(line, []byte("hostguard: ")) && !bytes.HasPrefix(line, []byte("ran ")) && !bytes.HasPrefix(line, []byte("::error::hostguard: ")) {
+			l.t.Errorf("a line that is not ours: %q", line)
+		}
+	}
+	return cmd.ProcessState.ExitCode(), string(out)
+}
+
+// ran expects that the stand-in at path took over, and that notes were said.
+func (l *launcher) ran(path string, notes ...string) {
+	l.t.Helper()
+	status, out := l.run("acquire-lock", "-reason", "two words")
+	if want := "ran " + path + " [acquire-lock] [-reason] [two words]\n"; status != 42 || !strings.HasSuffix(out, want) {
+		l.t.Errorf("status %d, want 42 and %q, got:\n%s", status, want, out)
+	}
+	if want := "hostguard: running " + path + " ("; !strings.Contains(out, want) {
+		l.t.Errorf("want %q in:\n%s", want, out)
+	}
+	l.said(out, notes...)
+}
+
+func (l *launcher) said(out string, notes ...string) {
+	l.t.Helper()
+	for _, note := range notes {
+		if !strings.Contains(out, note) {
+			l.t.Errorf("want %q in:\n%s", note, out)
+		}
+	}
+	if got := strings.Count(out, "hostguard: skipping "); got != len(notes) {
+		l.t.Errorf("%d notes, want %d:\n%s", got, len(notes), out)
+	}
+}
+
+func (l *launcher) copyOfDist() string {
+	return filepath.Join(l.dir, "temp/hostguard-1.2.3-"+runtime.GOARCH)
+}
+
+func TestLauncherTakesTheFirstThatFits(t *testing.T) {
+	inEveryShell(t, func(t *testing.T, l *launcher) {
+		l.dist("1.2.3")
+		l.ran(l.copyOfDist())
+		onPath := l.binary("path/hostguard", "1.2.3")
+		l.ran(onPath)
+		named := l.binary("named", "0.0.0-dev") // named on purpose: of any version
+		l.env = append(l.env, "HOSTGUARD_BIN="+named)
+		l.ran(named)
+	})
+}
+
+func TestLauncherNeedsNoArguments(t *testing.T) {
+	inEveryShell(t, func(t *testing.T, l *launcher) {
+		l.dist("1.2.3")
+		if status, out := l.run(); status != 42 || !strings.HasSuffix(out, "ran "+l.copyOfDist()+"\n") {
+			t.Errorf("status %d:\n%s", status, out)
+		}
+	})
+}
+
+func TestLauncherVersionOnPath(t *testing.T) {
+	for version, fits := range map[string]bool{
+		"1.2.3": true, "1.2.4": true, "1.3.0": true, "1.10.0": true, "1.2.10": true,
+		"1.2.2": false, "1.1.9": false, "0.9.9": false, "2.0.0": false, "10.2.3": false,
+		"1.2": false, "1.2.3-rc1": false, "0.0.0-dev": false, "1.2.3.4": false, "1..3": false, "": false, "*": false,
+	} {
+		t.Run("version "+version, func(t *testing.T) {
+			inEveryShell(t, func(t *testing.T, l *launcher) {
+				onPath := l.binary("path/hostguard", version)
+				l.dist("1.2.3")
+				if fits {
+					l.ran(onPath)
+				} else {
+					l.ran(l.copyOfDist(), "skipping hostguard on PATH, its version "+version+" is not 1.2.3 or newer of the same major version: "+onPath)
+				}
+			})
+		})
+	}
+}
+
+func TestLauncherFallsThrough(t *testing.T) {
+	inEveryShell(t, func(t *testing.T, l *launcher) {
+		l.dist("1.2.3")
+		env := l.env
+		for _, given := range []string{
+			filepath.Join(l.dir, "missing"),
+			l.dir, // a folder is executable, too
+			l.write("data", "no program", 0o644),
+		} {
+			l.env = append(env, "HOSTGUARD_BIN="+given)
+			l.ran(l.copyOfDist(), "skipping HOSTGUARD_BIN, no executable file: "+given)
+		}
+		for _, given := range []string{
+			l.write("other", "#!/bin/sh\necho something else\n", 0o755),
+			l.write("arch", "\x7fELF of another machine", 0o755),
+		} {
+			l.env = append(env, "HOSTGUARD_BIN="+given)
+			l.ran(l.copyOfDist(), "skipping HOSTGUARD_BIN, no hostguard that runs here: "+given)
+		}
+	})
+}
+
+func TestLauncherReadsRelativeNamesFromTheWorkingFolder(t *testing.T) {
+	inEveryShell(t, func(t *testing.T, l *launcher) {
+		l.binary("path/named", "1.2.3") // never looked up on PATH
+		l.binary("work/named", "1.2.3")
+		l.binary("work/-n", "1.2.3")
+		env := l.env
+		l.env = append(env, "HOSTGUARD_BIN=named")
+		l.ran(filepath.Join(l.dir, "work/named"))
+		l.env = append(env, "HOSTGUARD_BIN=-n")
+		l.ran(filepath.Join(l.dir, "work/-n"))
+	})
+}
+
+func TestLauncherRunsNothingFromTheToolCache(t *testing.T) {
+	inEveryShell(t, func(t *testing.T, l *launcher) {
+		// It would show if it was run, be it only for its version.
+		planted := l.write("tools/hostguard", "#!/bin/sh\necho hostguard 1.2.3 >>"+l.dir+"/was-run\n", 0o755)
+		for _, link := range []string{"path/hostguard", "link"} {
+			if err := os.Symlink(planted, filepath.Join(l.dir, link)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l.dist("1.2.3")
+		l.env = append(l.env, "HOSTGUARD_BIN="+filepath.Join(l.dir, "link"))
+		l.ran(l.copyOfDist(),
+			"skipping HOSTGUARD_BIN, nothing is run from RUNNER_TOOL_CACHE: "+filepath.Join(l.dir, "link"),
+			"skipping hostguard on PATH, nothing is run from RUNNER_TOOL_CACHE: "+filepath.Join(l.dir, "path/hostguard"))
+
+		// A checkout in the cache, and a cache that is reached by a link.
+		if err := os.Symlink(l.dir, filepath.Join(l.dir, "work/self")); err != nil {
+			t.Fatal(err)
+		}
+		l.env = append(l.env, "RUNNER_TOOL_CACHE="+filepath.Join(l.dir, "work/self"))
+		status, out := l.run("status")
+		if status != 3 || !strings.Contains(out, "skipping dist, nothing is run from RUNNER_TOOL_CACHE") {
+			t.Errorf("status %d:\n%s", status, out)
+		}
+		if _, err := os.Stat(filepath.Join(l.dir, "was-run")); err == nil {
+			t.Error("a program of the tool cache was run")
+		}
+	})
+}
+
+// Classic runners copy the action's folder over itself before each use, which
+// fails with "text file busy" while a program runs from it.
+func TestLauncherCopiesDist(t *testing.T) {
+	inEveryShell(t, func(t *testing.T, l *launcher) {
+		dist := l.dist("1.2.3")
+		if err := os.Chmod(dist, 0o644); err != nil { // as from a zip file
+			t.Fatal(err)
+		}
+		l.ran(l.copyOfDist())
+		before, err := os.Stat(l.copyOfDist())
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.ran(l.copyOfDist())
+		if after, err := os.Stat(l.copyOfDist()); err != nil || !os.SameFile(before, after) {
+			t.Errorf("an identical copy was not used again: %v", err)
+		}
+		l.dist("1.2.3 changed")
+		l.ran(l.copyOfDist())
+		if after, err := os.Stat(l.copyOfDist()); err != nil || os.SameFile(before, after) {
+			t.Errorf("a copy that differs was used again: %v", err)
+		}
+		if names, err := filepath.Glob(filepath.Join(l.dir, "temp/*")); err != nil || len(names) != 1 {
+			t.Errorf("RUNNER_TEMP holds %q, %v", names, err)
+		}
+
+		l.env = []string{"TMPDIR=" + t.TempDir()}
+		status, out := l.run("status")
+		if status != 42 || strings.Contains(out, "ran "+l.dir+"/action") {
+			t.Errorf("without RUNNER_TEMP: status %d:\n%s", status, out)
+		}
+	})
+}
+
+func TestLauncherFindsNothing(t *testing.T) {
+	inEveryShell(t, func(t *testing.T, l *launcher) {
+		status, out := l.run("status")
+		if status != 3 || strings.Count(out, "\n") != 1 || strings.HasPrefix(out, "::") {
+			t.Errorf("status %d:\n%s", status, out)
+		}
+		for _, want := range []string{
+			"dist/hostguard-linux-" + runtime.GOARCH, "make dist", "hostguard 1.2.3 or newer on this host's PATH", "HOSTGUARD_BIN",
+		} {
+			if !strings.Contains(out, want) {
+				t.Errorf("want %q in:\n%s", want, out)
+			}
+		}
+		l.env = append(l.env, "GITHUB_ACTIONS=true")
+		if status, out := l.run("status"); status != 3 || !strings.HasPrefix(out, "::error::hostguard: no binary found") {
+			t.Errorf("in a workflow: status %d:\n%s", status, out)
+		}
+	})
+}
+
+// Gitea's act fork obeys a command at the start of any line.
+func TestLauncherPrintsHostileNamesOnOneLine(t *testing.T) {
+	inEveryShell(t, func(t *testing.T, l *launcher) {
+		l.dist("1.2.3")
+		hostile := "/x\n::set-env name=BASH_ENV::x\r##[add-path]x\n\x1b[2J%s\\n$(touch x)`touch y`"
+		l.env = append(l.env, "HOSTGUARD_BIN="+hostile)
+		l.ran(l.copyOfDist(), "skipping HOSTGUARD_BIN, no executable file: /x::set-env name=BASH_ENV::x##[add-path]x[2J%s\\n$(touch x)`touch y`")
+
+		l.env[len(l.env)-1] = "HOSTGUARD_BIN=" + l.binary("named", `9\n::set-env name=BASH_ENV::x`)
+		l.ran(filepath.Join(l.dir, "named"))
+
+		if names, err := filepath.Glob(filepath.Join(l.dir, "work/*")); err != nil || len(names) != 0 {
+			t.Errorf("a name was run: %q, %v", names, err)
+		}
+	})
+}

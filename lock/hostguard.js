@@ -1,0 +1,26 @@
+'use strict'
+
+const { spawn } = require('node:child_process')
+const { constants } = require('node:os')
+const { join } = require('node:path')
+
+exports.fail = (text) => {
+  console.log(`::error::hostguard: ${text}`)
+  process.exit(3)
+}
+
+// hostguard runs a command of the binary with inputs and ends as it ends.
+exports.hostguard = (command, inputs) => {
+  const env = { ...process.env, HOSTGUARD_ACTION: 'true' }
+  for (const [name, value] of Object.entries(inputs)) {
+    env['HOSTGUARD_' + name.toUpperCase().replaceAll('-', '_')] = value // empty: not given
+  }
+  // __dirname: GITHUB_ACTION_PATH is empty or another action's in node steps.
+  const launcher = join(__dirname, '..', 'hostguard.sh')
+  const child = spawn('sh', [launcher, command], { env, stdio: 'inherit' })
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+    process.on(signal, () => child.kill(signal)) // the binary gives back what it took
+  }
+  child.on('error', (err) => exports.fail(`cannot start sh: ${err.code}`))
+  child.on('exit', (status, signal) => process.exit(status ?? 128 + constants.signals[signal]))
+}

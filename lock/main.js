@@ -1,0 +1,27 @@
+// Takes the lock. All the work is the binary's; this hands its inputs over.
+'use strict'
+
+const { randomUUID } = require('node:crypto')
+const { appendFileSync } = require('node:fs')
+const { fail, hostguard } = require('./hostguard.js')
+
+const inputs = {}
+for (const name of ['lock-name', 'timeout', 'stale-after', 'reason', 'priority', 'lock-backend', 'mode']) {
+  inputs[name] = process.env['INPUT_' + name.toUpperCase()] ?? ''
+}
+
+// What post.js needs is kept before anything is taken, and in GITHUB_STATE:
+// GitHub drops the inputs of posts in nested actions.
+const state = process.env.GITHUB_STATE
+if (state) {
+  const end = randomUUID() // no input can end its own value
+  try {
+    for (const name of ['lock-name', 'lock-backend']) {
+      appendFileSync(state, `${name}<<${end}\n${inputs[name]}\n${end}\n`)
+    }
+  } catch (err) {
+    fail(`cannot write GITHUB_STATE=${JSON.stringify(state)}: ${err.code}; the runner gives each step this file`)
+  }
+}
+
+hostguard('acquire-lock', inputs)

@@ -1,0 +1,10 @@
+// Gives the lock back. What to give back the binary knows from STATE_record,
+// which it has saved itself.
+'use strict'
+
+const { hostguard } = require('./hostguard.js')
+
+hostguard('release-lock', {
+  'lock-name': process.env['STATE_lock-name'] ?? '',
+  'lock-backend': process.env['STATE_lock-backend'] ?? '',
+})
