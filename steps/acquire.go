@@ -30,7 +30,7 @@ func (s *session) acquire(ctx context.Context, in acquireInputs) error {
 	}
 	end := s.Group("hostguard acquire-lock %q", *in.name)
 	defer func() { end() }()
-	m, engine, err := s.mutex(ctx, in.lockInputs)
+	m, engine, err := s.mutex(ctx, in.lockInputs, 0)
 	if err != nil {
 		return err
 	}
