@@ -13,8 +13,9 @@ import (
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"hostguard": main,
-		// A process that scripts start under the names of real programs.
+		// Processes that scripts start under the names of other programs.
 		"Runner.Worker": func() { time.Sleep(time.Minute) },
+		"planted-build": func() { time.Sleep(time.Minute) },
 	})
 }
 

@@ -47,6 +47,7 @@ type session struct {
 
 func commands() []command {
 	return []command{
+		{name: "wait-pressure", step: true, help: helpWaitPressure, run: waitPressure},
 		{name: "version", help: helpVersion, run: version},
 	}
 }
