@@ -1,10 +1,8 @@
 package pressure
 
 import (
-	"io"
 	"io/fs"
 	"path"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -48,7 +46,7 @@ func Worktrees(workspace string, root fs.FS) []string {
 			continue
 		}
 		if !path.IsAbs(dotgit) {
-			dotgit = path.Join(filepath.ToSlash(workspace), path.Dir(name), dotgit)
+			dotgit = path.Join(workspace, path.Dir(name), dotgit)
 		}
 		trees = append(trees, path.Dir(path.Clean(dotgit)))
 	}
@@ -57,16 +55,12 @@ func Worktrees(workspace string, root fs.FS) []string {
 
 // readShort reads the line in a small regular file, or nothing.
 func readShort(root fs.FS, name string) string {
+	const longest = 4096 // PATH_MAX; a path cut off would be its parent's name
 	info, err := fs.Stat(root, name)
-	if err != nil || !info.Mode().IsRegular() {
+	if err != nil || !info.Mode().IsRegular() || info.Size() > longest {
 		return ""
 	}
-	f, err := root.Open(name)
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, 8<<10))
+	text, err := fs.ReadFile(root, name)
 	if err != nil {
 		return ""
 	}

@@ -81,11 +81,11 @@ type Gate struct {
 // An ancestor of this process never blocks it.
 func (g Gate) Look(ctx context.Context) (Verdict, error) {
 	var v Verdict
-	builds := map[int]string{} // pid to tool
+	builds := map[int]bool{}
 	scope, err := g.Table.Each(ctx, func(pid int, argv []string) {
 		v.Seen++
-		if tool := toolOf(argv, g.Rules); tool != "" {
-			builds[pid] = tool
+		if toolOf(argv, g.Rules) != "" {
+			builds[pid] = true
 		}
 	})
 	if err != nil {
@@ -109,7 +109,7 @@ func (g Gate) Look(ctx context.Context) (Verdict, error) {
 		}
 		// The table moves while it is read: a pid counts only if what has it
 		// now is still that build.
-		line = slices.DeleteFunc(line, func(p Process) bool { return builds[p.PID] == "" || toolOf(p.Argv, g.Rules) == "" })
+		line = slices.DeleteFunc(line, func(p Process) bool { return !builds[p.PID] || toolOf(p.Argv, g.Rules) == "" })
 		if len(line) > 0 {
 			top := line[len(line)-1]
 			tops[top.PID] = top

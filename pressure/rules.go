@@ -26,12 +26,12 @@ type Rule struct {
 }
 
 // Known are the builds that hostguard knows. Each was run from npm, with node
-// 20.20, directly, by npx, by "npm run" and by "sh -c", and read in /proc.
+// 20.20, and read in /proc; rules_test.go holds what was seen.
 func Known() []Rule {
 	return []Rule{
 		// next 16.4.6: starts as "node", ".../node_modules/.bin/next", "build";
 		// after 0.3 s the same process is the one token "next-build (v16.4.6)",
-		// cut off where its old arguments ended. 14.2 keeps its arguments.
+		// cut off where its old arguments ended. 14.2 has no such title.
 		// Its workers are "node", ".../jest-worker/processChild.js";
 		// "next start" and "next dev" become "next-server (v16.4.6)".
 		{tool: "next build", program: "next", title: "next-build", heavy: first("build")},
@@ -130,7 +130,7 @@ func program(argv []string) (name string, args []string) {
 		return "", nil
 	}
 	name, args = path.Base(argv[0]), argv[1:]
-	if name != "node" && name != "nodejs" { // bun 1.3 starts a "node" of its own for each of these tools
+	if name != "node" && name != "nodejs" { // bun 1.4 starts a "node" of its own for each of these tools
 		return name, args
 	}
 	for i := 0; i < len(args); i++ {

@@ -6,8 +6,8 @@ import (
 )
 
 // The arguments were read from /proc/PID/cmdline, with node 20.20.2, npm
-// 11.19.1, next 16.4.6 (and 14.2.35), turbo 2.11.11, vite 8.3.8 and bun 1.3 on
-// Linux, unless a line says otherwise. The directories are shortened.
+// 11.19.1, next 16.4.6, turbo 2.11.11, vite 8.3.8 and bun 1.4.5 on Linux, unless
+// a line says otherwise. The directories are shortened.
 func TestArgumentsOfRealProcesses(t *testing.T) {
 	for _, tt := range []struct {
 		argv []string
@@ -29,6 +29,7 @@ func TestArgumentsOfRealProcesses(t *testing.T) {
 		{[]string{"/usr/bin/node", "/app/node_modules/next/dist/server/lib/start-server.js"}, ""},
 		{[]string{"node", "/app/node_modules/.bin/next", "dev", "-p", "4555"}, ""},
 		{[]string{"node", "/app/node_modules/.bin/next", "start"}, ""},
+		{[]string{"node", "/app/node_modules/.bin/next", "start", "build"}, ""}, // a directory
 		{[]string{"node", "/app/node_modules/.bin/next"}, ""},
 
 		// turbo: the wrapper and the native binary.
@@ -51,6 +52,7 @@ func TestArgumentsOfRealProcesses(t *testing.T) {
 		{[]string{"node", "/app/node_modules/.bin/vite", "build", "--watch"}, ""},
 		{[]string{"node", "/app/node_modules/.bin/vite", "--port", "4556"}, ""},
 		{[]string{"node", "/app/node_modules/.bin/vite", "preview", "--port", "4557"}, ""},
+		{[]string{"vite", "preview", "build"}, ""},
 		{[]string{"vite", "--mode", "build"}, ""},
 
 		// wrappers, in the order in which they appear.

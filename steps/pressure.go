@@ -17,12 +17,12 @@ import (
 )
 
 func waitPressure(ctx context.Context, s *session) error {
-	warnOnly, err := legacyPressureMode(s.Getenv)
+	defaultMode, err := legacyPressureMode(s.Getenv)
 	if err != nil {
 		return err
 	}
 	var (
-		mode     = s.in.choice("mode", warnOnly, modeWarnOnly, modeHardFail)
+		mode     = s.in.choice("mode", defaultMode, warnOnly, hardFail)
 		attempts = s.in.count("max-attempts", 60, 1, 10000)
 		interval = s.in.duration("interval", 10*time.Second, 100*time.Millisecond, time.Hour)
 		rules    = pressure.Known()
@@ -39,21 +39,11 @@ func waitPressure(ctx context.Context, s *session) error {
 		return err
 	}
 	if *check {
-		*attempts, *mode = 1, modeHardFail
+		*attempts, *mode = 1, hardFail
 	}
 	gate := pressure.Gate{Table: proc.Table{}, Rules: rules, PID: os.Getpid(), Own: ownDirs(s.Getenv), Exclude: *exclude}
-	err = s.waitForOthers(ctx, gate, *attempts, *interval)
-	if err != nil && *mode == modeWarnOnly && ctx.Err() == nil {
-		s.Warning("%s: %s; going on, as mode is %s", s.name, err, modeWarnOnly)
-		return nil
-	}
-	return err
+	return s.soften(*mode, s.waitForOthers(ctx, gate, *attempts, *interval))
 }
-
-const (
-	modeWarnOnly = "warn-only"
-	modeHardFail = "hard-fail"
-)
 
 // legacyPressureMode is the mode where none is given. The variable is what
 // workflows set for the script that this command replaces.
@@ -61,11 +51,11 @@ func legacyPressureMode(getenv func(string) string) (string, error) {
 	const variable = "HOST_WEB_BUILD_PRESSURE_WARN_ONLY"
 	switch value := getenv(variable); value {
 	case "", "1":
-		return modeWarnOnly, nil
+		return warnOnly, nil
 	case "0":
-		return modeHardFail, nil
+		return hardFail, nil
 	default:
-		return "", usagef("invalid value %q for %s: want 0 (mode %s) or 1 (mode %s)", value, variable, modeHardFail, modeWarnOnly)
+		return "", usagef("invalid value %q for %s: want 0 (mode %s) or 1 (mode %s)", value, variable, hardFail, warnOnly)
 	}
 }
 

@@ -34,7 +34,7 @@ func rooted(ctx context.Context) context.Context {
 }
 
 // Each calls visit with the arguments of every process. Pids and arguments are
-// all it reads: process.Processes() takes five times as long.
+// all it reads: process.Processes() takes four times as long.
 func (Table) Each(ctx context.Context, visit func(pid int, argv []string)) (pressure.Scope, error) {
 	pids, err := process.PidsWithContext(rooted(ctx))
 	if err != nil {
@@ -87,7 +87,7 @@ func (Table) Process(ctx context.Context, pid int) (pressure.Process, bool) {
 
 // argvLimit bounds what is read of one process, at more than any class path.
 // Without a bound any user can end us: prctl(PR_SET_MM_MAP) lets a process
-// declare gigabytes of itself to be its arguments (measured on Linux 6: 3 GB
+// declare gigabytes of itself to be its arguments (measured on Linux 6.18: 3 GB
 // from /proc/PID/cmdline as nobody), and gopsutil's CmdlineSlice reads them all.
 const argvLimit = 64 << 10
 
