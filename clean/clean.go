@@ -90,6 +90,14 @@ func openDir(parent *os.Root, name string) (*os.Root, error) {
 	return dir, nil
 }
 
+// quoted is an error of package os with its path quoted: a job chose that name.
+func quoted(err error) error {
+	if path, ok := err.(*fs.PathError); ok {
+		return fmt.Errorf("%s %q: %w", path.Op, path.Path, path.Err)
+	}
+	return err
+}
+
 func below(parent *os.Root, name string) string { return filepath.Join(parent.Name(), name) }
 
 func kind(mode fs.FileMode) string {

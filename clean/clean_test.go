@@ -67,9 +67,9 @@ func newRunner(t *testing.T) (root, pages string) {
 // planOne is the plan of a root that has one folder in _diag.
 func planOne(t *testing.T, root string, evidence Evidence) *Diag {
 	t.Helper()
-	plans, err := openRunner(t, root).PlanDiag(t.Context(), evidence)
-	if err != nil || len(plans) != 1 {
-		t.Fatalf("PlanDiag() = %d plans, %v; want one", len(plans), err)
+	plans, problems := openRunner(t, root).PlanDiag(t.Context(), evidence)
+	if problems != nil || len(plans) != 1 {
+		t.Fatalf("PlanDiag() = %d plans, %v; want one", len(plans), problems)
 	}
 	t.Cleanup(func() { plans[0].Close() })
 	return plans[0]

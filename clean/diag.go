@@ -83,35 +83,33 @@ func (d *Diag) Skipped() int { return d.Newer + d.Open + len(d.Odd) }
 func (d *Diag) Close() error { return d.dir.Close() }
 
 // PlanDiag looks through _diag/pages and _diag/blocks. A folder that is not
-// there has no plan. An error concerns one folder (or _diag) and leaves the
+// there has no plan. Each problem concerns one folder, or _diag, and leaves the
 // plans of the others standing.
-func (r *Runner) PlanDiag(ctx context.Context, evidence Evidence) ([]*Diag, error) {
+func (r *Runner) PlanDiag(ctx context.Context, evidence Evidence) (plans []*Diag, problems []error) {
 	diag, err := openDir(r.root, "_diag")
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	} else if err != nil {
-		return nil, err
+		return nil, []error{quoted(err)}
 	}
 	defer diag.Close()
-	var plans []*Diag
-	var errs []error
 	for _, folder := range diagFolders {
 		dir, err := openDir(diag, folder.name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		} else if err != nil {
-			errs = append(errs, err)
+			problems = append(problems, quoted(err))
 			continue
 		}
 		plan := &Diag{Path: "_diag/" + folder.name, dir: dir}
 		if err := plan.look(ctx, folder.ending, evidence); err != nil {
 			dir.Close()
-			errs = append(errs, err)
+			problems = append(problems, quoted(err))
 			continue
 		}
 		plans = append(plans, plan)
 	}
-	return plans, errors.Join(errs...)
+	return plans, problems
 }
 
 func (d *Diag) look(ctx context.Context, ending string, evidence Evidence) error {
@@ -209,7 +207,7 @@ func (d *Diag) Remove(ctx context.Context) (Done, error) {
 	case interrupted != nil:
 		return done, interrupted
 	case len(failed) > 0:
-		return done, fmt.Errorf("%d of %d files in %q could not be removed: %w", len(failed), len(d.Files), d.dir.Name(), failed[0])
+		return done, fmt.Errorf("%d of %d files in %q could not be removed: %w", len(failed), len(d.Files), d.dir.Name(), quoted(failed[0]))
 	}
 	return done, nil
 }

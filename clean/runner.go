@@ -33,7 +33,7 @@ func OpenRunner(path, home string) (*Runner, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, &NotRunner{path, "does not exist"}
 	case err != nil:
-		return nil, err
+		return nil, quoted(err)
 	case !seen.IsDir():
 		return nil, &NotRunner{path, "is " + kind(seen.Mode()) + ", not a directory"}
 	case isSame(seen, "/"):
@@ -43,7 +43,7 @@ func OpenRunner(path, home string) (*Runner, error) {
 	}
 	root, err := os.OpenRoot(path)
 	if err != nil {
-		return nil, err
+		return nil, quoted(err)
 	}
 	if opened, err := root.Stat("."); err != nil || !os.SameFile(seen, opened) {
 		root.Close()

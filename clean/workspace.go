@@ -23,11 +23,11 @@ type Workspace struct {
 func OpenWorkspace(path, home string) (*Workspace, error) {
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
-		return nil, err
+		return nil, quoted(err)
 	}
 	root, err := os.OpenRoot(real)
 	if err != nil {
-		return nil, err
+		return nil, quoted(err)
 	}
 	info, err := root.Stat(".")
 	if err == nil && (isSame(info, "/") || home != "" && isSame(info, home)) {
@@ -85,7 +85,7 @@ func (w *Workspace) PlanTree(ctx context.Context, path string, users func(dir st
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	} else if err != nil {
-		return nil, err
+		return nil, quoted(err)
 	}
 	info, err := parent.Lstat(t.name)
 	if err == nil {
@@ -96,7 +96,7 @@ func (w *Workspace) PlanTree(ctx context.Context, path string, users func(dir st
 	}
 	if t == nil || err != nil {
 		parent.Close()
-		return nil, err
+		return nil, quoted(err)
 	}
 	return t, nil
 }
@@ -128,7 +128,7 @@ func (t *Tree) look(ctx context.Context, info fs.FileInfo, users func(dir string
 		return err
 	}
 	defer dir.Close()
-	if t.Users, err = users(dir.Name()); err != nil || len(t.Users) > 0 {
+	if t.Users, err = users(filepath.Join(t.workspace.real, t.Path)); err != nil || len(t.Users) > 0 {
 		return err
 	}
 	top, err := t.parent.Stat(".")
@@ -213,15 +213,15 @@ func (t *Tree) Remove(ctx context.Context) (Done, error) {
 	if errors.Is(err, fs.ErrNotExist) || err == nil && identityOf(now) != t.seen {
 		return Done{Changed: 1}, nil
 	} else if err != nil {
-		return Done{}, err
+		return Done{}, quoted(err)
 	}
 	if err := t.parent.RemoveAll(t.name); err != nil {
-		return Done{}, fmt.Errorf("remove %q: %w; a part of it may be gone", t.Path, err)
+		return Done{}, fmt.Errorf("remove %q (a part of it may be gone): %w", t.Path, quoted(err))
 	}
 	done := Done{Files: t.Files, Bytes: t.Bytes}
 	for _, id := range t.Worktrees {
 		if err := t.workspace.forget(id); err != nil {
-			return done, fmt.Errorf("%q is removed, but git still knows its worktree %q: %w; run git worktree prune", t.Path, id, err)
+			return done, fmt.Errorf("%q is removed, but git still knows its worktree %q: %w; run git worktree prune", t.Path, id, quoted(err))
 		}
 	}
 	return done, nil

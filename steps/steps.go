@@ -47,6 +47,7 @@ type session struct {
 
 func commands() []command {
 	return []command{
+		{name: "clean-diag", step: true, help: helpCleanDiag, run: cleanDiag},
 		{name: "version", help: helpVersion, run: version},
 	}
 }
