@@ -24,7 +24,6 @@
 package clean
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -74,20 +73,40 @@ func (e *Refused) Error() string { return fmt.Sprintf("refuse %q: %s", e.Path, e
 func openDir(parent *os.Root, name string) (*os.Root, error) {
 	seen, err := parent.Lstat(name)
 	if err != nil {
-		return nil, err
+		return nil, located(parent, err)
 	}
 	if !seen.IsDir() {
 		return nil, &Refused{below(parent, name), "it is " + kind(seen.Mode()) + ", not a directory"}
 	}
 	dir, err := parent.OpenRoot(name)
 	if err != nil {
+		return nil, located(parent, err)
+	}
+	if err := sure(dir, seen); err != nil {
 		return nil, err
 	}
-	if opened, err := dir.Stat("."); err != nil || !os.SameFile(seen, opened) {
-		dir.Close()
-		return nil, errors.Join(err, &Refused{below(parent, name), "it was replaced while it was opened"})
-	}
 	return dir, nil
+}
+
+// sure closes a directory again that is not the one that was seen before it
+// was opened.
+func sure(dir *os.Root, seen fs.FileInfo) error {
+	opened, err := dir.Stat(".")
+	if err == nil && !os.SameFile(seen, opened) {
+		err = &Refused{dir.Name(), "it was replaced while it was opened"}
+	}
+	if err != nil {
+		dir.Close()
+	}
+	return err
+}
+
+// located completes the path in an error of an operation below dir.
+func located(dir *os.Root, err error) error {
+	if path, ok := err.(*fs.PathError); ok && !filepath.IsAbs(path.Path) {
+		return &fs.PathError{Op: path.Op, Path: below(dir, path.Path), Err: path.Err}
+	}
+	return err
 }
 
 // quoted is an error of package os with its path quoted: a job chose that name.

@@ -115,7 +115,7 @@ func (r *Runner) PlanDiag(ctx context.Context, evidence Evidence) (plans []*Diag
 func (d *Diag) look(ctx context.Context, ending string, evidence Evidence) error {
 	entries, err := d.dir.Open(".")
 	if err != nil {
-		return err
+		return located(d.dir, err)
 	}
 	defer entries.Close()
 	// Names alone: each one of interest costs a look anyhow.
@@ -162,7 +162,7 @@ func (d *Diag) judge(name, ending string, evidence Evidence) verdict {
 	}
 	info, err := d.dir.Lstat(name)
 	if err != nil {
-		return verdict{err: err}
+		return verdict{err: located(d.dir, err)}
 	}
 	before := evidence.Before
 	if int(stat(info).Uid) != os.Geteuid() {

@@ -45,9 +45,8 @@ func OpenRunner(path, home string) (*Runner, error) {
 	if err != nil {
 		return nil, quoted(err)
 	}
-	if opened, err := root.Stat("."); err != nil || !os.SameFile(seen, opened) {
-		root.Close()
-		return nil, errors.Join(err, &NotRunner{path, "was replaced while it was opened"})
+	if err := sure(root, seen); err != nil {
+		return nil, quoted(err)
 	}
 	for _, proof := range proofs {
 		if info, err := root.Stat(proof); err == nil && info.Mode().IsRegular() {

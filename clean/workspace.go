@@ -156,7 +156,7 @@ func measure(ctx context.Context, dir *os.Root, dev uint64) (files int, bytes in
 	}
 	entries, err := dir.Open(".")
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, located(dir, err)
 	}
 	var inner []string
 	for err == nil {
