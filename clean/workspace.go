@@ -14,9 +14,8 @@ import (
 
 // Workspace is the directory of a job's checkout, open.
 type Workspace struct {
-	root  *os.Root
-	given string
-	real  string // without links
+	root *os.Root
+	path string // without links
 }
 
 // OpenWorkspace opens a job's workspace.
@@ -37,7 +36,7 @@ func OpenWorkspace(path, home string) (*Workspace, error) {
 		root.Close()
 		return nil, err
 	}
-	return &Workspace{root, filepath.Clean(path), real}, nil
+	return &Workspace{root, real}, nil
 }
 
 func (w *Workspace) Close() error { return w.root.Close() }
@@ -128,7 +127,7 @@ func (t *Tree) look(ctx context.Context, info fs.FileInfo, users func(dir string
 		return err
 	}
 	defer dir.Close()
-	if t.Users, err = users(filepath.Join(t.workspace.real, t.Path)); err != nil || len(t.Users) > 0 {
+	if t.Users, err = users(filepath.Join(t.workspace.path, t.Path)); err != nil || len(t.Users) > 0 {
 		return err
 	}
 	top, err := t.parent.Stat(".")

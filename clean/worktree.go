@@ -68,19 +68,17 @@ func (w *Workspace) worktreeID(dir *os.Root, path string) string {
 }
 
 // relative takes a path that stands in a file of the directory at, which git
-// wrote in full or relative to that directory, as one below the workspace. It
-// is empty for a path elsewhere.
+// wrote in full (without links) or relative to that directory, as one below the
+// workspace. It is empty for a path elsewhere.
 func (w *Workspace) relative(at, path string) string {
 	if !filepath.IsAbs(path) {
-		path = filepath.Join(w.real, at, path)
+		path = filepath.Join(w.path, at, path)
 	}
-	path = filepath.Clean(path)
-	for _, workspace := range []string{w.real, w.given} {
-		if inside, ok := strings.CutPrefix(path, workspace+"/"); ok {
-			return inside
-		}
+	inside, ok := strings.CutPrefix(filepath.Clean(path), w.path+"/")
+	if !ok {
+		return ""
 	}
-	return ""
+	return inside
 }
 
 // readPath reads a one-line file that holds a path.
@@ -100,7 +98,7 @@ func readPath(dir *os.Root, name, prefix string) (path string, ok bool) {
 		return "", false
 	}
 	path, ok = strings.CutPrefix(strings.TrimSuffix(string(text), "\n"), prefix)
-	return path, ok && path != "" && !strings.ContainsAny(path, "\n\x00")
+	return path, ok && path != ""
 }
 
 // forget removes git's record of a worktree that has been removed.

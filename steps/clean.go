@@ -222,8 +222,14 @@ func (c *cleaning) evidence(root string) (clean.Evidence, error) {
 	if err != nil {
 		workers.Unseen = "there is no process table here"
 	}
+	before, others := c.limits(now, workers, open.Complete)
+	return clean.Evidence{Before: before, OthersBefore: others, Open: open.Has}, nil
+}
+
+// limits says how old a file has to be, and the file of another user.
+func (c *cleaning) limits(now time.Time, workers proc.RunnerWorkers, complete bool) (before, others time.Time) {
+	before = now
 	blind := now.Add(-blindAge)
-	before := now
 	if c.minAge >= 0 {
 		c.Say("only what is older than min-age (%v) may go", c.minAge)
 		before = now.Add(-c.minAge)
@@ -238,12 +244,12 @@ func (c *cleaning) evidence(root string) (clean.Evidence, error) {
 		c.Say("live workers cannot be seen: %s; only what is older than %v may go", workers.Unseen, now.Sub(blind))
 		before = earlier(before, blind)
 	}
-	others := before
-	if !open.Complete {
+	others = before
+	if !complete {
 		c.Say("not every process shows its open files: files of other users may go when older than %v", now.Sub(blind))
 		others = earlier(before, blind)
 	}
-	return clean.Evidence{Before: before, OthersBefore: others, Open: open.Has}, nil
+	return before, others
 }
 
 func earlier(a, b time.Time) time.Time {

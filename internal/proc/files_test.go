@@ -149,6 +149,18 @@ func TestTheStartOfAWorkerIsReadFromTheKernelsClocks(t *testing.T) {
 	}
 }
 
+func TestTheOldestWorkerCounts(t *testing.T) {
+	table := fixtureProc(t, "/r/bin/Runner.Worker")
+	for pid, ticks := range map[string]string{"5": "300", "6": "100", "8": "200"} {
+		write(t, table, pid+"/cmdline", "/r/bin/Runner.Worker\x00")
+		write(t, table, pid+"/stat", pid+" (x) S 1 "+strings.Repeat("0 ", 17)+ticks+" 0\n")
+	}
+	workers := GitHubWorkers(table, "/r")
+	if want := time.Unix(1700000001, 0); len(workers.PIDs) != 4 || !workers.Oldest.Equal(want) {
+		t.Errorf("workers: %+v, want the oldest since %v", workers, want)
+	}
+}
+
 func TestAWorkerKnownByItsExecutableAlone(t *testing.T) {
 	table := fixtureProc(t, "dotnet")
 	symlink(t, "/r/bin.2.1.0/Runner.Worker (deleted)", table, "7/exe")
