@@ -30,11 +30,11 @@ const (
 
 // Job is one run of a workflow.
 type Job struct {
-	Build      string // Nektos or Gitea
-	Repository string // such as wooo/site
-	Workflow   string // the text of the file
-	Action     string // the folder that is wooo/hostguard@v1, see Export
-	Env        []string
+	Build      string   // Nektos or Gitea
+	Repository string   // such as wooo/site
+	Workflow   string   // the text of the file
+	Action     string   // the folder that is wooo/hostguard@v1, see Export
+	Env        []string // of the job, NAME=VALUE
 }
 
 // Run runs the workflow and writes its log, line by line and without the
@@ -71,7 +71,10 @@ func (j Job) Run(ctx context.Context, dir string, log io.Writer) error {
 
 	cmd := exec.CommandContext(ctx, act, "push", "-P", "awoooi-host=-self-hosted", "-W", "ci.yaml",
 		"--local-repository", "wooo/hostguard@v1="+j.Action, "--no-cache-server")
-	cmd.Dir, cmd.Env = repo, append(env, j.Env...)
+	for _, variable := range j.Env {
+		cmd.Args = append(cmd.Args, "--env", variable)
+	}
+	cmd.Dir, cmd.Env = repo, env
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it then ends its steps
 	cmd.WaitDelay = 10 * time.Second
