@@ -84,6 +84,36 @@ func (c *console) Summary(markdown string) {
 	}
 }
 
+// The files of the step are the runner's; outside a workflow there are none.
+
+func (c *console) checkFiles() error {
+	if c.workflow == nil {
+		return nil
+	}
+	return c.workflow.Check()
+}
+
+func (c *console) output(name, value string) error {
+	if c.workflow == nil {
+		return nil
+	}
+	return c.workflow.Output(name, value)
+}
+
+func (c *console) env(name, value string) error {
+	if c.workflow == nil {
+		return nil
+	}
+	return c.workflow.Env(name, value)
+}
+
+func (c *console) state(name, value string) error {
+	if c.workflow == nil {
+		return nil
+	}
+	return c.workflow.State(name, value)
+}
+
 // help prints a written text as it is.
 func (c *console) help(text string) { fmt.Fprint(c.out, text) }
 

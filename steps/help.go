@@ -55,3 +55,71 @@ const helpVersion = `usage: hostguard version
 
 Prints "hostguard VERSION OS/ARCH GOVERSION".
 `
+
+const helpLockInputs = `  -lock-name NAME        default awoooi-cd-docker-build-lock
+  -lock-backend docker   or file, for host jobs on a host without Docker
+`
+
+const helpAcquireInputs = helpLockInputs + `  -timeout 60m           how long to wait for the lock
+  -stale-after 2h        a lock older than what its holder gave here, with no
+                         proof that the holder lives, may be taken over
+  -reason TEXT           shown to those who wait
+  -priority normal       or high, which goes before normal ones that wait
+  -legacy-settle 500ms   on engines below API 1.44, else 0s: how long to look out
+                         for a rival that runs plain "docker network create"
+`
+
+const helpAcquireLock = `usage: hostguard acquire-lock [-input value ...]
+
+Takes the host-wide lock, waiting its turn, and keeps it until release-lock.
+While it waits it tells who holds the lock, since when and from which run.
+
+` + helpAcquireInputs + `  -mode hard-fail        or warn-only: warn and go on without the lock
+
+outputs: lock-id, acquired, waited-seconds, took-over-from
+
+exit status: 0 acquired, 1 not free in time, 2 wrong use, 3 no Docker or no
+permission, 130 or 143 interrupted (nothing is left behind).
+
+example: hostguard acquire-lock -timeout 30m -reason "image build"
+`
+
+const helpReleaseLock = `usage: hostguard release-lock [-input value ...]
+
+Gives back the lock that this job's acquire-lock took, by its full ID, and never
+another's. Nothing to give back is no error.
+
+` + helpLockInputs + `  -mode warn-only        or hard-fail: fail the step when Docker is unreachable
+
+exit status: 0 given back or nothing to give back, 2 wrong use, 3 hostguard could
+not do its work (hard-fail), 130 or 143 interrupted.
+
+example: hostguard release-lock -lock-name awoooi-cd-docker-build-lock
+`
+
+const helpWithLock = `usage: hostguard with-lock [-input value ...] -- COMMAND [ARGUMENT ...]
+
+Runs COMMAND while holding the lock, in a process group of its own, and gives
+the lock back when COMMAND ends. Signals are passed on; a second one kills. If
+hostguard itself is killed, the lock is free as soon as COMMAND is gone.
+
+` + helpAcquireInputs + `
+exit status: that of COMMAND (128 + signal if one ended it), 124 the lock was not
+free in time, 125 hostguard could not do its work, 126 COMMAND cannot be run, 127
+there is no such command, 2 wrong use, 130 or 143 interrupted while waiting.
+
+example: hostguard with-lock -timeout 30m -- docker build -t app .
+`
+
+const helpStatus = `usage: hostguard status [-json] [-watch] [-input value ...]
+
+Tells who holds which lock, since when and from which run, whether the holder
+lives as far as this host shows, and who waits. Changes nothing.
+
+` + helpLockInputs + `  -json                  one line of JSON; its "version" changes with its form
+  -watch                 look again every 2 seconds, until interrupted
+
+exit status: 0 told, 2 wrong use, 3 no Docker or no permission.
+
+example: ssh HOST hostguard status
+`

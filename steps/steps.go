@@ -47,6 +47,10 @@ type session struct {
 
 func commands() []command {
 	return []command{
+		{name: "acquire-lock", step: true, help: helpAcquireLock, run: acquireLock},
+		{name: "release-lock", step: true, help: helpReleaseLock, run: releaseLock},
+		{name: "with-lock", help: helpWithLock, run: withLock},
+		{name: "status", help: helpStatus, run: hostStatus},
 		{name: "version", help: helpVersion, run: version},
 	}
 }
@@ -97,7 +101,7 @@ func Main(w World) int {
 		return StatusOK
 	}
 	if e, ok := errors.AsType[*statusError](err); !ok || e.err != errSaid {
-		c.Error("%s: %s", name, err)
+		c.Error("%s: %s", name, strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	return statusOf(err)
 }

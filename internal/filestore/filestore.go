@@ -1,0 +1,303 @@
+// Package filestore keeps lock entries as files of one directory, for hosts
+// without Docker.
+//
+// One file is one entry, written aside and linked into place, so that a reader
+// sees it whole or not at all and a release works on a full disk. Changes are
+// made under a guard file that is never renamed or removed; between them nobody
+// holds it, for nobody stays alive between the steps of a job.
+//
+// Guaranteed: Create refuses a second entry of a name, and Remove takes away
+// the entry with that ID or none. Not guaranteed: anything between processes
+// that do not see the same directory, hence containers, network file systems
+// and /tmp (a service may have a private one, and cleaners delete it) are
+// refused. Docker locks and file locks do not see each other.
+package filestore
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"hostguard/lock"
+)
+
+var _ lock.Engine = (*Store)(nil)
+
+// DefaultDir is where the locks of a host are, for every user of it.
+const DefaultDir = "/run/lock/hostguard"
+
+// Store is a directory of entries.
+type Store struct {
+	root *os.Root
+	dir  string
+}
+
+const (
+	guardName = "guard"
+	suffix    = ".lock" // of an entry's file
+	maxSize   = 1 << 20 // of an entry's file
+	guardPoll = 2 * time.Millisecond
+)
+
+// Open makes the directory if need be. Anyone who has an account on the host
+// may add and take away locks, as anyone in the docker group may with Docker.
+func Open(dir string) (*Store, error) {
+	if err := os.Mkdir(dir, 0o777); err == nil {
+		err = os.Chmod(dir, 0o777) // whatever the umask
+		if err != nil {
+			return nil, fmt.Errorf("open lock directory %q: %w", dir, err)
+		}
+	} else if !errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("make lock directory %q: %w; make it once as root, mode 0777", dir, reason(err))
+	}
+	info, err := os.Lstat(dir)
+	if err != nil || !info.IsDir() {
+		return nil, fmt.Errorf("open lock directory %q: it is no directory; remove what is there", dir)
+	}
+	if err := checkPlace(dir); err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open lock directory %q: %w", dir, reason(err))
+	}
+	s := &Store{root: root, dir: dir}
+	guard, err := s.openGuard()
+	if err != nil {
+		return nil, fmt.Errorf("open lock directory %q: %w; its mode must be 0777", dir, reason(err))
+	}
+	return s, guard.Close()
+}
+
+// reason is an error without the path that it repeats.
+func reason(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
+	}
+	if e, ok := errors.AsType[*os.LinkError](err); ok {
+		return e.Err
+	}
+	return err
+}
+
+// Kinds of file system whose locks or links other hosts or layers see otherwise
+// or not at all (statfs(2)).
+var refused = map[int64]string{
+	0x6969: "NFS", 0xff534d42: "CIFS", 0xfe534d42: "SMB2", 0x517b: "SMB", 0x01021997: "9p",
+	0x65735546: "FUSE", 0x794c7630: "overlay", 0x5346414f: "AFS", 0x00c36400: "Ceph", 0x47504653: "GPFS",
+}
+
+func checkPlace(dir string) error {
+	real, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return fmt.Errorf("open lock directory %q: %w", dir, reason(err))
+	}
+	for _, tmp := range []string{"/tmp", "/var/tmp", "/dev/shm"} {
+		if real == tmp || strings.HasPrefix(real, tmp+"/") {
+			return fmt.Errorf("lock directory %q is below %s, of which each service may have its own; use %s", dir, tmp, DefaultDir)
+		}
+	}
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(real, &st); err != nil {
+		return fmt.Errorf("open lock directory %q: %w", dir, err)
+	}
+	if kind, bad := refused[int64(uint32(st.Type))]; bad {
+		return fmt.Errorf("lock directory %q is on a file system of type %s, where not every job sees the same locks; use a local one", dir, kind)
+	}
+	return nil
+}
+
+// Dir is the directory of the entries.
+func (s *Store) Dir() string { return s.dir }
+
+// openGuard opens before it creates: with fs.protected_regular O_CREAT fails on
+// another user's file in a sticky directory.
+func (s *Store) openGuard() (*os.File, error) {
+	f, err := s.root.OpenFile(guardName, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		f, err = s.root.OpenFile(guardName, os.O_RDWR|os.O_CREATE, 0o666)
+		if err == nil {
+			_ = f.Chmod(0o666) // whatever the umask; fails where another made it
+		}
+	}
+	return f, err
+}
+
+// guarded runs change while this process alone may change the directory. The
+// lock is polled for: a blocking flock cannot be cancelled.
+func (s *Store) guarded(ctx context.Context, change func() error) error {
+	guard, err := s.openGuard()
+	if err != nil {
+		return fmt.Errorf("open the guard of %q: %w", s.dir, reason(err))
+	}
+	defer guard.Close() // gives the flock back; Go opens close-on-exec
+	for {
+		err := syscall.Flock(int(guard.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return change()
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+			return fmt.Errorf("%w: flock the guard of %q: %w", lock.ErrRefused, s.dir, err)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: wait for the guard of %q: %w", lock.ErrConflict, s.dir, ctx.Err())
+		case <-time.After(guardPoll):
+		}
+	}
+}
+
+// record is an entry's file.
+type record struct {
+	ID      string            `json:"id"`
+	Name    string            `json:"name"`
+	Created time.Time         `json:"created"`
+	Labels  map[string]string `json:"labels"`
+}
+
+// Create writes an entry's file and links it into place.
+func (s *Store) Create(ctx context.Context, name string, labels map[string]string) (id string, err error) {
+	random := make([]byte, 32)
+	rand.Read(random)
+	id = hex.EncodeToString(random)
+	data, err := json.Marshal(record{id, name, time.Now(), labels})
+	if err != nil {
+		return "", fmt.Errorf("%w: write down %q: %w", lock.ErrRefused, name, err)
+	}
+	aside := id + ".new"
+	defer s.root.Remove(aside)
+	if err := s.root.WriteFile(aside, data, 0o644); err != nil {
+		return "", fmt.Errorf("%w: write %q: %w", lock.ErrRefused, filepath.Join(s.dir, aside), reason(err))
+	}
+	err = s.guarded(ctx, func() error { return s.root.Link(aside, name+suffix) })
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return "", lock.ErrConflict
+	case err != nil:
+		return "", fmt.Errorf("create entry %q in %q: %w", name, s.dir, reason(err))
+	}
+	return id, nil
+}
+
+// List reads the entries whose name begins with prefix. A file that cannot be
+// read or understood is an entry without labels: held by nobody knows whom.
+func (s *Store) List(_ context.Context, prefix string) ([]lock.Entry, error) {
+	dir, err := s.root.Open(".")
+	if err != nil {
+		return nil, fmt.Errorf("list %q: %w", s.dir, reason(err))
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return nil, fmt.Errorf("list %q: %w", s.dir, reason(err))
+	}
+	var entries []lock.Entry
+	for _, file := range names {
+		name, ours := strings.CutSuffix(file, suffix)
+		if !ours || !strings.HasPrefix(name, prefix) {
+			continue
+		}
+		e, err := s.read(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // removed meanwhile
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list %q: %w", s.dir, reason(err))
+		}
+		entries = append(entries, e)
+	}
+	return entries, nil
+}
+
+func (s *Store) read(name string) (lock.Entry, error) {
+	info, err := s.root.Lstat(name + suffix)
+	if err != nil {
+		return lock.Entry{}, err
+	}
+	if info.Mode().IsRegular() && info.Size() <= maxSize {
+		data, err := s.root.ReadFile(name + suffix)
+		if errors.Is(err, fs.ErrNotExist) {
+			return lock.Entry{}, err
+		}
+		var r record
+		decoder := json.NewDecoder(bytes.NewReader(data))
+		if err == nil && decoder.Decode(&r) == nil && r.Name == name && r.ID != "" {
+			return lock.Entry{ID: r.ID, Name: r.Name, Created: r.Created, Labels: r.Labels}, nil
+		}
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return lock.Entry{}, fmt.Errorf("stat %q: no inode", name)
+	}
+	return lock.Entry{ID: fmt.Sprintf("unreadable-%d-%d", st.Ino, info.ModTime().UnixNano()), Name: name, Created: info.ModTime()}, nil
+}
+
+// Remove unlinks the file of the entry with this ID. Nobody can replace it
+// between the comparison and the unlink: both are under the guard.
+func (s *Store) Remove(ctx context.Context, id string) error {
+	err := s.guarded(ctx, func() error {
+		entries, err := s.List(ctx, "")
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if e.ID == id {
+				return s.root.Remove(e.Name + suffix)
+			}
+		}
+		return lock.ErrNotFound
+	})
+	if errors.Is(err, lock.ErrConflict) { // the guard was not free in time
+		return fmt.Errorf("remove entry %.12s from %q: %s", id, s.dir, err)
+	}
+	if err != nil && !errors.Is(err, lock.ErrNotFound) {
+		return fmt.Errorf("remove entry %.12s from %q: %w", id, s.dir, reason(err))
+	}
+	return err
+}
+
+// Watch reports new entries through inotify.
+func (s *Store) Watch(ctx context.Context, prefix string) (<-chan struct{}, error) {
+	fd, err := syscall.InotifyInit1(syscall.IN_CLOEXEC | syscall.IN_NONBLOCK)
+	if err != nil {
+		return nil, fmt.Errorf("watch %q: %w", s.dir, err)
+	}
+	events := os.NewFile(uintptr(fd), "inotify")
+	if _, err := syscall.InotifyAddWatch(fd, s.dir, syscall.IN_CREATE); err != nil {
+		events.Close()
+		return nil, fmt.Errorf("watch %q: %w", s.dir, err)
+	}
+	stop := context.AfterFunc(ctx, func() { events.Close() })
+	wakes := make(chan struct{}, 1)
+	go func() {
+		defer close(wakes)
+		defer events.Close()
+		defer stop()
+		buffer := make([]byte, 64<<10)
+		for {
+			n, err := events.Read(buffer)
+			if err != nil {
+				return
+			}
+			// A name in the buffer is all that is asked for; what else is
+			// there (mask, cookie) can only wake too often.
+			if bytes.Contains(buffer[:n], []byte(prefix)) {
+				select {
+				case wakes <- struct{}{}:
+				default:
+				}
+			}
+		}
+	}()
+	return wakes, nil
+}

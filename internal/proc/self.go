@@ -1,0 +1,229 @@
+package proc
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hostguard/lock"
+)
+
+var _ lock.Host = Host{}
+
+// Host answers what the lock asks about this machine. gopsutil does not tell
+// a process's start in clock ticks (its milliseconds are derived from a boot
+// time that moves with the clock), nor whether an environment could be read.
+type Host struct{ Proc string } // where proc is mounted
+
+// Place says where this process runs. What cannot be read stays empty.
+func (h Host) Place() lock.Place {
+	read := func(path string) string {
+		data, _ := os.ReadFile(path)
+		return strings.TrimSpace(string(data))
+	}
+	link := func(name string) string {
+		target, _ := os.Readlink(filepath.Join(h.Proc, "self/ns", name))
+		return target
+	}
+	return lock.Place{
+		Machine:   read("/etc/machine-id"),
+		Boot:      read(filepath.Join(h.Proc, "sys/kernel/random/boot_id")),
+		PIDs:      link("pid"),
+		Mounts:    link("mnt"),
+		Container: h.InContainer(),
+	}
+}
+
+// containerMount is how Docker mounts a container's own files into it.
+var containerMount = regexp.MustCompile(`/containers/([0-9a-f]{64})/(?:hostname|hosts|resolv\.conf) `)
+
+// ContainerID is the ID that the mounts of this process show, or "".
+func (h Host) ContainerID() string {
+	mounts, _ := os.ReadFile(filepath.Join(h.Proc, "self/mountinfo"))
+	if m := containerMount.FindSubmatch(mounts); m != nil {
+		return string(m[1])
+	}
+	return ""
+}
+
+// initPIDs is the pid namespace that a kernel starts with (its inode is fixed,
+// PROC_PID_INIT_INO in the kernel's proc_ns.h).
+const initPIDs = "pid:[4026531836]"
+
+// InContainer tells whether this process runs in an application container. A
+// marker file alone does not: machines made from an image still have it.
+func (h Host) InContainer() bool {
+	if h.ContainerID() != "" {
+		return true
+	}
+	pids, err := os.Readlink(filepath.Join(h.Proc, "self/ns/pid"))
+	if err != nil || pids == initPIDs {
+		return false
+	}
+	for _, marker := range []string{"/.dockerenv", "/run/.containerenv", "/var/run/secrets/kubernetes.io"} {
+		if _, err := os.Stat(marker); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// stat is what matters of /proc/PID/stat.
+type stat struct {
+	state  byte
+	parent int
+	start  uint64
+}
+
+func (h Host) stat(pid int) (stat, error) {
+	data, err := os.ReadFile(filepath.Join(h.Proc, strconv.Itoa(pid), "stat"))
+	if err != nil {
+		return stat{}, err
+	}
+	// The name in parentheses may hold anything; the last one closes it.
+	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
+	if len(fields) < 20 {
+		return stat{}, fmt.Errorf("read stat of process %d: %d fields", pid, len(fields))
+	}
+	parent, _ := strconv.Atoi(fields[1])
+	start, err := strconv.ParseUint(fields[19], 10, 64)
+	if err != nil {
+		return stat{}, fmt.Errorf("read stat of process %d: %w", pid, err)
+	}
+	return stat{fields[0][0], parent, start}, nil
+}
+
+// Start implements lock.Host. A zombie has ended.
+func (h Host) Start(pid int) (uint64, error) {
+	s, err := h.stat(pid)
+	if errors.Is(err, unix.ESRCH) { // it went between open and read
+		return 0, fs.ErrNotExist
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		// Where proc is mounted with hidepid, others' processes are not listed.
+		if errors.Is(unix.Kill(pid, 0), unix.EPERM) {
+			return 0, fs.ErrPermission
+		}
+		return 0, fs.ErrNotExist
+	}
+	if err != nil {
+		return 0, err
+	}
+	if s.state == 'Z' || s.state == 'X' {
+		return 0, fs.ErrNotExist
+	}
+	return s.start, nil
+}
+
+// HoldVariable is the variable that with-lock's command and all its children
+// carry: the nonces of the locks they run under, separated by commas.
+const HoldVariable = "HOSTGUARD_HOLD"
+
+// Carries implements lock.Host. Only a descendant of the holder can carry its
+// nonce, so processes that started before the holder need not be read: a runner
+// that is not root could never read those of the system.
+func (h Host) Carries(nonce string, startedFrom uint64) (found, complete bool) {
+	names, err := os.ReadDir(h.Proc)
+	if err != nil || h.hidesProcesses() {
+		return false, false
+	}
+	complete = true
+	for _, name := range names {
+		pid, err := strconv.Atoi(name.Name())
+		if err != nil {
+			continue
+		}
+		s, err := h.stat(pid)
+		if err == nil && (s.start < startedFrom || s.state == 'Z' || s.state == 'X') {
+			continue
+		}
+		var environ []byte
+		if err == nil {
+			environ, err = os.ReadFile(filepath.Join(h.Proc, name.Name(), "environ"))
+		}
+		switch {
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ESRCH):
+		case err != nil:
+			complete = false
+		case carries(environ, nonce):
+			return true, true
+		}
+	}
+	return false, complete
+}
+
+func carries(environ []byte, nonce string) bool {
+	for variable := range bytes.SplitSeq(environ, []byte{0}) {
+		if value, ok := bytes.CutPrefix(variable, []byte(HoldVariable+"=")); ok && bytes.Contains(value, []byte(nonce)) {
+			return true
+		}
+	}
+	return false
+}
+
+// hidesProcesses tells whether proc is mounted so that others' processes are
+// not listed.
+func (h Host) hidesProcesses() bool {
+	mounts, err := os.ReadFile(filepath.Join(h.Proc, "self/mountinfo"))
+	if err != nil {
+		return true
+	}
+	for line := range strings.Lines(string(mounts)) {
+		fields := strings.Fields(line)
+		if len(fields) > 5 && fields[4] == h.Proc && strings.Contains(line, " - proc ") {
+			if strings.Contains(line, "hidepid=") && !strings.Contains(line, "hidepid=0") && !strings.Contains(line, "hidepid=off") {
+				return os.Geteuid() != 0
+			}
+		}
+	}
+	return false
+}
+
+// Uptime implements lock.Host. /proc/uptime would not do: LXC shows another.
+func (h Host) Uptime() time.Duration {
+	var t unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &t) != nil {
+		return 0
+	}
+	return time.Duration(t.Nano())
+}
+
+// Process names a living process so that no later one is taken for it.
+func (h Host) Process(pid int) lock.Process {
+	s, err := h.stat(pid)
+	if err != nil {
+		return lock.Process{}
+	}
+	return lock.Process{PID: pid, Start: s.start}
+}
+
+// Parent is the process that started this one.
+func (h Host) Parent() lock.Process { return h.Process(os.Getppid()) }
+
+// runners are the names of the processes that run jobs: Gitea's runner under
+// both its names, and GitHub's, which has a worker for each job.
+var runners = map[string]bool{"act_runner": true, "gitea-runner": true, "Runner.Worker": true}
+
+// Runner is the nearest runner above this process, if any.
+func (h Host) Runner() lock.Process {
+	for pid := os.Getppid(); pid > 1; {
+		s, err := h.stat(pid)
+		if err != nil {
+			break
+		}
+		if exe, err := os.Readlink(filepath.Join(h.Proc, strconv.Itoa(pid), "exe")); err == nil && runners[filepath.Base(exe)] {
+			return lock.Process{PID: pid, Start: s.start}
+		}
+		pid = s.parent
+	}
+	return lock.Process{}
+}

@@ -1,0 +1,465 @@
+package lock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	callTimeout  = 10 * time.Second // for one request: a hung daemon answers nothing
+	poll         = time.Second      // a crash or a plain "docker network rm" wakes nobody
+	recount      = 10 * time.Second // to tell the position; each count looks at every ticket's process
+	glance       = 10 * time.Millisecond
+	withdrawTime = 15 * time.Second // to give back what was half taken
+	lateEffect   = 3 * time.Second  // how long a create with unknown fate is looked for
+)
+
+// acquisition is one process's attempt to get the lock.
+type acquisition struct {
+	*Mutex
+	ids       []string        // of every entry it ever created or found to be its own
+	unknown   map[string]bool // nonces of creates whose fate is unknown
+	queued    bool
+	ticket    ticket
+	wakes     <-chan struct{}
+	freeSince time.Time
+	waiting   Wait // as last reported
+	counted   time.Time
+	slowest   time.Duration // own call
+	held      Held
+}
+
+// Acquire waits until it holds the lock or ctx ends, and returns the cause of
+// that end. On every way out but holding it takes its entries along; if that
+// fails too, the error says so.
+func (m *Mutex) Acquire(ctx context.Context) (Held, error) {
+	a := &acquisition{Mutex: m, unknown: map[string]bool{}}
+	err := a.run(ctx)
+	if err == nil && ctx.Err() != nil { // interrupted in the very last moment
+		err = context.Cause(ctx)
+	}
+	cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), withdrawTime)
+	defer cancel()
+	if err != nil {
+		return Held{}, errors.Join(err, a.withdraw(cleanup))
+	}
+	a.leaveQueue(cleanup)
+	return a.held, nil
+}
+
+// run ends without an error only when a.held is the lock.
+func (a *acquisition) run(ctx context.Context) error {
+	for ctx.Err() == nil {
+		if err := a.takeTicket(ctx); err != nil {
+			if errors.Is(err, ErrRefused) {
+				return err
+			}
+			a.unreachable(ctx, err)
+			continue
+		}
+		seen, err := a.look(ctx)
+		if err != nil {
+			a.unreachable(ctx, err)
+			continue
+		}
+		if a.removeOwn(ctx, seen) { // never wait for oneself
+			continue
+		}
+		inTheWay, dropped := a.dropDead(ctx, seen)
+		if dropped {
+			continue
+		}
+		if len(seen) > 0 {
+			a.freeSince = time.Time{}
+			a.wait(ctx, inTheWay)
+			continue
+		}
+		if !a.myTurn(ctx) {
+			a.wait(ctx, Wait{})
+			continue
+		}
+		if a.JobGone != nil && a.JobGone() {
+			return ErrJobGone
+		}
+		mine, err := a.announce(ctx)
+		switch {
+		case errors.Is(err, ErrRefused):
+			return err
+		case errors.Is(err, ErrConflict):
+			pause(ctx, rand.N(5*glance)) // a rival may not be listed yet
+			continue
+		case err != nil:
+			a.unreachable(ctx, err)
+			continue
+		case mine == "":
+			continue
+		}
+		if a.settle(ctx, mine) && a.verify(ctx, mine) {
+			a.held.ID = mine
+			if a.JobGone != nil && a.JobGone() {
+				return ErrJobGone
+			}
+			return nil
+		}
+		a.remove(ctx, mine)
+		pause(ctx, glance+rand.N(10*glance))
+	}
+	return context.Cause(ctx)
+}
+
+// look lists the lock's entries, oldest first. Its failure is no answer.
+func (a *acquisition) look(ctx context.Context) ([]Entry, error) {
+	var seen []Entry
+	err := a.call(ctx, func(ctx context.Context) (err error) {
+		seen, err = list(ctx, a.Engine, a.Name)
+		return err
+	})
+	slices.SortFunc(seen, func(x, y Entry) int { return strings.Compare(x.ID, y.ID) })
+	return seen, err
+}
+
+// removeOwn removes this process's entries: ones that a failed removal left, or
+// a create that took effect after its error. They are never adopted: a removal
+// that was tried may still take effect (trace T3 of the model: two holders).
+func (a *acquisition) removeOwn(ctx context.Context, seen []Entry) (found bool) {
+	for _, e := range seen {
+		if e.label("nonce") == a.Self.Nonce {
+			found = true
+			delete(a.unknown, e.label("create"))
+			if !a.remove(ctx, e.ID) {
+				pause(ctx, 10*glance)
+			}
+		}
+	}
+	return found
+}
+
+// dropDead removes, by ID, what dead holders left and what went stale. Any
+// number of waiters may do so at once: who comes second gets ErrNotFound.
+func (a *acquisition) dropDead(ctx context.Context, seen []Entry) (inTheWay Wait, dropped bool) {
+	for _, e := range seen {
+		switch v := a.judge(e); v.Life {
+		case Dead, Stale:
+			a.takeAway(ctx, e, v)
+			dropped = true
+		default:
+			inTheWay = Wait{Holder: e, Verdict: v}
+		}
+	}
+	return inTheWay, dropped
+}
+
+func (a *acquisition) takeAway(ctx context.Context, e Entry, v Verdict) {
+	err := a.call(ctx, func(ctx context.Context) error { return a.Engine.Remove(ctx, e.ID) })
+	switch {
+	case err == nil:
+		a.held.TookOverFrom = append(a.held.TookOverFrom, e.ID)
+		if a.OnTakeover != nil {
+			a.OnTakeover(e, v)
+		}
+	case !errors.Is(err, ErrNotFound):
+		a.unreachable(ctx, err)
+	}
+}
+
+// announce creates this process's entry and returns its ID; "" when it is not
+// known whether there is one, and a look will tell.
+func (a *acquisition) announce(ctx context.Context) (string, error) {
+	h := a.Self
+	h.Create = NewNonce()
+	h.Uptime = a.Host.Uptime()
+	id, err := a.create(ctx, a.Name, h.labels(kindLock), h.Create)
+	if err == nil || errors.Is(err, ErrConflict) || errors.Is(err, ErrRefused) {
+		return id, err
+	}
+	seen, listErr := a.look(ctx)
+	if listErr != nil {
+		return "", err
+	}
+	for _, e := range seen {
+		if e.label("create") == h.Create { // only the reply was lost
+			delete(a.unknown, h.Create)
+			a.ids = append(a.ids, e.ID)
+			return e.ID, nil
+		}
+	}
+	pause(ctx, poll/2+rand.N(poll/2)) // if it lands now, removeOwn finds it
+	return "", nil
+}
+
+// create adds an entry. The request outlives ctx for a moment: a create whose
+// client went away takes effect all the same (20 of 20 on Engine 20.10 and
+// 26.1), so its reply is worth waiting for.
+func (a *acquisition) create(ctx context.Context, name string, labels map[string]string, nonce string) (id string, err error) {
+	outlive, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(2*time.Second, cancel) })
+	defer stop()
+	err = a.call(outlive, func(ctx context.Context) (err error) {
+		id, err = a.Engine.Create(ctx, name, labels)
+		return err
+	})
+	switch {
+	case err == nil:
+		a.ids = append(a.ids, id)
+	case !errors.Is(err, ErrConflict) && !errors.Is(err, ErrRefused):
+		a.unknown[nonce] = true
+	}
+	return id, err
+}
+
+// settle looks out for a plain "docker network create NAME" that slipped in
+// before ours was listed, as engines below API 1.44 allow. It is false when
+// there is one: that rival does not know how to yield.
+func (a *acquisition) settle(ctx context.Context, mine string) bool {
+	for end := time.Now().Add(a.Settle); time.Now().Before(end); {
+		pause(ctx, min(5*glance, time.Until(end)))
+		if ctx.Err() != nil {
+			return false
+		}
+		if seen, err := a.look(ctx); err == nil && slices.ContainsFunc(seen, plain) {
+			return false
+		}
+	}
+	return true
+}
+
+// verify is true when a list showed this process's entry and no other. That is
+// the only way to hold the lock: an entry once listed stays listed, and later
+// contenders verify too. The order of IDs says who yields, never who holds.
+func (a *acquisition) verify(ctx context.Context, mine string) bool {
+	var rivals string
+	end := time.Now().Add(a.limit())
+	for ctx.Err() == nil && time.Now().Before(end) {
+		seen, err := a.look(ctx)
+		if err != nil {
+			pause(ctx, 10*glance)
+			continue
+		}
+		i := slices.IndexFunc(seen, func(e Entry) bool { return e.ID == mine })
+		if i < 0 {
+			return false // somebody took it away
+		}
+		others := slices.Delete(seen, i, i+1)
+		if len(others) == 0 {
+			return true
+		}
+		if now := ids(others); now != rivals {
+			rivals, end = now, time.Now().Add(a.limit())
+		}
+		for _, e := range others {
+			if e.label("nonce") == a.Self.Nonce {
+				a.remove(ctx, e.ID)
+			} else if v := a.judge(e); v.Life == Dead {
+				a.takeAway(ctx, e, v)
+			} else if plain(e) || e.ID < mine {
+				return false
+			}
+		}
+		pause(ctx, glance)
+	}
+	return false
+}
+
+// limit is how long a rival gets to yield. A fixed 300 ms made the lowest give
+// up too often on a loaded daemon.
+func (a *acquisition) limit() time.Duration {
+	return min(max(300*time.Millisecond, 20*a.slowest), 5*time.Second)
+}
+
+func plain(e Entry) bool { _, ours := e.Holder(); return !ours }
+
+func ids(entries []Entry) string {
+	var b strings.Builder
+	for _, e := range entries {
+		b.WriteString(e.ID)
+	}
+	return b.String()
+}
+
+// takeTicket enters the queue, once.
+func (a *acquisition) takeTicket(ctx context.Context) error {
+	if a.queued {
+		return nil
+	}
+	var tickets []ticket
+	err := a.call(ctx, func(ctx context.Context) (err error) {
+		tickets, err = a.queue(ctx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	t := ticket{nonce: a.Self.Nonce, high: a.Self.Priority == PriorityHigh, number: 1}
+	for _, other := range tickets {
+		t.number = max(t.number, other.number+1)
+	}
+	h := a.Self
+	h.Create = NewNonce()
+	h.Uptime = a.Host.Uptime()
+	labels := with(h.labels(kindTicket), "number", fmt.Sprint(t.number))
+	if a.Timeout > 0 {
+		labels = with(labels, "timeout", a.Timeout.String())
+	}
+	t.id, err = a.create(ctx, ticketName(a.Name, a.Self.Nonce), labels, h.Create)
+	if err != nil && !errors.Is(err, ErrConflict) { // a conflict is the late effect of our own try
+		return fmt.Errorf("take a ticket for lock %q: %w", a.Name, err)
+	}
+	a.ticket, a.queued = t, true
+	return nil
+}
+
+// place returns this process's position in the queue, from 0, and its length.
+func (a *acquisition) place(ctx context.Context) (ahead, length int) {
+	tickets, err := a.queue(ctx)
+	if err != nil {
+		return 0, 0
+	}
+	me := a.ticket
+	for _, t := range tickets {
+		if t.nonce == me.nonce {
+			me = t // the store knows whether it has aged
+		}
+	}
+	for _, t := range tickets {
+		if t.nonce != me.nonce && t.compare(me) < 0 {
+			ahead++
+		}
+	}
+	return ahead, len(tickets)
+}
+
+// myTurn is asked while the lock is free: true for the head of the queue, and
+// for the others when those ahead have left it free for too long.
+func (a *acquisition) myTurn(ctx context.Context) bool {
+	if a.freeSince.IsZero() {
+		a.freeSince = time.Now()
+	}
+	ahead, _ := a.place(ctx)
+	return time.Since(a.freeSince) >= time.Duration(ahead)*headPatience
+}
+
+// wait returns when a marker wakes this process, after about a second, or at
+// once after the watch began: what happened before it has to be looked at.
+func (a *acquisition) wait(ctx context.Context, w Wait) {
+	if a.OnWait != nil {
+		w.Position, w.Waiters = a.waiting.Position, a.waiting.Waiters
+		if w.Holder.ID != a.waiting.Holder.ID || time.Since(a.counted) > recount {
+			ahead, waiters := a.place(ctx)
+			w.Position, w.Waiters = ahead+1, waiters
+			a.counted = time.Now()
+		}
+		a.waiting = w
+		a.OnWait(w)
+	}
+	if a.wakes == nil {
+		wakes, err := a.Engine.Watch(ctx, markerPrefix(a.Name, a.Self.Nonce))
+		if err == nil {
+			a.wakes = wakes
+			return
+		}
+	}
+	timer := time.NewTimer(poll + rand.N(poll/4))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	case _, open := <-a.wakes:
+		if !open { // the daemon went away
+			a.wakes = nil
+			pause(ctx, 10*glance+rand.N(poll))
+		}
+	}
+}
+
+// unreachable reports that the store did not answer, and gives it time.
+func (a *acquisition) unreachable(ctx context.Context, err error) {
+	if a.OnWait != nil && ctx.Err() == nil {
+		a.OnWait(Wait{Err: err})
+	}
+	pause(ctx, poll/2+rand.N(poll/2))
+}
+
+// remove takes away an entry of this process and tells whether it is gone. It
+// does not end with ctx: a cancelled job must still give back.
+func (a *acquisition) remove(ctx context.Context, id string) bool {
+	err := a.call(context.WithoutCancel(ctx), func(ctx context.Context) error { return a.Engine.Remove(ctx, id) })
+	return err == nil || errors.Is(err, ErrNotFound)
+}
+
+// withdraw removes all that this process left in the store: what it knows by
+// ID until that is gone, and for a few seconds what may still land.
+func (a *acquisition) withdraw(ctx context.Context) error {
+	pending := slices.Clone(a.ids)
+	until := time.Now()
+	if len(a.unknown) > 0 {
+		until = until.Add(lateEffect)
+	}
+	for {
+		pending = slices.DeleteFunc(pending, func(id string) bool { return a.remove(ctx, id) })
+		left, err := a.left(ctx)
+		pending = append(pending, left...)
+		if len(pending) == 0 && err == nil && !time.Now().Before(until) {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("could not give back what was half taken of lock %q (%v); it is in the way until it counts as orphan or stale", a.Name, errors.Join(err, ctx.Err()))
+		}
+		if len(left) == 0 {
+			pause(ctx, 10*glance)
+		}
+	}
+}
+
+// left lists this process's entries, of the lock and of its queue, if some may
+// have been created without an answer.
+func (a *acquisition) left(ctx context.Context) ([]string, error) {
+	if len(a.unknown) == 0 {
+		return nil, nil
+	}
+	var own []string
+	for _, prefix := range []string{a.Name, queuePrefix(a.Name)} {
+		err := a.call(ctx, func(ctx context.Context) error {
+			entries, err := a.Engine.List(ctx, prefix)
+			for _, e := range entries {
+				if e.label("nonce") == a.Self.Nonce {
+					own = append(own, e.ID)
+				}
+			}
+			return err
+		})
+		if err != nil {
+			return own, err
+		}
+	}
+	return own, nil
+}
+
+// leaveQueue removes the ticket; if that fails, it dies with this process.
+func (a *acquisition) leaveQueue(ctx context.Context) {
+	if a.ticket.id != "" {
+		a.remove(ctx, a.ticket.id)
+	}
+}
+
+// call runs one request under its own timeout and remembers the slowest.
+func (a *acquisition) call(ctx context.Context, request func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	start := time.Now()
+	err := request(ctx)
+	a.slowest = max(a.slowest, time.Since(start))
+	return err
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}

@@ -1,0 +1,435 @@
+package lock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+var engines = map[string]bool{"below API 1.44": false, "API 1.44": true}
+
+// inside counts who believes to hold the lock.
+type inside struct {
+	now, most, times atomic.Int32
+}
+
+func (i *inside) enter() { i.most.Store(max(i.most.Load(), i.now.Add(1))); i.times.Add(1) }
+func (i *inside) leave() { i.now.Add(-1) }
+
+// contend runs n processes, one after another in each of n places, that take
+// and give back the lock until it was held a number of times. acquire returns
+// how to give back.
+func contend(t *testing.T, s *store, n, times int, queueless bool, acquire func(*Mutex) (func(), bool)) *inside {
+	in := &inside{}
+	host := newMachine()
+	var group sync.WaitGroup
+	for range n {
+		group.Go(func() {
+			for int(in.times.Load()) < times {
+				done := make(chan struct{})
+				go func() { // a process, which may crash
+					defer close(done)
+					var m *Mutex
+					holding := false
+					m = host.contender(mortal{s, func() {
+						if holding {
+							in.leave()
+						}
+						host.end(m.Self.Process)
+					}, queueless})
+					release, ok := acquire(m)
+					if !ok {
+						host.end(m.Self.Process)
+						return
+					}
+					in.enter()
+					holding = true
+					time.Sleep(time.Duration(rand.Int64N(int64(20 * time.Millisecond))))
+					in.leave()
+					holding = false
+					release()
+					host.end(m.Self.Process)
+				}()
+				<-done
+			}
+		})
+	}
+	group.Wait()
+	if in.times.Load() < int32(times) {
+		t.Errorf("the lock was held %d times, want %d", in.times.Load(), times)
+	}
+	return in
+}
+
+func announceAndVerify(m *Mutex) (func(), bool) {
+	held, err := m.Acquire(context.Background())
+	if err != nil {
+		return nil, false
+	}
+	return func() { _ = m.Release(context.Background(), held.ID) }, true
+}
+
+func TestAtMostOneHoldsWhateverFails(t *testing.T) {
+	for engine, exclusive := range engines {
+		for name, f := range map[string]faults{
+			"nothing fails":          {},
+			"processes crash":        {crash: 0.02},
+			"replies get lost":       {lost: 0.1},
+			"requests fail":          {fails: 0.1},
+			"requests come late":     {late: 0.1},
+			"all of these":           {crash: 0.01, lost: 0.05, fails: 0.05, late: 0.05},
+			"nearly nothing arrives": {lost: 0.3, fails: 0.2, late: 0.2},
+		} {
+			t.Run(engine+"/"+name, func(t *testing.T) {
+				for seed := range uint64(4) {
+					synctest.Test(t, func(t *testing.T) {
+						s := newStore(exclusive, f, seed)
+						in := contend(t, s, 8, 60, seed%2 == 0, announceAndVerify)
+						if most := in.most.Load(); most > 1 {
+							t.Errorf("seed %d: %d held the lock at once", seed, most)
+						}
+						time.Sleep(5 * time.Second) // late requests land
+						for _, e := range s.named("build") {
+							if h, _ := e.Holder(); f.crash == 0 && f.late == 0 {
+								t.Errorf("seed %d: process %d left its entry behind", seed, h.Process.PID)
+							}
+						}
+					})
+				}
+			})
+		}
+	}
+}
+
+// A check that cannot fail is no check: without the verify it must see several
+// holders on an engine that lets several creators win.
+func TestTheCheckSeesThatCreateAloneIsNoMutex(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := contend(t, newStore(false, faults{}, 1), 8, 100, true, func(m *Mutex) (func(), bool) {
+			for {
+				id, err := m.Engine.Create(t.Context(), m.Name, m.Self.labels(kindLock))
+				if err == nil {
+					return func() { _ = m.Engine.Remove(t.Context(), id) }, true
+				}
+				time.Sleep(time.Millisecond)
+			}
+		})
+		if in.most.Load() < 2 {
+			t.Error("8 contenders that only create were never seen to hold together")
+		}
+	})
+}
+
+func TestInterruptedWhileWaitingNothingIsLeftBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(true, faults{}, 1)
+		host := newMachine()
+		if _, err := host.contender(s).Acquire(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		stopped := errors.New("stopped")
+		time.AfterFunc(3*time.Second, func() { cancel(stopped) })
+		if _, err := host.contender(s).Acquire(ctx); !errors.Is(err, stopped) {
+			t.Errorf("Acquire = %v, want the cause", err)
+		}
+		if all := s.named(""); len(all) != 1 {
+			t.Errorf("left behind: %v", all)
+		}
+	})
+}
+
+func TestACreateThatLandsAfterItsErrorIsTakenBack(t *testing.T) {
+	gaveUp := 0
+	for seed := range uint64(40) {
+		synctest.Test(t, func(t *testing.T) {
+			s := newStore(false, faults{slow: 1}, seed)
+			ctx, cancel := context.WithTimeoutCause(t.Context(), 4*time.Second, ErrTimeout)
+			defer cancel()
+			m := newMachine().contender(s)
+			if held, err := m.Acquire(ctx); err == nil { // landed just in time to be seen
+				if err := m.Release(t.Context(), held.ID); err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			gaveUp++
+			time.Sleep(10 * time.Second)
+			if all := s.named(""); len(all) != 0 {
+				t.Errorf("seed %d: %d entries left behind", seed, len(all))
+			}
+		})
+	}
+	if gaveUp == 0 {
+		t.Error("no contender gave up")
+	}
+}
+
+func TestTheJobIsGoneMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for asked := range 2 { // before the create, after holding
+			s := newStore(true, faults{}, 1)
+			m := newMachine().contender(s)
+			calls := 0
+			m.JobGone = func() bool { calls++; return calls > asked }
+			if _, err := m.Acquire(t.Context()); !errors.Is(err, ErrJobGone) {
+				t.Errorf("Acquire = %v, want ErrJobGone", err)
+			}
+			if all := s.named(""); len(all) != 0 {
+				t.Errorf("left behind: %v", all)
+			}
+		}
+	})
+}
+
+func TestPlainLocksAreWaitedForAndTakenOverByAge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(true, faults{}, 1)
+		s.insert(s.newID(), "build", nil)
+		m := newMachine().contender(s)
+		m.Self.StaleAfter = time.Hour
+		var took []Verdict
+		m.OnTakeover = func(_ Entry, v Verdict) { took = append(took, v) }
+		start := time.Now()
+		held, err := m.Acquire(t.Context())
+		if err != nil || len(took) != 1 || took[0].Life != Stale || len(held.TookOverFrom) != 1 {
+			t.Errorf("Acquire = %v, %v; took over %v", held, err, took)
+		}
+		if waited := time.Since(start); waited < time.Hour || waited > time.Hour+time.Minute {
+			t.Errorf("waited %v for a plain lock, want an hour", waited)
+		}
+	})
+}
+
+func TestSettleYieldsToAPlainRival(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(false, faults{}, 1)
+		m := newMachine().contender(s)
+		m.Settle = 500 * time.Millisecond
+		// The rival checked the name before ours was there and inserts after.
+		time.AfterFunc(200*time.Millisecond, func() { s.insert("plain", "build", nil) })
+		time.AfterFunc(10*time.Second, func() { s.drop("plain") })
+		start := time.Now()
+		if _, err := m.Acquire(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if waited := time.Since(start); waited < 10*time.Second {
+			t.Errorf("held after %v beside a plain rival", waited)
+		}
+	})
+}
+
+func TestReleaseWakesTheHeadOnlyInOrderOfPriorityAndArrival(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(true, faults{}, 1)
+		host := newMachine()
+		first := host.contender(s)
+		held, err := first.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var mu sync.Mutex
+		var order []string
+		var released time.Time
+		var group sync.WaitGroup
+		for i, priority := range []string{PriorityNormal, PriorityNormal, PriorityHigh, PriorityNormal, PriorityHigh} {
+			m := host.contender(s)
+			m.Self.Priority = priority
+			group.Go(func() {
+				held, err := m.Acquire(t.Context())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				order = append(order, fmt.Sprint(i, priority))
+				if handOff := time.Since(released); handOff > poll/4 {
+					t.Errorf("the hand-off took %v: by the poll, not by the wake", handOff)
+				}
+				mu.Unlock()
+				before := s.woken
+				released = time.Now()
+				if err := m.Release(t.Context(), held.ID); err != nil {
+					t.Error(err)
+				}
+				if s.woken-before > 1 {
+					t.Errorf("a release woke %d", s.woken-before)
+				}
+			})
+			time.Sleep(100 * time.Millisecond)
+		}
+		released = time.Now()
+		if err := first.Release(t.Context(), held.ID); err != nil {
+			t.Fatal(err)
+		}
+		group.Wait()
+		if got, want := strings.Join(order, ", "), "2high, 4high, 0normal, 1normal, 3normal"; got != want {
+			t.Errorf("order %s, want %s", got, want)
+		}
+		if left := s.named(queuePrefix("build")); len(left) != 0 {
+			t.Errorf("left in the queue: %v", left)
+		}
+	})
+}
+
+func TestAnOldNormalTicketIsNotStarvedByHighOnes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(true, faults{}, 1)
+		host := newMachine()
+		m := host.contender(s)
+		h := m.Self
+		h.Nonce, h.Uptime = "old", host.Uptime()
+		s.insert(s.newID(), ticketName("build", "old"), with(h.labels(kindTicket), "number", "7"))
+		time.Sleep(ageing + time.Second)
+		h.Nonce, h.Uptime, h.Priority = "new", host.Uptime(), PriorityHigh
+		s.insert(s.newID(), ticketName("build", "new"), with(h.labels(kindTicket), "number", "8"))
+		tickets, err := m.queue(t.Context())
+		if err != nil || len(tickets) != 2 || tickets[0].nonce != "old" {
+			t.Errorf("queue = %v, %v", tickets, err)
+		}
+	})
+}
+
+func TestTheQueueForgetsTheDeadAndOldMarkers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(true, faults{}, 1)
+		host := newMachine()
+		dead, living, elsewhere := host.contender(s), host.contender(s), host.contender(s)
+		host.end(dead.Self.Process)
+		elsewhere.Self.Place.PIDs = "another"
+		for _, m := range []*Mutex{dead, living, elsewhere} {
+			h := m.Self
+			h.Uptime = host.Uptime()
+			labels := with(with(h.labels(kindTicket), "number", "1"), "timeout", "1h0m0s")
+			s.insert(s.newID(), ticketName("build", h.Nonce), labels)
+		}
+		s.insert(s.newID(), markerPrefix("build", "x")+"1", Holder{Place: host.place, Uptime: host.Uptime()}.labels(kindWake))
+		count := func() int { _, _ = living.queue(t.Context()); return len(s.named(queuePrefix("build"))) }
+		if n := count(); n != 3 { // the living, one that nothing is known of, the marker
+			t.Errorf("%d entries in the queue, want 3", n)
+		}
+		time.Sleep(markerLife + time.Second)
+		if n := count(); n != 2 {
+			t.Errorf("%d entries after a minute, want 2", n)
+		}
+		time.Sleep(time.Hour + time.Minute) // longer than the ticket's timeout
+		if n := count(); n != 0 {
+			t.Errorf("%d entries after the tickets' timeout, want 0", n)
+		}
+	})
+}
+
+func TestADeadHeadDoesNotKeepTheLockFree(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(true, faults{}, 1)
+		host := newMachine()
+		h := host.contender(s).Self
+		h.Place.PIDs, h.Uptime = "another container", host.Uptime() // nobody can tell that it is dead
+		s.insert(s.newID(), ticketName("build", h.Nonce), with(h.labels(kindTicket), "number", "1"))
+		start := time.Now()
+		if _, err := host.contender(s).Acquire(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if waited := time.Since(start); waited < headPatience || waited > headPatience+2*poll {
+			t.Errorf("waited %v behind a head that never tries, want %v", waited, headPatience)
+		}
+	})
+}
+
+func TestReleaseReportsALostLockAndLeavesTheNextHolderAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(true, faults{}, 1)
+		host := newMachine()
+		m := host.contender(s)
+		held, err := m.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.drop(held.ID) // docker network rm NAME
+		next, err := host.contender(s).Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Release(t.Context(), held.ID); !errors.Is(err, ErrNotFound) {
+			t.Errorf("Release = %v, want ErrNotFound", err)
+		}
+		if !m.Lost(t.Context(), held.ID) || m.Lost(t.Context(), next.ID) {
+			t.Error("Lost does not tell the lost lock from the held one")
+		}
+	})
+}
+
+func TestCheckName(t *testing.T) {
+	for _, name := range []string{"awoooi-cd-docker-build-lock", "a1", "A_b.c-d"} {
+		if err := CheckName(name); err != nil {
+			t.Errorf("CheckName(%q) = %v", name, err)
+		}
+	}
+	for _, name := range []string{
+		"", "a", "-a", ".a", "a b", "a\nb", "a;b", "a$(x)", "a/b", "ä1", "bridge", "host", "none",
+		strings.Repeat("a", 129), strings.Repeat("0", 64), ticketName("x1", "n"),
+	} {
+		if CheckName(name) == nil {
+			t.Errorf("CheckName(%q) accepts it", name)
+		}
+	}
+}
+
+func TestQueueNamesDoNotContainTheLocksName(t *testing.T) {
+	for _, lock := range []string{"awoooi-cd-docker-build-lock", "build", "hostguard", "queue", "lock", "ticket", "wake"} {
+		for _, name := range []string{ticketName(lock, NewNonce()), markerPrefix(lock, NewNonce())} {
+			if strings.Contains(name, lock) {
+				t.Errorf("%q contains %q", name, lock)
+			}
+		}
+	}
+}
+
+func FuzzParseRecord(f *testing.F) {
+	f.Add(Record{strings.Repeat("a", 64), strings.Repeat("b", 32)}.String())
+	f.Add("x:y")
+	f.Fuzz(func(t *testing.T, s string) {
+		if r, ok := ParseRecord(s); ok && r.String() != s {
+			t.Errorf("ParseRecord(%q) = %v", s, r)
+		}
+	})
+}
+
+func FuzzLabelsRoundTrip(f *testing.F) {
+	f.Add("::set-env name=BASH_ENV::x", "a\r\nb\x1b[31m", "/x/0123456789abcdef", int64(7), uint64(9), 42, true)
+	f.Fuzz(func(t *testing.T, repository, reason, dir string, age int64, start uint64, pid int, command bool) {
+		want := Holder{Reason: reason, JobDir: dir, Command: command, Job: Job{Repository: repository}}
+		if pid > 0 {
+			want.Process = Process{pid, start}
+		}
+		if age > 0 {
+			want.StaleAfter = time.Duration(age)
+		}
+		e := Entry{Labels: want.labels(kindLock)}
+		got, ours := e.Holder()
+		if !ours || got != want {
+			t.Errorf("labels %q read as %+v, want %+v", e.Labels, got, want)
+		}
+		if !slices.Equal(slices.Sorted(mapKeys(e.Labels)), slices.Sorted(mapKeys(got.labels(kindLock)))) {
+			t.Error("written again, the labels differ")
+		}
+	})
+}
+
+func mapKeys(m map[string]string) func(func(string) bool) {
+	return func(yield func(string) bool) {
+		for k := range m {
+			if !yield(k) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,124 @@
+package lock
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The queue decides who tries first; exclusion never depends on it. A waiter
+// leaves a ticket, an entry under a prefix of the lock's queue, and lives as
+// long as its process. A release wakes the head by creating a marker that is
+// named after the head's ticket: each waiter watches for its own name only, so
+// one process wakes, not all (measured with 256 waiters: 2.4 ms, against 30 ms
+// when all are woken).
+const (
+	PriorityHigh   = "high"
+	PriorityNormal = "normal"
+
+	maxTickets   = 256              // that are read
+	ageing       = 30 * time.Minute // after that a normal ticket counts as high
+	headPatience = 3 * time.Second  // that a free lock is left to each ticket ahead
+	markerLife   = time.Minute
+)
+
+// queuePrefix begins all names of a lock's queue. It does not contain the
+// lock's name, which "docker network ls --filter name=" of others would match.
+func queuePrefix(lock string) string {
+	sum := sha256.Sum256([]byte(lock))
+	return "hg-" + hex.EncodeToString(sum[:8]) + "-"
+}
+
+var queueName = regexp.MustCompile(`^hg-[0-9a-f]{16}-`)
+
+func ticketName(lock, nonce string) string   { return queuePrefix(lock) + "t-" + nonce }
+func markerPrefix(lock, nonce string) string { return queuePrefix(lock) + "w-" + nonce + "-" }
+
+// ticket is a place in the queue.
+type ticket struct {
+	id     string
+	nonce  string
+	high   bool
+	number int
+}
+
+func (t ticket) compare(other ticket) int {
+	if t.high != other.high {
+		if t.high {
+			return -1
+		}
+		return 1
+	}
+	return cmp.Or(cmp.Compare(t.number, other.number), cmp.Compare(t.id, other.id))
+}
+
+// queue returns the tickets of the living, in order, and removes what the dead
+// left: their tickets, and wake markers whose maker died before removing them.
+func (m *Mutex) queue(ctx context.Context) ([]ticket, error) {
+	entries, err := m.Engine.List(ctx, queuePrefix(m.Name))
+	if err != nil {
+		return nil, fmt.Errorf("list the queue of lock %q: %w", m.Name, err)
+	}
+	for _, e := range entries {
+		if m.inQueue(e) && m.abandoned(e) {
+			_ = m.Engine.Remove(ctx, e.ID) // the next one tries again
+		}
+	}
+	return m.tickets(entries), nil
+}
+
+// tickets returns, of any entries, the tickets of the living, in order.
+func (m *Mutex) tickets(entries []Entry) []ticket {
+	var tickets []ticket
+	for _, e := range entries {
+		if m.inQueue(e) && e.label("kind") == kindTicket && !m.abandoned(e) {
+			number, _ := strconv.Atoi(e.label("number"))
+			tickets = append(tickets, ticket{
+				id: e.ID, nonce: e.label("nonce"), number: number,
+				high: e.label("priority") == PriorityHigh || m.age(e) > ageing,
+			})
+		}
+	}
+	slices.SortFunc(tickets, ticket.compare)
+	return tickets[:min(len(tickets), maxTickets)]
+}
+
+func (m *Mutex) inQueue(e Entry) bool { return strings.HasPrefix(e.Name, queuePrefix(m.Name)) }
+
+// abandoned is true for wake markers older than a minute, and for tickets whose
+// process is gone or must have ended long ago by its own timeout.
+func (m *Mutex) abandoned(e Entry) bool {
+	h, _ := e.Holder()
+	switch e.label("kind") {
+	case kindWake:
+		return m.age(e) > markerLife
+	case kindTicket:
+		if timeout, err := time.ParseDuration(e.label("timeout")); err == nil && m.age(e) > timeout+time.Minute {
+			return true
+		}
+		return m.byReboot(h).Life == Dead ||
+			m.Self.Place.same(h.Place) && h.Process.known() && m.alive(h.Process) == Dead
+	}
+	return false
+}
+
+// wake tells the head of the queue that the lock may be free.
+func (m *Mutex) wake(ctx context.Context) error {
+	tickets, err := m.queue(ctx)
+	if err != nil || len(tickets) == 0 {
+		return err
+	}
+	name := markerPrefix(m.Name, tickets[0].nonce) + NewNonce()[:8]
+	id, err := m.Engine.Create(ctx, name, Holder{Place: m.Self.Place, Uptime: m.Host.Uptime()}.labels(kindWake))
+	if err != nil {
+		return fmt.Errorf("wake the next waiter of lock %q: %w", m.Name, err)
+	}
+	return m.Engine.Remove(ctx, id)
+}

@@ -1,0 +1,120 @@
+package lock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"time"
+)
+
+// releaseTime bounds a release; a daemon that restarts meanwhile is waited for.
+const releaseTime = 30 * time.Second
+
+// Record is what an acquire leaves behind for the release of the same job.
+type Record struct{ ID, Nonce string }
+
+var recordForm = regexp.MustCompile(`^([0-9a-f]{64}):([0-9a-f]{32})$`)
+
+func (r Record) String() string { return r.ID + ":" + r.Nonce }
+
+// ParseRecord is false for everything that is no Record.
+func ParseRecord(s string) (Record, bool) {
+	m := recordForm.FindStringSubmatch(s)
+	if m == nil {
+		return Record{}, false
+	}
+	return Record{ID: m[1], Nonce: m[2]}, true
+}
+
+// Matches tells whether an entry is the one that was recorded.
+func (r Record) Matches(e Entry) bool {
+	h, ours := e.Holder()
+	return ours && e.ID == r.ID && h.Nonce == r.Nonce
+}
+
+// Entries lists the lock's entries: none when it is free, and more than one
+// only for a moment, or below API 1.44 when plain creates raced.
+func (m *Mutex) Entries(ctx context.Context) ([]Entry, error) {
+	var entries []Entry
+	err := m.persist(ctx, func(ctx context.Context) (err error) {
+		entries, err = list(ctx, m.Engine, m.Name)
+		return err
+	})
+	return entries, err
+}
+
+// OwnedBySelf returns, of the lock's entries, those that this job's
+// acquire-lock made: its left-overs too, if it was killed. Outside any job they
+// are those that the same shell made. with-lock gives back by itself.
+func (m *Mutex) OwnedBySelf(entries []Entry) []Entry {
+	var own []Entry
+	for _, e := range entries {
+		if h, ours := e.Holder(); ours && !h.Command && (h.SameJob(m.Self) || h.SameCaller(m.Self)) {
+			own = append(own, e)
+		}
+	}
+	return own
+}
+
+// Release removes an entry by its full ID and wakes the head of the queue. It
+// goes on although ctx ends, for a cancelled job must give back what it took,
+// and repeats until its own timeout. ErrNotFound says that somebody took the
+// lock away; it may be another's by now and is left alone.
+func (m *Mutex) Release(ctx context.Context, id string) error {
+	ctx = context.WithoutCancel(ctx)
+	err := m.persist(ctx, func(ctx context.Context) error { return m.Engine.Remove(ctx, id) })
+	if err != nil {
+		return fmt.Errorf("release lock %q (id %.12s): %w", m.Name, id, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	// A create of this process that was given up may have landed since.
+	if entries, err := list(ctx, m.Engine, m.Name); err == nil {
+		for _, e := range entries {
+			if e.label("nonce") == m.Self.Nonce {
+				_ = m.Engine.Remove(ctx, e.ID)
+			}
+		}
+	}
+	_ = m.wake(ctx) // who waits polls as well
+	return nil
+}
+
+// persist repeats a request until it is answered or the time is up.
+func (m *Mutex) persist(ctx context.Context, request func(context.Context) error) error {
+	end := time.Now().Add(releaseTime)
+	for {
+		err := bounded(ctx, request)
+		if err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, ErrRefused) {
+			return err
+		}
+		if ctx.Err() != nil || !time.Now().Before(end) {
+			return err
+		}
+		pause(ctx, poll/4)
+	}
+}
+
+func bounded(ctx context.Context, request func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return request(ctx)
+}
+
+// Lost tells whether an entry is missing from two lists in a row that were
+// answered; an error is no answer.
+func (m *Mutex) Lost(ctx context.Context, id string) bool {
+	for range 2 {
+		var entries []Entry
+		err := bounded(ctx, func(ctx context.Context) (err error) {
+			entries, err = list(ctx, m.Engine, m.Name)
+			return err
+		})
+		if err != nil || slices.ContainsFunc(entries, func(e Entry) bool { return e.ID == id }) {
+			return false
+		}
+	}
+	return true
+}

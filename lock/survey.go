@@ -1,0 +1,63 @@
+package lock
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+)
+
+// Survey is one look at a lock and those who wait for it.
+type Survey struct {
+	Name    string
+	Holders []Judged
+	Waiters []Entry // in the order of the queue
+}
+
+// Judged is an entry and what is known of its holder.
+type Judged struct {
+	Entry
+	Verdict Verdict
+}
+
+// Survey looks at every lock in the store that hostguard made, and at the one
+// called m.Name, whoever made it. It changes nothing.
+func (m *Mutex) Survey(ctx context.Context) ([]Survey, error) {
+	var entries []Entry
+	err := bounded(ctx, func(ctx context.Context) (err error) {
+		entries, err = m.Engine.List(ctx, "")
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	locks := map[string]*Survey{m.Name: {Name: m.Name}}
+	for _, e := range entries {
+		if e.label("kind") == kindLock || e.Name == m.Name {
+			if locks[e.Name] == nil {
+				locks[e.Name] = &Survey{Name: e.Name}
+			}
+			locks[e.Name].Holders = append(locks[e.Name].Holders, Judged{e, m.judge(e)})
+		}
+	}
+	var surveys []Survey
+	for name, s := range locks {
+		of := Mutex{Engine: m.Engine, Host: m.Host, Name: name, Self: m.Self}
+		for _, t := range of.tickets(entries) {
+			i := slices.IndexFunc(entries, func(e Entry) bool { return e.ID == t.id })
+			s.Waiters = append(s.Waiters, entries[i])
+		}
+		surveys = append(surveys, *s)
+	}
+	slices.SortFunc(surveys, func(a, b Survey) int {
+		// The lock that was asked for first, then by name.
+		if (a.Name == m.Name) != (b.Name == m.Name) {
+			if a.Name == m.Name {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name))
+	})
+	return surveys, nil
+}

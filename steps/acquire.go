@@ -1,0 +1,178 @@
+package steps
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"hostguard/lock"
+)
+
+func acquireLock(ctx context.Context, s *session) error {
+	in := s.acquireInputs()
+	mode := s.in.choice("mode", hardFail, hardFail, warnOnly)
+	if err := s.in.parse(); err != nil {
+		return err
+	}
+	err := s.acquire(ctx, in)
+	if err != nil {
+		s.output("acquired", "false")
+	}
+	return s.soften(ctx, *mode, err)
+}
+
+func (s *session) acquire(ctx context.Context, in acquireInputs) error {
+	if err := s.checkFiles(); err != nil {
+		return err
+	}
+	end := s.Group("hostguard acquire-lock %q", *in.name)
+	defer func() { end() }()
+	m, engine, err := s.mutex(ctx, in.lockInputs)
+	if err != nil {
+		return err
+	}
+	if e, ok := s.reentered(ctx, m, in.lockInputs); ok {
+		s.Say("this job has the lock already (id %.12s); its first acquire-lock gives it back, not this one", e.ID)
+		s.state("record", "reentered")
+		return s.tellAcquired(e.ID, 0, nil)
+	}
+	start := time.Now()
+	held, err := s.hold(ctx, m, engine, in)
+	if err != nil {
+		return err
+	}
+	waited := time.Since(start)
+	record := lock.Record{ID: held.ID, Nonce: m.Self.Nonce}
+	if err := errors.Join(s.env(heldVariable(in.lockInputs), record.String()), s.state("record", record.String()),
+		s.tellAcquired(held.ID, waited, held.TookOverFrom)); err != nil {
+		return errors.Join(err, m.Release(ctx, held.ID))
+	}
+	s.Say("acquired lock %q after %s (id %s)", *in.name, short(waited), held.ID)
+	if s.workflow == nil {
+		s.Say("give it back from this shell with: hostguard release-lock -lock-name %s -lock-backend %s", *in.name, *in.backend)
+	}
+	s.Summary(fmt.Sprintf("**hostguard**: acquired lock `%s` after %s\n", *in.name, short(waited)))
+	return nil
+}
+
+// hold waits for the lock and tells of the waiting.
+func (s *session) hold(ctx context.Context, m *lock.Mutex, engine store, in acquireInputs) (lock.Held, error) {
+	m.Self.Reason, m.Self.Priority, m.Self.StaleAfter = *in.reason, *in.priority, *in.staleAfter
+	m.Timeout = *in.timeout
+	m.JobGone = func() bool { return jobGone(m.Self.JobDir) }
+	m.Settle = *in.settle
+	if m.Settle < 0 {
+		m.Settle = 0
+		if !engine.exclusive {
+			m.Settle = 500 * time.Millisecond
+		}
+	}
+
+	// Asking the engine who it is takes it longer than the lock does.
+	described := make(chan string, 1)
+	go func() { described <- engine.describe(ctx) }()
+	log := &waitLog{session: s, start: time.Now()}
+	say := func() {
+		if described != nil {
+			s.Say("%s", <-described)
+			described = nil
+			if m.Settle > 0 {
+				s.Say("this engine takes a second network of the same name: looking out %s for a plain \"docker network create\"; one that takes longer is not seen", m.Settle)
+			}
+		}
+	}
+	m.OnWait = func(w lock.Wait) { say(); log.wait(w) }
+	m.OnTakeover = func(e lock.Entry, v lock.Verdict) {
+		say()
+		s.Notice("lock %q taken over: %s; %s because %s", m.Name, describeHolder(e, time.Now()), v.Life, v.Evidence)
+	}
+
+	waiting, cancel := context.WithTimeoutCause(ctx, *in.timeout, lock.ErrTimeout)
+	defer cancel()
+	held, err := m.Acquire(waiting)
+	say()
+	switch {
+	case err == nil:
+		return held, nil
+	case errors.Is(err, lock.ErrJobGone):
+		return held, &statusError{StatusInterrupted, fmt.Errorf("lock %q: %w; nothing is left behind", m.Name, err)}
+	case errors.Is(err, lock.ErrTimeout) && log.last.Err != nil:
+		return held, fmt.Errorf("lock %q not got within %s: %w", m.Name, *in.timeout, log.last.Err)
+	case errors.Is(err, lock.ErrTimeout):
+		return held, refusedf("lock %q not free within %s, not this change's fault: %s; see \"hostguard status\", or give a longer timeout (%w)",
+			m.Name, *in.timeout, log.inTheWay(), err)
+	}
+	return held, err
+}
+
+// reentered finds the lock that an earlier step of this job, or a with-lock
+// above this process, holds: nobody waits for himself.
+func (s *session) reentered(ctx context.Context, m *lock.Mutex, in lockInputs) (lock.Entry, bool) {
+	record, recorded := lock.ParseRecord(s.held(in))
+	above := s.Getenv(holdVariable)
+	if !recorded && above == "" {
+		return lock.Entry{}, false
+	}
+	entries, err := m.Entries(ctx)
+	if err != nil {
+		return lock.Entry{}, false // acquire says it
+	}
+	for _, e := range entries {
+		h, ours := e.Holder()
+		if recorded && record.Matches(e) || ours && h.Command && containsNonce(above, h.Nonce) {
+			return e, true
+		}
+	}
+	return lock.Entry{}, false
+}
+
+func (s *session) tellAcquired(id string, waited time.Duration, from []string) error {
+	return errors.Join(
+		s.output("lock-id", id), s.output("acquired", "true"),
+		s.output("waited-seconds", strconv.Itoa(int(waited.Seconds()))),
+		s.output("took-over-from", strings.Join(from, ",")),
+	)
+}
+
+// waitLog tells of a wait: at every change, and every 30 seconds.
+type waitLog struct {
+	*session
+	start time.Time
+	last  lock.Wait
+	told  time.Time
+}
+
+const tellEvery = 30 * time.Second
+
+func (l *waitLog) wait(w lock.Wait) {
+	changed := l.told.IsZero() || w.Holder.ID != l.last.Holder.ID || w.Verdict != l.last.Verdict ||
+		w.Position != l.last.Position || (w.Err != nil) != (l.last.Err != nil)
+	if w.Err != nil && l.last.Err == nil {
+		w.Holder = l.last.Holder
+	}
+	l.last = w
+	if !changed && time.Since(l.told) < tellEvery {
+		return
+	}
+	l.told = time.Now()
+	if w.Err != nil {
+		l.Say("waiting %s: %s; trying again", short(time.Since(l.start)), w.Err)
+		return
+	}
+	l.Say("waiting %s: %s; position %d of %d", short(time.Since(l.start)), l.inTheWay(), w.Position, max(w.Waiters, w.Position))
+}
+
+// inTheWay says what the wait was for.
+func (l *waitLog) inTheWay() string {
+	if l.last.Holder.ID == "" {
+		return "others were there before"
+	}
+	text := describeHolder(l.last.Holder, time.Now())
+	if v := l.last.Verdict; v.Evidence != "" {
+		text += fmt.Sprintf(" (%s: %s)", v.Life, v.Evidence)
+	}
+	return text
+}

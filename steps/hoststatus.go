@@ -1,0 +1,136 @@
+package steps
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"hostguard/lock"
+)
+
+// watchEvery is how often status -watch looks.
+const watchEvery = 2 * time.Second
+
+func hostStatus(ctx context.Context, s *session) error {
+	in := s.lockInputs()
+	asJSON := s.in.boolean("json")
+	watch := s.in.boolean("watch")
+	s.in.flagOnly("json", "watch")
+	if err := s.in.parse(); err != nil {
+		return err
+	}
+	m, engine, err := s.mutex(ctx, in)
+	if err != nil {
+		return err
+	}
+	for {
+		report, err := s.survey(ctx, m, engine)
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			err = json.NewEncoder(s.Stdout).Encode(report)
+		} else {
+			err = report.print(s)
+		}
+		if err != nil || !*watch {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(watchEvery):
+		}
+	}
+}
+
+// statusReport is what "status -json" prints, one line each look.
+type statusReport struct {
+	Version int          `json:"version"` // of this form
+	Time    time.Time    `json:"time"`
+	Store   string       `json:"store"`
+	Locks   []lockReport `json:"locks"`
+}
+
+type lockReport struct {
+	Name    string        `json:"name"`
+	Holders []entryReport `json:"holders"`
+	Waiters []entryReport `json:"waiters"` // the next one first
+}
+
+type entryReport struct {
+	ID         string    `json:"id"`
+	Since      time.Time `json:"since"`
+	Life       string    `json:"life,omitempty"` // alive, unknown, orphan or stale
+	Evidence   string    `json:"evidence,omitempty"`
+	Legacy     bool      `json:"legacy,omitempty"` // made without hostguard
+	Repository string    `json:"repository,omitempty"`
+	Workflow   string    `json:"workflow,omitempty"`
+	Job        string    `json:"job,omitempty"`
+	RunURL     string    `json:"run_url,omitempty"`
+	Actor      string    `json:"actor,omitempty"`
+	Reason     string    `json:"reason,omitempty"`
+	Priority   string    `json:"priority,omitempty"`
+	PID        int       `json:"pid,omitempty"`
+
+	entry lock.Entry
+}
+
+func (s *session) survey(ctx context.Context, m *lock.Mutex, engine store) (statusReport, error) {
+	surveys, err := m.Survey(ctx)
+	if err != nil {
+		return statusReport{}, err
+	}
+	report := statusReport{Version: 1, Time: time.Now().UTC(), Store: engine.describe(ctx)}
+	for _, survey := range surveys {
+		l := lockReport{Name: survey.Name, Holders: []entryReport{}, Waiters: []entryReport{}}
+		for _, h := range survey.Holders {
+			e := reportEntry(h.Entry)
+			e.Life, e.Evidence = h.Verdict.Life.String(), h.Verdict.Evidence
+			l.Holders = append(l.Holders, e)
+		}
+		for _, w := range survey.Waiters {
+			l.Waiters = append(l.Waiters, reportEntry(w))
+		}
+		report.Locks = append(report.Locks, l)
+	}
+	return report, nil
+}
+
+func reportEntry(e lock.Entry) entryReport {
+	h, ours := e.Holder()
+	return entryReport{
+		ID: e.ID, Since: e.Created, Legacy: !ours, Repository: h.Job.Repository, Workflow: h.Job.Workflow,
+		Job: h.Job.Job, RunURL: h.Job.RunURL, Actor: h.Job.Actor, Reason: h.Reason, Priority: h.Priority,
+		PID: h.Process.PID, entry: e,
+	}
+}
+
+func (r statusReport) print(s *session) error {
+	s.Say("%s", r.Store)
+	for _, l := range r.Locks {
+		if len(l.Holders) == 0 {
+			s.Say("lock %q: free", l.Name)
+		}
+		for _, h := range l.Holders {
+			s.Say("lock %q: %s; %s: %s", l.Name, describeHolder(h.entry, r.Time), h.Life, h.Evidence)
+		}
+		if len(l.Waiters) == 0 {
+			continue
+		}
+		var table strings.Builder
+		w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(w, "  #\twaits since\trepository\tjob\tpriority\treason")
+		for i, e := range l.Waiters {
+			fmt.Fprintf(w, "  %d\t%s\t%.60q\t%.60q\t%.10q\t%.80q\n", i+1, short(r.Time.Sub(e.Since))+" ago", e.Repository, e.Job, e.Priority, e.Reason)
+		}
+		w.Flush()
+		for line := range strings.Lines(table.String()) {
+			s.Say("%s", strings.TrimRight(line, "\n"))
+		}
+	}
+	return nil
+}

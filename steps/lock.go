@@ -1,0 +1,241 @@
+package steps
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"hostguard/internal/docker"
+	"hostguard/internal/filestore"
+	"hostguard/internal/proc"
+	"hostguard/lock"
+)
+
+// What the lock commands share: their inputs, the store, and who we are.
+
+const (
+	defaultLockName = "awoooi-cd-docker-build-lock"
+	backendDocker   = "docker"
+	backendFile     = "file"
+	maxReason       = 1000 // characters; the reason is shown to everyone who waits
+)
+
+type lockInputs struct{ name, backend *string }
+
+func (s *session) lockInputs() lockInputs {
+	return lockInputs{
+		name:    s.in.text("lock-name", defaultLockName, lock.CheckName),
+		backend: s.in.choice("lock-backend", backendDocker, backendDocker, backendFile),
+	}
+}
+
+// acquireInputs are those of acquire-lock and with-lock.
+type acquireInputs struct {
+	lockInputs
+	timeout, staleAfter, settle *time.Duration
+	reason, priority            *string
+}
+
+func (s *session) acquireInputs() acquireInputs {
+	in := acquireInputs{
+		lockInputs: s.lockInputs(),
+		timeout:    s.in.duration("timeout", 60*time.Minute, time.Second, 24*time.Hour),
+		staleAfter: s.in.duration("stale-after", lock.DefaultStaleAfter, time.Second, lock.MaxStaleAfter),
+		settle:     s.in.duration("legacy-settle", -1, 0, time.Minute),
+		priority:   s.in.choice("priority", lock.PriorityNormal, lock.PriorityNormal, lock.PriorityHigh),
+		reason: s.in.text("reason", "", func(reason string) error {
+			if len(reason) > maxReason {
+				return fmt.Errorf("it has %d bytes; want at most %d", len(reason), maxReason)
+			}
+			return nil
+		}),
+	}
+	s.in.flagOnly("legacy-settle")
+	return in
+}
+
+// store is a lock engine and what there is to say of it.
+type store struct {
+	lock.Engine
+	local     bool // its other clients share this machine's pids
+	exclusive bool // it refuses a second entry of a name by itself
+	describe  func(context.Context) string
+	container func(context.Context, string) bool // it knows this container
+}
+
+func (s *session) openStore(ctx context.Context, backend string) (store, error) {
+	if backend == backendFile {
+		if (proc.Host{Proc: "/proc"}).InContainer() {
+			return store{}, usagef("lock-backend \"file\" works on the host only: in a container the lock would be a file that nobody else sees; use lock-backend \"docker\"")
+		}
+		files, err := filestore.Open(filestore.DefaultDir)
+		if err != nil {
+			return store{}, err
+		}
+		return store{
+			Engine: files, local: true, exclusive: true,
+			describe: func(context.Context) string {
+				return fmt.Sprintf("lock files in %q; Docker's locks are not seen", files.Dir())
+			},
+			container: func(context.Context, string) bool { return false },
+		}, nil
+	}
+	engine, err := docker.Connect(ctx, s.Getenv)
+	if errors.Is(err, docker.ErrUsage) {
+		return store{}, &statusError{StatusUsage, err}
+	}
+	if err != nil {
+		return store{}, err
+	}
+	return store{
+		Engine: engine, local: engine.Local(), exclusive: engine.Exclusive(),
+		describe: func(ctx context.Context) string {
+			d, err := engine.Describe(ctx)
+			if err != nil {
+				return fmt.Sprintf("engine %q, API %q", engine.Address(), engine.API)
+			}
+			line := fmt.Sprintf("engine %q, %s, API %q", engine.Address(), d, engine.API)
+			if d.Podman {
+				line += "; Podman keeps the lock as a plain network, which its prune deletes"
+			}
+			return line
+		},
+		container: engine.HasContainer,
+	}, nil
+}
+
+// mutex is the lock as this process sees it.
+func (s *session) mutex(ctx context.Context, in lockInputs) (*lock.Mutex, store, error) {
+	engine, err := s.openStore(ctx, *in.backend)
+	if err != nil {
+		return nil, store{}, err
+	}
+	host := proc.Host{Proc: "/proc"}
+	return &lock.Mutex{Engine: engine, Host: host, Name: *in.name, Self: s.self(ctx, host, engine)}, engine, nil
+}
+
+// self is who asks for the lock. It goes into labels that everyone can read.
+func (s *session) self(ctx context.Context, host proc.Host, engine store) lock.Holder {
+	h := lock.Holder{
+		Nonce:      lock.NewNonce(),
+		Place:      host.Place(),
+		Process:    host.Process(os.Getpid()),
+		Runner:     host.Runner(),
+		JobDir:     jobDir(s.Getenv),
+		Workspace:  s.Getenv("GITHUB_WORKSPACE"),
+		StaleAfter: lock.DefaultStaleAfter,
+		Job: lock.Job{
+			Server:     s.Getenv("GITHUB_SERVER_URL"),
+			Repository: s.Getenv("GITHUB_REPOSITORY"),
+			Workflow:   s.Getenv("GITHUB_WORKFLOW"),
+			Job:        s.Getenv("GITHUB_JOB"),
+			RunID:      s.Getenv("GITHUB_RUN_ID"),
+			RunNumber:  s.Getenv("GITHUB_RUN_NUMBER"),
+			Attempt:    s.Getenv("GITHUB_RUN_ATTEMPT"),
+			Actor:      s.Getenv("GITHUB_ACTOR"),
+			Event:      s.Getenv("GITHUB_EVENT_NAME"),
+			RunnerName: s.Getenv("RUNNER_NAME"),
+		},
+	}
+	if h.Job.Server != "" && h.Job.Repository != "" && h.Job.RunID != "" {
+		run := h.Job.RunID
+		if s.Getenv("GITEA_ACTIONS") == "true" {
+			run = cmp.Or(h.Job.RunNumber, run) // Gitea's pages are numbered per repository
+		}
+		h.Job.RunURL = h.Job.Server + "/" + h.Job.Repository + "/actions/runs/" + run
+	}
+	if !engine.local {
+		h.Place.Machine = "" // another machine's pids may be meant
+	}
+	if id := host.ContainerID(); id != "" && engine.container(ctx, id) {
+		h.Container = id // of this daemon, not of one around it
+	}
+	if s.Getenv("GITHUB_ACTIONS") == "" {
+		h.Parent = host.Parent()
+	}
+	return h
+}
+
+// jobDirForm is how act_runner names a job's private directory, which holds
+// its temporary one: <parent>/<16 hex>/tmp.
+var jobDirForm = regexp.MustCompile(`^[0-9a-f]{16}$`)
+
+// jobDir is the private directory of this job, or "".
+func jobDir(getenv func(string) string) string {
+	temp := filepath.Clean(getenv("RUNNER_TEMP"))
+	dir := filepath.Dir(temp)
+	if filepath.IsAbs(temp) && filepath.Base(temp) == "tmp" && jobDirForm.MatchString(filepath.Base(dir)) {
+		return dir
+	}
+	return ""
+}
+
+// jobGone tells that the runner has removed this job's directory: the job was
+// cancelled, and its post steps may have run already.
+func jobGone(dir string) bool {
+	if dir == "" {
+		return false
+	}
+	_, err := os.Lstat(dir)
+	_, parentErr := os.Lstat(filepath.Dir(dir))
+	return errors.Is(err, os.ErrNotExist) && parentErr == nil
+}
+
+// heldVariable carries the record of a lock to the later steps of the job.
+func heldVariable(in lockInputs) string {
+	sum := sha256.Sum256([]byte(*in.backend + ":" + *in.name))
+	return "HOSTGUARD_HELD_" + strings.ToUpper(hex.EncodeToString(sum[:6]))
+}
+
+// releasedMark goes before the record of a lock that this job has given back.
+const releasedMark = "released:"
+
+// held reads the record: from this step's own environment file first, where an
+// acquire of the same step wrote it, else from the environment.
+func (s *session) held(in lockInputs) string {
+	variable := heldVariable(in)
+	value := s.Getenv(variable)
+	if path := s.Getenv("GITHUB_ENV"); path != "" {
+		data, _ := os.ReadFile(path)
+		lines := strings.Split(string(data), "\n")
+		for i, line := range lines {
+			if strings.HasPrefix(line, variable+"<<") && i+1 < len(lines) {
+				value = strings.TrimSpace(lines[i+1])
+			}
+		}
+	}
+	return value
+}
+
+// describeHolder is a clause about an entry, for people.
+func describeHolder(e lock.Entry, now time.Time) string {
+	h, ours := e.Holder()
+	if !ours {
+		return "held by a plain network, made without hostguard, since " + since(e.Created, now)
+	}
+	var b strings.Builder
+	b.WriteString("held by ")
+	if h.Job.Repository == "" {
+		fmt.Fprintf(&b, "process %d outside any workflow", h.Process.PID)
+	} else {
+		fmt.Fprintf(&b, "%.200q", h.Job.Repository)
+	}
+	for _, part := range []struct{ word, value string }{
+		{"workflow", h.Job.Workflow}, {"job", h.Job.Job}, {"run", h.Job.RunURL}, {"by", h.Job.Actor},
+		{"reason", h.Reason},
+	} {
+		if part.value != "" {
+			fmt.Fprintf(&b, ", %s %.200q", part.word, part.value)
+		}
+	}
+	fmt.Fprintf(&b, ", since %s", since(e.Created, now))
+	return b.String()
+}

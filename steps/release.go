@@ -1,0 +1,93 @@
+package steps
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"hostguard/lock"
+)
+
+func releaseLock(ctx context.Context, s *session) error {
+	in := s.lockInputs()
+	mode := s.in.choice("mode", warnOnly, hardFail, warnOnly)
+	if err := s.in.parse(); err != nil {
+		return err
+	}
+	return s.soften(ctx, *mode, s.release(ctx, in))
+}
+
+// release gives back what this job's acquire-lock took: what its record names,
+// and left-overs of the same job. It never removes another's.
+func (s *session) release(ctx context.Context, in lockInputs) error {
+	if err := s.checkFiles(); err != nil {
+		return err
+	}
+	// In a post step the action's own state says more than the environment,
+	// which a nested acquire may have written.
+	left := s.held(in)
+	recorded := left
+	if state := s.Getenv("STATE_record"); state != "" {
+		recorded = state
+	}
+	if recorded == "reentered" {
+		s.Say("nothing to give back: this job had lock %q before, and its first acquire-lock gives it back", *in.name)
+		return nil
+	}
+	record, _ := lock.ParseRecord(strings.TrimPrefix(recorded, releasedMark))
+	given := record.ID != "" && left == releasedMark+record.String()
+
+	m, _, err := s.mutex(ctx, in)
+	if err != nil {
+		return err
+	}
+	entries, err := m.Entries(ctx)
+	if err != nil {
+		return fmt.Errorf("%w; lock %q stays until its job ends", err, *in.name)
+	}
+	own := m.OwnedBySelf(entries)
+	for _, e := range entries {
+		if record.Matches(e) && !slices.ContainsFunc(own, func(o lock.Entry) bool { return o.ID == e.ID }) {
+			own = append(own, e)
+		}
+	}
+	var errs []error
+	lost := record.ID != "" && !given
+	for _, e := range own {
+		err := m.Release(ctx, e.ID)
+		if errors.Is(err, lock.ErrNotFound) {
+			continue
+		}
+		lost = lost && e.ID != record.ID
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%w; it stays until its job ends", err))
+			continue
+		}
+		s.Say("gave back lock %q (id %s), held for %s", *in.name, e.ID, short(time.Since(e.Created)))
+	}
+	switch {
+	case len(errs) > 0:
+		return errors.Join(errs...)
+	case lost:
+		s.Warning("lock %q (id %.12s) was lost while this job held it: somebody took it away; now %s", *in.name, record.ID, nowHeld(entries))
+	case len(own) > 0:
+	case given:
+		s.Say("nothing to give back: this job has given lock %q back already", *in.name)
+	default:
+		s.Say("nothing to give back: this job does not hold lock %q; %s", *in.name, nowHeld(entries))
+	}
+	if record.ID != "" {
+		return s.env(heldVariable(in), releasedMark+record.String())
+	}
+	return nil
+}
+
+func nowHeld(entries []lock.Entry) string {
+	if len(entries) == 0 {
+		return "it is free"
+	}
+	return "it is " + describeHolder(entries[0], time.Now())
+}

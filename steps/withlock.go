@@ -1,0 +1,206 @@
+package steps
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hostguard/internal/proc"
+	"hostguard/lock"
+)
+
+const (
+	holdVariable = proc.HoldVariable
+	// holdFor tells a re-executed with-lock that the last nonce of
+	// HOSTGUARD_HOLD is its own: the pid stays the same through exec.
+	holdFor = "HOSTGUARD_HOLD_FOR"
+	// lossCheck is how often a held lock is looked for.
+	lossCheck = 5 * time.Second
+)
+
+func withLock(ctx context.Context, s *session) error {
+	s.onStderr(s.World)
+	in := s.acquireInputs()
+	command, err := s.in.parseCommand()
+	if err != nil {
+		return err
+	}
+	if len(command) == 0 {
+		return usagef("no command given; want: hostguard with-lock [-input value ...] -- COMMAND [ARGUMENT ...]")
+	}
+	path, err := exec.LookPath(command[0])
+	if err != nil {
+		return cannotRun(command[0], err)
+	}
+	nonce, err := s.carryNonce()
+	if err != nil {
+		return &statusError{StatusCannotLock, err}
+	}
+
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := s.cancelOnSignal(cancel)
+	m, engine, err := s.mutex(ctx, in.lockInputs)
+	var held lock.Held
+	if err == nil {
+		if e, ok := s.reentered(ctx, m, in.lockInputs); ok {
+			stop()
+			s.Say("the lock is held already by this job or by a with-lock above (id %.12s); it is kept when the command ends", e.ID)
+			return s.runHolding(path, command, func() bool { return false })
+		}
+		m.Self.Nonce, m.Self.Command = nonce, true
+		held, err = s.hold(ctx, m, engine, in)
+	}
+	stop()
+	if err != nil {
+		switch statusOf(err) {
+		case StatusRefused:
+			return &statusError{StatusLockNotGot, err}
+		case StatusFailed:
+			return &statusError{StatusCannotLock, err}
+		}
+		return err
+	}
+	s.Say("acquired lock %q (id %.12s), running %.200q", *in.name, held.ID, command[0])
+	err = s.runUnder(m, held.ID, path, command)
+	released := m.Release(context.Background(), held.ID)
+	switch {
+	case errors.Is(released, lock.ErrNotFound):
+		s.Warning("lock %q (id %.12s) was lost while the command ran: somebody took it away", *in.name, held.ID)
+	case released != nil:
+		s.Warning("%s; others take it over once they see that this process is gone", released)
+	default:
+		s.Say("gave back lock %q", *in.name)
+	}
+	return err
+}
+
+// carryNonce makes sure that this process's own environment holds the nonce of
+// the lock to come, by executing itself once more. Between fork and exec the
+// command's process still shows our environment: killed in that moment, we
+// would leave a command behind that nobody could tell is under the lock.
+func (s *session) carryNonce() (string, error) {
+	above := s.Getenv(holdVariable)
+	if s.Getenv(holdFor) == strconv.Itoa(os.Getpid()) {
+		nonces := strings.Split(above, ",")
+		return nonces[len(nonces)-1], nil
+	}
+	nonce := lock.NewNonce()
+	all := nonce
+	if above != "" {
+		all = above + "," + nonce
+	}
+	environ := append(withoutHold(s.Environ), holdVariable+"="+all, holdFor+"="+strconv.Itoa(os.Getpid()))
+	err := syscall.Exec("/proc/self/exe", append([]string{os.Args[0]}, os.Args[1:]...), environ)
+	return "", fmt.Errorf("execute hostguard again: %w", err)
+}
+
+func withoutHold(environ []string) []string {
+	return slices.DeleteFunc(slices.Clone(environ), func(v string) bool {
+		return strings.HasPrefix(v, holdVariable+"=") || strings.HasPrefix(v, holdFor+"=")
+	})
+}
+
+func containsNonce(nonces, nonce string) bool {
+	return nonce != "" && slices.Contains(strings.Split(nonces, ","), nonce)
+}
+
+func cannotRun(name string, err error) error {
+	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
+		return &statusError{StatusNotFound, fmt.Errorf("run %.200q: no such command", name)}
+	}
+	return &statusError{StatusCannotRun, fmt.Errorf("run %.200q: %w", name, err)}
+}
+
+// runUnder runs the command, and says at once when the lock is lost meanwhile:
+// nothing can be undone, but the log must tell.
+func (s *session) runUnder(m *lock.Mutex, id, path string, command []string) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	if m.Lost(ctx, id) { // narrows the gap between holding and starting
+		return &statusError{StatusCannotLock, fmt.Errorf("lock %q was lost before the command started: somebody took it away", m.Name)}
+	}
+	said := false
+	return s.runHolding(path, command, func() bool {
+		if !said && m.Lost(ctx, id) {
+			said = true
+			s.Error("with-lock: lock %q (id %.12s) was lost while the command runs: somebody took it away, and may build at the same time", m.Name, id)
+		}
+		return said
+	})
+}
+
+// runHolding runs the command in a process group of its own and passes signals
+// on to it; the second one kills. On a terminal the command shares our group
+// instead, where the terminal's signals reach it without us.
+func (s *session) runHolding(path string, command []string, check func() bool) error {
+	cmd := exec.Command(path)
+	cmd.Args = command
+	cmd.Env = slices.DeleteFunc(slices.Clone(s.Environ), func(v string) bool { return strings.HasPrefix(v, holdFor+"=") })
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = s.Stdin, s.Stdout, s.Stderr
+	terminal := isTerminal(s.Stdin)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: !terminal}
+	if err := cmd.Start(); err != nil {
+		return cannotRun(command[0], err)
+	}
+	target := -cmd.Process.Pid
+	if terminal {
+		target = cmd.Process.Pid
+	}
+	// The command is reaped only after the last signal was sent, so that its
+	// pid cannot be another's meanwhile.
+	exited := make(chan struct{})
+	go func() {
+		for unix.Waitid(unix.P_PID, cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
+		}
+		close(exited)
+	}()
+	ticker := time.NewTicker(lossCheck)
+	defer ticker.Stop()
+	signals := 0
+	for {
+		select {
+		case sig := <-s.Signals:
+			signals++
+			switch {
+			case signals > 1:
+				syscall.Kill(target, syscall.SIGKILL)
+			case !terminal || sig == syscall.SIGTERM:
+				syscall.Kill(target, sig.(syscall.Signal))
+			}
+			continue
+		case <-ticker.C:
+			check()
+			continue
+		case <-exited:
+		}
+		break
+	}
+	_ = cmd.Wait()
+	status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	switch {
+	case ok && status.Signaled():
+		return &statusError{128 + int(status.Signal()), errSaid}
+	case cmd.ProcessState.ExitCode() != 0:
+		return &statusError{cmd.ProcessState.ExitCode(), errSaid}
+	}
+	return nil
+}
+
+func isTerminal(stdin any) bool {
+	f, ok := stdin.(*os.File)
+	if !ok {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}
