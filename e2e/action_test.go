@@ -39,6 +39,7 @@ func run(t *testing.T, job act.Job) (string, error) {
 		t.Fatal(action.err)
 	}
 	job.Action = action.dir
+	job.Env = append(job.Env, "ACTION="+action.dir)
 	var log bytes.Buffer
 	err := job.Run(t.Context(), t.TempDir(), &log)
 	t.Logf("%s\n%v", log.String(), err)

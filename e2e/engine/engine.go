@@ -154,7 +154,7 @@ func (e *Engine) start() error {
 		"--host", e.Host(),
 	}
 	cmd := exec.Command("/bin/sh", append([]string{"-c", `ip link set lo up && exec dockerd "$@"`, "dockerd"}, args...)...)
-	cmd.Env = []string{"PATH=" + e.path, "HOME=" + e.dir}
+	cmd.Env = []string{"PATH=" + e.path, "HOME=" + e.dir, "TMPDIR=" + e.dir}
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Unshareflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS,
