@@ -27,8 +27,7 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-// run runs a workflow and returns its log and how it ended.
-func run(t *testing.T, job act.Job) (string, error) {
+func exported(t *testing.T) string {
 	t.Helper()
 	action.Do(func() {
 		if action.dir, action.err = os.MkdirTemp("", "hostguard"); action.err == nil {
@@ -38,8 +37,14 @@ func run(t *testing.T, job act.Job) (string, error) {
 	if action.err != nil {
 		t.Fatal(action.err)
 	}
-	job.Action = action.dir
-	job.Env = append(job.Env, "ACTION="+action.dir)
+	return action.dir
+}
+
+// run runs a workflow and returns its log and how it ended.
+func run(t *testing.T, job act.Job) (string, error) {
+	t.Helper()
+	job.Action = exported(t)
+	job.Env = append(job.Env, "ACTION="+job.Action)
 	var log bytes.Buffer
 	err := job.Run(t.Context(), t.TempDir(), &log)
 	t.Logf("%s\n%v", log.String(), err)
