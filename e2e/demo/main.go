@@ -4,6 +4,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"embed"
@@ -49,7 +50,6 @@ type demo struct {
 	act     string // the build of the runner engine
 	docker  string // the address of the Docker daemon
 	backend string
-	keeper  string // who keeps the lock, in words
 	lock    string
 	log     *log
 }
@@ -71,12 +71,13 @@ func run(ctx context.Context, build, docker string, out io.Writer) error {
 	if d.docker == "" {
 		d.docker = "unix:///var/run/docker.sock"
 	}
-	d.keeper = "the Docker daemon at " + d.docker
 	if _, err := engine.APIVersion(ctx, d.docker); err != nil {
-		d.backend, d.keeper = "file", "files"
+		d.backend = "file"
 		d.log.say("no Docker daemon answers at %s: the lock is kept in files (lock-backend: file)", d.docker)
 	}
-	err = d.play(ctx)
+	if err = d.play(ctx); err != nil {
+		d.log.say("\nAll that was said:\n%s", d.log.all.String())
+	}
 	return errors.Join(err, os.RemoveAll(dir))
 }
 
@@ -177,11 +178,12 @@ func (d *demo) job(ctx context.Context, site string) error {
 	}.Run(ctx, d.path(site), d.log)
 }
 
-// log passes on what the jobs say, whole lines at a time, and watches for lines
-// to come.
+// log passes on what the jobs and hostguard say, and watches for lines to come.
+// What the runner engine says is kept for the case that something goes wrong.
 type log struct {
 	mu       sync.Mutex
 	to       io.Writer
+	all      bytes.Buffer
 	expected []*expected
 }
 
@@ -190,20 +192,29 @@ type expected struct {
 	seen         chan struct{}
 }
 
-// Write gets one line.
+func (l *log) say(format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	fmt.Fprintf(l.to, format+"\n", args...)
+}
+
+// Write gets one line of a job's log, which begins with [workflow/job].
 func (l *log) Write(line []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, e := range l.expected {
-		if e.seen != nil && strings.HasPrefix(string(line), e.prefix) && strings.Contains(string(line), e.part) {
+		if e.seen != nil && bytes.HasPrefix(line, []byte(e.prefix)) && bytes.Contains(line, []byte(e.part)) {
 			close(e.seen)
 			e.seen = nil
 		}
 	}
-	return l.to.Write(line)
+	l.all.Write(line)
+	site, _, _ := bytes.Cut(bytes.TrimPrefix(line, []byte("[")), []byte("/"))
+	if _, text, ok := bytes.Cut(line, []byte("  | ")); ok {
+		fmt.Fprintf(l.to, "%s | %s", site, text)
+	}
+	return len(line), nil
 }
-
-func (l *log) say(format string, args ...any) { fmt.Fprintf(l, format+"\n", args...) }
 
 // expect returns a channel that is closed when a line begins and goes on so.
 func (l *log) expect(prefix, part string) <-chan struct{} {

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -89,13 +92,40 @@ func (d *demo) summary() error {
 
 	d.log.say("  lock      %s came first, after %d s, and built for %s", first.site, first.outputs["lock-seconds"], lasted(first))
 	d.log.say("            %s waited %d s for it, then built for %s", second.site, second.outputs["lock-seconds"], lasted(second))
-	d.log.say("            kept by %s", d.keeper)
+	status, err := d.status()
+	if err != nil {
+		wrong = append(wrong, err)
+	}
+	d.log.say("            kept by %s", status.Store)
+	for _, lock := range status.Locks {
+		if lock.Name == d.lock && len(lock.Holders)+len(lock.Waiters) > 0 {
+			wrong = append(wrong, fmt.Errorf("the lock was not given back: %v", lock))
+		}
+	}
+
 	if gap := second.begin.Sub(first.end); gap >= 0 {
 		d.log.say("  overlap   none, the second build began %v after the first was done", gap.Round(time.Millisecond))
 	} else {
 		wrong = append(wrong, fmt.Errorf("the builds overlapped for %v", -gap))
 	}
 	return errors.Join(wrong...)
+}
+
+// status is what "hostguard status" says of the lock's store.
+func (d *demo) status() (status struct {
+	Store string
+	Locks []struct {
+		Name             string
+		Holders, Waiters []any
+	}
+}, err error) {
+	cmd := exec.Command(d.path("action/dist/hostguard-linux-"+runtime.GOARCH), "status", "-json", "-lock-backend", d.backend, "-lock-name", d.lock)
+	cmd.Env = append(os.Environ(), "DOCKER_HOST="+d.docker)
+	out, err := cmd.Output()
+	if err != nil {
+		return status, fmt.Errorf("hostguard status: %w", err)
+	}
+	return status, json.Unmarshal(out, &status)
 }
 
 func lasted(r result) time.Duration { return r.end.Sub(r.begin).Round(100 * time.Millisecond) }
