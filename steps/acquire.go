@@ -30,7 +30,7 @@ func (s *session) acquire(ctx context.Context, in acquireInputs) error {
 	}
 	end := s.Group("hostguard acquire-lock %q", *in.name)
 	defer func() { end() }()
-	m, engine, err := s.mutex(ctx, in.lockInputs)
+	m, engine, err := s.mutex(ctx, in.lockInputs, 0)
 	if err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func (s *session) hold(ctx context.Context, m *lock.Mutex, engine store, in acqu
 	// Asking the engine who it is takes it longer than the lock does.
 	described := make(chan string, 1)
 	go func() { described <- engine.describe(ctx) }()
-	log := &waitLog{session: s, start: time.Now()}
+	log := &lockLog{session: s, start: time.Now()}
 	say := func() {
 		if described != nil {
 			s.Say("%s", <-described)
@@ -137,8 +137,8 @@ func (s *session) tellAcquired(id string, waited time.Duration, from []string) e
 	)
 }
 
-// waitLog tells of a wait: at every change, and every 30 seconds.
-type waitLog struct {
+// lockLog tells of a wait: at every change, and every 30 seconds.
+type lockLog struct {
 	*session
 	start time.Time
 	last  lock.Wait
@@ -147,7 +147,7 @@ type waitLog struct {
 
 const tellEvery = 30 * time.Second
 
-func (l *waitLog) wait(w lock.Wait) {
+func (l *lockLog) wait(w lock.Wait) {
 	changed := l.told.IsZero() || w.Holder.ID != l.last.Holder.ID || w.Verdict != l.last.Verdict ||
 		w.Position != l.last.Position || (w.Err != nil) != (l.last.Err != nil)
 	if w.Err != nil && l.last.Err == nil {
@@ -166,7 +166,7 @@ func (l *waitLog) wait(w lock.Wait) {
 }
 
 // inTheWay says what the wait was for.
-func (l *waitLog) inTheWay() string {
+func (l *lockLog) inTheWay() string {
 	if l.last.Holder.ID == "" {
 		return "others were there before"
 	}

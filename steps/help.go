@@ -123,3 +123,39 @@ exit status: 0 told, 2 wrong use, 3 no Docker or no permission.
 
 example: ssh HOST hostguard status
 `
+
+const helpWaitPressure = `usage: hostguard wait-pressure [-mode warn-only|hard-fail] [-max-attempts 60]
+         [-interval 10s] [-patterns LIST] [-exclude LIST] [-check]
+
+Waits until no other heavy build runs here: next build, turbo build and vite
+build of other jobs, whatever started them. It only looks; it never signals or
+changes a process. Builds of this job do not count: what its step started, and
+what works below its workspace, its git worktrees or its private directory.
+
+  -mode          what to do when builds are left after the last attempt:
+                 warn-only (default) warns and goes on, hard-fail exits 1.
+                 HOST_WEB_BUILD_PRESSURE_WARN_ONLY=0 means hard-fail where no
+                 mode is given
+  -max-attempts  how often to look, default 60
+  -interval      time between two looks, default 10s
+  -patterns      more heavy builds, separated by commas or line ends, each a
+                 program and words that must stand among its arguments as whole
+                 tokens, in that order: "webpack, gradle assemble, make all".
+                 The program is named as ps shows it, without its directory, or
+                 as the script that node runs
+  -exclude       working directories that never count, and all below them,
+                 separated by commas or line ends; inside containers too, as
+                 ps on this host sees them: "/app/apps/web"
+  -check         look once and answer by the exit status, 0 or 1, whatever the
+                 mode: for the runner's health_check script. A flag only
+
+Inside a container only its own processes can be seen, and the log says so.
+
+outputs: pressure (true if builds were left), blockers (JSON: tool, pid, since,
+directory; at most 20), waited-seconds.
+
+exit status: 0 nothing presses, or warned; 1 builds of others were left;
+2 wrong use; 3 the processes could not be read; 130 or 143 interrupted.
+
+  hostguard wait-pressure -mode hard-fail -max-attempts 6 -patterns "gradle assemble"
+`

@@ -22,7 +22,7 @@ func hostStatus(ctx context.Context, s *session) error {
 	if err := s.in.parse(); err != nil {
 		return err
 	}
-	m, engine, err := s.mutex(ctx, in)
+	m, engine, err := s.mutex(ctx, in, 0)
 	if err != nil {
 		return err
 	}

@@ -112,9 +112,15 @@ func (s *session) openStore(ctx context.Context, backend string) (store, error) 
 	}, nil
 }
 
-// mutex is the lock as this process sees it.
-func (s *session) mutex(ctx context.Context, in lockInputs) (*lock.Mutex, store, error) {
+// mutex is the lock as this process sees it. The patience is for a daemon that
+// restarts just now.
+func (s *session) mutex(ctx context.Context, in lockInputs, patience time.Duration) (*lock.Mutex, store, error) {
+	end := time.Now().Add(patience)
 	engine, err := s.openStore(ctx, *in.backend)
+	for err != nil && statusOf(err) == StatusFailed && ctx.Err() == nil && time.Now().Before(end) {
+		time.Sleep(250 * time.Millisecond)
+		engine, err = s.openStore(ctx, *in.backend)
+	}
 	if err != nil {
 		return nil, store{}, err
 	}

@@ -11,6 +11,9 @@ import (
 	"hostguard/lock"
 )
 
+// releasePatience is how long a release waits for a daemon that restarts.
+const releasePatience = 30 * time.Second
+
 func releaseLock(ctx context.Context, s *session) error {
 	in := s.lockInputs()
 	mode := s.in.choice("mode", warnOnly, hardFail, warnOnly)
@@ -40,7 +43,11 @@ func (s *session) release(ctx context.Context, in lockInputs) error {
 	record, _ := lock.ParseRecord(strings.TrimPrefix(recorded, releasedMark))
 	given := record.ID != "" && left == releasedMark+record.String()
 
-	m, _, err := s.mutex(ctx, in)
+	var patience time.Duration
+	if record.ID != "" && !given { // there is something to give back
+		patience = releasePatience
+	}
+	m, _, err := s.mutex(ctx, in, patience)
 	if err != nil {
 		return err
 	}

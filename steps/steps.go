@@ -52,6 +52,7 @@ func commands() []command {
 		{name: "release-lock", step: true, help: helpReleaseLock, run: releaseLock},
 		{name: "with-lock", help: helpWithLock, run: withLock},
 		{name: "status", help: helpStatus, run: hostStatus},
+		{name: "wait-pressure", step: true, help: helpWaitPressure, run: waitPressure},
 		{name: "version", help: helpVersion, run: version},
 	}
 }
@@ -100,6 +101,9 @@ func Main(w World) int {
 	err := all[i].run(ctx, s)
 	if err == nil {
 		return StatusOK
+	}
+	if i, ok := errors.AsType[*interrupted](context.Cause(ctx)); ok && statusOf(err) == StatusFailed {
+		err = i // what failed then was cut short
 	}
 	if e, ok := errors.AsType[*statusError](err); !ok || e.err != errSaid {
 		c.Error("%s: %s", name, strings.ReplaceAll(err.Error(), "\n", "; "))

@@ -49,7 +49,7 @@ func withLock(ctx context.Context, s *session) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stop := s.cancelOnSignal(cancel)
-	m, engine, err := s.mutex(ctx, in.lockInputs)
+	m, engine, err := s.mutex(ctx, in.lockInputs, 0)
 	var held lock.Held
 	if err == nil {
 		if e, ok := s.reentered(ctx, m, in.lockInputs); ok {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -148,17 +149,30 @@ func (h Host) Carries(nonce string, startedFrom uint64) (found, complete bool) {
 		}
 		var environ []byte
 		if err == nil {
-			environ, err = os.ReadFile(filepath.Join(h.Proc, name.Name(), "environ"))
+			environ, err = readSome(filepath.Join(h.Proc, name.Name(), "environ"), maxEnviron)
 		}
 		switch {
 		case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ESRCH):
-		case err != nil:
-			complete = false
 		case carries(environ, nonce):
 			return true, true
+		case err != nil, len(environ) == maxEnviron:
+			complete = false
 		}
 	}
 	return false, complete
+}
+
+// maxEnviron bounds what is read of one process: any user can make an
+// environment gigabytes long with prctl(PR_SET_MM_MAP).
+const maxEnviron = 4 << 20
+
+func readSome(path string, most int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, most))
 }
 
 func carries(environ []byte, nonce string) bool {

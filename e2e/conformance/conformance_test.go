@@ -1,0 +1,354 @@
+package conformance
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"hostguard/e2e/engine"
+)
+
+// sections is how many critical sections one run of a store must see.
+func sections() int {
+	if os.Getenv("HOSTGUARD_SOAK") != "" {
+		return 20000
+	}
+	if n, err := strconv.Atoi(os.Getenv("SECTIONS")); err == nil {
+		return n
+	}
+	return 2000
+}
+
+const places = 16 // that contend, each by one process after another
+
+// stores starts every store that the suite runs on; a missing one is a failure.
+func stores(t *testing.T, run func(*testing.T, store)) {
+	for _, version := range []string{engine.Old, engine.New} {
+		t.Run("docker-"+version, func(t *testing.T) { run(t, start(t, version)) })
+	}
+	t.Run("file", func(t *testing.T) { run(t, store{name: "file"}) })
+}
+
+func start(t *testing.T, version string) store {
+	e, err := engine.Start(version)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := e.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return store{name: version, engine: e}
+}
+
+// run is one store under attack.
+type run struct {
+	t        *testing.T
+	store    store
+	binary   string
+	lock     string
+	detector string
+	want     int
+
+	done, overlaps, killed, unreachable, restarts, prunes atomic.Int32
+
+	mu      sync.Mutex
+	running map[*exec.Cmd]bool // with-lock processes that may be killed
+}
+
+func newRun(t *testing.T, s store, want int) *run {
+	binary, err := hostguard()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &run{
+		t: t, store: s, binary: binary, want: want, running: map[*exec.Cmd]bool{},
+		lock:     fmt.Sprintf("conformance-%d-%d", os.Getpid(), rand.Uint32()),
+		detector: filepath.Join(t.TempDir(), "detector"),
+	}
+}
+
+func (r *run) over() bool { return int(r.done.Load()) >= r.want || r.t.Failed() }
+
+// TestNoTwoHold runs 16 contenders over each store while processes are killed,
+// networks are pruned and the daemon restarts.
+func TestNoTwoHold(t *testing.T) {
+	stores(t, func(t *testing.T, s store) {
+		r := newRun(t, s, sections())
+		start := time.Now()
+		chaos, stop := context.WithTimeout(t.Context(), 20*time.Minute)
+		var attackers, contenders sync.WaitGroup
+		attackers.Go(func() { r.kill(chaos) })
+		if s.engine != nil {
+			attackers.Go(func() { r.prune(chaos) })
+			attackers.Go(func() { r.restart(chaos) })
+		}
+		for i := range places {
+			contenders.Go(func() {
+				for !r.over() && chaos.Err() == nil {
+					if i%4 == 3 {
+						r.asJob()
+					} else {
+						r.underWithLock()
+					}
+				}
+			})
+		}
+		contenders.Wait()
+		stop()
+		attackers.Wait()
+		took := time.Since(start)
+		t.Logf("%s: %d sections in %s (%.0f a second), %d overlaps; %d processes killed, %d restarts of the daemon, %d prunes, %d times no daemon",
+			s.name, r.done.Load(), took.Round(time.Second), float64(r.done.Load())/took.Seconds(), r.overlaps.Load(),
+			r.killed.Load(), r.restarts.Load(), r.prunes.Load(), r.unreachable.Load())
+		if r.overlaps.Load() != 0 {
+			t.Errorf("%d overlaps", r.overlaps.Load())
+		}
+		if int(r.done.Load()) < r.want {
+			t.Errorf("%d sections, want %d", r.done.Load(), r.want)
+		}
+		if r.killed.Load() == 0 || s.engine != nil && (r.restarts.Load() != 3 || r.prunes.Load() == 0) {
+			t.Error("the attack did not take place")
+		}
+		r.recovered()
+	})
+}
+
+// underWithLock is a section of with-lock, which may be killed at any time. Its
+// command lives on then, and still has the lock.
+func (r *run) underWithLock() {
+	seconds := fmt.Sprintf("0.%03d", rand.N(6))
+	if rand.N(40) == 0 {
+		seconds = "0.2" // long enough to outlive a killed hostguard for a while
+	}
+	cmd := r.command([]string{"with-lock", "-timeout", "5m", "-lock-name", r.lock, "-legacy-settle", "0s", "--"}, inside(r.detector, seconds)...)
+	var out bytes.Buffer
+	cmd.Stderr = &out
+	if err := cmd.Start(); err != nil {
+		r.t.Error(err)
+		return
+	}
+	r.mu.Lock()
+	r.running[cmd] = true
+	r.mu.Unlock()
+	err := cmd.Wait()
+	r.mu.Lock()
+	delete(r.running, cmd)
+	r.mu.Unlock()
+	r.count(status(err), out.String())
+}
+
+// asJob is a section of acquire-lock and release-lock in a job of its own.
+func (r *run) asJob() {
+	dir := filepath.Join(r.t.TempDir(), fmt.Sprintf("%016x", rand.Uint64()))
+	if err := os.MkdirAll(filepath.Join(dir, "tmp"), 0o700); err != nil {
+		r.t.Error(err)
+		return
+	}
+	env := filepath.Join(dir, "env")
+	if err := os.WriteFile(env, nil, 0o600); err != nil {
+		r.t.Error(err)
+		return
+	}
+	job := []string{"GITHUB_ACTIONS=true", "GITHUB_ENV=" + env, "RUNNER_TEMP=" + filepath.Join(dir, "tmp")}
+	step := func(args ...string) (int, string) {
+		cmd := r.command(append(args, "-lock-name", r.lock))
+		cmd.Env = append(cmd.Env, job...)
+		out, err := cmd.CombinedOutput()
+		return status(err), string(out)
+	}
+	if st, out := step("acquire-lock", "-timeout", "5m", "-legacy-settle", "0s"); st != 0 {
+		r.count(st, out)
+		return
+	}
+	section := inside(r.detector, fmt.Sprintf("0.%03d", rand.N(6)))
+	held := status(exec.Command(section[0], section[1:]...).Run())
+	if st, out := step("release-lock", "-mode", "hard-fail"); st != 0 || strings.Contains(out, "lost") {
+		r.t.Errorf("release-lock: status %d: %s", st, out)
+	}
+	r.count(held, "")
+}
+
+func (r *run) command(args []string, more ...string) *exec.Cmd {
+	cmd := exec.Command(r.binary, append(args, more...)...)
+	cmd.Env = r.store.environ()
+	return cmd
+}
+
+func (r *run) count(status int, out string) {
+	switch {
+	case status == 0:
+		r.done.Add(1)
+	case status == overlap:
+		r.overlaps.Add(1)
+	case status == -1: // killed
+	case (status == 125 || status == 3) && r.store.engine != nil && strings.Contains(out, "Docker daemon"):
+		r.unreachable.Add(1)
+		time.Sleep(50 * time.Millisecond) // it is being restarted
+	default:
+		r.t.Errorf("status %d: %s", status, out)
+	}
+}
+
+// kill ends a random with-lock process about every 300 ms.
+func (r *run) kill(ctx context.Context) {
+	for ctx.Err() == nil {
+		time.Sleep(time.Duration(200+rand.N(200)) * time.Millisecond)
+		r.mu.Lock()
+		for cmd := range r.running { // in random order
+			if cmd.Process.Kill() == nil {
+				r.killed.Add(1)
+			}
+			break
+		}
+		r.mu.Unlock()
+	}
+}
+
+func (r *run) prune(ctx context.Context) {
+	for ctx.Err() == nil {
+		for _, what := range []string{"network", "system"} {
+			if _, err := r.store.engine.Docker(what, "prune", "-f"); err == nil {
+				r.prunes.Add(1)
+			}
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+}
+
+// restart restarts the daemon at each quarter of the run; once after SIGKILL.
+func (r *run) restart(ctx context.Context) {
+	for quarter := 1; quarter <= 3; quarter++ {
+		for int(r.done.Load()) < r.want*quarter/4 {
+			if ctx.Err() != nil {
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		start := time.Now()
+		if quarter == 2 {
+			if err := r.store.engine.Kill(); err != nil {
+				r.t.Error(err)
+			}
+		}
+		if err := r.store.engine.Restart(); err != nil {
+			r.t.Error(err)
+			return
+		}
+		r.restarts.Add(1)
+		r.t.Logf("%s: restart %d took %s", r.store.name, quarter, time.Since(start).Round(time.Millisecond))
+	}
+}
+
+// recovered checks that whatever was left by the killed is taken over, and that
+// nothing but a young wake marker is left then.
+func (r *run) recovered() {
+	start := time.Now()
+	out, err := r.command([]string{"with-lock", "-timeout", "30s", "-lock-name", r.lock, "-legacy-settle", "0s", "--", "true"}).CombinedOutput()
+	if err != nil {
+		r.t.Errorf("the lock is not free after all: %v: %s", err, out)
+	}
+	sum := sha256.Sum256([]byte(r.lock))
+	left, err := r.store.leftovers(r.lock, "hg-"+hex.EncodeToString(sum[:8])+"-")
+	if err != nil || len(left) > 0 {
+		r.t.Errorf("left behind: %q, %v", left, err)
+	}
+	r.t.Logf("%s: all recovered after %s", r.store.name, time.Since(start).Round(time.Millisecond))
+}
+
+// The same detector must find what plain "docker network create" lets through
+// below Engine 25: a check that cannot fail is no check.
+func TestTheDetectorFindsOverlapsOfPlainCreate(t *testing.T) {
+	s := start(t, engine.Old)
+	r := newRun(t, s, 0)
+	var group sync.WaitGroup
+	end := time.Now().Add(time.Minute)
+	for range 8 {
+		group.Go(func() {
+			for r.overlaps.Load() == 0 && time.Now().Before(end) {
+				id, err := s.engine.Docker("network", "create", r.lock)
+				if err != nil {
+					continue
+				}
+				section := inside(r.detector, "0.1")
+				r.count(status(exec.Command(section[0], section[1:]...).Run()), "")
+				if _, err := s.engine.Docker("network", "rm", id); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	t.Logf("%d overlaps beside %d sections", r.overlaps.Load(), r.done.Load())
+	if r.overlaps.Load() == 0 {
+		t.Error("no overlap found in a minute: the detector does not see")
+	}
+}
+
+// TestPlainRivals lets workflows that know nothing of hostguard take the same
+// lock, as their old scripts do, with the settle that is the default.
+func TestPlainRivals(t *testing.T) {
+	for _, version := range []string{engine.Old, engine.New} {
+		t.Run(version, func(t *testing.T) {
+			s := start(t, version)
+			start := time.Now()
+			ambiguous := 0
+			r := newRun(t, s, 0)
+			const rounds = 40
+			for range rounds {
+				var group sync.WaitGroup
+				for range 2 {
+					group.Go(func() {
+						cmd := r.command([]string{"with-lock", "-timeout", "1m", "-lock-name", r.lock, "--"}, inside(r.detector, "0.02")...)
+						out, err := cmd.CombinedOutput()
+						r.count(status(err), string(out))
+					})
+				}
+				group.Go(func() { ambiguous += r.plain() })
+				group.Wait()
+			}
+			t.Logf("%s: %d rounds in %s, %d overlaps; rm NAME failed as ambiguous %d times", version, rounds,
+				time.Since(start).Round(time.Second), r.overlaps.Load(), ambiguous)
+			if r.overlaps.Load() != 0 || r.done.Load() != 3*rounds {
+				t.Errorf("%d overlaps, %d of %d sections", r.overlaps.Load(), r.done.Load(), 3*rounds)
+			}
+		})
+	}
+}
+
+// plain is a workflow with the old lock: create by name, rm by name. Below
+// Engine 25 the rm fails while a candidate of ours is listed too; it tries again
+// then, and the number of such failures is returned.
+func (r *run) plain() (ambiguous int) {
+	end := time.Now().Add(time.Minute)
+	for time.Now().Before(end) {
+		if _, err := r.store.engine.Docker("network", "create", r.lock); err != nil {
+			time.Sleep(20 * time.Millisecond)
+			continue
+		}
+		section := inside(r.detector, "0.1")
+		r.count(status(exec.Command(section[0], section[1:]...).Run()), "")
+		for time.Now().Before(end) {
+			_, err := r.store.engine.Docker("network", "rm", r.lock)
+			if err == nil {
+				return ambiguous
+			}
+			ambiguous++
+		}
+	}
+	r.t.Error("the plain rival had no turn within a minute")
+	return ambiguous
+}

@@ -1,0 +1,159 @@
+package pressure
+
+import (
+	"strings"
+	"testing"
+)
+
+// The arguments were read from /proc/PID/cmdline, with node 20.20.2, npm
+// 11.19.1, next 16.4.6, turbo 2.11.11, vite 8.3.8 and bun 1.4.5 on Linux, unless
+// a line says otherwise. The directories are shortened.
+func TestArgumentsOfRealProcesses(t *testing.T) {
+	for _, tt := range []struct {
+		argv []string
+		want string
+	}{
+		// next, by every way to start it.
+		{[]string{"node", "/app/node_modules/.bin/next", "build"}, "next build"},
+		{[]string{"node", "/app/node_modules/.bin/next", "build", "--webpack"}, "next build"},
+		{[]string{"node", "../../node_modules/next/dist/bin/next", "build"}, "next build"},
+		{[]string{"/usr/bin/node", "--require", "/app/.pnp.cjs", "/app/next/dist/bin/next", "build"}, "next build"},                 // Yarn's way, not run
+		{[]string{"node", "--max-old-space-size=4096", "--env-file", ".env", "node_modules/.bin/next", "build", "."}, "next build"}, // not run
+		{[]string{"next-build (v16.4.6)"}, "next build"},
+		{[]string{"next-build (v16"}, "next build"}, // the title has only the room of the old arguments
+		{[]string{"next-build"}, "next build"},
+		// its workers, and what it is not.
+		{[]string{"/usr/bin/node", "/app/node_modules/next/dist/compiled/jest-worker/processChild.js"}, ""},
+		{[]string{"next-build-worker"}, ""}, // not seen
+		{[]string{"next-server (v16.4.6)"}, ""},
+		{[]string{"/usr/bin/node", "/app/node_modules/next/dist/server/lib/start-server.js"}, ""},
+		{[]string{"node", "/app/node_modules/.bin/next", "dev", "-p", "4555"}, ""},
+		{[]string{"node", "/app/node_modules/.bin/next", "start"}, ""},
+		{[]string{"node", "/app/node_modules/.bin/next", "start", "build"}, ""}, // a directory
+		{[]string{"node", "/app/node_modules/.bin/next"}, ""},
+
+		// turbo: the wrapper and the native binary.
+		{[]string{"node", "/app/node_modules/.bin/turbo", "run", "build"}, "turbo build"},
+		{[]string{"/app/node_modules/@turbo/linux-64/bin/turbo", "run", "build"}, "turbo build"},
+		{[]string{"/app/node_modules/@turbo/linux-64/bin/turbo", "build", "--filter=spa"}, "turbo build"},
+		{[]string{"turbo", "--filter", "spa", "run", "lint", "web#build"}, "turbo build"}, // not run, as the ones below
+		{[]string{"turbo", "run", "build:docs"}, "turbo build"},
+		{[]string{"turbo", "run", "lint"}, ""},
+		{[]string{"turbo", "--filter", "build", "lint"}, ""},
+		{[]string{"turbo", "run", "dev", "--", "build"}, ""},
+		{[]string{"turbo", "daemon"}, ""},
+		{[]string{"turbo", "watch", "build"}, ""},
+		{[]string{"turbo"}, ""},
+
+		// vite.
+		{[]string{"node", "/app/node_modules/.bin/vite", "build"}, "vite build"},
+		{[]string{"node", "/app/node_modules/.bin/vite", "build", "--mode", "production"}, "vite build"},
+		{[]string{"node", "/app/node_modules/vite/bin/vite.js", "--mode", "production", "build"}, "vite build"},
+		{[]string{"node", "/app/node_modules/.bin/vite", "build", "--watch"}, ""},
+		{[]string{"node", "/app/node_modules/.bin/vite", "--port", "4556"}, ""},
+		{[]string{"node", "/app/node_modules/.bin/vite", "preview", "--port", "4557"}, ""},
+		{[]string{"vite", "preview", "build"}, ""},
+		{[]string{"vite", "--mode", "build"}, ""},
+
+		// wrappers, in the order in which they appear.
+		{[]string{"node", "/usr/bin/npx", "next", "build"}, ""},
+		{[]string{"npm"}, ""},
+		{[]string{"npm exec next build"}, ""},
+		{[]string{"npm exec vite build --mode production"}, ""},
+		{[]string{"node", "/usr/bin/npm", "run", "build"}, ""},
+		{[]string{"npm run build"}, ""},
+		{[]string{"sh", "-c", "next build"}, ""},
+		{[]string{"sh", "-c", "'next' build"}, ""},
+		{[]string{"sh", "-c", "turbo run build"}, ""},
+		{[]string{"bash", "-c", "next-build (v16.4.6)"}, ""},
+		{[]string{"/app/node_modules/.bin/bun", "x", "vite", "build"}, ""}, // starts a node
+
+		// those that merely say it.
+		{[]string{"vim", "next", "build"}, ""},
+		{[]string{"grep", "-r", "next build"}, ""},
+		{[]string{"grep", "next-build (v16.4.6)"}, ""},
+		{[]string{"less", "/app/node_modules/.bin/next", "build"}, ""},
+		{[]string{"git", "commit", "-m", "next build"}, ""},
+		{[]string{"node", "-e", "next", "build"}, ""},
+		{[]string{"node", "--title", "next", "server.js", "build"}, ""},
+		{[]string{"node", "server.js", "next", "build"}, ""},
+		{[]string{"node", "nextjs", "build"}, ""},
+		{[]string{"node"}, ""},
+		{[]string{"node", "--", "-"}, ""},
+		{[]string{"-bash"}, ""},
+		{[]string{""}, ""},
+		{[]string{"", "", "build"}, ""},
+		{nil, ""},
+
+		// hostile ones.
+		{[]string{"next-build (\n::set-env name=BASH_ENV::x\x1b[31m\xff"}, "next build"},
+		{[]string{"x\nnext", "build"}, ""},
+		{[]string{"node", "/x/next", strings.Repeat("-", 2<<20), "build"}, "next build"},
+	} {
+		if got := toolOf(tt.argv, Known()); got != tt.want {
+			t.Errorf("toolOf(%.120q) = %q, want %q", tt.argv, got, tt.want)
+		}
+	}
+}
+
+func TestPatternsCompareWholeTokensInOrder(t *testing.T) {
+	for _, tt := range []struct {
+		pattern string
+		argv    string
+		want    bool
+	}{
+		{"webpack", "webpack", true},
+		{"webpack", "/x/bin/webpack --mode production", true},
+		{"webpack", "node /x/node_modules/.bin/webpack build", true},
+		{"webpack", "webpack-dev-server", false},
+		{"webpack", "vim webpack", false},
+		{"gradle assemble", "gradle assemble", true},
+		{"gradle assemble", "gradle -q clean assemble", true},
+		{"gradle assemble", "gradle tasks", false},
+		{"gradle assemble", "gradle assembleDebug", false},
+		{"gradle clean assemble", "gradle assemble clean", false},
+		{"make all", "make -C docs all", true},
+		{"make all", "make -- all", false},
+		{"  make   all ", "make all", true},
+	} {
+		rule, err := Pattern(tt.pattern)
+		if err != nil {
+			t.Errorf("Pattern(%q): %v", tt.pattern, err)
+			continue
+		}
+		got := toolOf(strings.Fields(tt.argv), []Rule{rule})
+		if want := strings.Join(strings.Fields(tt.pattern), " "); (got != "") != tt.want || got != "" && got != want {
+			t.Errorf("pattern %q over %q: %q, want a match: %v", tt.pattern, tt.argv, got, tt.want)
+		}
+	}
+}
+
+func TestPatternsThatCannotMatchAreRefused(t *testing.T) {
+	for pattern, want := range map[string]string{
+		"":                 "empty",
+		"  ":               "empty",
+		"/usr/bin/webpack": "slash",
+		"gradle x/y":       "slash",
+		"gradle -q":        "flag",
+		"a\tb":             "unprintable",
+		"a\x1b[31m":        "unprintable",
+		"a\u202eb":         "unprintable",
+		"a\xff":            "unprintable",
+	} {
+		if rule, err := Pattern(pattern); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Pattern(%q) = %v, %v; want an error about %q", pattern, rule, err, want)
+		}
+	}
+}
+
+func FuzzToolIsAlwaysOneOfOurs(f *testing.F) {
+	f.Add("node\x00/x/next\x00build")
+	f.Add("next-build (\n::add-path::x")
+	f.Fuzz(func(t *testing.T, cmdline string) {
+		switch got := toolOf(strings.Split(cmdline, "\x00"), Known()); got {
+		case "", "next build", "turbo build", "vite build":
+		default:
+			t.Errorf("toolOf(%q) = %q", cmdline, got)
+		}
+	})
+}

@@ -1,0 +1,85 @@
+package steps
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hostguard/pressure"
+)
+
+func TestAWaitIsToldWhenItChangesAndEveryHalfMinute(t *testing.T) {
+	start := time.Now().Add(-time.Hour)
+	next := pressure.Blocker{Tool: "next build", PID: 40, Since: start, Dir: "/a"}
+	vite := pressure.Blocker{Tool: "vite build", PID: 50, Since: start}
+	reused := next
+	reused.Since = start.Add(time.Minute)
+
+	var told []int
+	log := pressureLog{say: func(format string, args ...any) {
+		if strings.HasPrefix(format, "waiting") {
+			told = append(told, args[1].(int))
+		}
+	}}
+	looks := [][]pressure.Blocker{
+		1: {next}, 2: {next}, 3: {next, vite}, 4: {next, vite}, 5: {next, vite}, // told 1, 3
+		6: {next, vite}, 7: {next, vite}, 8: {next}, 9: {reused}, 10: {}, // told 6, 8, 9
+	}
+	for number := 1; number < len(looks); number++ {
+		log.report(pressure.Attempt{Number: number, Of: 60, Waited: time.Duration(number-1) * 10 * time.Second,
+			Verdict: pressure.Verdict{Blockers: looks[number]}})
+	}
+	// The last look is told by the verdict.
+	log.report(pressure.Attempt{Number: 60, Of: 60, Waited: 590 * time.Second, Verdict: pressure.Verdict{Blockers: looks[1]}})
+	if diff := cmp.Diff([]int{1, 3, 6, 8, 9}, told); diff != "" {
+		t.Errorf("attempts that were told (-want +got):\n%s", diff)
+	}
+}
+
+const hostileDir = "/x\n::set-env name=BASH_ENV::y\x1b[31m\x7f\u0085\u202e\xff`|_GitHubActionsFileCommandDelimeter_"
+
+func TestBlockersAreBoundedAndHarmless(t *testing.T) {
+	var many []pressure.Blocker
+	for pid := range 1000 {
+		many = append(many, pressure.Blocker{Tool: "next build", PID: pid, Dir: hostileDir})
+	}
+	a := pressure.Attempt{Verdict: pressure.Verdict{Blockers: many}}
+	sentence := blockers(a)
+	if !strings.HasPrefix(sentence, "1000 other heavy builds run here: next build (pid 0, ") || !strings.HasSuffix(sentence, ", and 980 more") {
+		t.Errorf("blockers() = %.100q ... %.100q", sentence, sentence[max(0, len(sentence)-100):])
+	}
+	text := blockersJSON(many)
+	var list []struct{ Tool, Directory string }
+	if err := json.Unmarshal([]byte(text), &list); err != nil || len(list) != mostNamed {
+		t.Fatalf("blockersJSON: %d, %v", len(list), err)
+	}
+	if got := list[0].Directory; !strings.Contains(got, "_GitHubActionsFileCommandDelimeter_") || !strings.HasPrefix(got, `/x\n::set-env`) {
+		t.Errorf("directory %q", got)
+	}
+	for name, text := range map[string]string{"sentence": sentence, "output": text} {
+		if i := strings.IndexFunc(text, func(r rune) bool { return r < ' ' || r >= 0x7f && r < 0xa0 || r == '\u202e' }); i >= 0 {
+			t.Errorf("%s holds a control character at %q", name, text[i:min(len(text), i+20)])
+		}
+	}
+	if strings.Contains(text, "_GitHubActionsFileCommandDelimeter_") {
+		t.Error("the output holds the delimiter of its file")
+	}
+	if blockersJSON(nil) != "[]" {
+		t.Errorf("no blockers: %s", blockersJSON(nil))
+	}
+}
+
+func TestSummaryIsATable(t *testing.T) {
+	a := pressure.Attempt{Number: 2, Of: 60, Waited: 10 * time.Second,
+		Verdict: pressure.Verdict{Seen: 7, Scope: pressure.WholeHost, Blockers: []pressure.Blocker{{Tool: "next build", PID: 40, Dir: hostileDir}}}}
+	want := fmt.Sprintf("### Heavy builds of others: 1\n\nLooked at 7 processes (the whole host); waited 10s, attempt 2/60.\n"+
+		"\n| build | pid | running | where |\n|---|---|---|---|\n| next build | 40 | since an unknown time | `in %s` |\n",
+		strings.NewReplacer("`", "'", "|", `\|`).Replace(fmt.Sprintf("%q", hostileDir)))
+	if diff := cmp.Diff(want, pressureSummary(a)); diff != "" {
+		t.Errorf("summary (-want +got):\n%s", diff)
+	}
+}
