@@ -62,6 +62,7 @@ bench: install build
 	cd e2e && go run ./bench
 
 demo:
+	sh e2e/install.sh demo
 	cd e2e && go run ./demo
 
 clean:

@@ -4,19 +4,15 @@
 set -eu
 site=$1
 date +%s.%N >"$DEMO_RESULTS/$site.begin"
+echo "building the image of $site"
 mkdir image
-cat >main.go <<EOF
-package main
-
-import "fmt"
-
-func main() { fmt.Println("$site") }
-EOF
+echo "package main; func main() { println(\"$site\") }" >main.go
 GOCACHE=$RUNNER_TEMP/go-build CGO_ENABLED=0 go build -trimpath -o image/app main.go
 if [ "$DEMO_BACKEND" = docker ] && command -v docker >/dev/null; then
-	tar -C image -c . | docker import - "$DEMO_LOCK:$site"
-	docker image rm "$DEMO_LOCK:$site"
+	tar -C image -c . | docker import - "$DEMO_LOCK:$site" >/dev/null
+	docker image rm "$DEMO_LOCK:$site" >/dev/null
 else
 	tar -czf image.tar.gz image
 fi
+echo "built the image of $site"
 date +%s.%N >"$DEMO_RESULTS/$site.end"
