@@ -67,7 +67,7 @@ esac
 [ "${1:-}" != demo ] || exit 0
 
 debian_mirror() {
-	apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Codename: bookworm' | head -n 1
+	apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' 'Codename: bookworm' | head -n 1
 }
 
 # unpack_engine VERSION SUITE PACKAGE... makes .cache/engine-VERSION of packages
