@@ -33,7 +33,7 @@ check:
 		$$(find . -name .cache -prune -o -path '*/workflows/*.yaml' -print)
 	find . -name .cache -prune -o -name '*.sh' -print | xargs -n 1 sh -n
 	bash -n .ci/run
-	find . -name .cache -prune -o -name '*.js' -print | xargs -rn 1 node --check
+	find . -name .cache -prune -o -name '*.*js' -print | xargs -rn 1 node --check
 
 # Everything that has to hold before a change lands. Long counts: make soak.
 test: install unit fuzz e2e
