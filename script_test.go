@@ -2,8 +2,14 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"log"
+	"math/rand/v2"
+	"net"
+	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,6 +22,13 @@ func TestMain(m *testing.M) {
 		// Processes that scripts start under the names of other programs.
 		"Runner.Worker": func() { time.Sleep(time.Minute) },
 		"planted-build": func() { time.Sleep(time.Minute) },
+		// A Docker daemon that accepts and never answers.
+		"hanging-daemon": func() {
+			if _, err := net.Listen("unix", os.Args[1]); err != nil {
+				log.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+		},
 	})
 }
 
@@ -26,7 +39,15 @@ func TestScript(t *testing.T) {
 		Dir:                 "steps/testdata/script",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"status": status},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"status": status, "waitfor": waitFor,
+		},
+		// The locks of a host are shared: each script has a name of its own.
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("LOCK", fmt.Sprintf("script-%d-%d", os.Getpid(), rand.Uint32()))
+			env.Setenv("LONG", strings.Repeat("a", 129))
+			return nil
+		},
 	})
 }
 
@@ -48,5 +69,20 @@ func status(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if got != want {
 		ts.Fatalf("%q: exit status %d, want %d", args[1:], got, want)
+	}
+}
+
+// waitfor FILE waits until a file is there.
+func waitFor(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: waitfor file")
+	}
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if _, err := os.Stat(ts.MkAbs(args[0])); err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("no %s after 10 s", args[0])
+		}
 	}
 }

@@ -27,6 +27,7 @@ type acquisition struct {
 	queued    bool
 	ticket    ticket
 	wakes     <-chan struct{}
+	woken     bool // by a release that found this process at the head
 	freeSince time.Time
 	waiting   Wait // as last reported
 	counted   time.Time
@@ -209,6 +210,7 @@ func (a *acquisition) create(ctx context.Context, name string, labels map[string
 		a.ids = append(a.ids, id)
 	case !errors.Is(err, ErrConflict) && !errors.Is(err, ErrRefused):
 		a.unknown[nonce] = true
+		a.uncertain = true
 	}
 	return id, err
 }
@@ -340,6 +342,10 @@ func (a *acquisition) myTurn(ctx context.Context) bool {
 	if a.freeSince.IsZero() {
 		a.freeSince = time.Now()
 	}
+	if a.woken {
+		a.woken = false
+		return true
+	}
 	ahead, _ := a.place(ctx)
 	return time.Since(a.freeSince) >= time.Duration(ahead)*headPatience
 }
@@ -369,8 +375,8 @@ func (a *acquisition) wait(ctx context.Context, w Wait) {
 	select {
 	case <-ctx.Done():
 	case <-timer.C:
-	case _, open := <-a.wakes:
-		if !open { // the daemon went away
+	case _, a.woken = <-a.wakes:
+		if !a.woken { // the daemon went away
 			a.wakes = nil
 			pause(ctx, 10*glance+rand.N(poll))
 		}

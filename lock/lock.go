@@ -96,6 +96,8 @@ type Mutex struct {
 	OnWait func(Wait)
 	// OnTakeover hears of every lock of another that is taken away.
 	OnTakeover func(Entry, Verdict)
+
+	uncertain bool // a create of Acquire has an unknown fate
 }
 
 // Wait is what a contender saw when it could not go on.

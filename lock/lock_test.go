@@ -159,6 +159,7 @@ func TestACreateThatLandsAfterItsErrorIsTakenBack(t *testing.T) {
 				if err := m.Release(t.Context(), held.ID); err != nil {
 					t.Error(err)
 				}
+				time.Sleep(3 * time.Second) // the others land, and die with this process
 				return
 			}
 			gaveUp++

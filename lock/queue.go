@@ -109,16 +109,21 @@ func (m *Mutex) abandoned(e Entry) bool {
 	return false
 }
 
-// wake tells the head of the queue that the lock may be free.
-func (m *Mutex) wake(ctx context.Context) error {
+// head is the ticket that is next, if any.
+func (m *Mutex) head(ctx context.Context) (nonce string) {
 	tickets, err := m.queue(ctx)
 	if err != nil || len(tickets) == 0 {
-		return err
+		return ""
 	}
-	name := markerPrefix(m.Name, tickets[0].nonce) + NewNonce()[:8]
+	return tickets[0].nonce
+}
+
+// wake tells the head of the queue that the lock may be free. It is a courtesy:
+// who waits polls as well.
+func (m *Mutex) wake(ctx context.Context, nonce string) {
+	name := markerPrefix(m.Name, nonce) + NewNonce()[:8]
 	id, err := m.Engine.Create(ctx, name, Holder{Place: m.Self.Place, Uptime: m.Host.Uptime()}.labels(kindWake))
-	if err != nil {
-		return fmt.Errorf("wake the next waiter of lock %q: %w", m.Name, err)
+	if err == nil {
+		_ = m.Engine.Remove(ctx, id)
 	}
-	return m.Engine.Remove(ctx, id)
 }

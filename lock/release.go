@@ -64,22 +64,28 @@ func (m *Mutex) OwnedBySelf(entries []Entry) []Entry {
 // lock away; it may be another's by now and is left alone.
 func (m *Mutex) Release(ctx context.Context, id string) error {
 	ctx = context.WithoutCancel(ctx)
+	next := ""
+	_ = bounded(ctx, func(ctx context.Context) error { next = m.head(ctx); return nil }) // asked first: the hand-off is what costs
 	err := m.persist(ctx, func(ctx context.Context) error { return m.Engine.Remove(ctx, id) })
 	if err != nil {
 		return fmt.Errorf("release lock %q (id %.12s): %w", m.Name, id, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	// A create of this process that was given up may have landed since.
-	if entries, err := list(ctx, m.Engine, m.Name); err == nil {
+	return bounded(ctx, func(ctx context.Context) error {
+		if next != "" {
+			m.wake(ctx, next)
+		}
+		if !m.uncertain {
+			return nil
+		}
+		// A create of this process that was given up may have landed since.
+		entries, _ := list(ctx, m.Engine, m.Name)
 		for _, e := range entries {
 			if e.label("nonce") == m.Self.Nonce {
 				_ = m.Engine.Remove(ctx, e.ID)
 			}
 		}
-	}
-	_ = m.wake(ctx) // who waits polls as well
-	return nil
+		return nil
+	})
 }
 
 // persist repeats a request until it is answered or the time is up.

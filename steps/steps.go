@@ -48,11 +48,12 @@ type session struct {
 
 func commands() []command {
 	return []command{
+		{name: "clean-diag", step: true, help: helpCleanDiag, run: cleanDiag},
+		{name: "wait-pressure", step: true, help: helpWaitPressure, run: waitPressure},
 		{name: "acquire-lock", step: true, help: helpAcquireLock, run: acquireLock},
 		{name: "release-lock", step: true, help: helpReleaseLock, run: releaseLock},
 		{name: "with-lock", help: helpWithLock, run: withLock},
 		{name: "status", help: helpStatus, run: hostStatus},
-		{name: "wait-pressure", step: true, help: helpWaitPressure, run: waitPressure},
 		{name: "version", help: helpVersion, run: version},
 	}
 }

@@ -225,7 +225,7 @@ func (r *run) prune(ctx context.Context) {
 				r.prunes.Add(1)
 			}
 		}
-		time.Sleep(200 * time.Millisecond)
+		time.Sleep(500 * time.Millisecond)
 	}
 }
 

@@ -71,16 +71,22 @@ func (w *Workflow) Check() error {
 		if path == "" {
 			continue
 		}
-		f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
-		if err != nil {
-			if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
-				err = pathErr.Err
-			}
-			return fmt.Errorf("cannot write %s=%q: %w; the runner gives each step this file, unset the variable to run without it", name, path, err)
+		if err := checkFile(name, path); err != nil {
+			return err
 		}
-		f.Close()
 	}
 	return nil
+}
+
+func checkFile(name, path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0) // go-githubactions would create it
+	if err != nil {
+		if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
+			err = pathErr.Err
+		}
+		return fmt.Errorf("cannot write %s=%q: %w; the runner gives each step this file, unset the variable to run without it", name, path, err)
+	}
+	return f.Close()
 }
 
 // Output sets an output of the step.
@@ -109,8 +115,12 @@ func (w *Workflow) Summary(markdown string) {
 // write checks a name and a value before they reach go-githubactions, whose
 // delimiter in the file is fixed.
 func (w *Workflow) write(file, name, value string, set func(name, value string)) error {
-	if w.getenv(file) == "" {
+	path := w.getenv(file)
+	if path == "" {
 		return nil
+	}
+	if err := checkFile(file, path); err != nil {
+		return err
 	}
 	if err := checkValue(value); err != nil {
 		return fmt.Errorf("set %s in %s to %q: %w", name, file, value, err)

@@ -1,0 +1,253 @@
+package clean
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// diagFolders are the folders of _diag in which the runner creates files that
+// must not exist yet, with the ending of their names.
+var diagFolders = []struct{ name, ending string }{{"pages", ".log"}, {"blocks", ".block"}}
+
+// IsDiagName tells whether a name has the shape that the runner gives to a
+// page or a block: <guid>_<guid>_<n> and the ending, n counting from 1.
+func IsDiagName(name string) bool {
+	return isDiagName(name, ".log") || isDiagName(name, ".block")
+}
+
+func isDiagName(name, ending string) bool {
+	const guid = len("01234567-89ab-cdef-0123-456789abcdef")
+	name, ok := strings.CutSuffix(name, ending)
+	if !ok || len(name) < 2*guid+3 || name[guid] != '_' || name[2*guid+1] != '_' {
+		return false
+	}
+	n := name[2*guid+2:]
+	if len(n) > len("2147483647") || n[0] == '0' {
+		return false
+	}
+	for i := range len(n) {
+		if n[i] < '0' || n[i] > '9' {
+			return false
+		}
+	}
+	return isGUID(name[:guid]) && isGUID(name[guid+1:2*guid+1])
+}
+
+func isGUID(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; i {
+		case 8, 13, 18, 23:
+			if c != '-' {
+				return false
+			}
+		default:
+			if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// Diag is the plan for one folder of _diag.
+type Diag struct {
+	Path  string // below the runner's root
+	Files []DiagFile
+	Bytes int64
+	Newer int // skipped: a live worker may have written them
+	Open  int // skipped: a process has them open
+	Odd   []Odd
+
+	dir *os.Root
+}
+
+// DiagFile is a left-over that may go.
+type DiagFile struct {
+	Name string
+	size int64
+	seen identity
+}
+
+// Odd is an entry that the runner would not have made, and why.
+type Odd struct{ Name, Why string }
+
+func (d *Diag) Skipped() int { return d.Newer + d.Open + len(d.Odd) }
+
+func (d *Diag) Close() error { return d.dir.Close() }
+
+// PlanDiag looks through _diag/pages and _diag/blocks. A folder that is not
+// there has no plan. Each problem concerns one folder, or _diag, and leaves the
+// plans of the others standing.
+func (r *Runner) PlanDiag(ctx context.Context, evidence Evidence) (plans []*Diag, problems []error) {
+	diag, err := openDir(r.root, "_diag")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, []error{quoted(err)}
+	}
+	defer diag.Close()
+	for _, folder := range diagFolders {
+		dir, err := openDir(diag, folder.name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		} else if err != nil {
+			problems = append(problems, quoted(err))
+			continue
+		}
+		plan := &Diag{Path: "_diag/" + folder.name, dir: dir}
+		if err := plan.look(ctx, folder.ending, evidence); err != nil {
+			dir.Close()
+			problems = append(problems, quoted(err))
+			continue
+		}
+		plans = append(plans, plan)
+	}
+	return plans, problems
+}
+
+func (d *Diag) look(ctx context.Context, ending string, evidence Evidence) error {
+	entries, err := d.dir.Open(".")
+	if err != nil {
+		return located(d.dir, err)
+	}
+	defer entries.Close()
+	// Names alone: each one of interest costs a look anyhow.
+	names, err := entries.Readdirnames(-1)
+	if err != nil {
+		return err
+	}
+	verdicts := make([]verdict, len(names))
+	err = inParallel(ctx, len(names), func(i int) { verdicts[i] = d.judge(names[i], ending, evidence) })
+	if err != nil {
+		return err
+	}
+	for i, v := range verdicts {
+		switch {
+		case errors.Is(v.err, fs.ErrNotExist): // its worker has just removed it
+		case v.err != nil:
+			return v.err
+		case v.odd != "":
+			d.Odd = append(d.Odd, Odd{names[i], v.odd})
+		case v.open:
+			d.Open++
+		case v.newer:
+			d.Newer++
+		default:
+			d.Files = append(d.Files, v.file)
+			d.Bytes += v.file.size
+		}
+	}
+	return nil
+}
+
+// verdict is what one look at an entry says; without a reason to skip it the
+// file may go.
+type verdict struct {
+	file        DiagFile
+	odd         string
+	open, newer bool
+	err         error
+}
+
+func (d *Diag) judge(name, ending string, evidence Evidence) verdict {
+	if !isDiagName(name, ending) {
+		return verdict{odd: "the runner gives no such names here"}
+	}
+	info, err := d.dir.Lstat(name)
+	if err != nil {
+		return verdict{err: located(d.dir, err)}
+	}
+	before := evidence.Before
+	if int(stat(info).Uid) != os.Geteuid() {
+		before = evidence.OthersBefore
+	}
+	switch {
+	case !info.Mode().IsRegular():
+		return verdict{odd: "it is " + kind(info.Mode())}
+	case links(info) != 1:
+		return verdict{odd: fmt.Sprintf("the file has %d names", links(info))}
+	case evidence.Open(device(info), stat(info).Ino):
+		return verdict{open: true}
+	case !info.ModTime().Before(before):
+		return verdict{newer: true}
+	}
+	return verdict{file: DiagFile{name, info.Size(), identityOf(info)}}
+}
+
+// Remove removes the files of the plan that are still what the plan saw. It
+// goes on after a file that cannot be removed and returns the first such error.
+func (d *Diag) Remove(ctx context.Context) (Done, error) {
+	failures := make([]error, len(d.Files))
+	// What is not reached has not been removed.
+	for i := range failures {
+		failures[i] = context.Canceled
+	}
+	interrupted := inParallel(ctx, len(d.Files), func(i int) { failures[i] = d.remove(d.Files[i]) })
+	var done Done
+	var failed []error
+	for i, err := range failures {
+		switch {
+		case err == nil:
+			done.Files++
+			done.Bytes += d.Files[i].size
+		case errors.Is(err, errChanged), errors.Is(err, fs.ErrNotExist):
+			done.Changed++
+		default:
+			failed = append(failed, err)
+		}
+	}
+	switch {
+	case interrupted != nil:
+		return done, interrupted
+	case len(failed) > 0:
+		return done, fmt.Errorf("%d of %d files in %q could not be removed: %w", len(failed), len(d.Files), d.dir.Name(), quoted(failed[0]))
+	}
+	return done, nil
+}
+
+var errChanged = errors.New("changed since the plan")
+
+func (d *Diag) remove(file DiagFile) error {
+	now, err := d.dir.Lstat(file.Name)
+	if err != nil {
+		return err
+	}
+	if identityOf(now) != file.seen || links(now) != 1 {
+		return errChanged
+	}
+	return d.dir.Remove(file.Name)
+}
+
+// inParallel calls f with 0 to n-1. Looking at files scales with the cores,
+// and the kernel removes from one directory while others are looked at: that
+// is what makes two looks per file as fast as the bare removal of rm.
+func inParallel(ctx context.Context, n int, f func(i int)) error {
+	const block = 256
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), 4) {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				end := int(next.Add(block))
+				if end-block >= n {
+					return
+				}
+				for i := end - block; i < min(end, n); i++ {
+					f(i)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The parts that decide over locks and deletions depend on nothing that others
+// write, and no domain package on another.
+func TestDomainPackagesKeepToTheStandardLibrary(t *testing.T) {
+	for _, domain := range []string{"lock", "clean", "pressure"} {
+		out, err := exec.Command("go", "list", "-deps", "./"+domain).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range strings.Fields(string(out)) {
+			first, _, _ := strings.Cut(path, "/")
+			vendored := first == "vendor" // of the standard library itself
+			if strings.Contains(first, ".") && !vendored || first == "hostguard" && path != "hostguard/"+domain {
+				t.Errorf("%s imports %s", domain, path)
+			}
+		}
+	}
+}
+
+// An adapter imports the domain package whose interface it implements, and no
+// adapter another.
+func TestAdaptersDoNotImportEachOther(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./internal/...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		if i := slices.IndexFunc(fields[1:], func(path string) bool { return strings.HasPrefix(path, "hostguard/internal/") }); i >= 0 {
+			t.Errorf("%s imports %s", fields[0], fields[1+i])
+		}
+	}
+}

@@ -1,0 +1,274 @@
+package proc
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// What processes have to do with files, read from a /proc whose path is a
+// value. A process that ends meanwhile has nothing to do with any. All of it
+// reads; nothing here opens a file that a process has open.
+
+// OpenFiles are files that some process has open.
+type OpenFiles struct {
+	ids map[fileID]bool
+	// Complete says that every process could be looked into. Without root
+	// the processes of other users cannot.
+	Complete bool
+}
+
+type fileID struct{ dev, ino uint64 }
+
+func (o OpenFiles) Has(dev, ino uint64) bool { return o.ids[fileID{dev, ino}] }
+
+// OpenFilesNamed finds the open files whose base name matches. The name comes
+// first because a stat of any open file may hang on a dead network mount; the
+// directory does not count because another mount namespace shows another one.
+func OpenFilesNamed(procRoot string, match func(base string) bool) (OpenFiles, error) {
+	pids, err := pidsOf(procRoot)
+	if err != nil {
+		return OpenFiles{}, err
+	}
+	open := OpenFiles{ids: map[fileID]bool{}, Complete: true}
+	for _, pid := range pids {
+		dir := filepath.Join(procRoot, strconv.Itoa(pid), "fd")
+		fds, err := os.ReadDir(dir)
+		if err != nil && !isGone(err) {
+			open.Complete = false
+		}
+		for _, fd := range fds {
+			path := filepath.Join(dir, fd.Name())
+			link, err := os.Readlink(path)
+			if err != nil && !isGone(err) {
+				open.Complete = false
+			}
+			if err != nil || !match(filepath.Base(link)) {
+				continue
+			}
+			if info, err := os.Stat(path); err == nil {
+				stat := info.Sys().(*syscall.Stat_t)
+				open.ids[fileID{uint64(stat.Dev), stat.Ino}] = true
+			} else if !isGone(err) {
+				open.Complete = false
+			}
+		}
+	}
+	return open, nil
+}
+
+// WorkingBelow finds the processes that work (have their current directory) in
+// a directory or below it, except the process self and its ancestors. dir is a
+// path without links. Processes that may not be looked into are not among them.
+func WorkingBelow(procRoot, dir string, self int) ([]int, error) {
+	top, err := os.Stat(dir)
+	if err != nil {
+		return nil, err
+	}
+	pids, err := pidsOf(procRoot)
+	if err != nil {
+		return nil, err
+	}
+	own := lineage(procRoot, self)
+	mounts, _ := os.Readlink(filepath.Join(procRoot, "self", "ns", "mnt"))
+	var found []int
+	for _, pid := range pids {
+		if slices.Contains(own, pid) {
+			continue
+		}
+		process := filepath.Join(procRoot, strconv.Itoa(pid))
+		cwd := filepath.Join(process, "cwd")
+		link, err := os.Readlink(cwd)
+		if err != nil {
+			continue
+		}
+		if theirs, _ := os.Readlink(filepath.Join(process, "ns", "mnt")); theirs == mounts && mounts != "" {
+			if link == dir || strings.HasPrefix(link, dir+"/") {
+				// A directory that is gone is not below another of its name.
+				if info, err := os.Stat(cwd); err != nil || info.Sys().(*syscall.Stat_t).Nlink > 0 {
+					found = append(found, pid)
+				}
+			}
+		} else if climbsTo(cwd, top) {
+			found = append(found, pid)
+		}
+	}
+	return found, nil
+}
+
+// climbsTo goes up from a working directory in the way its process sees it: in
+// another mount namespace (a container) the same directory has another path.
+func climbsTo(cwd string, top fs.FileInfo) bool {
+	const deepest = 256
+	var last fs.FileInfo
+	for range deepest {
+		info, err := os.Stat(cwd)
+		if err != nil || last != nil && os.SameFile(info, last) {
+			return false
+		}
+		if os.SameFile(info, top) {
+			return true
+		}
+		cwd, last = cwd+"/..", info
+	}
+	return false
+}
+
+// lineage is a process and its ancestors, as far as they can be seen.
+func lineage(procRoot string, pid int) []int {
+	var pids []int
+	for pid > 0 && !slices.Contains(pids, pid) {
+		pids = append(pids, pid)
+		fields, err := statFields(procRoot, pid)
+		if err != nil {
+			break
+		}
+		pid, _ = strconv.Atoi(fields[1])
+	}
+	return pids
+}
+
+// RunnerWorkers are the live workers of one GitHub runner; a worker lives
+// exactly as long as its job.
+type RunnerWorkers struct {
+	PIDs   []int
+	Oldest time.Time // not later than the start of the first one
+	// Unseen says why there may be more than these; empty: there are none.
+	Unseen string
+}
+
+// GitHubWorkers finds the workers of the runner in root, a path without links.
+// Where processes of this runner cannot be seen (a container, a /proc mounted
+// with hidepid) the answer says so in Unseen; that is no error.
+func GitHubWorkers(procRoot, root string) RunnerWorkers {
+	var workers RunnerWorkers
+	pids, err := pidsOf(procRoot)
+	if err != nil {
+		workers.Unseen = "there is no process table here"
+		return workers
+	}
+	seenAny := false
+	for _, pid := range pids {
+		program := runnerProgram(procRoot, root, pid)
+		seenAny = seenAny || program != ""
+		if program != "Runner.Worker" {
+			continue
+		}
+		start, err := startTime(procRoot, pid)
+		if isGone(err) {
+			continue
+		} else if err != nil {
+			workers.Unseen = "the start time of a worker cannot be read"
+			continue
+		}
+		if len(workers.PIDs) == 0 || start.Before(workers.Oldest) {
+			workers.Oldest = start
+		}
+		workers.PIDs = append(workers.PIDs, pid)
+	}
+	if workers.Unseen == "" && !seenAny {
+		// A runner's processes share user and namespace: who sees one sees
+		// all. Who sees none has to be sure of seeing everything.
+		workers.Unseen = outOfSight(procRoot)
+	}
+	return workers
+}
+
+// runnerProgram is the program of this runner that a process runs, or nothing.
+// An updated runner keeps its old programs in bin.<version>; another user's
+// process shows its arguments but not its executable.
+func runnerProgram(procRoot, root string, pid int) string {
+	process := filepath.Join(procRoot, strconv.Itoa(pid))
+	exe, _ := os.Readlink(filepath.Join(process, "exe"))
+	cmdline, _ := os.ReadFile(filepath.Join(process, "cmdline"))
+	argv0, _, _ := strings.Cut(string(cmdline), "\x00")
+	for _, path := range []string{strings.TrimSuffix(exe, " (deleted)"), argv0} {
+		bin, program := filepath.Split(path)
+		bin = filepath.Clean(bin)
+		if filepath.Dir(bin) == root && strings.HasPrefix(filepath.Base(bin), "bin") && strings.HasPrefix(program, "Runner.") {
+			return program
+		}
+	}
+	return ""
+}
+
+// outOfSight says why a process table may not show every process of the host.
+func outOfSight(procRoot string) string {
+	const initial = "pid:[4026531836]" // PROC_PID_INIT_INO of the kernel
+	if ns, err := os.Readlink(filepath.Join(procRoot, "self", "ns", "pid")); err != nil || ns != initial {
+		return "this is a container with processes of its own"
+	}
+	if _, err := os.ReadFile(filepath.Join(procRoot, "1", "cmdline")); err != nil {
+		return "the process table hides processes of others (hidepid)"
+	}
+	return ""
+}
+
+// startTime is when a process started, or up to a second earlier: the kernel
+// tells the boot time in whole seconds.
+func startTime(procRoot string, pid int) (time.Time, error) {
+	fields, err := statFields(procRoot, pid)
+	if err != nil {
+		return time.Time{}, err
+	}
+	const perSecond = 100 // USER_HZ, on every Linux that Go runs on
+	ticks, err := strconv.ParseInt(fields[19], 10, 64)
+	if err != nil {
+		return time.Time{}, err
+	}
+	kernel, err := os.ReadFile(filepath.Join(procRoot, "stat"))
+	if err != nil {
+		return time.Time{}, err
+	}
+	_, boot, _ := strings.Cut(string(kernel), "\nbtime ")
+	boot, _, _ = strings.Cut(boot, "\n")
+	seconds, err := strconv.ParseInt(boot, 10, 64)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return time.Unix(seconds, 0).Add(time.Duration(ticks) * (time.Second / perSecond)), nil
+}
+
+// statFields are the fields of a process's stat from the third (state) on: the
+// second, its name, may hold anything.
+func statFields(procRoot string, pid int) ([]string, error) {
+	text, err := os.ReadFile(filepath.Join(procRoot, strconv.Itoa(pid), "stat"))
+	if err != nil {
+		return nil, err
+	}
+	fields := strings.Fields(string(text[strings.LastIndex(string(text), ")")+1:]))
+	if len(fields) < 20 {
+		return nil, errors.New("short stat")
+	}
+	return fields, nil
+}
+
+func pidsOf(procRoot string) ([]int, error) {
+	dir, err := os.Open(procRoot)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	for _, name := range names {
+		if pid, err := strconv.Atoi(name); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, nil
+}
+
+// isGone tells that a process ended while it was read.
+func isGone(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH)
+}

@@ -1,0 +1,302 @@
+package steps
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"hostguard/clean"
+	"hostguard/internal/proc"
+)
+
+const (
+	// blindAge is how old a left-over must be where it cannot be seen
+	// whether somebody still uses it.
+	blindAge = 10 * time.Minute
+	// toldByName is how many entries of a folder are told one by one.
+	toldByName = 20
+
+	procRoot = "/proc"
+)
+
+func cleanDiag(ctx context.Context, s *session) error {
+	runnerRoot := s.in.text("runner-root", "", nil)
+	minAge := s.in.duration("min-age", -1, 0, 10000*time.Hour)
+	paths := s.in.list("paths", nil, clean.CheckPath)
+	dryRun := s.in.boolean("dry-run")
+	mode := s.in.choice("mode", warnOnly, warnOnly, hardFail)
+	if err := s.in.parse(); err != nil {
+		return err
+	}
+	c := cleaning{session: s, runnerRoot: *runnerRoot, minAge: *minAge, paths: *paths}
+	defer c.close()
+	return s.soften(ctx, *mode, c.run(ctx, *dryRun))
+}
+
+// cleaning is one run of clean-diag.
+type cleaning struct {
+	*session
+	runnerRoot string        // empty: not given
+	minAge     time.Duration // negative: not given
+	paths      []string      // nil: not given
+
+	workspace *clean.Workspace
+
+	plans    []removal
+	files    int // what the plans say
+	bytes    int64
+	skipped  int
+	problems []error
+}
+
+type removal interface {
+	Remove(context.Context) (clean.Done, error)
+	Close() error
+}
+
+func (c *cleaning) close() {
+	for _, plan := range c.plans {
+		plan.Close()
+	}
+	if c.workspace != nil {
+		c.workspace.Close()
+	}
+}
+
+// run plans, tells the plan and removes. A dry run stops before the removal,
+// so that both tell the same.
+func (c *cleaning) run(ctx context.Context, dryRun bool) error {
+	if err := c.checkFiles(); err != nil {
+		return err
+	}
+	if err := c.plan(ctx); err != nil {
+		return err
+	}
+	c.Say("clean-diag: files to remove: %d (%d bytes), skipped: %d", c.files, c.bytes, c.skipped)
+	var done clean.Done
+	if !dryRun {
+		done = c.remove(ctx)
+	}
+	if err := c.report(done, dryRun); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if len(c.problems) > 0 {
+		return fmt.Errorf("%w (problems in all: %d, told above)", c.problems[0], len(c.problems))
+	}
+	return nil
+}
+
+func (c *cleaning) plan(ctx context.Context) error {
+	end := c.Group("Clean what dead jobs left behind")
+	defer end()
+	if err := c.planRunner(ctx); err != nil {
+		return err
+	}
+	c.planWorkspace(ctx)
+	return nil
+}
+
+func (c *cleaning) remove(ctx context.Context) (done clean.Done) {
+	for _, plan := range c.plans {
+		part, err := plan.Remove(ctx)
+		done.Add(part)
+		if ctx.Err() != nil {
+			break
+		}
+		if err != nil {
+			c.problem(err)
+		}
+	}
+	if done.Changed > 0 {
+		c.Say("clean-diag: changed since the plan and kept: %d", done.Changed)
+	}
+	return done
+}
+
+func (c *cleaning) problem(err error) {
+	c.problems = append(c.problems, err)
+	c.Say("not cleaned: %s", err)
+}
+
+func (c *cleaning) report(done clean.Done, dryRun bool) error {
+	what := fmt.Sprintf("files removed: %d (%d bytes)", done.Files, done.Bytes)
+	if dryRun {
+		what = fmt.Sprintf("dry run, files to remove: %d (%d bytes)", c.files, c.bytes)
+	}
+	skipped := c.skipped + done.Changed
+	c.Summary(fmt.Sprintf("**clean-diag** %s, skipped: %d\n", what, skipped))
+	return errors.Join(
+		c.output("removed", strconv.Itoa(done.Files)),
+		c.output("freed-bytes", strconv.FormatInt(done.Bytes, 10)),
+		c.output("skipped", strconv.Itoa(skipped)))
+}
+
+// planRunner plans for _diag of the runner's root.
+func (c *cleaning) planRunner(ctx context.Context) error {
+	runner, err := c.openRunner()
+	if runner == nil {
+		return err
+	}
+	defer runner.Close()
+	evidence, err := c.evidence(runner.Path())
+	if err != nil {
+		return err
+	}
+	plans, problems := runner.PlanDiag(ctx, evidence)
+	for _, err := range problems {
+		c.problem(err)
+	}
+	for _, plan := range plans {
+		c.plans = append(c.plans, plan)
+		c.files += len(plan.Files)
+		c.bytes += plan.Bytes
+		c.skipped += plan.Skipped()
+		c.Say("in %q: remove %d (%d bytes); skip %d newer, %d open, %d odd", plan.Path,
+			len(plan.Files), plan.Bytes, plan.Newer, plan.Open, len(plan.Odd))
+		for _, file := range plan.Files[:min(toldByName, len(plan.Files))] {
+			c.Say("  remove %q", file.Name)
+		}
+		if more := len(plan.Files) - toldByName; more > 0 {
+			c.Say("  remove %d more", more)
+		}
+		for _, odd := range plan.Odd[:min(toldByName, len(plan.Odd))] {
+			c.Say("  skip %q: %s", odd.Name, odd.Why)
+		}
+		if more := len(plan.Odd) - toldByName; more > 0 {
+			c.Say("  skip %d more odd ones", more)
+		}
+	}
+	return nil
+}
+
+// openRunner opens the runner's root that was given, or the one that
+// RUNNER_TEMP hints at: GitHub's runner has it at <root>/_work/_temp. A wrong
+// hint is no mistake of anybody's (Gitea's runner has no _diag).
+func (c *cleaning) openRunner() (*clean.Runner, error) {
+	path := c.runnerRoot
+	if path == "" {
+		temp := filepath.Clean(c.Getenv("RUNNER_TEMP"))
+		if !filepath.IsAbs(temp) {
+			c.Say("no runner to clean: neither runner-root nor RUNNER_TEMP is set")
+			return nil, nil
+		}
+		path = filepath.Dir(filepath.Dir(temp))
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	runner, err := clean.OpenRunner(path, c.Getenv("HOME"))
+	if _, ok := errors.AsType[*clean.NotRunner](err); ok {
+		if c.runnerRoot != "" {
+			return nil, usagef("runner-root %w; give the directory that holds run.sh and _diag, or leave the input out", err)
+		}
+		c.Say("no GitHub runner to clean: %s (two above RUNNER_TEMP)", err)
+		return nil, nil
+	}
+	return runner, err
+}
+
+// evidence looks at the processes of the host and says what that means.
+func (c *cleaning) evidence(root string) (clean.Evidence, error) {
+	now := time.Now() // first: who starts after this look writes later than this
+	root, err := filepath.EvalSymlinks(root)
+	if err != nil {
+		return clean.Evidence{}, err
+	}
+	workers := proc.GitHubWorkers(procRoot, root)
+	open, err := proc.OpenFilesNamed(procRoot, clean.IsDiagName)
+	if err != nil {
+		workers.Unseen = "there is no process table here"
+	}
+	before, others := c.limits(now, workers, open.Complete)
+	return clean.Evidence{Before: before, OthersBefore: others, Open: open.Has}, nil
+}
+
+// limits says how old a file has to be, and the file of another user.
+func (c *cleaning) limits(now time.Time, workers proc.RunnerWorkers, complete bool) (before, others time.Time) {
+	before = now
+	blind := now.Add(-blindAge)
+	if c.minAge >= 0 {
+		c.Say("only what is older than min-age (%v) may go", c.minAge)
+		before = now.Add(-c.minAge)
+		blind = before
+	}
+	if len(workers.PIDs) > 0 {
+		c.Say("live workers of this runner: %d; only what is older than the oldest (%s) may go",
+			len(workers.PIDs), workers.Oldest.UTC().Format(time.DateTime+"Z"))
+		before = earlier(before, workers.Oldest)
+	}
+	if workers.Unseen != "" {
+		c.Say("live workers cannot be seen: %s; only what is older than %v may go", workers.Unseen, now.Sub(blind))
+		before = earlier(before, blind)
+	}
+	others = before
+	if !complete {
+		c.Say("not every process shows its open files: files of other users may go when older than %v", now.Sub(blind))
+		others = earlier(before, blind)
+	}
+	return before, others
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// planWorkspace plans for the extra paths.
+func (c *cleaning) planWorkspace(ctx context.Context) {
+	paths := c.paths
+	if paths == nil {
+		paths = []string{".claude/worktrees"}
+	}
+	given := c.Getenv("GITHUB_WORKSPACE")
+	if given == "" {
+		if c.paths != nil {
+			c.Say("paths are left alone: GITHUB_WORKSPACE is not set, they lie inside the workspace")
+		}
+		return
+	}
+	workspace, err := clean.OpenWorkspace(given, c.Getenv("HOME"))
+	if errors.Is(err, fs.ErrNotExist) {
+		c.Say("paths are left alone: there is no workspace %q (GITHUB_WORKSPACE)", given)
+		return
+	} else if err != nil {
+		c.problem(err)
+		return
+	}
+	c.workspace = workspace
+	users := func(dir string) ([]int, error) { return proc.WorkingBelow(procRoot, dir, os.Getpid()) }
+	for _, path := range paths {
+		tree, err := workspace.PlanTree(ctx, path, users)
+		switch {
+		case err != nil:
+			c.problem(err)
+			continue
+		case tree == nil:
+			continue // not there
+		}
+		c.plans = append(c.plans, tree)
+		if len(tree.Users) > 0 {
+			c.skipped++
+			c.Say("keep %q: processes work in it: %v", tree.Path, tree.Users)
+			continue
+		}
+		c.files += tree.Files
+		c.bytes += tree.Bytes
+		c.Say("remove %q whole: %d files (%d bytes)", tree.Path, tree.Files, tree.Bytes)
+		for _, id := range tree.Worktrees {
+			c.Say("  git forgets its worktree %q", id)
+		}
+	}
+}
