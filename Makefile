@@ -7,15 +7,18 @@ GOBUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=false \
 	-ldflags "-s -w -X main.version=$$(cat VERSION)"
 TOOL = go tool -modfile=tools.mod
 
-.PHONY: build dist check test unit fuzz e2e soak bench demo install clean
+.PHONY: build dist check test unit fuzz e2e soak bench demo install clean FORCE
 
 build:
 	$(GOBUILD) -o bin/hostguard .
 
 # What the action runs where the host has no hostguard of its own.
-dist:
-	GOOS=linux GOARCH=amd64 $(GOBUILD) -o dist/hostguard-linux-amd64 .
-	GOOS=linux GOARCH=arm64 $(GOBUILD) -o dist/hostguard-linux-arm64 .
+dist: dist/hostguard-linux-amd64 dist/hostguard-linux-arm64
+
+dist/hostguard-linux-%: FORCE
+	GOOS=linux GOARCH=$* $(GOBUILD) -o $@ .
+
+FORCE:
 
 check:
 	@unformatted=$$(find . -name .cache -prune -o -name '*.go' -exec gofmt -l {} +); \
@@ -30,7 +33,7 @@ check:
 		$$(find . -name .cache -prune -o -path '*/workflows/*.yaml' -print)
 	find . -name .cache -prune -o -name '*.sh' -print | xargs -n 1 sh -n
 	bash -n .ci/run
-	find . -name .cache -prune -o -name '*.js' -print | xargs -rn 1 node --check
+	find . -name .cache -prune -o -name '*.*js' -print | xargs -rn 1 node --check
 
 # Everything that has to hold before a change lands. Long counts: make soak.
 test: install unit fuzz e2e
@@ -59,6 +62,7 @@ bench: install build
 	cd e2e && go run ./bench
 
 demo:
+	sh e2e/install.sh demo
 	cd e2e && go run ./demo
 
 clean:

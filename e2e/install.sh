@@ -1,5 +1,6 @@
 #!/bin/sh
-# Puts in place what the tests need, and does nothing where it is there already.
+# Puts in place what the tests need, or with "demo" what the demo needs, and does
+# nothing where it is there already.
 #
 # Both Docker engines are unpacked from Debian's packages into .cache of this
 # checkout: whatever Docker the machine has is neither needed nor touched, and
@@ -29,23 +30,30 @@ update() {
 	quietly apt-get "$@" update || quietly apt-get "$@" update
 }
 
-[ "$(id -u)" = 0 ] || die "the tests start their own Docker daemons: run them as root"
-command -v apt-get >/dev/null || die "no apt-get: the tests get Docker from Debian's packages"
-
 missing=
-command -v make >/dev/null || missing="$missing make"
-command -v gcc >/dev/null || missing="$missing gcc libc6-dev" # go test -race
-command -v ip >/dev/null || missing="$missing iproute2"
-command -v iptables >/dev/null || missing="$missing iptables"
-command -v ps >/dev/null || missing="$missing procps"
-command -v strace >/dev/null || missing="$missing strace"
-command -v busybox >/dev/null || missing="$missing busybox"
-command -v node >/dev/null || missing="$missing nodejs"
-command -v npm >/dev/null || missing="$missing npm"
-ldconfig -p >"$log"
-grep -q 'libdevmapper\.so\.1\.02\.1 ' "$log" || missing="$missing libdevmapper1.02.1"
-grep -q 'libseccomp\.so\.2 ' "$log" || missing="$missing libseccomp2"
+need() { # COMMAND PACKAGE...
+	command -v "$1" >/dev/null && return
+	shift
+	missing="$missing $*"
+}
+
+need node nodejs
+need npm npm
+if [ "${1:-}" != demo ]; then
+	[ "$(id -u)" = 0 ] || die "the tests start Docker daemons of their own: run them as root"
+	need make make
+	need gcc gcc libc6-dev # go test -race
+	need ip iproute2
+	need iptables iptables
+	need ps procps
+	need strace strace
+	need busybox busybox
+	ldconfig -p >"$log"
+	grep -q 'libdevmapper\.so\.1\.02\.1 ' "$log" || missing="$missing libdevmapper1.02.1"
+	grep -q 'libseccomp\.so\.2 ' "$log" || missing="$missing libseccomp2"
+fi
 if [ -n "$missing" ]; then
+	command -v apt-get >/dev/null || die "no apt-get to install$missing with"
 	echo "installing$missing"
 	update || echo "e2e/install.sh: apt-get update failed, trying with the lists that are there" >&2
 	# --no-remove: nothing of the machine's own may have to go.
@@ -56,9 +64,10 @@ fi
 case $(node --version) in
 v[0-9].* | v1[0-7].*) die "node $(node --version) is too old: the tests need 18 or newer" ;;
 esac
+[ "${1:-}" != demo ] || exit 0
 
 debian_mirror() {
-	apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Codename: bookworm' | head -n 1
+	apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' 'Codename: bookworm' | head -n 1
 }
 
 # unpack_engine VERSION SUITE PACKAGE... makes .cache/engine-VERSION of packages

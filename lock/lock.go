@@ -124,11 +124,11 @@ func CheckName(name string) error {
 	case !validName.MatchString(name):
 		return errors.New("want 2 to 128 letters, digits, '_', '.' or '-', the first a letter or digit")
 	case slices.Contains([]string{"bridge", "host", "none", "default"}, name):
-		return errors.New("Docker keeps a network of its own under this name; choose another")
+		return errors.New("a network of Docker's own has this name; choose another")
 	case queueName.MatchString(name):
 		return errors.New("names of this form are those of hostguard's queue; choose another")
 	case isID(name):
-		return errors.New("Docker would take it for an ID; choose another")
+		return errors.New("it looks like an ID to Docker; choose another")
 	}
 	return nil
 }

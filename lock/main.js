@@ -1,7 +1,6 @@
 // Takes the lock. All the work is the binary's; this hands its inputs over.
 'use strict'
 
-const { randomUUID } = require('node:crypto')
 const { appendFileSync } = require('node:fs')
 const { fail, hostguard } = require('./hostguard.js')
 
@@ -14,11 +13,8 @@ for (const name of ['lock-name', 'timeout', 'stale-after', 'reason', 'priority',
 // GitHub drops the inputs of posts in nested actions.
 const state = process.env.GITHUB_STATE
 if (state) {
-  const end = randomUUID() // no input can end its own value
   try {
-    for (const name of ['lock-name', 'lock-backend']) {
-      appendFileSync(state, `${name}<<${end}\n${inputs[name]}\n${end}\n`)
-    }
+    appendFileSync(state, `inputs=${JSON.stringify(inputs, ['lock-name', 'lock-backend'])}\n`)
   } catch (err) {
     fail(`cannot write GITHUB_STATE=${JSON.stringify(state)}: ${err.code}; the runner gives each step this file`)
   }

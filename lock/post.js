@@ -4,7 +4,4 @@
 
 const { hostguard } = require('./hostguard.js')
 
-hostguard('release-lock', {
-  'lock-name': process.env['STATE_lock-name'] ?? '',
-  'lock-backend': process.env['STATE_lock-backend'] ?? '',
-})
+hostguard('release-lock', JSON.parse(process.env.STATE_inputs || '{}'))

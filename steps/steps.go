@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 )
 
 // World is all that a command sees of the process it runs in.
@@ -114,15 +115,22 @@ func Main(w World) int {
 // errSaid stands for an error that the command has already told.
 var errSaid = errors.New("already said")
 
-// cancelOnSignal cancels with the first signal as cause and lets the second
-// one end the process. The returned function ends the watch.
+// cancelOnSignal cancels with the first signal as cause, and lets one that comes
+// later end the process. The returned function ends the watch.
 func (s *session) cancelOnSignal(cancel context.CancelCauseFunc) (stop func()) {
 	done := make(chan struct{})
 	go func() {
 		select {
 		case sig := <-s.Signals:
-			s.DefaultSignals()
 			cancel(&interrupted{sig})
+		case <-done:
+			return
+		}
+		// One request may come twice: a service manager signals every process
+		// of a job, and a parent such as lock/main.js passes it on as well.
+		select {
+		case <-time.After(time.Second):
+			s.DefaultSignals()
 		case <-done:
 		}
 	}()

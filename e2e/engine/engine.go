@@ -154,7 +154,7 @@ func (e *Engine) start() error {
 		"--host", e.Host(),
 	}
 	cmd := exec.Command("/bin/sh", append([]string{"-c", `ip link set lo up && exec dockerd "$@"`, "dockerd"}, args...)...)
-	cmd.Env = []string{"PATH=" + e.path, "HOME=" + e.dir}
+	cmd.Env = []string{"PATH=" + e.path, "HOME=" + e.dir, "TMPDIR=" + e.dir}
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Unshareflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS,
@@ -187,14 +187,8 @@ func (e *Engine) start() error {
 func (e *Engine) ready() error {
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
-	client := &http.Client{Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", e.socket())
-		},
-	}}
 	for {
-		version, err := ask(ctx, client)
+		version, err := APIVersion(ctx, e.Host())
 		if err == nil {
 			e.API = version
 			return nil
@@ -209,7 +203,15 @@ func (e *Engine) ready() error {
 	}
 }
 
-func ask(ctx context.Context, client *http.Client) (api string, err error) {
+// APIVersion asks the daemon at an address such as DOCKER_HOST has.
+func APIVersion(ctx context.Context, host string) (string, error) {
+	network, address, _ := strings.Cut(host, "://")
+	client := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, address)
+		},
+	}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://docker/version", nil)
 	if err != nil {
 		return "", err

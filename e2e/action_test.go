@@ -1,0 +1,223 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"hostguard/e2e/act"
+)
+
+// action is an export of this checkout that all tests use as wooo/hostguard@v1.
+var action struct {
+	sync.Once
+	dir string
+	err error
+}
+
+func TestMain(m *testing.M) {
+	status := m.Run()
+	os.RemoveAll(action.dir)
+	os.Exit(status)
+}
+
+func exported(t *testing.T) string {
+	t.Helper()
+	action.Do(func() {
+		if action.dir, action.err = os.MkdirTemp("", "hostguard"); action.err == nil {
+			action.err = act.Export(action.dir)
+		}
+	})
+	if action.err != nil {
+		t.Fatal(action.err)
+	}
+	return action.dir
+}
+
+// run runs a workflow and returns its log and how it ended.
+func run(t *testing.T, job act.Job) (string, error) {
+	t.Helper()
+	job.Action = exported(t)
+	job.Env = append(job.Env, "ACTION="+job.Action)
+	var log bytes.Buffer
+	err := job.Run(t.Context(), t.TempDir(), &log)
+	t.Logf("%s\n%v", log.String(), err)
+	return log.String(), err
+}
+
+// underBothActs runs a test with each build of the engine.
+func underBothActs(t *testing.T, test func(t *testing.T, build string)) {
+	for _, build := range []string{act.Nektos, act.Gitea} {
+		t.Run(build, func(t *testing.T) {
+			t.Parallel()
+			test(t, build)
+		})
+	}
+}
+
+// hostile is what an input may hold when it comes from a commit message or the
+// name of a branch. Every input gets it.
+const hostile = "$(touch x)`touch x`'\"; touch x; #\n-rf\n::set-env name=BASH_ENV::x\r\n##[add-path]x\t${HOME} %0A \\n é\n"
+
+func TestInputsArriveAsPlainData(t *testing.T) {
+	for _, use := range []struct {
+		file, uses, dump string
+	}{
+		{file: "../action.yml", uses: "wooo/hostguard@v1", dump: "step"},
+		{file: "../lock/action.yml", uses: "wooo/hostguard/lock@v1", dump: "acquire-lock"},
+	} {
+		t.Run(use.uses, func(t *testing.T) {
+			underBothActs(t, func(t *testing.T, build string) {
+				inputs := declaredInputs(t, use.file)
+				var with strings.Builder
+				for _, name := range inputs {
+					fmt.Fprintf(&with, "          %s: %s\n", name, quoted(t, "-"+name+hostile))
+				}
+				dir := t.TempDir()
+				_, err := run(t, act.Job{Build: build, Repository: "wooo/site", Workflow: `
+on: push
+jobs:
+  build:
+    runs-on: awoooi-host
+    steps:
+      - uses: ` + use.uses + `
+        with:
+` + with.String() + `
+      - run: env -0 >"$DUMPS/later"; test -z "$(ls -A)"
+`, Env: []string{"DUMPS=" + dir, "HOSTGUARD_BIN=" + dumper(t)}})
+				if err != nil {
+					t.Error(err)
+				}
+				got := dumped(t, dir, use.dump)
+				for _, name := range inputs {
+					expect(t, got, name, "-"+name+hostile)
+				}
+				if use.dump == "acquire-lock" {
+					got := dumped(t, dir, "release-lock")
+					expect(t, got, "lock-name", "-lock-name"+hostile)
+					expect(t, got, "lock-backend", "-lock-backend"+hostile)
+					if got["STATE_record"] != "what the binary keeps" {
+						t.Errorf("the post got the state %q", got["STATE_record"])
+					}
+				}
+				for name := range dumped(t, dir, "later") {
+					if name == "BASH_ENV" || strings.HasPrefix(name, "HOSTGUARD_") && name != "HOSTGUARD_BIN" {
+						t.Errorf("later steps see %s", name)
+					}
+				}
+			})
+		})
+	}
+}
+
+// Inputs that are not given are empty variables, and the defaults are the
+// binary's: a variable of the job does not reach a step of the action.
+func TestInputsNotGivenAreEmpty(t *testing.T) {
+	underBothActs(t, func(t *testing.T, build string) {
+		dir := t.TempDir()
+		_, err := run(t, act.Job{Build: build, Repository: "wooo/site", Workflow: `
+on: push
+jobs:
+  build:
+    runs-on: awoooi-host
+    env:
+      HOSTGUARD_TIMEOUT: 5m
+    steps:
+      - uses: wooo/hostguard@v1
+        with:
+          step: clean-diag
+      - uses: wooo/hostguard/lock@v1
+`, Env: []string{"DUMPS=" + dir, "HOSTGUARD_BIN=" + dumper(t)}})
+		if err != nil {
+			t.Error(err)
+		}
+		for dump, file := range map[string]string{"step": "../action.yml", "acquire-lock": "../lock/action.yml"} {
+			got := dumped(t, dir, dump)
+			for _, name := range declaredInputs(t, file) {
+				if name != "step" {
+					expect(t, got, name, "")
+				}
+			}
+			if got["HOSTGUARD_ACTION"] != "true" {
+				t.Errorf("%s: HOSTGUARD_ACTION is %q", dump, got["HOSTGUARD_ACTION"])
+			}
+		}
+	})
+}
+
+func variable(input string) string {
+	return "HOSTGUARD_" + strings.ToUpper(strings.ReplaceAll(input, "-", "_"))
+}
+
+func expect(t *testing.T, env map[string]string, input, want string) {
+	t.Helper()
+	if got, ok := env[variable(input)]; !ok || got != want {
+		t.Errorf("%s is %q (set: %v), want %q", variable(input), got, ok, want)
+	}
+}
+
+// quoted writes a text as YAML does in double quotes.
+func quoted(t *testing.T, text string) string {
+	t.Helper()
+	out, err := json.Marshal(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
+var inputName = regexp.MustCompile(`(?m)^  ([a-z-]+):$`)
+
+// declaredInputs are the names of an action's inputs.
+func declaredInputs(t *testing.T, file string) (names []string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(text), "\ninputs:\n")
+	inputs, _, found := strings.Cut(after, "\noutputs:\n")
+	if !found {
+		t.Fatalf("%s has no inputs and outputs", file)
+	}
+	for _, match := range inputName.FindAllStringSubmatch(inputs, -1) {
+		names = append(names, match[1])
+	}
+	return names
+}
+
+// dumper stands in for the binary: it writes its environment to a file named
+// after its command, and keeps a state as acquire-lock does.
+func dumper(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "dumper")
+	err := os.WriteFile(path, []byte(`#!/bin/sh
+[ "$*" != version ] || { echo "hostguard 1.0.0 linux/amd64 go1.26.8"; exit; }
+env -0 >"$DUMPS/${1:-step}"
+[ "$*" != acquire-lock ] || echo "record=what the binary keeps" >>"$GITHUB_STATE"
+`), 0o755)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func dumped(t *testing.T, dir, name string) map[string]string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := map[string]string{}
+	for entry := range strings.SplitSeq(strings.TrimSuffix(string(text), "\x00"), "\x00") {
+		name, value, _ := strings.Cut(entry, "=")
+		env[name] = value
+	}
+	return env
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+
+	"hostguard/e2e/engine"
+)
+
+// vite is a "vite build" that goes on until it is told to finish.
+type vite struct {
+	cmd   *exec.Cmd
+	stdin io.Closer
+	said  bytes.Buffer
+}
+
+// startVite starts a build in dir, and returns when it has begun.
+func startVite(ctx context.Context, dir string) (*vite, error) {
+	program, err := installedVite()
+	if err != nil {
+		return nil, err
+	}
+	project, err := fs.Sub(files, "vite")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.CopyFS(dir, project); err != nil {
+		return nil, err
+	}
+	v := &vite{cmd: exec.CommandContext(ctx, "node", program, "build")}
+	v.cmd.Dir = dir
+	v.cmd.Stderr = &v.said
+	v.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if v.stdin, err = v.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	stdout, err := v.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := v.cmd.Start(); err != nil {
+		return nil, err
+	}
+	if _, err := io.ReadFull(stdout, make([]byte, len("building"))); err != nil {
+		v.kill()
+		return nil, fmt.Errorf("vite build does not begin: %w: %s", err, v.said.String())
+	}
+	return v, nil
+}
+
+// finish lets the build go to its end.
+func (v *vite) finish() error {
+	v.stdin.Close()
+	if err := v.cmd.Wait(); err != nil {
+		return fmt.Errorf("vite build: %w: %s", err, v.said.String())
+	}
+	return nil
+}
+
+// kill ends the build; after finish it does nothing.
+func (v *vite) kill() {
+	_ = v.cmd.Process.Kill()
+	_ = v.cmd.Wait()
+}
+
+// installedVite is the path of vite's program, which is kept in the checkout's
+// cache.
+var installedVite = sync.OnceValues(func() (string, error) {
+	checkout, err := engine.Checkout()
+	if err != nil {
+		return "", err
+	}
+	wanted, err := files.ReadFile("vite/package.json")
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(checkout, ".cache/vite")
+	program := filepath.Join(dir, "node_modules/vite/bin/vite.js")
+	if got, err := os.ReadFile(filepath.Join(dir, "package.json")); err == nil && bytes.Equal(got, wanted) {
+		return program, nil
+	}
+
+	// Installed aside: what is in dir is whole.
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return "", err
+	}
+	fresh, err := os.MkdirTemp(filepath.Dir(dir), "vite-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(fresh)
+	if err := os.WriteFile(filepath.Join(fresh, "package.json"), wanted, 0o644); err != nil {
+		return "", err
+	}
+	npm := exec.Command("npm", "install", "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund", "--cache", "npm")
+	npm.Dir = fresh
+	if out, err := npm.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("npm install vite: %w: %s", err, out)
+	}
+	if err := os.RemoveAll(filepath.Join(fresh, "npm")); err != nil {
+		return "", err
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return "", err
+	}
+	return program, os.Rename(fresh, dir)
+})

@@ -1,0 +1,1 @@
+// Its text comes from vite.config.mjs.
