@@ -124,7 +124,7 @@ func CheckName(name string) error {
 	case !validName.MatchString(name):
 		return errors.New("want 2 to 128 letters, digits, '_', '.' or '-', the first a letter or digit")
 	case slices.Contains([]string{"bridge", "host", "none", "default"}, name):
-		return errors.New("a network of Docker's own has this name; choose another")
+		return errors.New("this name is taken by Docker itself; choose another")
 	case queueName.MatchString(name):
 		return errors.New("names of this form are those of hostguard's queue; choose another")
 	case isID(name):
