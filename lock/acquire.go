@@ -27,7 +27,7 @@ type acquisition struct {
 	queued    bool
 	ticket    ticket
 	wakes     <-chan struct{}
-	woken     bool // by a release that found this process at the head
+	woken     bool // at the head: a release said so, or nobody was there before
 	freeSince time.Time
 	waiting   Wait // as last reported
 	counted   time.Time
@@ -313,6 +313,7 @@ func (a *acquisition) takeTicket(ctx context.Context) error {
 		return fmt.Errorf("take a ticket for lock %q: %w", a.Name, err)
 	}
 	a.ticket, a.queued = t, true
+	a.woken = len(tickets) == 0
 	return nil
 }
 

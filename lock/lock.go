@@ -27,8 +27,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -115,27 +115,28 @@ type Held struct {
 	TookOverFrom []string // IDs of the dead or stale entries that were in the way
 }
 
-var validName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{1,127}$`)
-
 // CheckName says whether Docker and the file backend can keep a lock of that
 // name, and whether nobody can mistake it for something else.
 func CheckName(name string) error {
 	switch {
-	case !validName.MatchString(name):
+	case len(name) < 2 || len(name) > 128 || strings.Trim(name, letters+"_.-") != "" || !strings.Contains(letters, name[:1]):
 		return errors.New("want 2 to 128 letters, digits, '_', '.' or '-', the first a letter or digit")
 	case slices.Contains([]string{"bridge", "host", "none", "default"}, name):
-		return errors.New("this name is taken by Docker itself; choose another")
-	case queueName.MatchString(name):
+		return errors.New("a network of Docker's own has this name; choose another")
+	case isQueueName(name):
 		return errors.New("names of this form are those of hostguard's queue; choose another")
-	case isID(name):
+	case isHex(name, 64):
 		return errors.New("it looks like an ID to Docker; choose another")
 	}
 	return nil
 }
 
-func isID(s string) bool {
-	_, err := hex.DecodeString(s)
-	return err == nil && len(s) == 64
+const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+
+// isHex tells whether s is n lower-case hex digits. (A compiled expression
+// would cost every start of the program a tenth of a millisecond.)
+func isHex(s string, n int) bool {
+	return len(s) == n && strings.Trim(s, "0123456789abcdef") == ""
 }
 
 // NewNonce returns 128 random bits.

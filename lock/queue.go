@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,7 +35,10 @@ func queuePrefix(lock string) string {
 	return "hg-" + hex.EncodeToString(sum[:8]) + "-"
 }
 
-var queueName = regexp.MustCompile(`^hg-[0-9a-f]{16}-`)
+func isQueueName(name string) bool {
+	rest, found := strings.CutPrefix(name, "hg-")
+	return found && len(rest) > 16 && isHex(rest[:16], 16) && rest[16] == '-'
+}
 
 func ticketName(lock, nonce string) string   { return queuePrefix(lock) + "t-" + nonce }
 func markerPrefix(lock, nonce string) string { return queuePrefix(lock) + "w-" + nonce + "-" }

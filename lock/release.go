@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -15,17 +15,15 @@ const releaseTime = 30 * time.Second
 // Record is what an acquire leaves behind for the release of the same job.
 type Record struct{ ID, Nonce string }
 
-var recordForm = regexp.MustCompile(`^([0-9a-f]{64}):([0-9a-f]{32})$`)
-
 func (r Record) String() string { return r.ID + ":" + r.Nonce }
 
 // ParseRecord is false for everything that is no Record.
 func ParseRecord(s string) (Record, bool) {
-	m := recordForm.FindStringSubmatch(s)
-	if m == nil {
+	id, nonce, _ := strings.Cut(s, ":")
+	if !isHex(id, 64) || !isHex(nonce, 32) {
 		return Record{}, false
 	}
-	return Record{ID: m[1], Nonce: m[2]}, true
+	return Record{ID: id, Nonce: nonce}, true
 }
 
 // Matches tells whether an entry is the one that was recorded.

@@ -203,7 +203,7 @@ func (m mortal) Create(ctx context.Context, name string, labels map[string]strin
 
 func (m mortal) List(ctx context.Context, prefix string) ([]Entry, error) {
 	m.fate()
-	if m.queueless && queueName.MatchString(prefix) {
+	if m.queueless && isQueueName(prefix) {
 		return nil, nil
 	}
 	return m.store.List(ctx, prefix)

@@ -3,21 +3,20 @@ package pressure
 import (
 	"io/fs"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 )
 
 // OwnDirs are the directories that belong to this job alone: its workspace,
 // the git worktrees of it, and the private directory that Gitea's runner gives
-// each job (<parent>/<16 hex>, with RUNNER_TEMP = <parent>/<16 hex>/tmp).
+// each job ("" if there is none).
 //
 // A directory that holds the home directory, or a worktree that holds the
 // workspace, is left out: it would declare everybody's builds our own.
-func OwnDirs(home, workspace, runnerTemp string, worktrees []string) []string {
+func OwnDirs(home, workspace, jobDir string, worktrees []string) []string {
 	dirs := []string{workspace}
-	if job, temp := path.Split(path.Clean(runnerTemp)); temp == "tmp" && jobName.MatchString(path.Base(job)) {
-		dirs = append(dirs, path.Clean(job))
+	if jobDir != "" {
+		dirs = append(dirs, jobDir)
 	}
 	for _, tree := range worktrees {
 		if !below(workspace, []string{tree}) {
@@ -28,8 +27,6 @@ func OwnDirs(home, workspace, runnerTemp string, worktrees []string) []string {
 		return !path.IsAbs(dir) || path.Clean(dir) == "/" || below(home, []string{dir})
 	})
 }
-
-var jobName = regexp.MustCompile(`^[0-9a-f]{16}$`)
 
 // Worktrees reads where the linked git worktrees of a workspace are, from
 // .git/worktrees/*/gitdir below root, which is the workspace's directory as a

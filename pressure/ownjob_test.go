@@ -10,16 +10,14 @@ import (
 
 func TestOwnDirs(t *testing.T) {
 	for name, tt := range map[string]struct {
-		home, workspace, temp string
+		home, workspace, job string
 		trees                 []string
 		want                  string
 	}{
-		"a job of Gitea's runner": {"/home/ci", workspace, ownJob + "/tmp", nil, workspace + " " + ownJob},
-		"a job in a container":    {"/root", "/workspace/o/r", "/tmp", nil, "/workspace/o/r"},
-		"a job of GitHub's":       {"/home/ci", "/home/ci/r/_work/a/a", "/home/ci/r/_work/_temp", nil, "/home/ci/r/_work/a/a"},
+		"a job of Gitea's runner": {"/home/ci", workspace, ownJob, nil, workspace + " " + ownJob},
+		"a job in a container":    {"/root", "/workspace/o/r", "", nil, "/workspace/o/r"},
+		"a job of GitHub's":       {"/home/ci", "/home/ci/r/_work/a/a", "", nil, "/home/ci/r/_work/a/a"},
 		"no job":                  {"/home/ci", "", "", nil, ""},
-		"16 hex digits exactly":   {"/home/ci", "", "/x/00112233aabbccd/tmp", nil, ""},
-		"no temp below a job":     {"/home/ci", "", ownJob + "/temp", nil, ""},
 		"the root":                {"/home/ci", "/", "", nil, ""},
 		"the root, otherwise":     {"/home/ci", "//.", "", nil, ""},
 		"the home directory":      {"/home/ci", "/home/ci/", "", nil, ""},
@@ -30,7 +28,7 @@ func TestOwnDirs(t *testing.T) {
 		"worktrees that hold us":  {"/home/ci", "/w/a", "", []string{"/w", "/", "/home", "x", ""}, "/w/a"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := strings.Join(OwnDirs(tt.home, tt.workspace, tt.temp, tt.trees), " "); got != tt.want {
+			if got := strings.Join(OwnDirs(tt.home, tt.workspace, tt.job, tt.trees), " "); got != tt.want {
 				t.Errorf("OwnDirs() = %q, want %q", got, tt.want)
 			}
 		})

@@ -77,7 +77,7 @@ const (
 
 func gate(table processes) Gate {
 	return Gate{Table: table, Rules: Known(), PID: 30,
-		Own: OwnDirs("/home/ci", workspace, ownJob+"/tmp", nil)}
+		Own: OwnDirs("/home/ci", workspace, ownJob, nil)}
 }
 
 func TestLook(t *testing.T) {

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
 
@@ -170,15 +169,12 @@ func (s *session) self(ctx context.Context, host proc.Host, engine store) lock.H
 	return h
 }
 
-// jobDirForm is how act_runner names a job's private directory, which holds
-// its temporary one: <parent>/<16 hex>/tmp.
-var jobDirForm = regexp.MustCompile(`^[0-9a-f]{16}$`)
-
-// jobDir is the private directory of this job, or "".
+// jobDir is the private directory of this job, or "". act_runner names it by
+// 16 hex digits, and it holds the temporary one: <parent>/<16 hex>/tmp.
 func jobDir(getenv func(string) string) string {
 	temp := filepath.Clean(getenv("RUNNER_TEMP"))
 	dir := filepath.Dir(temp)
-	if filepath.IsAbs(temp) && filepath.Base(temp) == "tmp" && jobDirForm.MatchString(filepath.Base(dir)) {
+	if filepath.IsAbs(temp) && filepath.Base(temp) == "tmp" && len(filepath.Base(dir)) == 16 && strings.Trim(filepath.Base(dir), "0123456789abcdef") == "" {
 		return dir
 	}
 	return ""

@@ -80,7 +80,7 @@ func ownDirs(getenv func(string) string) []string {
 	for i := range trees {
 		trees[i] = resolved(trees[i])
 	}
-	return pressure.OwnDirs(resolved(getenv("HOME")), workspace, resolved(getenv("RUNNER_TEMP")), trees)
+	return pressure.OwnDirs(resolved(getenv("HOME")), workspace, resolved(jobDir(getenv)), trees)
 }
 
 // waitForOthers waits until no build of others is left. Builds that are left

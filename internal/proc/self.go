@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -44,14 +43,17 @@ func (h Host) Place() lock.Place {
 	}
 }
 
-// containerMount is how Docker mounts a container's own files into it.
-var containerMount = regexp.MustCompile(`/containers/([0-9a-f]{64})/(?:hostname|hosts|resolv\.conf) `)
-
-// ContainerID is the ID that the mounts of this process show, or "".
+// ContainerID is the ID that the mounts of this process show, or "": Docker
+// mounts a container's own files from .../containers/<id>/hostname.
 func (h Host) ContainerID() string {
 	mounts, _ := os.ReadFile(filepath.Join(h.Proc, "self/mountinfo"))
-	if m := containerMount.FindSubmatch(mounts); m != nil {
-		return string(m[1])
+	for line := range strings.Lines(string(mounts)) {
+		if _, rest, found := strings.Cut(line, "/containers/"); found {
+			id, file, _ := strings.Cut(rest, "/")
+			if len(id) == 64 && strings.Trim(id, "0123456789abcdef") == "" && strings.HasPrefix(file, "hostname ") {
+				return id
+			}
+		}
 	}
 	return ""
 }
