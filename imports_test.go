@@ -15,7 +15,7 @@ func TestDomainPackagesKeepToTheStandardLibrary(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, path := range strings.Fields(string(out)) {
+		for path := range strings.FieldsSeq(string(out)) {
 			first, _, _ := strings.Cut(path, "/")
 			vendored := first == "vendor" // of the standard library itself
 			if strings.Contains(first, ".") && !vendored || first == "hostguard" && path != "hostguard/"+domain {

@@ -13,8 +13,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -77,6 +80,7 @@ func run(ctx context.Context, build, docker string, out io.Writer) error {
 	}
 	if err = d.play(ctx); err != nil {
 		d.log.say("\nAll that was said:\n%s", d.log.all.String())
+		err = errors.Join(err, d.giveBack())
 	}
 	return errors.Join(err, os.RemoveAll(dir))
 }
@@ -176,6 +180,30 @@ func (d *demo) job(ctx context.Context, site string) error {
 			"DEMO_LOCK=" + d.lock, "DEMO_BACKEND=" + d.backend, "DOCKER_HOST=" + d.docker,
 		},
 	}.Run(ctx, d.path(site), d.log)
+}
+
+var record = regexp.MustCompile(`HOSTGUARD_HELD_\w+=([0-9a-f]{64}:[0-9a-f]+)`)
+
+// giveBack gives back what the jobs still hold when the demo is interrupted: the
+// engine then kills their steps and runs no others.
+func (d *demo) giveBack() error {
+	var errs []error
+	for _, match := range record.FindAllSubmatch(d.log.all.Bytes(), -1) {
+		_, err := d.hostguard([]string{"release-lock", "-mode", "hard-fail"}, "STATE_record="+string(match[1]))
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// hostguard runs the binary on the demo's lock.
+func (d *demo) hostguard(args []string, env ...string) ([]byte, error) {
+	cmd := exec.Command(d.path("action/dist/hostguard-linux-"+runtime.GOARCH), append(args, "-lock-backend", d.backend, "-lock-name", d.lock)...)
+	cmd.Env = append(append(os.Environ(), "DOCKER_HOST="+d.docker), env...)
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("hostguard %s: %w", args[0], err)
+	}
+	return out, nil
 }
 
 // log passes on what the jobs and hostguard say, and watches for lines to come.

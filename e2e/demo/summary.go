@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -119,11 +117,9 @@ func (d *demo) status() (status struct {
 		Holders, Waiters []any
 	}
 }, err error) {
-	cmd := exec.Command(d.path("action/dist/hostguard-linux-"+runtime.GOARCH), "status", "-json", "-lock-backend", d.backend, "-lock-name", d.lock)
-	cmd.Env = append(os.Environ(), "DOCKER_HOST="+d.docker)
-	out, err := cmd.Output()
+	out, err := d.hostguard([]string{"status", "-json"})
 	if err != nil {
-		return status, fmt.Errorf("hostguard status: %w", err)
+		return status, err
 	}
 	return status, json.Unmarshal(out, &status)
 }
