@@ -256,13 +256,13 @@ func TestReleaseWakesTheHeadOnlyInOrderOfPriorityAndArrival(t *testing.T) {
 					t.Errorf("the hand-off took %v: by the poll, not by the wake", handOff)
 				}
 				mu.Unlock()
-				before := s.woken
+				before := s.wakes()
 				released = time.Now()
 				if err := m.Release(t.Context(), held.ID); err != nil {
 					t.Error(err)
 				}
-				if s.woken-before > 1 {
-					t.Errorf("a release woke %d", s.woken-before)
+				if woken := s.wakes() - before; woken > 1 {
+					t.Errorf("a release woke %d", woken)
 				}
 			})
 			time.Sleep(100 * time.Millisecond)

@@ -170,6 +170,13 @@ func (s *store) Watch(ctx context.Context, prefix string) (<-chan struct{}, erro
 	return wakes, nil
 }
 
+// wakes counts the watchers that a create woke.
+func (s *store) wakes() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.woken
+}
+
 // named returns the entries of a lock, or of anything with that prefix.
 func (s *store) named(prefix string) []Entry {
 	s.mu.Lock()

@@ -53,7 +53,11 @@ func Connect(ctx context.Context, getenv func(string) string) (*Engine, error) {
 	if strings.HasPrefix(host, "ssh://") {
 		return nil, fmt.Errorf("%w: DOCKER_HOST=%q: ssh needs the docker command's connection helper; run hostguard on that host, or give unix:// or tcp://", ErrUsage, host)
 	}
-	c, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
+	options := []client.Opt{client.FromEnv, client.WithAPIVersionNegotiation()}
+	if host != "" {
+		options = append(options, client.WithHost(host))
+	}
+	c, err := client.NewClientWithOpts(options...)
 	if err != nil {
 		return nil, fmt.Errorf("%w: DOCKER_HOST=%q: %w; want unix:///path or tcp://address:port", ErrUsage, host, err)
 	}

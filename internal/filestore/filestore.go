@@ -43,10 +43,12 @@ type Store struct {
 }
 
 const (
-	guardName = "guard"
-	suffix    = ".lock" // of an entry's file
-	maxSize   = 1 << 20 // of an entry's file
-	guardPoll = 2 * time.Millisecond
+	guardName   = "guard"
+	suffix      = ".lock" // of an entry's file
+	asideSuffix = ".new"  // of one that is not linked yet
+	asideLife   = time.Minute
+	maxSize     = 1 << 20 // of an entry's file
+	guardPoll   = 2 * time.Millisecond
 )
 
 // Open makes the directory if need be. Anyone who has an account on the host
@@ -174,12 +176,15 @@ func (s *Store) Create(ctx context.Context, name string, labels map[string]strin
 	if err != nil {
 		return "", fmt.Errorf("%w: write down %q: %w", lock.ErrRefused, name, err)
 	}
-	aside := id + ".new"
+	aside := id + asideSuffix
 	defer s.root.Remove(aside)
 	if err := s.root.WriteFile(aside, data, 0o644); err != nil {
 		return "", fmt.Errorf("%w: write %q: %w", lock.ErrRefused, filepath.Join(s.dir, aside), reason(err))
 	}
-	err = s.guarded(ctx, func() error { return s.root.Link(aside, name+suffix) })
+	err = s.guarded(ctx, func() error {
+		s.sweep()
+		return s.root.Link(aside, name+suffix)
+	})
 	switch {
 	case errors.Is(err, fs.ErrExist):
 		return "", lock.ErrConflict
@@ -189,15 +194,31 @@ func (s *Store) Create(ctx context.Context, name string, labels map[string]strin
 	return id, nil
 }
 
+// sweep removes what creators left aside that were killed before the link.
+func (s *Store) sweep() {
+	names, _ := s.names()
+	for _, name := range names {
+		if strings.HasSuffix(name, asideSuffix) {
+			if info, err := s.root.Lstat(name); err == nil && time.Since(info.ModTime()) > asideLife {
+				_ = s.root.Remove(name)
+			}
+		}
+	}
+}
+
+func (s *Store) names() ([]string, error) {
+	dir, err := s.root.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	return dir.Readdirnames(-1)
+}
+
 // List reads the entries whose name begins with prefix. A file that cannot be
 // read or understood is an entry without labels: held by nobody knows whom.
 func (s *Store) List(_ context.Context, prefix string) ([]lock.Entry, error) {
-	dir, err := s.root.Open(".")
-	if err != nil {
-		return nil, fmt.Errorf("list %q: %w", s.dir, reason(err))
-	}
-	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
+	names, err := s.names()
 	if err != nil {
 		return nil, fmt.Errorf("list %q: %w", s.dir, reason(err))
 	}

@@ -240,3 +240,23 @@ func TestWatchDeliversCreationsOfItsPrefix(t *testing.T) {
 		// until it is closed
 	}
 }
+
+func TestWhatAKilledCreatorLeftAsideIsSwept(t *testing.T) {
+	s := open(t)
+	for name, age := range map[string]time.Duration{"old": 2 * asideLife, "young": 0} {
+		path := filepath.Join(s.dir, name+asideSuffix)
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		then := time.Now().Add(-age)
+		if err := os.Chtimes(path, then, then); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Create(t.Context(), "build", nil); err != nil {
+		t.Fatal(err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(s.dir, "*"+asideSuffix)); len(left) != 1 || filepath.Base(left[0]) != "young"+asideSuffix {
+		t.Errorf("left aside: %q", left)
+	}
+}
