@@ -11,8 +11,8 @@ import (
 func TestOwnDirs(t *testing.T) {
 	for name, tt := range map[string]struct {
 		home, workspace, job string
-		trees                 []string
-		want                  string
+		trees                []string
+		want                 string
 	}{
 		"a job of Gitea's runner": {"/home/ci", workspace, ownJob, nil, workspace + " " + ownJob},
 		"a job in a container":    {"/root", "/workspace/o/r", "", nil, "/workspace/o/r"},

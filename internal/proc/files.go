@@ -125,11 +125,11 @@ func lineage(procRoot string, pid int) []int {
 	var pids []int
 	for pid > 0 && !slices.Contains(pids, pid) {
 		pids = append(pids, pid)
-		fields, err := statFields(procRoot, pid)
+		s, err := Host{procRoot}.stat(pid)
 		if err != nil {
 			break
 		}
-		pid, _ = strconv.Atoi(fields[1])
+		pid = s.parent
 	}
 	return pids
 }
@@ -186,7 +186,7 @@ func GitHubWorkers(procRoot, root string) RunnerWorkers {
 func runnerProgram(procRoot, root string, pid int) string {
 	process := filepath.Join(procRoot, strconv.Itoa(pid))
 	exe, _ := os.Readlink(filepath.Join(process, "exe"))
-	cmdline, _ := os.ReadFile(filepath.Join(process, "cmdline"))
+	cmdline, _ := readSome(filepath.Join(process, "cmdline"), argvLimit)
 	argv0, _, _ := strings.Cut(string(cmdline), "\x00")
 	for _, path := range []string{strings.TrimSuffix(exe, " (deleted)"), argv0} {
 		bin, program := filepath.Split(path)
@@ -200,8 +200,7 @@ func runnerProgram(procRoot, root string, pid int) string {
 
 // outOfSight says why a process table may not show every process of the host.
 func outOfSight(procRoot string) string {
-	const initial = "pid:[4026531836]" // PROC_PID_INIT_INO of the kernel
-	if ns, err := os.Readlink(filepath.Join(procRoot, "self", "ns", "pid")); err != nil || ns != initial {
+	if ns, err := os.Readlink(filepath.Join(procRoot, "self", "ns", "pid")); err != nil || ns != initPIDs {
 		return "this is a container with processes of its own"
 	}
 	if _, err := os.ReadFile(filepath.Join(procRoot, "1", "cmdline")); err != nil {
@@ -213,15 +212,11 @@ func outOfSight(procRoot string) string {
 // startTime is when a process started, or up to a second earlier: the kernel
 // tells the boot time in whole seconds.
 func startTime(procRoot string, pid int) (time.Time, error) {
-	fields, err := statFields(procRoot, pid)
+	s, err := Host{procRoot}.stat(pid)
 	if err != nil {
 		return time.Time{}, err
 	}
 	const perSecond = 100 // USER_HZ, on every Linux that Go runs on
-	ticks, err := strconv.ParseInt(fields[19], 10, 64)
-	if err != nil {
-		return time.Time{}, err
-	}
 	kernel, err := os.ReadFile(filepath.Join(procRoot, "stat"))
 	if err != nil {
 		return time.Time{}, err
@@ -232,21 +227,7 @@ func startTime(procRoot string, pid int) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	return time.Unix(seconds, 0).Add(time.Duration(ticks) * (time.Second / perSecond)), nil
-}
-
-// statFields are the fields of a process's stat from the third (state) on: the
-// second, its name, may hold anything.
-func statFields(procRoot string, pid int) ([]string, error) {
-	text, err := os.ReadFile(filepath.Join(procRoot, strconv.Itoa(pid), "stat"))
-	if err != nil {
-		return nil, err
-	}
-	fields := strings.Fields(string(text[strings.LastIndex(string(text), ")")+1:]))
-	if len(fields) < 20 {
-		return nil, errors.New("short stat")
-	}
-	return fields, nil
+	return time.Unix(seconds, 0).Add(time.Duration(s.start) * (time.Second / perSecond)), nil
 }
 
 func pidsOf(procRoot string) ([]int, error) {

@@ -110,10 +110,10 @@ func readArgv(pid int, buf []byte) ([]string, error) {
 	return strings.Split(text, "\x00"), nil
 }
 
-// firstPIDNamespace tells whether all processes of the machine can be seen. The
-// first namespace has a fixed number (PROC_PID_INIT_INO in the kernel); a file
-// such as /.dockerenv says nothing about containers that share the host's pids.
+// firstPIDNamespace tells whether all processes of the machine can be seen. A
+// file such as /.dockerenv says nothing about containers that share the host's
+// pids.
 func firstPIDNamespace() bool {
 	name, err := os.Readlink(root + "/self/ns/pid")
-	return err == nil && name == "pid:[4026531836]"
+	return err == nil && name == initPIDs
 }
