@@ -197,14 +197,11 @@ func declaredInputs(t *testing.T, file string) (names []string) {
 func dumper(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "dumper")
-	err := os.WriteFile(path, []byte(`#!/bin/sh
+	writeFile(t, path, `#!/bin/sh
 [ "$*" != version ] || { echo "hostguard 1.0.0 linux/amd64 go1.26.8"; exit; }
 env -0 >"$DUMPS/${1:-step}"
 [ "$*" != acquire-lock ] || echo "record=what the binary keeps" >>"$GITHUB_STATE"
-`), 0o755)
-	if err != nil {
-		t.Fatal(err)
-	}
+`, 0o755)
 	return path
 }
 

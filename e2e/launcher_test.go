@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -51,10 +52,20 @@ func inEveryShell(t *testing.T, test func(t *testing.T, l *launcher)) {
 func (l *launcher) write(name, text string, mode os.FileMode) string {
 	l.t.Helper()
 	path := filepath.Join(l.dir, name)
-	if err := os.WriteFile(path, []byte(text), mode); err != nil {
-		l.t.Fatal(err)
-	}
+	writeFile(l.t, path, text, mode)
 	return path
+}
+
+// writeFile writes a file that may be a program. A child that another test
+// forks meanwhile would hold it open for writing for a moment, and running it
+// would fail with "text file busy".
+func writeFile(t *testing.T, path, text string, mode os.FileMode) {
+	t.Helper()
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	if err := os.WriteFile(path, []byte(text), mode); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // binary puts a stand-in in place, which says how it was run.

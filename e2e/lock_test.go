@@ -75,11 +75,8 @@ func TestFailingJobGivesTheLockBack(t *testing.T) {
 					e := startEngine(t, version)
 					dir := t.TempDir()
 					look := filepath.Join(dir, "look")
-					err := os.WriteFile(look, []byte("#!/bin/sh\n"+e.CLI()+" network ls --filter type=custom --format '{{.Name}}' >"+dir+"/held\n"), 0o755)
-					if err != nil {
-						t.Fatal(err)
-					}
-					_, err = run(t, act.Job{Build: build, Repository: "wooo/site", Workflow: `
+					writeFile(t, look, "#!/bin/sh\n"+e.CLI()+" network ls --filter type=custom --format '{{.Name}}' >"+dir+"/held\n", 0o755)
+					_, err := run(t, act.Job{Build: build, Repository: "wooo/site", Workflow: `
 on: push
 jobs:
   build:
