@@ -50,7 +50,6 @@ func (m *Mutex) Acquire(ctx context.Context) (Held, error) {
 	if err != nil {
 		return Held{}, errors.Join(err, a.withdraw(cleanup))
 	}
-	a.leaveQueue(cleanup)
 	return a.held, nil
 }
 
@@ -104,7 +103,7 @@ func (a *acquisition) run(ctx context.Context) error {
 		case mine == "":
 			continue
 		}
-		if a.settle(ctx, mine) && a.verify(ctx, mine) {
+		if a.settle(ctx, mine) && a.verifyAndLeave(ctx, mine) {
 			a.held.ID = mine
 			if a.JobGone != nil && a.JobGone() {
 				return ErrJobGone
@@ -235,6 +234,23 @@ func (a *acquisition) settle(ctx context.Context, mine string) bool {
 	return true
 }
 
+// verifyAndLeave verifies, and gives the ticket back at the same time: it has
+// served, and its removal would come on top of every hand-off. Who has to go on
+// waiting takes a new one, of the same number.
+func (a *acquisition) verifyAndLeave(ctx context.Context, mine string) bool {
+	if a.queued {
+		done := make(chan struct{})
+		defer func() { <-done }()
+		a.queued = false
+		go func() {
+			defer close(done)
+			// If it fails the ticket dies with this process.
+			_ = bounded(context.WithoutCancel(ctx), func(ctx context.Context) error { return a.Engine.Remove(ctx, a.ticket.id) })
+		}()
+	}
+	return a.verify(ctx, mine)
+}
+
 // verify is true when a list showed this process's entry and no other. That is
 // the only way to hold the lock: an entry once listed stays listed, and later
 // contenders verify too. The order of IDs says who yields, never who holds.
@@ -309,9 +325,12 @@ func (a *acquisition) takeTicket(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t := ticket{nonce: a.Self.Nonce, high: a.Self.Priority == PriorityHigh, number: 1}
-	for _, other := range tickets {
-		t.number = max(t.number, other.number+1)
+	t := ticket{nonce: a.Self.Nonce, high: a.Self.Priority == PriorityHigh, number: a.ticket.number}
+	if t.number == 0 {
+		t.number = 1
+		for _, other := range tickets {
+			t.number = max(t.number, other.number+1)
+		}
 	}
 	h := a.Self
 	h.Create = NewNonce()
@@ -456,13 +475,6 @@ func (a *acquisition) left(ctx context.Context) ([]string, error) {
 		}
 	}
 	return own, nil
-}
-
-// leaveQueue removes the ticket; if that fails, it dies with this process.
-func (a *acquisition) leaveQueue(ctx context.Context) {
-	if a.ticket.id != "" {
-		a.remove(ctx, a.ticket.id)
-	}
 }
 
 // call runs one request under its own timeout and remembers the slowest.

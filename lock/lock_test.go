@@ -44,7 +44,7 @@ func contend(t *testing.T, s *store, n, times int, queueless bool, acquire func(
 							in.leave()
 						}
 						host.end(m.Self.Process)
-					}, queueless})
+					}, &atomic.Bool{}, queueless})
 					release, ok := acquire(m)
 					if !ok {
 						host.end(m.Self.Process)

@@ -62,15 +62,18 @@ func (m *Mutex) OwnedBySelf(entries []Entry) []Entry {
 // lock away; it may be another's by now and is left alone.
 func (m *Mutex) Release(ctx context.Context, id string) error {
 	ctx = context.WithoutCancel(ctx)
-	next := ""
-	_ = bounded(ctx, func(ctx context.Context) error { next = m.head(ctx); return nil }) // asked first: the hand-off is what costs
+	next := make(chan string, 1)
+	go func() { // beside the removal: the hand-off is what costs
+		defer close(next)
+		_ = bounded(ctx, func(ctx context.Context) error { next <- m.head(ctx); return nil })
+	}()
 	err := m.persist(ctx, func(ctx context.Context) error { return m.Engine.Remove(ctx, id) })
 	if err != nil {
 		return fmt.Errorf("release lock %q (id %.12s): %w", m.Name, id, err)
 	}
 	return bounded(ctx, func(ctx context.Context) error {
-		if next != "" {
-			m.wake(ctx, next)
+		if nonce := <-next; nonce != "" {
+			m.wake(ctx, nonce)
 		}
 		if !m.uncertain {
 			return nil

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -191,12 +192,15 @@ func (s *store) named(prefix string) []Entry {
 type mortal struct {
 	*store
 	die       func()
+	dead      *atomic.Bool // all its goroutines end with the process
 	queueless bool
 }
 
 func (m mortal) fate() {
-	if m.chance(m.faults.crash / 2) {
+	if m.chance(m.faults.crash/2) && !m.dead.Swap(true) {
 		m.die()
+	}
+	if m.dead.Load() {
 		runtime.Goexit()
 	}
 }
