@@ -42,8 +42,10 @@ func TestScript(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status": status, "waitfor": waitFor,
 		},
-		// The locks of a host are shared: each script has a name of its own.
 		Setup: func(env *testscript.Env) error {
+			// Under -race every exit would sleep for a second.
+			env.Setenv("GORACE", "atexit_sleep_ms=0")
+			// The locks of a host are shared: each script has a name of its own.
 			env.Setenv("LOCK", fmt.Sprintf("script-%d-%d", os.Getpid(), rand.Uint32()))
 			env.Setenv("LONG", strings.Repeat("a", 129))
 			return nil

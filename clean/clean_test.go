@@ -14,7 +14,7 @@ func page(n int) string {
 	return fmt.Sprintf("%s_%s_%d.log", guid, guid, n)
 }
 
-func mkdir(t *testing.T, path ...string) string {
+func mkdir(t testing.TB, path ...string) string {
 	t.Helper()
 	dir := filepath.Join(path...)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -24,7 +24,7 @@ func mkdir(t *testing.T, path ...string) string {
 }
 
 // write makes a file of four bytes, and the directories above it.
-func write(t *testing.T, path ...string) string {
+func write(t testing.TB, path ...string) string {
 	t.Helper()
 	file := filepath.Join(path...)
 	mkdir(t, filepath.Dir(file))
@@ -47,7 +47,7 @@ func everythingMayGo() Evidence {
 	return Evidence{Before: later, OthersBefore: later, Open: nothingIsOpen}
 }
 
-func openRunner(t *testing.T, path string) *Runner {
+func openRunner(t testing.TB, path string) *Runner {
 	t.Helper()
 	r, err := OpenRunner(path, "/no-home")
 	if err != nil {
@@ -65,7 +65,7 @@ func newRunner(t *testing.T) (root, pages string) {
 }
 
 // planOne is the plan of a root that has one folder in _diag.
-func planOne(t *testing.T, root string, evidence Evidence) *Diag {
+func planOne(t testing.TB, root string, evidence Evidence) *Diag {
 	t.Helper()
 	plans, problems := openRunner(t, root).PlanDiag(t.Context(), evidence)
 	if problems != nil || len(plans) != 1 {

@@ -1,6 +1,7 @@
 package clean
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 // Workspace is the directory of a job's checkout, open.
@@ -130,63 +132,83 @@ func (t *Tree) look(ctx context.Context, info fs.FileInfo, users func(dir string
 	if t.Users, err = users(filepath.Join(t.workspace.path, t.Path)); err != nil || len(t.Users) > 0 {
 		return err
 	}
-	top, err := t.parent.Stat(".")
-	if err != nil {
+	found := measurement{dev: device(info)}
+	if top, err := t.parent.Stat("."); err != nil {
+		return err
+	} else if device(top) != found.dev {
+		return &Refused{dir.Name(), mounted}
+	}
+	if err := found.of(ctx, dir, 0); err != nil {
 		return err
 	}
-	if t.Files, t.Bytes, err = measure(ctx, dir, device(top)); err != nil {
-		return err
-	}
+	t.Files, t.Bytes = int(found.files.Load()), found.bytes.Load()
 	t.Worktrees, err = t.workspace.worktreesIn(dir, t.Path)
 	return err
 }
 
-// measure counts what is below a directory and refuses another file system.
-func measure(ctx context.Context, dir *os.Root, dev uint64) (files int, bytes int64, err error) {
+const mounted = "another file system is mounted there"
+
+// measurement counts what is below a directory, all on one device.
+type measurement struct {
+	dev          uint64
+	files, bytes atomic.Int64
+}
+
+// of adds what is below dir and refuses another file system.
+func (m *measurement) of(ctx context.Context, dir *os.Root, depth int) error {
 	if ctx.Err() != nil {
-		return 0, 0, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
-	self, err := dir.Stat(".")
+	inner, err := m.entries(dir)
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
-	if device(self) != dev {
-		return 0, 0, &Refused{dir.Name(), "another file system is mounted there"}
+	errs := make([]error, len(inner))
+	each := func(i int) {
+		sub, err := dir.OpenRoot(inner[i])
+		if err != nil {
+			errs[i] = located(dir, err)
+			return
+		}
+		defer sub.Close()
+		errs[i] = m.of(ctx, sub, depth+1)
 	}
-	entries, err := dir.Open(".")
+	if depth < 2 { // further down it would only cost descriptors
+		err = inParallel(ctx, len(inner), 1, each)
+	} else {
+		for i := range inner {
+			each(i)
+		}
+	}
+	return cmp.Or(err, cmp.Or(errs...))
+}
+
+// entries adds what is right in dir and returns the directories there.
+func (m *measurement) entries(dir *os.Root) (inner []string, err error) {
+	list, err := dir.Open(".")
 	if err != nil {
-		return 0, 0, located(dir, err)
+		return nil, located(dir, err)
 	}
-	var inner []string
-	for err == nil {
-		var infos []fs.FileInfo
-		infos, err = entries.Readdir(1024)
+	defer list.Close()
+	for {
+		infos, err := list.Readdir(1024)
 		for _, info := range infos {
-			if info.IsDir() {
+			switch {
+			case device(info) != m.dev:
+				return nil, &Refused{below(dir, info.Name()), mounted}
+			case info.IsDir():
 				inner = append(inner, info.Name())
-				continue
+			default:
+				m.files.Add(1)
+				m.bytes.Add(size(info))
 			}
-			files++
-			bytes += size(info)
+		}
+		if err == io.EOF {
+			return inner, nil
+		} else if err != nil {
+			return nil, err
 		}
 	}
-	entries.Close() // before going down: depth must not cost two descriptors a level
-	if err != io.EOF {
-		return 0, 0, err
-	}
-	for _, name := range inner {
-		sub, err := openDir(dir, name)
-		if err != nil {
-			return 0, 0, err
-		}
-		f, b, err := measure(ctx, sub, dev)
-		sub.Close()
-		if err != nil {
-			return 0, 0, err
-		}
-		files, bytes = files+f, bytes+b
-	}
-	return files, bytes, nil
 }
 
 // size is what the removal of one name frees.

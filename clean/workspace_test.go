@@ -144,6 +144,24 @@ func TestATreeThatChangedSinceThePlanStays(t *testing.T) {
 	}
 }
 
+func TestAMountedFileSystemInATreeIsRefused(t *testing.T) {
+	ws := t.TempDir()
+	write(t, ws, "a/x")
+	mounted := mkdir(t, ws, "a/b/mounted")
+	if err := syscall.Mount("tmpfs", mounted, "tmpfs", 0, ""); err != nil {
+		t.Skip("cannot mount: ", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(mounted, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	tree, err := openWorkspace(t, ws).PlanTree(t.Context(), "a", nobodyWorksThere)
+	if err == nil || !strings.Contains(err.Error(), "another file system") || !exists(ws, "a/x") {
+		t.Errorf("PlanTree() = %v, %v", tree, err)
+	}
+}
+
 func TestNoWorkspaceIsTheHomeDirectoryOrTheRoot(t *testing.T) {
 	home := t.TempDir()
 	for _, path := range []string{"/", home} {

@@ -32,15 +32,14 @@ func startStandIn(t *testing.T, argv0, dir string) (pid int) {
 		t.Fatal(err)
 	}
 	cmd := &exec.Cmd{Path: self, Args: []string{argv0}, Dir: dir, Env: append(os.Environ(), standIn+"=1")}
-	end, err := cmd.StdinPipe()
-	if err != nil {
+	if _, err := cmd.StdinPipe(); err != nil { // so that it waits
 		t.Fatal(err)
 	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		end.Close()
+		cmd.Process.Kill()
 		cmd.Wait()
 	})
 	return cmd.Process.Pid
