@@ -347,11 +347,11 @@ func (a *acquisition) takeTicket(ctx context.Context) error {
 	return nil
 }
 
-// place returns this process's position in the queue, from 0, and its length.
-func (a *acquisition) place(ctx context.Context) (ahead, length int) {
+// place returns how many tickets are ahead of this process's, and all of them.
+func (a *acquisition) place(ctx context.Context) (ahead int, tickets []ticket) {
 	tickets, err := a.queue(ctx)
 	if err != nil {
-		return 0, 0
+		return 0, nil
 	}
 	me := a.ticket
 	for _, t := range tickets {
@@ -364,11 +364,12 @@ func (a *acquisition) place(ctx context.Context) (ahead, length int) {
 			ahead++
 		}
 	}
-	return ahead, len(tickets)
+	return ahead, tickets
 }
 
 // myTurn is asked while the lock is free: true for the head of the queue, and
-// for the others when those ahead have left it free for too long.
+// for the others when those ahead have left it free for too long. Who finds it
+// free before its turn wakes the head: a killed holder did not.
 func (a *acquisition) myTurn(ctx context.Context) bool {
 	if a.freeSince.IsZero() {
 		a.freeSince = time.Now()
@@ -377,8 +378,12 @@ func (a *acquisition) myTurn(ctx context.Context) bool {
 		a.woken = false
 		return true
 	}
-	ahead, _ := a.place(ctx)
-	return time.Since(a.freeSince) >= time.Duration(ahead)*headPatience
+	ahead, tickets := a.place(ctx)
+	if time.Since(a.freeSince) >= time.Duration(ahead)*headPatience {
+		return true
+	}
+	a.wake(ctx, tickets[0].nonce)
+	return false
 }
 
 // wait returns when a marker wakes this process, after about a second, or at
@@ -387,8 +392,8 @@ func (a *acquisition) wait(ctx context.Context, w Wait) {
 	if a.OnWait != nil {
 		w.Position, w.Waiters = a.waiting.Position, a.waiting.Waiters
 		if w.Holder.ID != a.waiting.Holder.ID || time.Since(a.counted) > recount {
-			ahead, waiters := a.place(ctx)
-			w.Position, w.Waiters = ahead+1, waiters
+			ahead, tickets := a.place(ctx)
+			w.Position, w.Waiters = ahead+1, len(tickets)
 			a.counted = time.Now()
 		}
 		a.waiting = w

@@ -345,6 +345,40 @@ func TestADeadHeadDoesNotKeepTheLockFree(t *testing.T) {
 	})
 }
 
+func TestWhoFindsAKilledHoldersLockWakesTheHead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(true, faults{}, 1)
+		host := newMachine()
+		killed := host.contender(s)
+		if _, err := killed.Acquire(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var group sync.WaitGroup
+		var ended time.Time
+		for i := range 16 {
+			m := host.contender(s)
+			group.Go(func() {
+				held, err := m.Acquire(t.Context())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				// Sixteen look once a second each, at different times.
+				if waited := time.Since(ended); i == 0 && waited > poll/2 {
+					t.Errorf("the head held %v after the holder was killed", waited)
+				}
+				if err := m.Release(t.Context(), held.ID); err != nil {
+					t.Error(err)
+				}
+			})
+			time.Sleep(70 * time.Millisecond)
+		}
+		ended = time.Now()
+		host.end(killed.Self.Process)
+		group.Wait()
+	})
+}
+
 func TestReleaseReportsALostLockAndLeavesTheNextHolderAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore(true, faults{}, 1)
