@@ -157,11 +157,20 @@ func (h Host) Carries(nonce string, startedFrom uint64) (found, complete bool) {
 		case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ESRCH):
 		case carries(environ, nonce):
 			return true, true
+		case len(environ) == 0 && !h.kernelThread(pid):
+			complete = false // within an exec, for a moment, there is none
 		case err != nil, len(environ) == maxEnviron:
 			complete = false
 		}
 	}
 	return false, complete
+}
+
+// kernelThread tells that a process has no program, as those of the kernel and
+// those that are just ending. Where that cannot be read, it may have one.
+func (h Host) kernelThread(pid int) bool {
+	_, err := os.Readlink(filepath.Join(h.Proc, strconv.Itoa(pid), "exe"))
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // maxEnviron bounds what is read of one process: any user can make an
