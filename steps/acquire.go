@@ -41,6 +41,9 @@ func (s *session) acquire(ctx context.Context, in acquireInputs) error {
 	}
 	start := time.Now()
 	held, err := s.hold(ctx, m, engine, in)
+	if err == nil && ctx.Err() != nil { // interrupted since it was acquired
+		err = errors.Join(context.Cause(ctx), m.Release(ctx, held.ID))
+	}
 	if err != nil {
 		return err
 	}
