@@ -1,15 +1,19 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,6 +26,14 @@ func TestMain(m *testing.M) {
 		// Processes that scripts start under the names of other programs.
 		"Runner.Worker": func() { time.Sleep(time.Minute) },
 		"planted-build": func() { time.Sleep(time.Minute) },
+		// A runner that runs all jobs: each argument is one for the shell.
+		"act_runner": func() {
+			for _, job := range os.Args[1:] {
+				cmd := exec.Command("sh", "-c", job+"; true") // a shell of its own
+				cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+				_ = cmd.Run()
+			}
+		},
 		// A Docker daemon that accepts and never answers.
 		"hanging-daemon": func() {
 			if _, err := net.Listen("unix", os.Args[1]); err != nil {
@@ -29,7 +41,45 @@ func TestMain(m *testing.M) {
 			}
 			time.Sleep(time.Minute)
 		},
+		"slow-daemon": slowDaemon,
 	})
+}
+
+// slowDaemon is a Docker daemon that keeps networks and takes 2 s to say who it
+// is. It makes a file "asked" when it is asked that.
+func slowDaemon() {
+	var mu sync.Mutex
+	networks := []map[string]any{}
+	answer := func(w http.ResponseWriter, v any) { _ = json.NewEncoder(w).Encode(v) }
+	listener, err := net.Listen("unix", os.Args[1])
+	if err != nil {
+		log.Fatal(err)
+	}
+	log.Fatal(http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/info") {
+			_ = os.WriteFile("asked", nil, 0o644)
+			time.Sleep(2 * time.Second)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		w.Header().Set("Api-Version", "1.45")
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/networks"):
+			answer(w, networks)
+		case strings.HasSuffix(r.URL.Path, "/networks/create"):
+			var n map[string]any
+			_ = json.NewDecoder(r.Body).Decode(&n)
+			n["Id"] = fmt.Sprintf("%064x", rand.Uint64())
+			networks = append(networks, n)
+			w.WriteHeader(http.StatusCreated)
+			answer(w, n)
+		case r.Method == http.MethodDelete:
+			networks = slices.DeleteFunc(networks, func(n map[string]any) bool { return strings.HasSuffix(r.URL.Path, n["Id"].(string)) })
+			w.WriteHeader(http.StatusNoContent)
+		default:
+			answer(w, map[string]any{})
+		}
+	})))
 }
 
 // TestScript runs every script over the real main. A script's environment has

@@ -41,6 +41,9 @@ func (s *session) acquire(ctx context.Context, in acquireInputs) error {
 	}
 	start := time.Now()
 	held, err := s.hold(ctx, m, engine, in)
+	if err == nil && ctx.Err() != nil { // interrupted since it was acquired
+		err = errors.Join(context.Cause(ctx), m.Release(ctx, held.ID))
+	}
 	if err != nil {
 		return err
 	}
@@ -51,7 +54,11 @@ func (s *session) acquire(ctx context.Context, in acquireInputs) error {
 		return errors.Join(err, m.Release(ctx, held.ID))
 	}
 	s.Say("acquired lock %q after %s (id %s)", *in.name, short(waited), held.ID)
-	if s.workflow == nil {
+	switch {
+	case s.workflow != nil:
+	case !m.Self.SameJob(m.Self) && !m.Self.SameCaller(m.Self): // no shell above, or a remote engine
+		s.Warning("no release-lock will know that lock %q is its own to give back; use with-lock", *in.name)
+	default:
 		s.Say("give it back from this shell with: hostguard release-lock -lock-name %s -lock-backend %s", *in.name, *in.backend)
 	}
 	s.Summary(fmt.Sprintf("**hostguard**: acquired lock `%s` after %s\n", *in.name, short(waited)))

@@ -133,7 +133,6 @@ func (s *session) self(ctx context.Context, host proc.Host, engine store) lock.H
 		Nonce:      lock.NewNonce(),
 		Place:      host.Place(),
 		Process:    host.Process(os.Getpid()),
-		Runner:     host.Runner(),
 		JobDir:     jobDir(s.Getenv),
 		Workspace:  s.Getenv("GITHUB_WORKSPACE"),
 		StaleAfter: lock.DefaultStaleAfter,
@@ -156,6 +155,11 @@ func (s *session) self(ctx context.Context, host proc.Host, engine store) lock.H
 			run = cmp.Or(h.Job.RunNumber, run) // Gitea's pages are numbered per repository
 		}
 		h.Job.RunURL = h.Job.Server + "/" + h.Job.Repository + "/actions/runs/" + run
+	}
+	// A runner of many jobs says nothing without this job's directory, which
+	// sudo drops from the environment.
+	if runner, oneJob := host.Runner(); oneJob || h.JobDir != "" {
+		h.Runner = runner
 	}
 	if !engine.local {
 		h.Place.Machine = "" // another machine's pids may be meant

@@ -103,23 +103,31 @@ func Main(w World) int {
 	if err == nil {
 		return StatusOK
 	}
-	if i, ok := errors.AsType[*interrupted](context.Cause(ctx)); ok && statusOf(err) == StatusFailed {
-		err = i // what failed then was cut short
-	}
+	err = cutShort(ctx, err)
 	if e, ok := errors.AsType[*statusError](err); !ok || e.err != errSaid {
 		c.Error("%s: %s", name, strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	return statusOf(err)
 }
 
+// cutShort is the interruption, where that is why a command failed.
+func cutShort(ctx context.Context, err error) error {
+	if i, ok := errors.AsType[*interrupted](context.Cause(ctx)); ok && statusOf(err) == StatusFailed {
+		return i
+	}
+	return err
+}
+
 // errSaid stands for an error that the command has already told.
 var errSaid = errors.New("already said")
 
 // cancelOnSignal cancels with the first signal as cause, and lets one that comes
-// later end the process. The returned function ends the watch.
+// later end the process. The returned function ends the watch: what it has caught
+// by then has cancelled.
 func (s *session) cancelOnSignal(cancel context.CancelCauseFunc) (stop func()) {
-	done := make(chan struct{})
+	done, ended := make(chan struct{}), make(chan struct{})
 	go func() {
+		defer close(ended)
 		select {
 		case sig := <-s.Signals:
 			cancel(&interrupted{sig})
@@ -134,7 +142,7 @@ func (s *session) cancelOnSignal(cancel context.CancelCauseFunc) (stop func()) {
 		case <-done:
 		}
 	}()
-	return func() { close(done) }
+	return func() { close(done); <-ended }
 }
 
 func names(all []command) string {

@@ -43,7 +43,7 @@ func withLock(ctx context.Context, s *session) error {
 	}
 	nonce, err := s.carryNonce()
 	if err != nil {
-		return &statusError{StatusCannotLock, err}
+		return err
 	}
 
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -54,6 +54,9 @@ func withLock(ctx context.Context, s *session) error {
 	if err == nil {
 		if e, ok := s.reentered(ctx, m, in.lockInputs); ok {
 			stop()
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
 			s.Say("the lock is held already by this job or by a with-lock above (id %.12s); it is kept when the command ends", e.ID)
 			return s.runHolding(path, command, func() bool { return false })
 		}
@@ -61,7 +64,11 @@ func withLock(ctx context.Context, s *session) error {
 		held, err = s.hold(ctx, m, engine, in)
 	}
 	stop()
+	if err == nil && ctx.Err() != nil { // interrupted since it was acquired
+		err = errors.Join(context.Cause(ctx), m.Release(ctx, held.ID))
+	}
 	if err != nil {
+		err = cutShort(ctx, err)
 		switch statusOf(err) {
 		case StatusRefused:
 			return &statusError{StatusLockNotGot, err}
@@ -99,9 +106,17 @@ func (s *session) carryNonce() (string, error) {
 	if above != "" {
 		all = above + "," + nonce
 	}
+	// What was caught by now would be lost with this program. From here on a
+	// signal ends the process, which has taken nothing yet.
+	s.DefaultSignals()
+	select {
+	case sig := <-s.Signals:
+		return "", &interrupted{sig}
+	default:
+	}
 	environ := append(withoutHold(s.Environ), holdVariable+"="+all, holdFor+"="+strconv.Itoa(os.Getpid()))
 	err := syscall.Exec("/proc/self/exe", append([]string{os.Args[0]}, os.Args[1:]...), environ)
-	return "", fmt.Errorf("execute hostguard again: %w", err)
+	return "", &statusError{StatusCannotLock, fmt.Errorf("execute hostguard again: %w", err)}
 }
 
 func withoutHold(environ []string) []string {

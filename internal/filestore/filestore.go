@@ -181,6 +181,10 @@ func (s *Store) Create(ctx context.Context, name string, labels map[string]strin
 	if err := s.root.WriteFile(aside, data, 0o644); err != nil {
 		return "", fmt.Errorf("%w: write %q: %w", lock.ErrRefused, filepath.Join(s.dir, aside), reason(err))
 	}
+	// Whatever the umask: who may not read an entry would go by its age alone.
+	if err := s.root.Chmod(aside, 0o644); err != nil {
+		return "", fmt.Errorf("%w: write %q: %w", lock.ErrRefused, filepath.Join(s.dir, aside), reason(err))
+	}
 	err = s.guarded(ctx, func() error {
 		s.sweep()
 		return s.root.Link(aside, name+suffix)

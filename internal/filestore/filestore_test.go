@@ -81,6 +81,18 @@ func TestAnEntryIsReadAsItWasWritten(t *testing.T) {
 	}
 }
 
+func TestEveryoneMayReadAnEntryWhateverTheUmask(t *testing.T) {
+	s := open(t)
+	defer syscall.Umask(syscall.Umask(0o077))
+	if _, err := s.Create(t.Context(), "build", nil); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(filepath.Join(s.dir, "build"+suffix))
+	if err != nil || info.Mode().Perm() != 0o644 {
+		t.Errorf("the entry: %v, %v; another user would not see whose it is", info, err)
+	}
+}
+
 func TestRemoveTakesTheEntryWithThatIDOnly(t *testing.T) {
 	s := open(t)
 	first, err := s.Create(t.Context(), "build", nil)

@@ -157,11 +157,20 @@ func (h Host) Carries(nonce string, startedFrom uint64) (found, complete bool) {
 		case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ESRCH):
 		case carries(environ, nonce):
 			return true, true
+		case len(environ) == 0 && !h.kernelThread(pid):
+			complete = false // within an exec, for a moment, there is none
 		case err != nil, len(environ) == maxEnviron:
 			complete = false
 		}
 	}
 	return false, complete
+}
+
+// kernelThread tells that a process has no program, as those of the kernel and
+// those that are just ending. Where that cannot be read, it may have one.
+func (h Host) kernelThread(pid int) bool {
+	_, err := os.Readlink(filepath.Join(h.Proc, strconv.Itoa(pid), "exe"))
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // maxEnviron bounds what is read of one process: any user can make an
@@ -222,24 +231,34 @@ func (h Host) Process(pid int) lock.Process {
 	return lock.Process{PID: pid, Start: s.start}
 }
 
-// Parent is the process that started this one.
-func (h Host) Parent() lock.Process { return h.Process(os.Getppid()) }
+// Parent is the shell, or whatever else in this session, that started this
+// process. A service manager is in another one: it starts every service and
+// adopts every orphan, so it tells nobody apart.
+func (h Host) Parent() lock.Process {
+	own, _ := unix.Getsid(0)
+	if parents, err := unix.Getsid(os.Getppid()); err != nil || parents != own {
+		return lock.Process{}
+	}
+	return h.Process(os.Getppid())
+}
 
-// runners are the names of the processes that run jobs: Gitea's runner under
-// both its names, and GitHub's, which has a worker for each job.
-var runners = map[string]bool{"act_runner": true, "gitea-runner": true, "Runner.Worker": true}
+// runners are the names of the processes that run jobs, and whether each runs
+// one only: Gitea's runner under both its names, and GitHub's worker.
+var runners = map[string]bool{"act_runner": false, "gitea-runner": false, "Runner.Worker": true}
 
-// Runner is the nearest runner above this process, if any.
-func (h Host) Runner() lock.Process {
+// Runner is the nearest runner above this process, if any, and whether it runs
+// this one job only.
+func (h Host) Runner() (runner lock.Process, oneJob bool) {
 	for pid := os.Getppid(); pid > 1; {
 		s, err := h.stat(pid)
 		if err != nil {
 			break
 		}
-		if exe, err := os.Readlink(filepath.Join(h.Proc, strconv.Itoa(pid), "exe")); err == nil && runners[filepath.Base(exe)] {
-			return lock.Process{PID: pid, Start: s.start}
+		exe, _ := os.Readlink(filepath.Join(h.Proc, strconv.Itoa(pid), "exe"))
+		if oneJob, found := runners[filepath.Base(exe)]; found {
+			return lock.Process{PID: pid, Start: s.start}, oneJob
 		}
 		pid = s.parent
 	}
-	return lock.Process{}
+	return lock.Process{}, false
 }
