@@ -7,7 +7,7 @@ GOBUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=false \
 	-ldflags "-s -w -X main.version=$$(cat VERSION)"
 TOOL = go tool -modfile=tools.mod
 
-.PHONY: build dist check test unit fuzz e2e soak bench demo install clean FORCE
+.PHONY: build dist check test unit fuzz e2e soak bench demo engines clean FORCE
 
 build:
 	$(GOBUILD) -o bin/hostguard .
@@ -36,9 +36,9 @@ check:
 	find . -name .cache -prune -o -name '*.*js' -print | xargs -rn 1 node --check
 
 # Everything that has to hold before a change lands. Long counts: make soak.
-test: install unit fuzz e2e
+test: engines unit fuzz e2e
 
-install:
+engines:
 	sh e2e/install.sh
 
 unit:
@@ -55,10 +55,10 @@ fuzz:
 e2e: build
 	cd e2e && go test -count=1 -timeout 9m ./...
 
-soak: install build
+soak: engines build
 	cd e2e && HOSTGUARD_SOAK=1 go test -count=1 -timeout 3h ./...
 
-bench: install build
+bench: engines build
 	cd e2e && go run ./bench
 
 demo:

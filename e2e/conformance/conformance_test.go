@@ -203,10 +203,10 @@ func (r *run) count(status int, out string) {
 	}
 }
 
-// kill ends a random with-lock process about every 300 ms.
+// kill ends a random with-lock process about every 500 ms.
 func (r *run) kill(ctx context.Context) {
 	for ctx.Err() == nil {
-		time.Sleep(time.Duration(200+rand.N(200)) * time.Millisecond)
+		time.Sleep(time.Duration(300+rand.N(400)) * time.Millisecond)
 		r.mu.Lock()
 		for cmd := range r.running { // in random order
 			if cmd.Process.Kill() == nil {
