@@ -46,7 +46,8 @@ func TestMain(m *testing.M) {
 }
 
 // slowDaemon is a Docker daemon that keeps networks and takes 2 s to say who it
-// is. It makes a file "asked" when it is asked that.
+// is. It makes a file "asked" when it is asked that, and hangs while there is a
+// file "hung".
 func slowDaemon() {
 	var mu sync.Mutex
 	networks := []map[string]any{}
@@ -59,6 +60,11 @@ func slowDaemon() {
 		if strings.HasSuffix(r.URL.Path, "/info") {
 			_ = os.WriteFile("asked", nil, 0o644)
 			time.Sleep(2 * time.Second)
+		}
+		for ; ; time.Sleep(10 * time.Millisecond) {
+			if _, err := os.Stat("hung"); err != nil {
+				break
+			}
 		}
 		mu.Lock()
 		defer mu.Unlock()
