@@ -121,6 +121,11 @@ func cutShort(ctx context.Context, err error) error {
 // errSaid stands for an error that the command has already told.
 var errSaid = errors.New("already said")
 
+// twice is how long one request to stop may come again: a service manager
+// signals every process of a job, and a parent such as lock/main.js passes it on
+// as well.
+const twice = time.Second
+
 // cancelOnSignal cancels with the first signal as cause, and lets one that comes
 // later end the process. The returned function ends the watch: what it has caught
 // by then has cancelled.
@@ -134,10 +139,8 @@ func (s *session) cancelOnSignal(cancel context.CancelCauseFunc) (stop func()) {
 		case <-done:
 			return
 		}
-		// One request may come twice: a service manager signals every process
-		// of a job, and a parent such as lock/main.js passes it on as well.
 		select {
-		case <-time.After(time.Second):
+		case <-time.After(twice):
 			s.DefaultSignals()
 		case <-done:
 		}

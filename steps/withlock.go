@@ -166,7 +166,7 @@ func (s *session) runUnder(m *lock.Mutex, id, path string, command []string) err
 }
 
 // runHolding runs the command in a process group of its own and passes signals
-// on to it; the second one kills. On a terminal the command shares our group
+// on to it; one that comes a second after the first kills. On a terminal the command shares our group
 // instead, where the terminal's signals reach it without us.
 func (s *session) runHolding(path string, command []string) error {
 	cmd := exec.Command(path)
@@ -190,13 +190,15 @@ func (s *session) runHolding(path string, command []string) error {
 		}
 		close(exited)
 	}()
-	signals := 0
+	var first time.Time
 	for {
 		select {
 		case sig := <-s.Signals:
-			signals++
+			if first.IsZero() {
+				first = time.Now()
+			}
 			switch {
-			case signals > 1:
+			case time.Since(first) > twice:
 				syscall.Kill(target, syscall.SIGKILL)
 			case !terminal || sig == syscall.SIGTERM:
 				syscall.Kill(target, sig.(syscall.Signal))
