@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"hostguard/internal/actions"
 	"hostguard/lock"
 )
 
@@ -110,7 +111,9 @@ func reportEntry(e lock.Entry) entryReport {
 }
 
 func (r statusReport) print(s *session) error {
-	s.Say("%s", r.Store)
+	if _, err := fmt.Fprintln(s.out, actions.Plain(r.Store)); err != nil {
+		return err // nobody reads any more
+	}
 	for _, l := range r.Locks {
 		if len(l.Holders) == 0 {
 			s.Say("lock %q: free", l.Name)
