@@ -105,10 +105,13 @@ func Main(w World) int {
 	}
 	err = cutShort(ctx, err)
 	if e, ok := errors.AsType[*statusError](err); !ok || e.err != errSaid {
-		c.Error("%s: %s", name, strings.ReplaceAll(err.Error(), "\n", "; "))
+		c.Error("%s: %s", name, oneLine(err))
 	}
 	return statusOf(err)
 }
+
+// oneLine is the text of an error, which may be several joined.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 // cutShort is the interruption, where that is why a command failed.
 func cutShort(ctx context.Context, err error) error {
