@@ -46,7 +46,8 @@ func TestMain(m *testing.M) {
 }
 
 // slowDaemon is a Docker daemon that keeps networks and takes 2 s to say who it
-// is. It makes a file "asked" when it is asked that.
+// is. It makes a file "asked" when it is asked that, and hangs while there is a
+// file "hung". With a status as second argument it answers requests with that.
 func slowDaemon() {
 	var mu sync.Mutex
 	networks := []map[string]any{}
@@ -60,10 +61,19 @@ func slowDaemon() {
 			_ = os.WriteFile("asked", nil, 0o644)
 			time.Sleep(2 * time.Second)
 		}
+		for ; ; time.Sleep(10 * time.Millisecond) {
+			if _, err := os.Stat("hung"); err != nil {
+				break
+			}
+		}
 		mu.Lock()
 		defer mu.Unlock()
 		w.Header().Set("Api-Version", "1.45")
 		switch {
+		case len(os.Args) > 2 && !strings.HasSuffix(r.URL.Path, "/_ping"):
+			refusal, _ := strconv.Atoi(os.Args[2])
+			w.WriteHeader(refusal)
+			answer(w, map[string]any{"message": "no"})
 		case strings.HasSuffix(r.URL.Path, "/networks"):
 			answer(w, networks)
 		case strings.HasSuffix(r.URL.Path, "/networks/create"):

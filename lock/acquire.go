@@ -55,8 +55,11 @@ func (m *Mutex) Acquire(ctx context.Context) (Held, error) {
 
 // run ends without an error only when a.held is the lock.
 func (a *acquisition) run(ctx context.Context) error {
-	for ctx.Err() == nil {
+	for looked := false; ctx.Err() == nil; looked = true {
 		seen, err := a.look(ctx)
+		if errors.Is(err, ErrRefused) && !looked { // later it may be a daemon that restarts
+			return err
+		}
 		if err != nil {
 			a.unreachable(ctx, err)
 			continue

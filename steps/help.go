@@ -129,7 +129,7 @@ example: hostguard release-lock -lock-name awoooi-cd-docker-build-lock
 const helpWithLock = `usage: hostguard with-lock [-input value ...] -- COMMAND [ARGUMENT ...]
 
 Runs COMMAND while holding the lock, in a process group of its own, and gives
-the lock back when COMMAND ends. Signals are passed on; a second one kills. If
+the lock back when COMMAND ends. Signals are passed on; one a second later kills. If
 hostguard itself is killed, the lock is free as soon as COMMAND is gone.
 
 ` + helpAcquireInputs + `

@@ -7,7 +7,10 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
+	"unicode/utf16"
 
+	"hostguard/internal/actions"
 	"hostguard/lock"
 )
 
@@ -32,7 +35,7 @@ func hostStatus(ctx context.Context, s *session) error {
 			return err
 		}
 		if *asJSON {
-			err = json.NewEncoder(s.Stdout).Encode(report)
+			err = report.printJSON(s)
 		} else {
 			err = report.print(s)
 		}
@@ -109,8 +112,31 @@ func reportEntry(e lock.Entry) entryReport {
 	}
 }
 
+// printJSON escapes what a terminal would obey too: JSON itself only asks for
+// the characters below the space.
+func (r statusReport) printJSON(s *session) error {
+	data, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	var line strings.Builder
+	for _, c := range string(data) {
+		if unicode.IsPrint(c) {
+			line.WriteRune(c)
+			continue
+		}
+		for _, unit := range utf16.Encode([]rune{c}) {
+			fmt.Fprintf(&line, "\\u%04x", unit)
+		}
+	}
+	_, err = fmt.Fprintln(s.Stdout, line.String())
+	return err
+}
+
 func (r statusReport) print(s *session) error {
-	s.Say("%s", r.Store)
+	if _, err := fmt.Fprintln(s.out, actions.Plain(r.Store)); err != nil {
+		return err // nobody reads any more
+	}
 	for _, l := range r.Locks {
 		if len(l.Holders) == 0 {
 			s.Say("lock %q: free", l.Name)

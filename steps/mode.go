@@ -15,6 +15,6 @@ func (s *session) soften(ctx context.Context, mode string, err error) error {
 	if mode != warnOnly || ctx.Err() != nil || status != StatusRefused && status != StatusFailed {
 		return err
 	}
-	s.Warning("%s: %s (mode is %s: going on)", s.name, err, warnOnly)
+	s.Warning("%s: %s (mode is %s: going on)", s.name, oneLine(err), warnOnly)
 	return nil
 }

@@ -105,10 +105,13 @@ func Main(w World) int {
 	}
 	err = cutShort(ctx, err)
 	if e, ok := errors.AsType[*statusError](err); !ok || e.err != errSaid {
-		c.Error("%s: %s", name, strings.ReplaceAll(err.Error(), "\n", "; "))
+		c.Error("%s: %s", name, oneLine(err))
 	}
 	return statusOf(err)
 }
+
+// oneLine is the text of an error, which may be several joined.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 // cutShort is the interruption, where that is why a command failed.
 func cutShort(ctx context.Context, err error) error {
@@ -120,6 +123,11 @@ func cutShort(ctx context.Context, err error) error {
 
 // errSaid stands for an error that the command has already told.
 var errSaid = errors.New("already said")
+
+// twice is how long one request to stop may come again: a service manager
+// signals every process of a job, and a parent such as lock/main.js passes it on
+// as well.
+const twice = time.Second
 
 // cancelOnSignal cancels with the first signal as cause, and lets one that comes
 // later end the process. The returned function ends the watch: what it has caught
@@ -134,10 +142,8 @@ func (s *session) cancelOnSignal(cancel context.CancelCauseFunc) (stop func()) {
 		case <-done:
 			return
 		}
-		// One request may come twice: a service manager signals every process
-		// of a job, and a parent such as lock/main.js passes it on as well.
 		select {
-		case <-time.After(time.Second):
+		case <-time.After(twice):
 			s.DefaultSignals()
 		case <-done:
 		}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -58,7 +59,7 @@ func withLock(ctx context.Context, s *session) error {
 				return context.Cause(ctx)
 			}
 			s.Say("the lock is held already by this job or by a with-lock above (id %.12s); it is kept when the command ends", e.ID)
-			return s.runHolding(path, command, func() bool { return false })
+			return s.runHolding(path, command)
 		}
 		m.Self.Nonce, m.Self.Command = nonce, true
 		held, err = s.hold(ctx, m, engine, in)
@@ -144,20 +145,30 @@ func (s *session) runUnder(m *lock.Mutex, id, path string, command []string) err
 	if m.Lost(ctx, id) { // narrows the gap between holding and starting
 		return &statusError{StatusCannotLock, fmt.Errorf("lock %q was lost before the command started: somebody took it away", m.Name)}
 	}
-	said := false
-	return s.runHolding(path, command, func() bool {
-		if !said && m.Lost(ctx, id) {
-			said = true
-			s.Error("with-lock: lock %q (id %.12s) was lost while the command runs: somebody took it away, and may build at the same time", m.Name, id)
+	// Beside the command, for a hung daemon must not keep signals from it.
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		for ctx.Err() == nil {
+			select {
+			case <-ctx.Done():
+			case <-time.After(lossCheck):
+				if m.Lost(ctx, id) {
+					s.Error("with-lock: lock %q (id %.12s) was lost while the command runs: somebody took it away, and may build at the same time", m.Name, id)
+					return
+				}
+			}
 		}
-		return said
 	})
+	err := s.runHolding(path, command)
+	cancel()
+	watch.Wait() // before the lock is given back, which is no loss
+	return err
 }
 
 // runHolding runs the command in a process group of its own and passes signals
-// on to it; the second one kills. On a terminal the command shares our group
+// on to it; one that comes a second after the first kills. On a terminal the command shares our group
 // instead, where the terminal's signals reach it without us.
-func (s *session) runHolding(path string, command []string, check func() bool) error {
+func (s *session) runHolding(path string, command []string) error {
 	cmd := exec.Command(path)
 	cmd.Args = command
 	cmd.Env = slices.DeleteFunc(slices.Clone(s.Environ), func(v string) bool { return strings.HasPrefix(v, holdFor+"=") })
@@ -179,22 +190,19 @@ func (s *session) runHolding(path string, command []string, check func() bool) e
 		}
 		close(exited)
 	}()
-	ticker := time.NewTicker(lossCheck)
-	defer ticker.Stop()
-	signals := 0
+	var first time.Time
 	for {
 		select {
 		case sig := <-s.Signals:
-			signals++
+			if first.IsZero() {
+				first = time.Now()
+			}
 			switch {
-			case signals > 1:
+			case time.Since(first) > twice:
 				syscall.Kill(target, syscall.SIGKILL)
 			case !terminal || sig == syscall.SIGTERM:
 				syscall.Kill(target, sig.(syscall.Signal))
 			}
-			continue
-		case <-ticker.C:
-			check()
 			continue
 		case <-exited:
 		}
