@@ -150,7 +150,11 @@ func (a *acquisition) removeOwn(ctx context.Context, seen []Entry) (found bool) 
 // number of waiters may do so at once: who comes second gets ErrNotFound.
 func (a *acquisition) dropDead(ctx context.Context, seen []Entry) (inTheWay Wait, dropped bool) {
 	for _, e := range seen {
-		switch v := a.judge(e); v.Life {
+		v := a.judge(e)
+		if a.leftByThisJob(e) {
+			v = Verdict{Dead, "an earlier acquire of this same job was killed and left it"}
+		}
+		switch v.Life {
 		case Dead, Stale:
 			a.takeAway(ctx, e, v)
 			dropped = true
@@ -159,6 +163,14 @@ func (a *acquisition) dropDead(ctx context.Context, seen []Entry) (inTheWay Wait
 		}
 	}
 	return inTheWay, dropped
+}
+
+// leftByThisJob finds what a killed acquire of the same job left: nobody waits
+// for himself. (A lock that this job holds has a record, and is not waited for.)
+func (a *acquisition) leftByThisJob(e Entry) bool {
+	h, ours := e.Holder()
+	return ours && !h.Command && h.SameJob(a.Self) && a.Self.Place.same(h.Place) &&
+		h.Process.known() && a.alive(h.Process) == Dead
 }
 
 func (a *acquisition) takeAway(ctx context.Context, e Entry, v Verdict) {
@@ -241,7 +253,7 @@ func (a *acquisition) settle(ctx context.Context, mine string) bool {
 // served, and its removal would come on top of every hand-off. Who has to go on
 // waiting takes a new one, of the same number.
 func (a *acquisition) verifyAndLeave(ctx context.Context, mine string) bool {
-	if a.queued {
+	if a.queued && a.ticket.id != "" {
 		done := make(chan struct{})
 		defer func() { <-done }()
 		a.queued = false
@@ -343,7 +355,15 @@ func (a *acquisition) takeTicket(ctx context.Context) error {
 		labels = with(labels, "timeout", a.Timeout.String())
 	}
 	t.id, err = a.create(ctx, ticketName(a.Name, a.Self.Nonce), labels, h.Create)
-	if err != nil && !errors.Is(err, ErrConflict) { // a conflict is the late effect of our own try
+	if errors.Is(err, ErrConflict) { // with our own try, whose reply was lost
+		err = nil
+		for _, own := range tickets {
+			if own.nonce == t.nonce {
+				t = own
+			}
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("take a ticket for lock %q: %w", a.Name, err)
 	}
 	a.ticket, a.queued = t, true

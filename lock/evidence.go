@@ -47,7 +47,7 @@ type Verdict struct {
 func (m *Mutex) judge(e Entry) Verdict {
 	h, ours := e.Holder()
 	if !ours {
-		return m.byAge(e, cmp.Or(m.Self.StaleAfter, DefaultStaleAfter), "it was made without hostguard, so nothing tells whether its owner lives")
+		return m.byAge(e, cmp.Or(m.Self.StaleAfter, DefaultStaleAfter), "nothing tells whether its owner lives")
 	}
 	out := "nothing that can be seen from here tells whether it lives"
 	if e.label("version") == labelVersion {

@@ -210,6 +210,37 @@ func TestPlainLocksAreWaitedForAndTakenOverByAge(t *testing.T) {
 	})
 }
 
+func TestAJobDoesNotWaitForWhatItsOwnKilledAcquireLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(true, faults{}, 1)
+		host := newMachine()
+		job := func(dir string) *Mutex {
+			m := host.contender(s)
+			m.Self.Command, m.Self.JobDir = false, dir
+			return m
+		}
+		killed := job("/p/0123456789abcdef")
+		if _, err := killed.Acquire(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		soon := func() context.Context {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			t.Cleanup(cancel)
+			return ctx
+		}
+		if _, err := job("/p/0123456789abcdef").Acquire(soon()); err == nil {
+			t.Error("taken while the other process of the job lives")
+		}
+		host.end(killed.Self.Process)
+		if _, err := job("/p/fedcba9876543210").Acquire(soon()); err == nil {
+			t.Error("taken by another job")
+		}
+		if held, err := job("/p/0123456789abcdef").Acquire(soon()); err != nil || len(held.TookOverFrom) != 1 {
+			t.Errorf("Acquire = %v, %v", held, err)
+		}
+	})
+}
+
 func TestSettleYieldsToAPlainRival(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore(false, faults{}, 1)

@@ -109,8 +109,8 @@ func (s *session) hold(ctx context.Context, m *lock.Mutex, engine store, in acqu
 	case errors.Is(err, lock.ErrTimeout) && log.last.Err != nil:
 		return held, fmt.Errorf("lock %q not got within %s: %w", m.Name, *in.timeout, log.last.Err)
 	case errors.Is(err, lock.ErrTimeout):
-		return held, refusedf("lock %q not free within %s, not this change's fault: %s; see \"hostguard status\", or give a longer timeout (%w)",
-			m.Name, *in.timeout, log.inTheWay(), err)
+		return held, refusedf("lock %q not free within %s, not this change's fault: %s; see \"hostguard status\", or give a longer timeout",
+			m.Name, *in.timeout, log.inTheWay())
 	}
 	return held, err
 }

@@ -225,7 +225,7 @@ func (s *session) held(in lockInputs) string {
 func describeHolder(e lock.Entry, now time.Time) string {
 	h, ours := e.Holder()
 	if !ours {
-		return "held by a plain network, made without hostguard, since " + since(e.Created, now)
+		return "held by an entry made without hostguard, since " + since(e.Created, now)
 	}
 	var b strings.Builder
 	b.WriteString("held by ")

@@ -26,11 +26,8 @@ func releaseLock(ctx context.Context, s *session) error {
 // release gives back what this job's acquire-lock took: what its record names,
 // and left-overs of the same job. It never removes another's.
 func (s *session) release(ctx context.Context, in lockInputs) error {
-	if err := s.checkFiles(); err != nil {
-		return err
-	}
 	// In a post step the action's own state says more than the environment,
-	// which a nested acquire may have written.
+	// which a later acquire of this job may have written.
 	left := s.held(in)
 	recorded := left
 	if state := s.Getenv("STATE_record"); state != "" {
@@ -41,7 +38,9 @@ func (s *session) release(ctx context.Context, in lockInputs) error {
 		return nil
 	}
 	record, _ := lock.ParseRecord(strings.TrimPrefix(recorded, releasedMark))
-	given := record.ID != "" && left == releasedMark+record.String()
+	later, _ := lock.ParseRecord(left)
+	took := later.ID != "" && later != record // this job gave that one back, and took another
+	given := record.ID != "" && (took || left == releasedMark+record.String())
 
 	var patience time.Duration
 	if record.ID != "" && !given { // there is something to give back
@@ -55,7 +54,7 @@ func (s *session) release(ctx context.Context, in lockInputs) error {
 	if err != nil {
 		return fmt.Errorf("%w; lock %q stays until its job ends", err, *in.name)
 	}
-	own := m.OwnedBySelf(entries)
+	own := slices.DeleteFunc(m.OwnedBySelf(entries), func(e lock.Entry) bool { return took && later.Matches(e) })
 	for _, e := range entries {
 		if record.Matches(e) && !slices.ContainsFunc(own, func(o lock.Entry) bool { return o.ID == e.ID }) {
 			own = append(own, e)
@@ -86,7 +85,7 @@ func (s *session) release(ctx context.Context, in lockInputs) error {
 	default:
 		s.Say("nothing to give back: this job does not hold lock %q; %s", *in.name, nowHeld(entries))
 	}
-	if record.ID != "" {
+	if record.ID != "" && !took {
 		return s.env(heldVariable(in), releasedMark+record.String())
 	}
 	return nil

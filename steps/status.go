@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Exit statuses. They are API: workflows and scripts test for them.
@@ -59,7 +61,14 @@ func statusOf(err error) int {
 // interrupted is the cause of a context that a signal ended.
 type interrupted struct{ signal os.Signal }
 
-func (e *interrupted) Error() string { return "interrupted by " + e.signal.String() }
+func (e *interrupted) Error() string { return "interrupted by " + signalName(e.signal) }
+
+func signalName(s os.Signal) string {
+	if sig, ok := s.(syscall.Signal); ok {
+		return unix.SignalName(sig)
+	}
+	return s.String()
+}
 
 func (e *interrupted) status() int {
 	if e.signal == syscall.SIGINT {

@@ -46,12 +46,16 @@ var ErrUsage = errors.New("wrong DOCKER_HOST")
 // never answers.
 const pingTimeout = 10 * time.Second
 
-// Connect finds the daemon as the docker command does, from DOCKER_HOST and its
-// companions, and asks it for its API version.
+// Connect finds the daemon by DOCKER_HOST and its companions, or at its usual
+// socket (a context of the docker command is not looked at: jobs of different
+// users have to meet), and asks it for its API version.
 func Connect(ctx context.Context, getenv func(string) string) (*Engine, error) {
 	host := getenv("DOCKER_HOST")
 	if strings.HasPrefix(host, "ssh://") {
 		return nil, fmt.Errorf("%w: DOCKER_HOST=%q: ssh needs the docker command's connection helper; run hostguard on that host, or give unix:// or tcp://", ErrUsage, host)
+	}
+	if u, err := url.Parse(host); err == nil && u.User != nil { // and it is not printed
+		return nil, fmt.Errorf("%w: DOCKER_HOST holds a user or a password, which no Docker daemon asks for; want tcp://address:port", ErrUsage)
 	}
 	options := []client.Opt{client.FromEnv, client.WithAPIVersionNegotiation()}
 	if host != "" {
@@ -59,7 +63,7 @@ func Connect(ctx context.Context, getenv func(string) string) (*Engine, error) {
 	}
 	c, err := client.NewClientWithOpts(options...)
 	if err != nil {
-		return nil, fmt.Errorf("%w: DOCKER_HOST=%q: %w; want unix:///path or tcp://address:port", ErrUsage, host, err)
+		return nil, fmt.Errorf("%w: DOCKER_HOST=%q and its companions DOCKER_CERT_PATH, DOCKER_TLS_VERIFY, DOCKER_API_VERSION: %w", ErrUsage, host, err)
 	}
 	e := &Engine{client: c}
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
