@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,9 +23,6 @@ import (
 func sections() int {
 	if os.Getenv("HOSTGUARD_SOAK") != "" {
 		return 20000
-	}
-	if n, err := strconv.Atoi(os.Getenv("SECTIONS")); err == nil {
-		return n
 	}
 	return 2000
 }
