@@ -143,7 +143,8 @@ example: hostguard with-lock -timeout 30m -- docker build -t app .
 const helpStatus = `usage: hostguard status [-json] [-watch] [-input value ...]
 
 Tells who holds which lock, since when and from which run, whether the holder
-lives as far as this host shows, and who waits. Changes nothing.
+lives as far as this host shows, who waits, and which heavy builds run. Changes
+nothing.
 
 ` + helpLockInputs + `  -json                  one line of JSON; its "version" changes with its form
   -watch                 look again every 2 seconds, until interrupted

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -11,7 +12,9 @@ import (
 	"unicode/utf16"
 
 	"hostguard/internal/actions"
+	"hostguard/internal/proc"
 	"hostguard/lock"
+	"hostguard/pressure"
 )
 
 // watchEvery is how often status -watch looks.
@@ -56,6 +59,10 @@ type statusReport struct {
 	Time    time.Time    `json:"time"`
 	Store   string       `json:"store"`
 	Locks   []lockReport `json:"locks"`
+
+	Builds json.RawMessage `json:"builds"` // heavy ones, as wait-pressure's output blockers
+
+	pressure string
 }
 
 type lockReport struct {
@@ -87,7 +94,19 @@ func (s *session) survey(ctx context.Context, m *lock.Mutex, engine store) (stat
 	if err != nil {
 		return statusReport{}, err
 	}
-	report := statusReport{Version: 1, Time: time.Now().UTC(), Store: engine.describe(ctx)}
+	gate := pressure.Gate{Table: proc.Table{}, Rules: pressure.Known(), PID: os.Getpid(), Own: ownDirs(s.Getenv)}
+	look, err := gate.Look(ctx)
+	if err != nil {
+		return statusReport{}, err
+	}
+	report := statusReport{
+		Version: 1, Time: time.Now().UTC(), Store: engine.describe(ctx),
+		Builds: json.RawMessage(blockersJSON(look.Blockers)), pressure: "no heavy build runs",
+	}
+	if !look.Clear() {
+		report.pressure = blockers(pressure.Attempt{Verdict: look})
+	}
+	report.pressure += fmt.Sprintf(" (looked at %d processes: %s)", look.Seen, look.Scope)
 	for _, survey := range surveys {
 		l := lockReport{Name: survey.Name, Holders: []entryReport{}, Waiters: []entryReport{}}
 		for _, h := range survey.Holders {
@@ -158,5 +177,6 @@ func (r statusReport) print(s *session) error {
 			s.Say("%s", strings.TrimRight(line, "\n"))
 		}
 	}
+	s.Say("pressure: %s", r.pressure)
 	return nil
 }
