@@ -37,26 +37,17 @@ func contend(t *testing.T, s *store, n, times int, queueless bool, acquire func(
 				done := make(chan struct{})
 				go func() { // a process, which may crash
 					defer close(done)
-					var m *Mutex
-					holding := false
-					m = host.contender(mortal{s, func() {
-						if holding {
-							in.leave()
-						}
-						host.end(m.Self.Process)
-					}, &atomic.Bool{}, queueless})
+					p := &process{inside: in}
+					m := host.contender(mortal{s, p, queueless})
+					p.end = func() { host.end(m.Self.Process) }
 					release, ok := acquire(m)
-					if !ok {
-						host.end(m.Self.Process)
-						return
+					if ok {
+						p.enter()
+						time.Sleep(time.Duration(rand.Int64N(int64(20 * time.Millisecond))))
+						p.leave()
+						release()
 					}
-					in.enter()
-					holding = true
-					time.Sleep(time.Duration(rand.Int64N(int64(20 * time.Millisecond))))
-					in.leave()
-					holding = false
-					release()
-					host.end(m.Self.Process)
+					p.end()
 				}()
 				<-done
 			}

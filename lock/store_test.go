@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -191,18 +190,56 @@ func (s *store) named(prefix string) []Entry {
 // Without the queue everyone tries at once: exclusion must not depend on it.
 type mortal struct {
 	*store
-	die       func()
-	dead      *atomic.Bool // all its goroutines end with the process
+	process   *process
 	queueless bool
 }
 
-func (m mortal) fate() {
-	if m.chance(m.faults.crash/2) && !m.dead.Swap(true) {
-		m.die()
+// process is what ends at once when it is killed: all its goroutines, and what
+// it had of the lock.
+type process struct {
+	mu      sync.Mutex
+	dead    bool
+	holding bool
+	inside  *inside
+	end     func() // takes it out of the process table
+}
+
+// die kills the process. It ends the calling goroutine; the others end at their
+// next request, or when they would enter or leave the section.
+func (p *process) die() {
+	p.mu.Lock()
+	if !p.dead {
+		p.dead = true
+		if p.holding {
+			p.inside.leave()
+		}
+		p.end()
 	}
-	if m.dead.Load() {
+	p.mu.Unlock()
+	runtime.Goexit()
+}
+
+func (p *process) enter() { p.alive(func() { p.holding = true; p.inside.enter() }) }
+func (p *process) leave() { p.alive(func() { p.holding = false; p.inside.leave() }) }
+
+// alive does something unless the process has been killed.
+func (p *process) alive(do func()) {
+	p.mu.Lock()
+	dead := p.dead
+	if !dead {
+		do()
+	}
+	p.mu.Unlock()
+	if dead {
 		runtime.Goexit()
 	}
+}
+
+func (m mortal) fate() {
+	if m.chance(m.faults.crash / 2) {
+		m.process.die()
+	}
+	m.process.alive(func() {})
 }
 
 func (m mortal) Create(ctx context.Context, name string, labels map[string]string) (string, error) {
@@ -217,7 +254,9 @@ func (m mortal) List(ctx context.Context, prefix string) ([]Entry, error) {
 	if m.queueless && isQueueName(prefix) {
 		return nil, nil
 	}
-	return m.store.List(ctx, prefix)
+	entries, err := m.store.List(ctx, prefix)
+	m.fate()
+	return entries, err
 }
 
 func (m mortal) Remove(ctx context.Context, id string) error {
