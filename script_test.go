@@ -34,12 +34,15 @@ func TestMain(m *testing.M) {
 				_ = cmd.Run()
 			}
 		},
-		// A Docker daemon that accepts and never answers.
+		// A Docker daemon that accepts, leaves a file "asked", and never answers.
 		"hanging-daemon": func() {
-			if _, err := net.Listen("unix", os.Args[1]); err != nil {
-				log.Fatal(err)
+			listener, err := net.Listen("unix", os.Args[1])
+			for err == nil {
+				if _, err = listener.Accept(); err == nil { // and is kept open
+					err = os.WriteFile("asked", nil, 0o600)
+				}
 			}
-			time.Sleep(time.Minute)
+			log.Fatal(err)
 		},
 		"slow-daemon": slowDaemon,
 	})

@@ -194,7 +194,7 @@ func TestFilesFromTheTimeOfALiveWorkerStay(t *testing.T) {
 
 func TestFilesOfOtherUsersHaveALimitOfTheirOwn(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root can make a file of another user")
+		t.Fatal("run as root: only root can make a file of another user")
 	}
 	root, pages := newRunner(t)
 	write(t, pages, page(1))
