@@ -11,8 +11,8 @@ import (
 	"hostguard/steps"
 )
 
-// version is set by the linker from the file VERSION.
-var version = "0.0.0-dev"
+// The linker sets them: version from the file VERSION, commit from git.
+var version, commit = "0.0.0-dev", ""
 
 func main() {
 	// A closed log must not kill us while we hold a lock: with a handler a
@@ -25,7 +25,7 @@ func main() {
 		signal.Notify(signals, syscall.SIGHUP)
 	}
 	os.Exit(steps.Main(steps.World{
-		Args: os.Args[1:], Environ: os.Environ(), Getenv: os.Getenv, Version: version,
+		Args: os.Args[1:], Environ: os.Environ(), Getenv: os.Getenv, Version: version, Commit: commit,
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Signals: signals, DefaultSignals: func() { signal.Stop(signals) },
 	}))

@@ -80,9 +80,16 @@ exit status: 0 done, 2 wrong use, 3 something could not be cleaned,
 example: hostguard clean-diag -runner-root /home/ci/actions-runner -dry-run
 `
 
-const helpVersion = `usage: hostguard version
+const helpVersion = `usage: hostguard version [-json]
 
 Prints "hostguard VERSION OS/ARCH GOVERSION".
+
+  -json   one line of JSON: version, commit, go, os, arch, and the modules that
+          the program was built from, with their sums
+
+exit status: 0, or 2 for wrong use.
+
+example: hostguard version -json
 `
 
 const helpLockInputs = `  -lock-name NAME        default awoooi-cd-docker-build-lock

@@ -19,6 +19,7 @@ type World struct {
 	Environ []string
 	Getenv  func(string) string
 	Version string
+	Commit  string // 40 hex digits, with "-dirty" for changed files; "" outside git
 
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer

@@ -2,14 +2,49 @@ package steps
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 )
 
+// versionReport is what "version -json" prints, in one line.
+type versionReport struct {
+	Version string         `json:"version"`
+	Commit  string         `json:"commit"`
+	Go      string         `json:"go"`
+	OS      string         `json:"os"`
+	Arch    string         `json:"arch"`
+	Modules []moduleReport `json:"modules"` // that this program was built from
+}
+
+type moduleReport struct {
+	Path    string `json:"path"`
+	Version string `json:"version"`
+	Sum     string `json:"sum"` // as in go.sum
+}
+
 func version(_ context.Context, s *session) error {
+	asJSON := s.in.boolean("json")
+	s.in.flagOnly("json")
 	if err := s.in.parse(); err != nil {
 		return err
 	}
-	fmt.Fprintf(s.Stdout, "hostguard %s %s/%s %s\n", s.Version, runtime.GOOS, runtime.GOARCH, runtime.Version())
-	return nil
+	if !*asJSON {
+		fmt.Fprintf(s.Stdout, "hostguard %s %s/%s %s\n", s.Version, runtime.GOOS, runtime.GOARCH, runtime.Version())
+		return nil
+	}
+	build, ok := debug.ReadBuildInfo()
+	if !ok {
+		return errors.New("this program was built without module information; build it with \"make build\"")
+	}
+	report := versionReport{
+		Version: s.Version, Commit: s.Commit, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH,
+		Modules: []moduleReport{},
+	}
+	for _, m := range build.Deps {
+		report.Modules = append(report.Modules, moduleReport{m.Path, m.Version, m.Sum})
+	}
+	return json.NewEncoder(s.Stdout).Encode(report)
 }
