@@ -3,20 +3,34 @@
 MAKEFLAGS += --no-builtin-rules
 SHELL := /bin/sh
 
+COMMIT = $$(git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)
 GOBUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=false \
-	-ldflags "-s -w -X main.version=$$(cat VERSION)"
+	-ldflags "-s -w -X main.version=$$(cat VERSION) -X main.commit=$(COMMIT)"
 TOOL = go tool -modfile=tools.mod
 
-.PHONY: build dist check test unit fuzz e2e soak bench demo engines clean FORCE
+.PHONY: build dist sbom release check test unit fuzz e2e soak bench demo engines clean FORCE
 
 build:
 	$(GOBUILD) -o bin/hostguard .
 
 # What the action runs where the host has no hostguard of its own.
-dist: dist/hostguard-linux-amd64 dist/hostguard-linux-arm64
+BINARIES = dist/hostguard-linux-amd64 dist/hostguard-linux-arm64
+dist: $(BINARIES)
+	cd dist && sha256sum hostguard-linux-* >SHA256SUMS
 
-dist/hostguard-linux-%: FORCE
+$(BINARIES): dist/hostguard-linux-%: FORCE
 	GOOS=linux GOARCH=$* $(GOBUILD) -o $@ .
+
+# What each binary was built from, by the list that Go keeps in it.
+sbom: $(BINARIES:=.cdx.json)
+
+%.cdx.json: %
+	CGO_ENABLED=0 GOFLAGS=-trimpath $(TOOL) cyclonedx-gomod bin -json -std -noserial -notimestamp \
+		-version "$$(cat VERSION)" -output $@ $<
+
+# A tag with the binaries, of the last commit.
+release:
+	sh release.sh
 
 FORCE:
 

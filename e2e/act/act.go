@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -131,8 +130,22 @@ func tool(build string) (string, error) {
 }
 
 // Export makes dir a copy of this checkout as a release has it: what git knows,
-// and in dist the static binary for this machine.
+// and in dist the static binary.
 func Export(dir string) error {
+	if err := Copy(dir); err != nil {
+		return err
+	}
+	build := exec.Command("make", "--silent", "dist")
+	build.Dir = dir
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the binary: %w: %s", err, out)
+	}
+	return nil
+}
+
+// Copy makes dir a copy of what git knows of this checkout, or would with "git
+// add".
+func Copy(dir string) error {
 	checkout, err := engine.Checkout()
 	if err != nil {
 		return err
@@ -147,11 +160,6 @@ func Export(dir string) error {
 		if err := copyFile(filepath.Join(dir, name), filepath.Join(checkout, name)); err != nil {
 			return err
 		}
-	}
-	build := exec.Command("make", "--silent", "dist/hostguard-linux-"+runtime.GOARCH)
-	build.Dir = dir
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the binary: %w: %s", err, out)
 	}
 	return nil
 }
