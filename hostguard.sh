@@ -4,9 +4,13 @@
 #
 #   1. $HOSTGUARD_BIN;
 #   2. hostguard on PATH, of this action's major version and not older than it;
-#   3. dist/hostguard-linux-ARCH of this checkout.
+#   3. dist/hostguard-linux-ARCH of this checkout;
+#   4. $HOSTGUARD_URL/vVERSION/hostguard-linux-ARCH, where the checkout has only
+#      the sums of the binaries. HOSTGUARD_URL is where the owner's own Gitea keeps
+#      them: https://GITEA/OWNER/hostguard/releases/download.
 #
-# Nothing is ever executed from RUNNER_TOOL_CACHE, which other jobs can write.
+# What 3 and 4 find has to match dist/SHA256SUMS, or nothing runs at all. Nothing
+# is ever executed from RUNNER_TOOL_CACHE, which other jobs can write.
 set -eu
 
 # say prints one line. What it quotes may come from anywhere; without control
@@ -80,30 +84,91 @@ x86_64 | amd64) arch=amd64 ;;
 aarch64 | arm64) arch=arm64 ;;
 *) arch=$(uname -m) ;;
 esac
-dist=$here/dist/hostguard-linux-$arch
-if [ -z "$bin" ] && [ -f "$dist" ]; then
-	if in_tool_cache "$dist"; then
-		say "skipping dist, nothing is run from RUNNER_TOOL_CACHE: $dist"
+name=hostguard-linux-$arch
+dist=$here/dist/$name
+url=${HOSTGUARD_URL:+${HOSTGUARD_URL%/}/v$want/$name}
+
+# genuine FILE tells whether it has the sum that the release has.
+genuine() {
+	got=$(sha256sum <"$1") && [ "${got%% *}" = "$sum" ]
+}
+
+# unchanged COPY tells whether a step before this one has checked and left it.
+# To compare takes 7 ms, to sum up again 40 ms.
+unchanged() {
+	[ -f "$1" ] && [ -O "$1" ] && if [ -f "$dist" ]; then cmp -s "$dist" "$1"; else genuine "$1"; fi
+}
+
+# origin URL is its part up to the path.
+origin() {
+	rest=${1#*://}
+	printf '%s' "${1%%://*}://${rest%%/*}"
+}
+
+# download FILE fetches url. Only its own host may redirect, to itself; a
+# password for it is in ~/.netrc, not in an address that logs show.
+download() {
+	command -v curl >/dev/null || fail "there is no curl to fetch $url with; install it, or pin the tag v$want, which has the binaries"
+	at=$url
+	for _ in 1 2 3; do
+		said=$(printf 'url = "%s"\n' "$at" | curl -q --config - --silent --show-error --globoff --netrc-optional --proto =http,https \
+			--connect-timeout 10 --max-time 300 --max-filesize 99999999 --output "$1" --write-out '%{http_code} %{redirect_url}' 2>&1) ||
+			fail "cannot fetch $at: $said"
+		at=${said#* }
+		case ${said%% *} in
+		200) return ;;
+		3??) [ "$(origin "$at")" = "$(origin "$url")" ] || fail "$url redirects to another host, $(origin "$at"); nothing is fetched from there: set HOSTGUARD_URL to the server that has the file" ;;
+		*) fail "cannot fetch $url: HTTP status ${said%% *}; attach the files of dist/ to the release v$want there" ;;
+		esac
+	done
+	fail "cannot fetch $url: too many redirects"
+}
+
+if [ -n "$bin" ]; then
+	: # found
+elif in_tool_cache "$here"; then
+	say "skipping dist, nothing is run from RUNNER_TOOL_CACHE: $here/dist"
+elif [ -f "$dist" ] || [ -n "$url" ]; then
+	case ${HOSTGUARD_URL:-} in
+	'' | http://* | https://*) ;;
+	*) fail "HOSTGUARD_URL is no address that begins with http:// or https://: $HOSTGUARD_URL" ;;
+	esac
+	case $(origin "$url") in
+	*[!A-Za-z0-9.:/_-]*) fail "HOSTGUARD_URL has more than a host before its path; a password belongs into ~/.netrc" ;;
+	esac
+	case $url in
+	*[\"\\]* | *[[:cntrl:][:space:]]*) fail "HOSTGUARD_URL has characters that no address has" ;;
+	esac
+	command -v sha256sum >/dev/null || fail "there is no sha256sum to check the binary with; install coreutils, or set HOSTGUARD_BIN"
+	sum=$(sed -n "s/^\([0-9a-f]\{64\}\)  $name\$/\1/p" "$here/dist/SHA256SUMS") && [ -n "$sum" ] ||
+		fail "there is no sum of $name in $here/dist/SHA256SUMS; pin a release tag, or run \"make dist\" there"
+	# Runners copy this checkout over itself, which fails while a program runs
+	# from it: run a copy in the job's own folder.
+	if [ -d "${RUNNER_TEMP:-}" ]; then
+		temp=$RUNNER_TEMP
 	else
-		# Runners copy this checkout over itself, which fails while a program
-		# runs from it: run a copy in the job's own folder.
-		if [ -d "${RUNNER_TEMP:-}" ]; then
-			temp=$RUNNER_TEMP
-		else
-			temp=$(mktemp -d) || fail "cannot make a temporary folder"
-		fi
-		copy=$temp/hostguard-$want-$arch
-		if ! cmp -s "$dist" "$copy"; then
-			{ cp "$dist" "$copy.$$" && chmod 755 "$copy.$$" && mv -f "$copy.$$" "$copy"; } ||
-				fail "cannot copy $dist to $copy"
-		fi
-		try "the copy of dist" "$copy"
+		temp=$(mktemp -d) || fail "cannot make a temporary folder"
 	fi
+	copy=$temp/hostguard-$want-$arch new=$copy.$$
+	if ! unchanged "$copy"; then
+		trap 'rm -f "$new"' EXIT
+		if [ -f "$dist" ]; then
+			from=$dist
+			cp "$dist" "$new" || fail "cannot copy $dist to $new"
+		else
+			from=$url
+			download "$new"
+		fi
+		genuine "$new" || fail "$from does not match $here/dist/SHA256SUMS: it is damaged or was changed, and is not run; push the release tag again"
+		{ chmod 755 "$new" && mv -f "$new" "$copy"; } || fail "cannot write $copy"
+	fi
+	try "the copy of dist" "$copy"
 fi
 
 [ -n "$bin" ] || fail "no binary found for linux/$arch. Do one of these:" \
 	"pin the action to a release tag, whose checkout has $dist;" \
 	"run \"make dist\" in the action's checkout;" \
+	"set HOSTGUARD_URL to your server's releases, where the checkout has dist/SHA256SUMS;" \
 	"put hostguard $want or newer on this host's PATH;" \
 	"set HOSTGUARD_BIN to the path of one"
 

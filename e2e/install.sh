@@ -48,6 +48,7 @@ if [ "${1:-}" != demo ]; then
 	need ps procps
 	need strace strace
 	need busybox busybox
+	need curl curl
 	ldconfig -p >"$log"
 	grep -q 'libdevmapper\.so\.1\.02\.1 ' "$log" || missing="$missing libdevmapper1.02.1"
 	grep -q 'libseccomp\.so\.2 ' "$log" || missing="$missing libseccomp2"

@@ -2,8 +2,11 @@ package e2e
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,23 +33,27 @@ func inEveryShell(t *testing.T, test func(t *testing.T, l *launcher)) {
 	for _, shell := range shells {
 		t.Run(strings.Join(shell, "_"), func(t *testing.T) {
 			t.Parallel()
-			dir := t.TempDir()
-			l := &launcher{t: t, shell: shell, dir: dir, path: filepath.Join(dir, "path")}
-			for _, d := range []string{"action/dist", "path", "temp", "tools", "work"} {
-				if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
-					t.Fatal(err)
-				}
-			}
-			script, err := os.ReadFile("../hostguard.sh")
-			if err != nil {
-				t.Fatal(err)
-			}
-			l.write("action/hostguard.sh", string(script), 0o644)
-			l.write("action/VERSION", "1.2.3\n", 0o644)
-			l.env = []string{"RUNNER_TEMP=" + filepath.Join(dir, "temp"), "RUNNER_TOOL_CACHE=" + filepath.Join(dir, "tools")}
-			test(t, l)
+			test(t, newLauncher(t, shell))
 		})
 	}
+}
+
+func newLauncher(t *testing.T, shell []string) *launcher {
+	dir := t.TempDir()
+	l := &launcher{t: t, shell: shell, dir: dir, path: filepath.Join(dir, "path")}
+	for _, d := range []string{"action/dist", "path", "temp", "tools", "work"} {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	script, err := os.ReadFile("../hostguard.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.write("action/hostguard.sh", string(script), 0o644)
+	l.write("action/VERSION", "1.2.3\n", 0o644)
+	l.env = []string{"RUNNER_TEMP=" + filepath.Join(dir, "temp"), "RUNNER_TOOL_CACHE=" + filepath.Join(dir, "tools")}
+	return l
 }
 
 func (l *launcher) write(name, text string, mode os.FileMode) string {
@@ -80,8 +87,35 @@ exit 42
 `, version), 0o755)
 }
 
+const distName = "hostguard-linux-" + runtime.GOARCH
+
 func (l *launcher) dist(version string) string {
-	return l.binary("action/dist/hostguard-linux-"+runtime.GOARCH, version)
+	l.t.Helper()
+	path := l.binary("action/dist/"+distName, version)
+	l.sums(path)
+	return path
+}
+
+// sums makes dist/SHA256SUMS what it is after "make dist" with that binary.
+func (l *launcher) sums(path string) {
+	l.t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.write("action/dist/SHA256SUMS", fmt.Sprintf("%x  %s\n%x  hostguard-linux-other\n", sha256.Sum256(data), distName, sha256.Sum256(nil)), 0o644)
+}
+
+// refused expects that nothing was run, and an error in one line.
+func (l *launcher) refused(want string) {
+	l.t.Helper()
+	status, out := l.run("status")
+	if status != 3 || strings.Count(out, "\n") != 1 || !strings.Contains(out, want) {
+		l.t.Errorf("status %d, want 3 and one line with %q, got:\n%s", status, want, out)
+	}
+	if names, err := filepath.Glob(filepath.Join(l.dir, "temp/*")); err != nil || len(names) != 0 {
+		l.t.Errorf("RUNNER_TEMP holds %q, %v", names, err)
+	}
 }
 
 // run runs the launcher and returns its status and what it printed.
@@ -269,6 +303,89 @@ func TestLauncherCopiesDist(t *testing.T) {
 		if status != 42 || strings.Contains(out, "ran "+l.dir+"/action") {
 			t.Errorf("without RUNNER_TEMP: status %d:\n%s", status, out)
 		}
+	})
+}
+
+func TestLauncherRefusesWhatDoesNotMatchItsSum(t *testing.T) {
+	inEveryShell(t, func(t *testing.T, l *launcher) {
+		l.dist("1.2.3")
+		dist := l.binary("action/dist/"+distName, "1.2.3 changed")
+		l.env = append(l.env, "HOSTGUARD_URL=http://127.0.0.1:1/never-asked")
+		l.refused(dist + " does not match ")
+		for _, sums := range []string{"", "no sums\n", strings.Repeat("0", 64) + "  other-" + distName + "\n", strings.Repeat("0", 63) + "  " + distName + "\n"} {
+			l.write("action/dist/SHA256SUMS", sums, 0o644)
+			l.refused("there is no sum of " + distName)
+		}
+	})
+}
+
+func TestLauncherNeedsSha256sum(t *testing.T) {
+	l := newLauncher(t, []string{"dash"})
+	l.dist("1.2.3")
+	tools := t.TempDir()
+	for _, tool := range []string{"cat", "dirname", "readlink", "tr", "uname", "dash"} {
+		if err := os.Symlink("/usr/bin/"+tool, filepath.Join(tools, tool)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.env = append(l.env, "PATH="+tools)
+	l.refused("there is no sha256sum")
+}
+
+func TestLauncherDownloads(t *testing.T) {
+	inEveryShell(t, func(t *testing.T, l *launcher) {
+		binary := l.binary("released", "1.2.3")
+		l.sums(binary)
+		other := httptest.NewServer(http.NotFoundHandler())
+		defer other.Close()
+		asked := 0
+		mux := http.NewServeMux()
+		mux.HandleFunc("GET /releases/download/v1.2.3/"+distName, func(w http.ResponseWriter, r *http.Request) {
+			asked++
+			http.ServeFile(w, r, binary)
+		})
+		mux.Handle("GET /moved/", http.StripPrefix("/moved", http.RedirectHandler("/releases/download/v1.2.3/"+distName, http.StatusFound)))
+		mux.Handle("GET /round/", http.RedirectHandler("/round/", http.StatusFound))
+		mux.Handle("GET /away/", http.RedirectHandler(other.URL+"/x", http.StatusFound))
+		mux.Handle("GET /user/", http.RedirectHandler("http://127.0.0.1@"+strings.TrimPrefix(other.URL, "http://"), http.StatusFound))
+		mux.HandleFunc("GET /wrong/", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "#!/bin/sh\necho hostguard 1.2.3\n") })
+		mux.HandleFunc("GET /cut/", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "9")
+			fmt.Fprint(w, "#!/")
+		})
+		server := httptest.NewServer(mux)
+		defer server.Close()
+
+		env := l.env
+		for url, want := range map[string]string{
+			server.URL + "/missing": "HTTP status 404; attach the files of dist/ to the release v1.2.3",
+			server.URL + "/round":   "too many redirects",
+			server.URL + "/away":    "redirects to another host, " + other.URL,
+			server.URL + "/user":    "redirects to another host, http://127.0.0.1@",
+			server.URL + "/wrong":   "does not match ",
+			server.URL + "/cut":     "cannot fetch ",
+			"http://127.0.0.1:1":    "cannot fetch http://127.0.0.1:1/v1.2.3/" + distName + ": ",
+			"file://" + l.dir:       "begins with http:// or https://",
+			"latest":                "begins with http:// or https://",
+			strings.Replace(server.URL, "//", "//user:hunter2@", 1): "more than a host",
+			server.URL + "/a\"\noutput=\"x":                         "no address has",
+		} {
+			l.env = append(env, "HOSTGUARD_URL="+url)
+			l.refused(want)
+			if _, out := l.run("status"); strings.Contains(out, "hunter2") {
+				t.Errorf("a password is shown:\n%s", out)
+			}
+		}
+
+		for _, path := range []string{"/moved", "/releases/download", "/releases/download/"} {
+			l.env = append(env, "HOSTGUARD_URL="+server.URL+path)
+			l.ran(l.copyOfDist()) // the second and third run use the copy of the first
+		}
+		if asked != 1 {
+			t.Errorf("fetched %d times, want once a job", asked)
+		}
+		l.write("temp/"+filepath.Base(l.copyOfDist()), "#!/bin/sh\necho changed\n", 0o755)
+		l.ran(l.copyOfDist())
 	})
 }
 
