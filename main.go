@@ -25,7 +25,7 @@ func main() {
 		signal.Notify(signals, syscall.SIGHUP)
 	}
 	os.Exit(steps.Main(steps.World{
-		Args: os.Args[1:], Environ: os.Environ(), Getenv: os.Getenv, Version: version, Commit: commit,
+		Program: os.Args[0], Args: os.Args[1:], Environ: os.Environ(), Getenv: os.Getenv, Version: version, Commit: commit,
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Signals: signals, DefaultSignals: func() { signal.Stop(signals) },
 	}))

@@ -23,6 +23,10 @@ import (
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"hostguard": main,
+		// The names that it answers to as well.
+		"hostguard-job-completed": main,
+		"hostguard-post-task":     main,
+		"hostguard-health":        main,
 		// Processes that scripts start under the names of other programs.
 		"Runner.Worker": func() { time.Sleep(time.Minute) },
 		"planted-build": func() { time.Sleep(time.Minute) },

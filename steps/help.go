@@ -92,6 +92,33 @@ exit status: 0, or 2 for wrong use.
 example: hostguard version -json
 `
 
+const helpHooks = `usage: hostguard-job-completed
+       hostguard-post-task
+       hostguard-health
+
+Names that hostguard answers to, for settings of the runner that are a path
+without arguments; "hostguard install" puts them in place:
+
+  runner:
+    hooks:
+      job_completed: /usr/local/bin/hostguard-job-completed     # from v3.0.0
+    post_task_script: /usr/local/bin/hostguard-post-task        # from v2.0.0
+  health_check:
+    script: /usr/local/bin/hostguard-health                     # from v2.2.0
+
+job-completed gives back the locks that the job in whose environment it runs
+still holds; post-task those of the job that GITEA_WORKSPACE or the container of
+task GITEA_TASK_ID names. Both say what they did and always exit 0. Another job
+of the same repository or matrix keeps its locks, and so does a with-lock whose
+command runs on.
+
+health looks once for heavy builds, as "wait-pressure -check" does, and exits 1
+if there are any: the runner then takes no job. Where it cannot look it exits 0.
+HOSTGUARD_PATTERNS and HOSTGUARD_EXCLUDE in its environment are obeyed.
+
+exit status: 0, and 1 of health.
+`
+
 const helpLockInputs = `  -lock-name NAME        default awoooi-cd-docker-build-lock
   -lock-backend docker   or file, for host jobs on a host without Docker
 `

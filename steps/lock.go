@@ -67,7 +67,8 @@ type store struct {
 	local     bool // its other clients share this machine's pids
 	exclusive bool // it refuses a second entry of a name by itself
 	describe  func(context.Context) string
-	container func(context.Context, string) bool // it knows this container
+	// containerName is the name of a container that it knows, else "".
+	containerName func(context.Context, string) string
 }
 
 func (s *session) openStore(ctx context.Context, backend string) (store, error) {
@@ -84,7 +85,7 @@ func (s *session) openStore(ctx context.Context, backend string) (store, error) 
 			describe: func(context.Context) string {
 				return fmt.Sprintf("lock files in %q; Docker's locks are not seen", files.Dir())
 			},
-			container: func(context.Context, string) bool { return false },
+			containerName: func(context.Context, string) string { return "" },
 		}, nil
 	}
 	engine, err := docker.Connect(ctx, s.Getenv)
@@ -107,7 +108,7 @@ func (s *session) openStore(ctx context.Context, backend string) (store, error) 
 			}
 			return line
 		},
-		container: engine.HasContainer,
+		containerName: engine.ContainerName,
 	}, nil
 }
 
@@ -164,7 +165,7 @@ func (s *session) self(ctx context.Context, host proc.Host, engine store) lock.H
 	if !engine.local {
 		h.Place.Machine = "" // another machine's pids may be meant
 	}
-	if id := host.ContainerID(); id != "" && engine.container(ctx, id) {
+	if id := host.ContainerID(); id != "" && engine.containerName(ctx, id) != "" {
 		h.Container = id // of this daemon, not of one around it
 	}
 	if s.Getenv("GITHUB_ACTIONS") == "" {
@@ -173,16 +174,8 @@ func (s *session) self(ctx context.Context, host proc.Host, engine store) lock.H
 	return h
 }
 
-// jobDir is the private directory of this job, or "". act_runner names it by
-// 16 hex digits, and it holds the temporary one: <parent>/<16 hex>/tmp.
-func jobDir(getenv func(string) string) string {
-	temp := filepath.Clean(getenv("RUNNER_TEMP"))
-	dir := filepath.Dir(temp)
-	if filepath.IsAbs(temp) && filepath.Base(temp) == "tmp" && len(filepath.Base(dir)) == 16 && strings.Trim(filepath.Base(dir), "0123456789abcdef") == "" {
-		return dir
-	}
-	return ""
-}
+// jobDir is the private directory of this job, or "".
+func jobDir(getenv func(string) string) string { return jobDirOf(getenv("RUNNER_TEMP"), "tmp") }
 
 // jobGone tells that the runner has removed this job's directory: the job was
 // cancelled, and its post steps may have run already.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +16,7 @@ import (
 
 // World is all that a command sees of the process it runs in.
 type World struct {
+	Program string   // the name it was called by
 	Args    []string // without the program's name
 	Environ []string
 	Getenv  func(string) string
@@ -35,6 +37,7 @@ type World struct {
 type command struct {
 	name string
 	step bool // may be asked for by the action's step input
+	hook bool // answers as a program of this name too
 	help string
 	run  func(ctx context.Context, s *session) error
 }
@@ -56,16 +59,23 @@ func commands() []command {
 		{name: "with-lock", help: helpWithLock, run: withLock},
 		{name: "status", help: helpStatus, run: hostStatus},
 		{name: "version", help: helpVersion, run: version},
+		{name: "hostguard-job-completed", hook: true, help: helpHooks, run: jobCompleted},
+		{name: "hostguard-post-task", hook: true, help: helpHooks, run: postTask},
+		{name: "hostguard-health", hook: true, help: helpHooks, run: health},
 	}
 }
 
-// Main runs the command that the arguments name, or with no arguments the step
-// that the action's step input names (HOSTGUARD_STEP), and returns the exit
-// status.
+// Main runs the command that the arguments name, or the program's own name if it
+// is that of a hook, or with no arguments the step that the action's step input
+// names (HOSTGUARD_STEP). It returns the exit status.
 func Main(w World) int {
 	c := newConsole(w)
 	args := w.Args
 	all := commands()
+	program := filepath.Base(w.Program)
+	if slices.ContainsFunc(all, func(cmd command) bool { return cmd.hook && cmd.name == program }) {
+		args = append([]string{program}, args...)
+	}
 	if len(args) == 0 {
 		step := w.Getenv("HOSTGUARD_STEP")
 		if step == "" && w.Getenv("HOSTGUARD_ACTION") == "" {
@@ -155,7 +165,9 @@ func (s *session) cancelOnSignal(cancel context.CancelCauseFunc) (stop func()) {
 func names(all []command) string {
 	list := make([]string, 0, len(all))
 	for _, cmd := range all {
-		list = append(list, cmd.name)
+		if !cmd.hook {
+			list = append(list, cmd.name)
+		}
 	}
 	return strings.Join(list, ", ")
 }

@@ -127,12 +127,16 @@ func (e *Engine) Describe(ctx context.Context) (Description, error) {
 	return Description{ID: info.ID, Version: info.ServerVersion, Podman: info.DefaultRuntime == "" && info.ID == ""}, nil
 }
 
-// HasContainer tells whether this daemon knows a container of that full ID.
-func (e *Engine) HasContainer(ctx context.Context, id string) bool {
+// ContainerName is the name of the container with that full ID, or "" if this
+// daemon does not know it.
+func (e *Engine) ContainerName(ctx context.Context, id string) string {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
 	c, err := e.client.ContainerInspect(ctx, id)
-	return err == nil && c.ContainerJSONBase != nil && c.ID == id
+	if err != nil || c.ContainerJSONBase == nil || c.ID != id {
+		return ""
+	}
+	return strings.TrimPrefix(c.Name, "/")
 }
 
 // Create adds a config-only network.
