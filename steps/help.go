@@ -42,6 +42,7 @@ steps of a workflow (also as "uses: wooo/hostguard@v1" with "step: ..."):
 on the host:
   with-lock       run a command while holding the lock
   status          who holds what, who waits, what presses
+  install         put this program and its hooks in place
   version, help
 
 "hostguard help COMMAND" tells more. Every input is also read from the
@@ -90,6 +91,27 @@ Prints "hostguard VERSION OS/ARCH GOVERSION".
 exit status: 0, or 2 for wrong use.
 
 example: hostguard version -json
+`
+
+const helpInstall = `usage: hostguard install [-apply] [-uninstall] [-prefix DIR]
+
+Puts this program in place on the host, with the names it answers to as the
+runner's hooks, a completion for bash and a man page. Prints the plan, and what
+the runner's config.yaml has to say for the runner to find it; changes nothing
+without -apply. A second run changes nothing.
+
+  -apply       make the changes
+  -uninstall   take it all away again; nothing else
+  -prefix DIR  default /usr/local for root, else $HOME/.local
+
+What is there and is not hostguard's is never replaced or removed. For root every
+directory above must be root's and not writable by others: what a job's user
+could change must not run as root. With a file SHA256SUMS beside this program its
+sum must match.
+
+exit status: 0 done or planned, 2 wrong use, 3 something is in the way.
+
+example: sudo ./hostguard-linux-amd64 install -apply
 `
 
 const helpHooks = `usage: hostguard-job-completed

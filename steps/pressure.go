@@ -26,7 +26,7 @@ func waitPressure(ctx context.Context, s *session) error {
 		attempts = s.in.count("max-attempts", 60, 1, 10000)
 		interval = s.in.duration("interval", 10*time.Second, 100*time.Millisecond, time.Hour)
 		rules    = pressure.Known()
-		exclude  = s.in.list("exclude", nil, checkExclude)
+		exclude  = s.in.list("exclude", nil, belowRoot)
 		check    = s.in.boolean("check")
 	)
 	s.in.list("patterns", nil, func(text string) error {
@@ -59,7 +59,8 @@ func legacyPressureMode(getenv func(string) string) (string, error) {
 	}
 }
 
-func checkExclude(dir string) error {
+// belowRoot wants an absolute directory other than the root.
+func belowRoot(dir string) error {
 	if !filepath.IsAbs(dir) || filepath.Clean(dir) == "/" {
 		return fmt.Errorf("%q is no absolute directory below /", dir)
 	}

@@ -58,6 +58,7 @@ func commands() []command {
 		{name: "release-lock", step: true, help: helpReleaseLock, run: releaseLock},
 		{name: "with-lock", help: helpWithLock, run: withLock},
 		{name: "status", help: helpStatus, run: hostStatus},
+		{name: "install", help: helpInstall, run: installFiles},
 		{name: "version", help: helpVersion, run: version},
 		{name: "hostguard-job-completed", hook: true, help: helpHooks, run: jobCompleted},
 		{name: "hostguard-post-task", hook: true, help: helpHooks, run: postTask},
