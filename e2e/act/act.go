@@ -2,7 +2,8 @@
 // runner with the label awoooi-host:host does.
 //
 // Each run has its own home and cache, so that it leaves nothing behind but its
-// folder. Nothing is fetched: wooo/hostguard@v1 comes from a folder.
+// folder. Nothing is fetched: wooo/hostguard comes from a folder, and the jobs of
+// ubuntu-latest run on this host too.
 package act
 
 import (
@@ -32,8 +33,9 @@ type Job struct {
 	Build      string   // Nektos or Gitea
 	Repository string   // such as wooo/site
 	Workflow   string   // the text of the file
-	Action     string   // the folder that is wooo/hostguard@v1, see Export
+	Action     string   // the folder that is wooo/hostguard@v1 and its full version, see Export
 	Env        []string // of the job, NAME=VALUE
+	Secrets    []string // NAME=VALUE
 }
 
 // Run runs the workflow and writes its log, line by line and without the
@@ -68,10 +70,19 @@ func (j Job) Run(ctx context.Context, dir string, log io.Writer) error {
 		}
 	}
 
-	cmd := exec.CommandContext(ctx, act, "push", "-P", "awoooi-host=-self-hosted", "-W", "ci.yaml",
-		"--local-repository", "wooo/hostguard@v1="+j.Action, "--no-cache-server")
+	version, err := os.ReadFile(filepath.Join(j.Action, "VERSION"))
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, act, "push", "-W", "ci.yaml", "--no-cache-server",
+		"-P", "awoooi-host=-self-hosted", "-P", "ubuntu-latest=-self-hosted",
+		"--local-repository", "wooo/hostguard@v1="+j.Action,
+		"--local-repository", "wooo/hostguard@v"+strings.TrimSpace(string(version))+"="+j.Action)
 	for _, variable := range j.Env {
 		cmd.Args = append(cmd.Args, "--env", variable)
+	}
+	for _, secret := range j.Secrets {
+		cmd.Args = append(cmd.Args, "--secret", secret)
 	}
 	cmd.Dir, cmd.Env = repo, env
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

@@ -1,0 +1,246 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"hostguard/e2e/act"
+	"hostguard/e2e/engine"
+)
+
+// example is a workflow of examples/ as the CD of a repository, and what it
+// does, call by call.
+type example struct{ file, repository, calls string }
+
+var examples = []example{
+	{"cd.yaml", "wooo/awoooi", `
+npm ci
+npm run test:unit
+npm run test:integration
+hostguard clean-diag
+docker login --username robot --password-stdin 192.168.0.110:5000 <hunter2
+hostguard wait-pressure
+hostguard acquire-lock
+docker build --file apps/api/Dockerfile --tag 192.168.0.110:5000/awoooi/api:SHA .
+docker push 192.168.0.110:5000/awoooi/api:SHA
+docker build --file apps/web/Dockerfile --tag 192.168.0.110:5000/awoooi/web:SHA .
+docker push 192.168.0.110:5000/awoooi/web:SHA
+deployed 192.168.0.110:5000/awoooi/api:SHA
+deployed 192.168.0.110:5000/awoooi/web:SHA
+hostguard release-lock
+npm ci
+curl --fail --silent --show-error --retry 60 --retry-delay 5 --retry-all-errors https://awoooi.example.com/version/SHA
+npm run check:alerts
+npm run check:monitoring
+npx playwright test --grep @smoke
+`},
+	{"cd-host.yaml", "wooo/ewoooc", `
+hostguard clean-diag
+npm ci
+npm run test:unit
+npm run test:integration
+hostguard clean-diag
+docker login --username robot --password-stdin 192.168.0.110:5000 <hunter2
+hostguard wait-pressure
+hostguard acquire-lock
+docker build --file apps/api/Dockerfile --tag 192.168.0.110:5000/ewoooc/api:SHA .
+docker push 192.168.0.110:5000/ewoooc/api:SHA
+docker build --file apps/web/Dockerfile --tag 192.168.0.110:5000/ewoooc/web:SHA .
+docker push 192.168.0.110:5000/ewoooc/web:SHA
+hostguard release-lock
+deployed 192.168.0.110:5000/ewoooc/api:SHA
+deployed 192.168.0.110:5000/ewoooc/web:SHA
+hostguard clean-diag
+npm ci
+curl --fail --silent --show-error --retry 60 --retry-delay 5 --retry-all-errors https://ewoooc.example.com/version/SHA
+npm run check:alerts
+npm run check:monitoring
+npx playwright test --grep @smoke
+`},
+	{"serial-builds.yaml", "wooo/stockplatform-v2", `
+hostguard clean-diag
+docker login --username robot --password-stdin 192.168.0.110:5000 <hunter2
+hostguard wait-pressure
+hostguard acquire-lock
+docker build --file apps/web/Dockerfile --tag 192.168.0.110:5000/stockplatform/web:SHA .
+docker push 192.168.0.110:5000/stockplatform/web:SHA
+hostguard release-lock
+hostguard clean-diag
+docker login --username robot --password-stdin 192.168.0.110:5000 <hunter2
+hostguard wait-pressure
+hostguard acquire-lock
+docker build --file apps/api/Dockerfile --tag 192.168.0.110:5000/stockplatform/api:SHA .
+docker push 192.168.0.110:5000/stockplatform/api:SHA
+hostguard release-lock
+`},
+}
+
+func TestExamplesTakeTurns(t *testing.T) {
+	underBothActs(t, func(t *testing.T, build string) {
+		e := startEngine(t, map[string]string{act.Nektos: engine.Old, act.Gitea: engine.New}[build])
+		hostguard := filepath.Join(exported(t), "dist/hostguard-linux-"+runtime.GOARCH)
+		if overlaps := runExamples(t, examples, build, "HOSTGUARD="+hostguard, "DOCKER_HOST="+e.Host()); overlaps != "" {
+			t.Errorf("builds at the same time:\n%s", overlaps)
+		}
+		nothingLeft(t, e)
+	})
+}
+
+// TestExamplesOverlapWithoutHostguard shows that the test above can fail.
+func TestExamplesOverlapWithoutHostguard(t *testing.T) {
+	if overlaps := runExamples(t, examples[:2], act.Gitea, "HOSTGUARD=true"); overlaps == "" {
+		t.Error("no builds at the same time where nothing keeps them apart")
+	}
+}
+
+// standIn is docker, npm, npx and curl of the examples' jobs.
+//
+// A build says by flock(1) whether another one runs, whatever hostguard says of
+// that. It goes on until the other repositories wait for it, or have met it, or
+// have ended; and then for a moment, in which a lock that is given back too early
+// lets them in.
+const standIn = `#!/bin/sh
+set -eu
+call="${0##*/} $*"
+case $call in
+"docker login "*) call="$call <$(cat)" ;;
+"docker build "*)
+	exec 9>"$HOST/building"
+	flock --nonblock 9 || { echo "$GITHUB_REPOSITORY: $call" >>"$HOST/overlaps"; : >"$HOST/met"; }
+	for _ in $(seq 1200); do # for a minute, should the test be gone
+		[ ! -e "$HOST/met" ] || break
+		sleep 0.05
+	done
+	sleep 0.2
+	;;
+esac
+echo "$call" >>"$CALLS"
+`
+
+// hostguardStandIn leaves a note and becomes hostguard. It looks for heavy
+// builds of others more often: other tests, too, run some on this machine.
+const hostguardStandIn = `#!/bin/sh
+[ "$*" != version ] || { echo "hostguard 1.0.0"; exit; }
+echo "hostguard ${1:-$HOSTGUARD_STEP}" >>"$CALLS"
+HOSTGUARD_INTERVAL=100ms exec "$HOSTGUARD" "$@"
+`
+
+// runExamples runs examples at once, as they are, on one host with stand-ins for
+// what is heavy. It returns which builds found another one at work.
+func runExamples(t *testing.T, examples []example, build string, env ...string) (overlaps string) {
+	t.Helper()
+	host := t.TempDir()
+	for _, name := range []string{"docker", "npm", "npx", "curl"} {
+		writeFile(t, filepath.Join(host, name), standIn, 0o755)
+	}
+	writeFile(t, filepath.Join(host, "hostguard"), hostguardStandIn, 0o755)
+	writeFile(t, filepath.Join(host, "gitconfig"), `
+[url "file://`+host+`/"]
+	insteadOf = https://github.com/
+[receive]
+	denyCurrentBranch = ignore
+`, 0o644)
+	env = append(env, "HOST="+host, "HOSTGUARD_BIN="+filepath.Join(host, "hostguard"),
+		"GIT_CONFIG_GLOBAL="+filepath.Join(host, "gitconfig"), "PATH="+host+":"+os.Getenv("PATH"))
+
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var jobs sync.WaitGroup
+	var met atomic.Int32
+	runs := make([]exampleRun, len(examples))
+	for i, example := range examples {
+		workflow, err := os.ReadFile("../examples/" + example.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		deployRepository(t, filepath.Join(host, example.repository+"-deploy.git"), filepath.Base(example.repository))
+		run := &runs[i]
+		run.dir, run.calls = t.TempDir(), filepath.Join(host, example.file+".calls")
+		run.waits = sync.OnceFunc(func() {
+			if int(met.Add(1)) == len(examples)-1 {
+				writeFile(t, filepath.Join(host, "met"), "", 0o644)
+			}
+		})
+		job := act.Job{
+			Build: build, Repository: example.repository, Workflow: string(workflow), Action: exported(t),
+			Env:     append(slices.Clone(env), "CALLS="+run.calls),
+			Secrets: []string{"REGISTRY_USER=robot", "REGISTRY_PASSWORD=hunter2"},
+		}
+		jobs.Go(func() {
+			run.err = job.Run(ctx, run.dir, run)
+			run.waits() // who has ended meets nobody any more
+		})
+	}
+	jobs.Wait()
+
+	for i, example := range examples {
+		t.Logf("%s\n%s\n%v", example.file, runs[i].log.String(), runs[i].err)
+		if runs[i].err != nil {
+			t.Error(runs[i].err)
+		}
+		calls, err := os.ReadFile(runs[i].calls)
+		sha := git(t, filepath.Join(runs[i].dir, "repo"), "rev-parse", "HEAD")
+		if got := "\n" + strings.ReplaceAll(string(calls), sha, "SHA"); err != nil || got != example.calls {
+			t.Errorf("%s called:%s\nwant:%s\n%v", example.file, got, example.calls, err)
+		}
+	}
+	found, err := os.ReadFile(filepath.Join(host, "overlaps"))
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	return string(found)
+}
+
+// exampleRun is one run of an example.
+type exampleRun struct {
+	dir, calls string
+	waits      func() // called when it waits for the lock of others
+	log        bytes.Buffer
+	err        error
+}
+
+// Write gets one line of the log.
+func (r *exampleRun) Write(line []byte) (int, error) {
+	if bytes.Contains(line, []byte("; position ")) {
+		r.waits()
+	}
+	return r.log.Write(line)
+}
+
+// deployRepository makes what the cluster of a project follows. It leaves a note
+// of what it is told to run.
+func deployRepository(t *testing.T, dir, project string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Join(dir, ".git/hooks"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	images := "192.168.0.110:5000/" + project + "/api:old\n192.168.0.110:5000/" + project + "/web:old\n"
+	writeFile(t, filepath.Join(dir, "images.yaml"), images, 0o644)
+	writeFile(t, filepath.Join(dir, ".git/hooks/post-receive"), `#!/bin/sh
+git show main:images.yaml | sed 's/^/deployed /' >>"$CALLS"
+`, 0o755)
+	git(t, dir, "init", "--quiet", "--initial-branch", "main")
+	git(t, dir, "add", "images.yaml")
+	git(t, dir, "-c", "user.name=ci", "-c", "user.email=ci@localhost", "commit", "--quiet", "-m", "old")
+}
+
+func git(t *testing.T, dir string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command("git", args...)
+	cmd.Dir = dir
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("git %s: %v", args[0], err)
+	}
+	return strings.TrimSpace(string(out))
+}
