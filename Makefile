@@ -8,7 +8,7 @@ GOBUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=false \
 	-ldflags "-s -w -X main.version=$$(cat VERSION) -X main.commit=$(COMMIT)"
 TOOL = go tool -modfile=tools.mod
 
-.PHONY: build dist sbom release check test unit fuzz e2e soak bench demo engines clean FORCE
+.PHONY: build dist sbom image release check test unit fuzz e2e soak bench demo engines clean FORCE
 
 build:
 	$(GOBUILD) -o bin/hostguard .
@@ -27,6 +27,10 @@ sbom: $(BINARIES:=.cdx.json)
 %.cdx.json: %
 	CGO_ENABLED=0 GOFLAGS=-trimpath $(TOOL) cyclonedx-gomod bin -json -std -noserial -notimestamp \
 		-version "$$(cat VERSION)" -output $@ $<
+
+# hostguard as an image, of the binary for the machine that builds it.
+image: dist
+	docker build --build-arg TARGETARCH=$$(go env GOARCH) --tag hostguard:$$(cat VERSION) --tag hostguard .
 
 # A tag with the binaries, of the last commit.
 release:
