@@ -150,7 +150,7 @@ func (a *acquisition) removeOwn(ctx context.Context, seen []Entry) (found bool) 
 // number of waiters may do so at once: who comes second gets ErrNotFound.
 func (a *acquisition) dropDead(ctx context.Context, seen []Entry) (inTheWay Wait, dropped bool) {
 	for _, e := range seen {
-		v := a.judge(e)
+		v := a.judge(ctx, e, false)
 		if a.leftByThisJob(e) {
 			v = Verdict{Dead, "an earlier acquire of this same job was killed and left it"}
 		}
@@ -292,7 +292,7 @@ func (a *acquisition) verify(ctx context.Context, mine string) bool {
 		for _, e := range others {
 			if e.label("nonce") == a.Self.Nonce {
 				a.remove(ctx, e.ID)
-			} else if v := a.judge(e); v.Life == Dead {
+			} else if v := a.judge(ctx, e, false); v.Life == Dead {
 				a.takeAway(ctx, e, v)
 			} else if plain(e) || e.ID < mine {
 				return false

@@ -80,6 +80,7 @@ const (
 type Mutex struct {
 	Engine Engine
 	Host   Host
+	Runs   Runs // nil where no server may be asked
 	Name   string
 	Self   Holder
 

@@ -125,7 +125,7 @@ func (s *session) mutex(ctx context.Context, in lockInputs, patience time.Durati
 		return nil, store{}, err
 	}
 	host := proc.Host{Proc: "/proc"}
-	return &lock.Mutex{Engine: engine, Host: host, Name: *in.name, Self: s.self(ctx, host, engine)}, engine, nil
+	return &lock.Mutex{Engine: engine.Engine, Host: host, Name: *in.name, Self: s.self(ctx, host, engine)}, engine, nil
 }
 
 // self is who asks for the lock. It goes into labels that everyone can read.
@@ -159,9 +159,11 @@ func (s *session) self(ctx context.Context, host proc.Host, engine store) lock.H
 	}
 	// A runner of many jobs says nothing without this job's directory, which
 	// sudo drops from the environment.
-	if runner, oneJob := host.Runner(); oneJob || h.JobDir != "" {
+	runner, step, oneJob := host.Runner()
+	if oneJob || h.JobDir != "" {
 		h.Runner = runner
 	}
+	h.Step, h.Cgroup = step, host.Cgroup()
 	if !engine.local {
 		h.Place.Machine = "" // another machine's pids may be meant
 	}
