@@ -177,7 +177,7 @@ func (a *acquisition) takeAway(ctx context.Context, e Entry, v Verdict) {
 	err := a.call(ctx, func(ctx context.Context) error { return a.Engine.Remove(ctx, e.ID) })
 	switch {
 	case err == nil:
-		a.held.TookOverFrom = append(a.held.TookOverFrom, e.ID)
+		a.held.TookOverFrom = append(a.held.TookOverFrom, Judged{e, v})
 		if a.OnTakeover != nil {
 			a.OnTakeover(e, v)
 		}

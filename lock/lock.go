@@ -113,7 +113,7 @@ type Wait struct {
 // Held is a lock that was acquired.
 type Held struct {
 	ID           string
-	TookOverFrom []string // IDs of the dead or stale entries that were in the way
+	TookOverFrom []Judged // the dead or stale entries that were in the way
 }
 
 // CheckName says whether Docker and the file backend can keep a lock of that
