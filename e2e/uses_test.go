@@ -439,3 +439,20 @@ func quotes(t *testing.T, page, line string) {
 		t.Errorf("%s does not quote %q", page, line)
 	}
 }
+
+// The errors that README names are those of the page, which are tested above.
+func TestREADMEQuotesWhatTheEngineSays(t *testing.T) {
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "\n### When `uses:` does not work\n")
+	section, _, _ = strings.Cut(section, "\n### ")
+	blocks := strings.Split(section, "\n```\n")
+	if len(blocks) != 9 {
+		t.Fatalf("README has %d errors, want 4", len(blocks)/2)
+	}
+	for i := 1; i < len(blocks); i += 2 {
+		quotes(t, "../docs/uses.md", blocks[i])
+	}
+}
