@@ -60,7 +60,7 @@ e2e: build
 	cd e2e && go test -count=1 -timeout 9m ./...
 
 soak: engines build
-	HOSTGUARD_SOAK=1 go test -count=1 -timeout 1h ./lock/model
+	HOSTGUARD_SOAK=1 GOMEMLIMIT=1800MiB go test -count=1 -timeout 1h ./lock/model
 	cd e2e && HOSTGUARD_SOAK=1 go test -count=1 -timeout 3h ./...
 
 bench: engines build
