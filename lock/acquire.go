@@ -139,6 +139,7 @@ func (a *acquisition) removeOwn(ctx context.Context, seen []Entry) (found bool) 
 			found = true
 			delete(a.unknown, e.label("create"))
 			if !a.remove(ctx, e.ID) {
+				a.ids = append(a.ids, e.ID) // for withdraw, if the time ends now
 				pause(ctx, 10*glance)
 			}
 		}
@@ -166,10 +167,10 @@ func (a *acquisition) dropDead(ctx context.Context, seen []Entry) (inTheWay Wait
 }
 
 // leftByThisJob finds what a killed acquire of the same job left: nobody waits
-// for himself. (A lock that this job holds has a record, and is not waited for.)
+// for himself. A lock that this job holds has a record.
 func (a *acquisition) leftByThisJob(e Entry) bool {
 	h, ours := e.Holder()
-	return ours && !h.Command && h.SameJob(a.Self) && a.Self.Place.same(h.Place) &&
+	return ours && (a.Recorded == nil || !a.Recorded(e)) && !h.Command && h.SameJob(a.Self) && a.Self.Place.same(h.Place) &&
 		h.Process.known() && a.alive(h.Process) == Dead
 }
 

@@ -93,6 +93,9 @@ type Mutex struct {
 	Timeout time.Duration
 	// JobGone tells that the job the lock is for has ended meanwhile.
 	JobGone func() bool
+	// Recorded tells that an entry is one that this job holds, by what its
+	// acquire left behind: another step may have taken it in the meantime.
+	Recorded func(Entry) bool
 	// OnWait hears of every look that did not end in holding the lock.
 	OnWait func(Wait)
 	// OnTakeover hears of every lock of another that is taken away.

@@ -71,6 +71,10 @@ func (s *session) hold(ctx context.Context, m *lock.Mutex, engine store, in acqu
 	m.Self.Reason, m.Self.Priority, m.Self.StaleAfter = *in.reason, *in.priority, *in.staleAfter
 	m.Timeout = *in.timeout
 	m.JobGone = func() bool { return jobGone(m.Self.JobDir) }
+	m.Recorded = func(e lock.Entry) bool {
+		record, ok := lock.ParseRecord(s.held(in.lockInputs))
+		return ok && record.Matches(e)
+	}
 	m.Settle = *in.settle
 	if m.Settle < 0 {
 		m.Settle = 0
