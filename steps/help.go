@@ -10,9 +10,10 @@ func help(c *console, all []command, args []string) int {
 		c.help(helpMain)
 		return StatusOK
 	}
-	i := slices.IndexFunc(all, func(cmd command) bool { return cmd.name == args[0] })
+	name, _ := nameOf(args)
+	i := slices.IndexFunc(all, func(cmd command) bool { return cmd.name == name })
 	if i < 0 {
-		c.Error("no help for %q; one of %s", args[0], names(all))
+		c.Error("no help for %q; one of %s", name, names(all))
 		return StatusUsage
 	}
 	c.help(all[i].help)
@@ -42,6 +43,7 @@ steps of a workflow (also as "uses: wooo/hostguard@v1.0.0" with "step: ..."):
 on the host:
   with-lock       run a command while holding the lock
   status          who holds what, who waits, what presses
+  runner labels   which job of which repository can run on which runner
   install         put this program and its hooks in place
   version, help
 
@@ -244,4 +246,34 @@ exit status: 0 nothing presses, or warned; 1 builds of others were left;
 2 wrong use; 3 the processes could not be read; 130 or 143 interrupted.
 
   hostguard wait-pressure -mode hard-fail -max-attempts 6 -patterns "gradle assemble"
+`
+
+const helpRunnerLabels = `usage: hostguard runner labels [-checkout DIR] [-repos OWNER/NAME,...]
+         [-local-repo OWNER/NAME=PATH]... [-json | -markdown]
+
+Tells for each job of each workflow which labels it wants, whose they are, and
+which runners have them. Changes nothing.
+
+  -checkout DIR   default the current directory. Its remote "gitea", else
+                  "origin", names the server to ask
+  -repos LIST     default all repositories of the remote's owner
+  -local-repo OWNER/NAME=PATH
+                  where the server does not tell a repository's workflows, they
+                  are read from PATH; may be given again
+  -json           one line of JSON; its "version" changes with its form
+  -markdown       a table for a page or a comment
+
+The token is GITEA_TOKEN, else that of the remote's URL. It goes to the remote's
+host alone, never after a redirect, and is never printed. The scope
+read:repository shows workflows, read:admin all runners of the server.
+
+  ok              a runner that has all labels is online
+  offline-only    those that have them are offline or disabled
+  unsatisfiable   no runner of the server has them
+  unknown         none has them of those that the token may see
+  unresolved      the labels are not in the file (an expression, a called workflow)
+
+exit status: 0 told, 2 wrong use, 3 a repository or all could not be read.
+
+example: hostguard runner labels -local-repo wooo/stockplatform-v2=/srv/stockplatform
 `

@@ -5,11 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"strings"
-	"text/tabwriter"
 	"time"
-	"unicode"
-	"unicode/utf16"
 
 	"hostguard/internal/actions"
 	"hostguard/internal/proc"
@@ -40,7 +36,7 @@ func hostStatus(ctx context.Context, s *session) error {
 			return err
 		}
 		if *asJSON {
-			err = report.printJSON(s)
+			err = s.JSON(report)
 		} else {
 			err = report.print(s)
 		}
@@ -133,27 +129,6 @@ func reportEntry(e lock.Entry) entryReport {
 	}
 }
 
-// printJSON escapes what a terminal would obey too: JSON itself only asks for
-// the characters below the space.
-func (r statusReport) printJSON(s *session) error {
-	data, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
-	var line strings.Builder
-	for _, c := range string(data) {
-		if unicode.IsPrint(c) {
-			line.WriteRune(c)
-			continue
-		}
-		for _, unit := range utf16.Encode([]rune{c}) {
-			fmt.Fprintf(&line, "\\u%04x", unit)
-		}
-	}
-	_, err = fmt.Fprintln(s.Stdout, line.String())
-	return err
-}
-
 func (r statusReport) print(s *session) error {
 	if _, err := fmt.Fprintln(s.out, actions.Plain(r.Store)); err != nil {
 		return err // nobody reads any more
@@ -168,16 +143,14 @@ func (r statusReport) print(s *session) error {
 		if len(l.Waiters) == 0 {
 			continue
 		}
-		var table strings.Builder
-		w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "  #\twaits since\trepository\tjob\tpriority\treason")
+		rows := [][]string{{"  #", "waits since", "repository", "job", "priority", "reason"}}
 		for i, e := range l.Waiters {
-			fmt.Fprintf(w, "  %d\t%s\t%.60q\t%.60q\t%.10q\t%.80q\n", i+1, short(r.Time.Sub(e.Since))+" ago", e.Repository, e.Job, e.Priority, e.Reason)
+			rows = append(rows, []string{
+				fmt.Sprintf("  %d", i+1), short(r.Time.Sub(e.Since)) + " ago", fmt.Sprintf("%.60q", e.Repository),
+				fmt.Sprintf("%.60q", e.Job), fmt.Sprintf("%.10q", e.Priority), fmt.Sprintf("%.80q", e.Reason),
+			})
 		}
-		w.Flush()
-		for line := range strings.Lines(table.String()) {
-			s.Say("%s", strings.TrimRight(line, "\n"))
-		}
+		s.Table(rows)
 	}
 	s.Say("pressure: %s", r.pressure)
 	return nil
