@@ -233,21 +233,19 @@ const lockTime = 10 * time.Second
 
 // lock keeps other installs out of a directory, until they or we end. Whoever
 // can read the directory can lock it, so that it is not waited for without end.
+// NFS has no locks for directories; there two installs must not meet.
 func lock(dir string) (unlock func() error, err error) {
 	f, err := os.Open(dir)
 	if err != nil {
 		return nil, err
 	}
-	for end := time.Now().Add(lockTime); ; time.Sleep(10 * time.Millisecond) {
-		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return f.Close, nil
-		}
-		if err != syscall.EWOULDBLOCK || time.Now().After(end) {
+	for end := time.Now().Add(lockTime); syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == syscall.EWOULDBLOCK; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
 			f.Close()
-			return nil, fmt.Errorf("lock %q: %w; another install is at work there, or something else holds its lock (flock)", dir, err)
+			return nil, fmt.Errorf("another install is at work in %q, or something else holds the lock (flock) of it", dir)
 		}
 	}
+	return f.Close, nil
 }
 
 func makeDir(dir string) error {
