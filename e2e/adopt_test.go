@@ -221,11 +221,12 @@ func newHost(t *testing.T, bundle string) host {
 	return host{t, e}
 }
 
-// sh runs a script as the user, in a shell of its own.
+// sh runs a script as the user, in a shell of its own. Of two streams, Docker
+// would not keep the order.
 func (h host) sh(what, script string) string {
 	h.t.Helper()
 	begin := time.Now()
-	said, err := h.engine.Docker("exec", "host", "sh", "-ec", script)
+	said, err := h.engine.Docker("exec", "host", "sh", "-ec", "exec 2>&1\n"+script)
 	if err != nil {
 		h.t.Fatalf("%s: %v", what, err)
 	}
