@@ -118,12 +118,21 @@ func (c *console) state(name, value string) error {
 	return c.workflow.State(name, value)
 }
 
-// JSON prints one line. It escapes what a terminal would obey too: JSON itself
-// only asks for the characters below the space.
+// JSON prints a value as one line.
 func (c *console) JSON(v any) error {
+	line, err := printable(v)
+	if err == nil {
+		_, err = fmt.Fprintln(c.out, line)
+	}
+	return err
+}
+
+// printable is a value as one line of JSON in which everything is escaped that a
+// terminal would obey: JSON itself only asks for the characters below the space.
+func printable(v any) (string, error) {
 	data, err := json.Marshal(v)
 	if err != nil {
-		return err
+		return "", err
 	}
 	var line strings.Builder
 	for _, r := range string(data) {
@@ -135,8 +144,7 @@ func (c *console) JSON(v any) error {
 			fmt.Fprintf(&line, "\\u%04x", unit)
 		}
 	}
-	_, err = fmt.Fprintln(c.out, line.String())
-	return err
+	return line.String(), nil
 }
 
 // Table prints rows as columns. Its first column is of words of ours.
