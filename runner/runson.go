@@ -2,6 +2,7 @@ package runner
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -108,10 +109,10 @@ func combinations(matrix *yaml.Node) ([]map[string]*yaml.Node, error) {
 		legs = more
 	}
 	legs = slices.DeleteFunc(legs, func(leg map[string]*yaml.Node) bool {
-		return slices.ContainsFunc(maps(orEmpty(value(matrix, "exclude"))), func(e *yaml.Node) bool { return len(e.Content) > 0 && agrees(leg, e, names) })
+		return slices.ContainsFunc(mappings(orEmpty(value(matrix, "exclude"))), func(e *yaml.Node) bool { return len(e.Content) > 0 && agrees(leg, e, names) })
 	})
 	product := legs
-	for _, e := range maps(orEmpty(value(matrix, "include"))) {
+	for _, e := range mappings(orEmpty(value(matrix, "include"))) {
 		added := false
 		for i, leg := range product {
 			if len(names) > 0 && agrees(leg, e, names) {
@@ -147,10 +148,7 @@ func orEmpty(n *yaml.Node) *yaml.Node {
 }
 
 func with(leg map[string]*yaml.Node, key string, v *yaml.Node) map[string]*yaml.Node {
-	more := make(map[string]*yaml.Node, len(leg)+1)
-	for k, v := range leg {
-		more[k] = v
-	}
+	more := maps.Clone(leg)
 	more[key] = v
 	return more
 }

@@ -71,12 +71,13 @@ func TestJobsKeepTheOrderOfTheFile(t *testing.T) {
 }
 
 func TestHostileFilesAreRefusedInBounds(t *testing.T) {
-	bomb := "a0: &a0 [x]\n"
+	var bomb strings.Builder
+	bomb.WriteString("a0: &a0 [x]\n")
 	for i := 1; i < 12; i++ {
-		bomb += fmt.Sprintf("a%d: &a%d [%s*a%d]\n", i, i, strings.Repeat(fmt.Sprintf("*a%d, ", i-1), 9), i-1)
+		fmt.Fprintf(&bomb, "a%d: &a%d [%s*a%d]\n", i, i, strings.Repeat(fmt.Sprintf("*a%d, ", i-1), 9), i-1)
 	}
 	for name, yaml := range map[string]string{
-		"a bomb of aliases":  bomb + "jobs: *a11\n",
+		"a bomb of aliases":  bomb.String() + "jobs: *a11\n",
 		"a loop":             "jobs: &a [*a]\n",
 		"deep":               strings.Repeat("[", 1000) + strings.Repeat("]", 1000),
 		"large":              "x: " + strings.Repeat("a", MaxFile),

@@ -55,14 +55,14 @@ func writtenOut(n *yaml.Node, level int, left *int) (*yaml.Node, error) {
 			continue
 		}
 		// Before the keys of the mapping itself, so that value finds those.
-		for _, from := range maps(child) {
+		for _, from := range mappings(child) {
 			out.Content = append(from.Content[:len(from.Content):len(from.Content)], out.Content...)
 		}
 	}
 	return out, nil
 }
 
-func maps(n *yaml.Node) []*yaml.Node {
+func mappings(n *yaml.Node) []*yaml.Node {
 	switch n.Kind {
 	case yaml.MappingNode:
 		return []*yaml.Node{n}
