@@ -54,9 +54,9 @@ func auditUnits(h Host) []Finding {
 		all = append(all, Finding{6, Warn, "the runner's service was not seen: " + strings.Join(h.UnitsUnseen, "; "), "run it on the host, as the runner's user"})
 	case len(services) == 0:
 		all = append(all, Finding{6, Warn, "no service runs the runner: after a crash or a reboot nobody starts it", "install a unit " + PrimaryService})
-	case !found:
+	case !found && len(h.UnitsUnseen) == 0:
 		all = append(all, Finding{6, Warn, fmt.Sprintf("the runner's service is not %s but %q", PrimaryService, services[0].Name), "rename it, so that all tools find it"})
-	case primary.Active != "active":
+	case found && primary.Active != "active":
 		all = append(all, Finding{6, Bad, fmt.Sprintf("%s is %q/%q", PrimaryService, primary.Active, primary.Sub), systemctl(primary) + "start " + PrimaryService})
 	}
 	for _, u := range services {
@@ -141,15 +141,18 @@ func auditDaemons(h Host) []Finding {
 			files = append(files, file)
 		}
 	}
+	seen := false
 	for _, d := range h.Daemons {
 		if d.Registration != "" {
+			seen = true
 			add(d.Registration, fmt.Sprintf("process %d", d.PID))
 		}
 	}
-	if len(h.Daemons) == 0 && h.RegistrationPath != "" { // another user's processes are not always seen
+	if !seen && h.RegistrationPath != "" { // where another user's processes work is not always seen
 		for _, u := range h.Services() {
-			if u.Active == "active" && u.MainPID > 0 && (u.WorkDir == h.Dir || u.Name == PrimaryService) {
-				add(h.RegistrationPath, fmt.Sprintf("unit %q", u.Name))
+			ours := u.WorkDir == h.Dir || slices.ContainsFunc(u.Exec, func(argv []string) bool { return ConfigOf(argv) == h.ConfigPath })
+			if u.Active == "active" && (ours || u.Name == PrimaryService) {
+				add(h.RegistrationPath, fmt.Sprintf("the %s's unit %q", u.Scope, u.Name))
 			}
 		}
 	}
@@ -161,9 +164,9 @@ func auditDaemons(h Host) []Finding {
 	for _, file := range files {
 		all = append(all, Finding{9, Bad, fmt.Sprintf("%s take jobs by one registration, %.200q, and cancel each other's", strings.Join(users[file], " and "), file), "stop all but one; each runner needs a registration of its own"})
 	}
-	seen := map[string]int{}
+	listeners := map[string]int{}
 	for _, root := range h.GitHubRoots {
-		if seen[root]++; seen[root] == 2 {
+		if listeners[root]++; listeners[root] == 2 {
 			all = append(all, Finding{9, Bad, fmt.Sprintf("more than one listener of GitHub's runner runs in %.200q: they take each other's jobs and leave _diag behind", root), "stop all but the service's: pgrep -af Runner.Listener"})
 		}
 	}

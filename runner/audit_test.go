@@ -65,9 +65,15 @@ func TestWhatIsWrongWithAHost(t *testing.T) {
 		"two daemons":              {func(h *Host) { h.Daemons = append(h.Daemons, Daemon{8, "/srv/act-runner/.runner"}) }, 9, Bad, "process 7 and process 8 take jobs by one registration", ""},
 		"a daemon and a container": {func(h *Host) { h.Containers[0].Running = true }, 9, Bad, `process 7 and container "gitea-runner"`, ""},
 		"a unit and a container":   {func(h *Host) { h.Daemons, h.Containers[0].Running = nil, true }, 9, Bad, `unit "gitea-act-runner-host.service" and container`, ""},
-		"two GitHub listeners":     {func(h *Host) { h.GitHubRoots = []string{"/a", "/a", "/b"} }, 9, Bad, `runs in "/a"`, ""},
-		"left directories":         {func(h *Host) { h.JobDirs = []JobDir{{"/c/0123456789abcdef", time.Unix(1e9, 0)}} }, 9, Warn, "1 directories of jobs", "rm -rf /c/[0-9a-f]"},
-		"an auto-healer":           {func(h *Host) { h.Schedule = timer("docker start gitea-runner") }, 7, Bad, `"/etc/cron.d/heal" line 2 starts the retired runner`, "take \"gitea-runner\" out"},
+		"two units": {func(h *Host) {
+			h.Daemons[0].Registration = "" // another user's
+			u := h.Units[0]
+			u.Name, u.Scope = "act_runner.service", "system"
+			h.Units = append(h.Units, u)
+		}, 9, Bad, `the user's unit "gitea-act-runner-host.service" and the system's unit "act_runner.service" take jobs`, ""},
+		"two GitHub listeners": {func(h *Host) { h.GitHubRoots = []string{"/a", "/a", "/b"} }, 9, Bad, `runs in "/a"`, ""},
+		"left directories":     {func(h *Host) { h.JobDirs = []JobDir{{"/c/0123456789abcdef", time.Unix(1e9, 0)}} }, 9, Warn, "1 directories of jobs", "rm -rf /c/[0-9a-f]"},
+		"an auto-healer":       {func(h *Host) { h.Schedule = timer("docker start gitea-runner") }, 7, Bad, `"/etc/cron.d/heal" line 2 starts the retired runner`, "take it out of that command"},
 		"an auto-healer's script": {func(h *Host) {
 			h.Schedule = timer("/usr/bin/heal.sh", Script{"/usr/bin/heal.sh", "#!/bin/sh\nfor c in gitea gitea-runner; do\n  docker restart \"$c\"\ndone"})
 		}, 7, Bad, `runs "/usr/bin/heal.sh", whose line 3 starts the retired runner`, ""},

@@ -24,6 +24,9 @@ type Config struct {
 	Problems        []string
 }
 
+// maxLabels bounds what is looked for on the host, one directory for each owner.
+const maxLabels = 200
+
 // ParseConfig reads a config.yaml. A value that it cannot read is a problem, and
 // its default stands.
 func ParseConfig(data []byte) (Config, error) {
@@ -61,6 +64,9 @@ func ParseConfig(data []byte) (Config, error) {
 	}
 	for _, s := range texts(value(r, "labels")) {
 		c.addLabels(s)
+	}
+	if len(c.Labels) > maxLabels {
+		return c, fmt.Errorf("it has %d labels; want at most %d", len(c.Labels), maxLabels)
 	}
 	c.WorkdirParent = text(value(value(root, "host"), "workdir_parent"))
 	return c, nil

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // Label is one label of a runner's configuration, such as
@@ -38,9 +39,9 @@ var shared = []string{
 // OwnerOf is the first word of a label's name ("awoooi" of "awoooi-host"), which
 // says whose it is, or Shared.
 func OwnerOf(name string) string {
-	word, _, _ := strings.Cut(strings.ToLower(name), "-")
-	if i := strings.IndexAny(word, "_."); i > 0 {
-		word = word[:i]
+	word := strings.ToLower(name)
+	if end := strings.IndexFunc(word, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }); end >= 0 {
+		word = word[:end] // it becomes part of a path, too
 	}
 	if word == "" || slices.Contains(shared, strings.TrimRight(word, "0123456789")) || slices.Contains(shared, word) {
 		return Shared

@@ -108,11 +108,15 @@ func combinations(matrix *yaml.Node) ([]map[string]*yaml.Node, error) {
 		}
 		legs = more
 	}
+	includes, excludes := mappings(orEmpty(value(matrix, "include"))), mappings(orEmpty(value(matrix, "exclude")))
+	if max(len(includes), len(excludes)) > maxCombinations {
+		return nil, fmt.Errorf("its matrix has more than %d entries to include or exclude", maxCombinations)
+	}
 	legs = slices.DeleteFunc(legs, func(leg map[string]*yaml.Node) bool {
-		return slices.ContainsFunc(mappings(orEmpty(value(matrix, "exclude"))), func(e *yaml.Node) bool { return len(e.Content) > 0 && agrees(leg, e, names) })
+		return slices.ContainsFunc(excludes, func(e *yaml.Node) bool { return len(e.Content) > 0 && agrees(leg, e, names) })
 	})
 	product := legs
-	for _, e := range mappings(orEmpty(value(matrix, "include"))) {
+	for _, e := range includes {
 		added := false
 		for i, leg := range product {
 			if len(names) > 0 && agrees(leg, e, names) {

@@ -102,21 +102,25 @@ func checkSchedule(schedule []Scheduled) []Finding {
 		for _, script := range append(texts, s.Scripts...) {
 			where := s.Where
 			mentions := mentionsRunner.MatchString(script.Text)
+			told := map[Finding]bool{} // by layer and level: the first of each is enough
 			for _, c := range shellCommands(script.Text) {
 				if script.Path != "" {
 					where = fmt.Sprintf("%s runs %.200q, whose line %d", s.Where, script.Path, c.line)
 				}
+				add := func(layer int, level Level, what, fix string) {
+					if kind := (Finding{Layer: layer, Level: level}); !told[kind] {
+						told[kind] = true
+						all = append(all, Finding{layer, level, fmt.Sprintf("%s %s: %.120q", where, what, strings.Join(c.words, " ")), fix})
+					}
+				}
 				switch revives(c, mentions) {
 				case Bad:
-					all = append(all, Finding{7, Bad, fmt.Sprintf("%s starts the retired runner: %.120q", where, strings.Join(c.words, " ")),
-						fmt.Sprintf("take %q out of that command, then docker update --restart=no %s && docker stop --time 3600 %s", WrappedContainer, WrappedContainer, WrappedContainer)})
+					add(7, Bad, "starts the retired runner", "take it out of that command, then docker update --restart=no "+WrappedContainer+" && docker stop --time 3600 "+WrappedContainer)
 				case Warn:
-					all = append(all, Finding{7, Warn, fmt.Sprintf("%s starts containers that it does not name: %.120q", where, strings.Join(c.words, " ")),
-						fmt.Sprintf("see that it leaves out %q", WrappedContainer)})
+					add(7, Warn, "starts containers that it does not name", "see that it leaves out "+WrappedContainer)
 				}
 				if c.prunesNetworks() {
-					all = append(all, Finding{3, Warn, fmt.Sprintf("%s deletes locks made by plain docker network create: %.120q", where, strings.Join(c.words, " ")),
-						"take locks by hostguard acquire-lock, which no prune removes, or prune images and containers only"})
+					add(3, Warn, "deletes locks made by plain docker network create", "take locks by hostguard acquire-lock, which no prune removes, or prune images and containers only")
 				}
 			}
 		}

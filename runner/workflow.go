@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"fmt"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -39,6 +40,9 @@ type Demand struct {
 	Unresolved string // why the labels are not known, else ""
 }
 
+// maxLegs bounds the jobs of a file, each for its different runners.
+const maxLegs = 1000
+
 // ParseWorkflow reads one file. Names of the YAML 1.1 kind ("on" is a truth
 // value there) are read as they are written.
 func ParseWorkflow(file string, data []byte) (Workflow, error) {
@@ -58,8 +62,13 @@ func ParseWorkflow(file string, data []byte) (Workflow, error) {
 		}
 	}
 	w.Concurrency, w.CancelInProgress = concurrency(root)
+	legs := 0
 	for _, p := range pairs(value(root, "jobs")) {
-		w.Jobs = append(w.Jobs, parseJob(p.key, p.value))
+		j := parseJob(p.key, p.value)
+		if legs += max(1, len(j.RunsOn)); legs > maxLegs {
+			return Workflow{}, fmt.Errorf("it has more than %d jobs, with those of matrices", maxLegs)
+		}
+		w.Jobs = append(w.Jobs, j)
 	}
 	return w, nil
 }

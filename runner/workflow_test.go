@@ -49,6 +49,7 @@ func TestWhichLabelsAJobWants(t *testing.T) {
 		"no such key":        {"runs-on: ${{ matrix.os }}\nstrategy: {matrix: {go: [1]}}", []Demand{{Labels: []string{"${{ matrix.os }}"}, Unresolved: "${{ matrix.os }} has no value in this file"}}},
 		"another's workflow": {"uses: ./.gitea/workflows/x.yml", []Demand{{Unresolved: "the job calls the workflow ./.gitea/workflows/x.yml"}}},
 		"none":               {"steps: []", []Demand{{Unresolved: "it has no runs-on"}}},
+		"too many includes":  {"runs-on: ${{ matrix.a }}\nstrategy: {matrix: {include: [" + strings.Repeat("{a: b}, ", 257) + "]}}", []Demand{{Labels: []string{"${{ matrix.a }}"}, Unresolved: "its matrix has more than 256 entries to include or exclude"}}},
 		"too many legs":      {"runs-on: ${{ matrix.a }}\nstrategy: {matrix: {a: [" + strings.Repeat("1,", 17) + "], b: [" + strings.Repeat("1,", 17) + "]}}", []Demand{{Labels: []string{"${{ matrix.a }}"}, Unresolved: "its matrix has more than 256 legs"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -70,6 +71,14 @@ func TestJobsKeepTheOrderOfTheFile(t *testing.T) {
 	}
 }
 
+func manyJobs() string {
+	var all strings.Builder
+	for i := range maxLegs {
+		fmt.Fprintf(&all, "j%d: {needs: [j%d], runs-on: a-host}, ", i, i-1)
+	}
+	return all.String()
+}
+
 func TestHostileFilesAreRefusedInBounds(t *testing.T) {
 	var bomb strings.Builder
 	bomb.WriteString("a0: &a0 [x]\n")
@@ -81,6 +90,7 @@ func TestHostileFilesAreRefusedInBounds(t *testing.T) {
 		"a loop":             "jobs: &a [*a]\n",
 		"deep":               strings.Repeat("[", 1000) + strings.Repeat("]", 1000),
 		"large":              "x: " + strings.Repeat("a", MaxFile),
+		"many jobs":          "jobs: {" + manyJobs() + "x: }",
 		"no mapping":         "- a\n",
 		"no YAML":            "a: b: c",
 		"control characters": "a: \x00\n",

@@ -112,6 +112,7 @@ func checkWorkflow(w Workflow, hostLabels []string) []Finding {
 		}
 		all = append(all, Finding{layer, level, where + ": " + fmt.Sprintf(format, args...), fix})
 	}
+	after := waits(w)
 	onHost := false
 	for i := range w.Jobs {
 		j := &w.Jobs[i]
@@ -144,7 +145,7 @@ func checkWorkflow(w Workflow, hostLabels []string) []Finding {
 		}
 		for k := range i {
 			other := &w.Jobs[k]
-			if host != "" && hostLabel(*other, hostLabels) == host && !after(w, j.ID, other.ID) && !after(w, other.ID, j.ID) {
+			if host != "" && hostLabel(*other, hostLabels) == host && !after(j.ID, other.ID) && !after(other.ID, j.ID) {
 				add(5, Warn, j, fmt.Sprintf("give one of them needs: %s", shellWord(other.ID)), "may run at the same time as job %.100q on %.100q", other.ID, host)
 				break
 			}
@@ -168,25 +169,25 @@ func hostLabel(j Job, known []string) string {
 	return ""
 }
 
-// after tells whether a job waits for another, directly or through others.
-func after(w Workflow, job, other string) bool {
-	seen := map[string]bool{}
-	next := []string{job}
-	for len(next) > 0 {
-		id := next[0]
-		next = next[1:]
-		if seen[id] {
-			continue
-		}
-		seen[id] = true
-		for _, j := range w.Jobs {
-			if j.ID == id {
-				if slices.Contains(j.Needs, other) {
-					return true
-				}
-				next = append(next, j.Needs...)
+// waits tells, by two jobs' ids, whether the first waits for the second, directly
+// or through others.
+func waits(w Workflow) func(job, other string) bool {
+	needs := map[string][]string{}
+	for _, j := range w.Jobs {
+		needs[j.ID] = j.Needs
+	}
+	before := map[string]map[string]bool{}
+	for _, j := range w.Jobs {
+		seen, next := map[string]bool{}, j.Needs
+		for len(next) > 0 {
+			id := next[0]
+			next = next[1:]
+			if !seen[id] {
+				seen[id] = true
+				next = append(slices.Clip(next), needs[id]...)
 			}
 		}
+		before[j.ID] = seen
 	}
-	return false
+	return func(job, other string) bool { return before[job][other] }
 }

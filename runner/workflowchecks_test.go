@@ -89,6 +89,14 @@ func TestACircleOfNeedsEnds(t *testing.T) {
 	}
 }
 
+// A thousand jobs, each after the one before it, are looked at in no time.
+func TestALongChainOfJobs(t *testing.T) {
+	w := parse(t, "on: workflow_call\njobs: {"+strings.TrimSuffix(manyJobs(), ", ")+"}")
+	if found := CheckWorkflows([]Workflow{w}, nil); len(w.Jobs) != maxLegs || len(found) > 0 {
+		t.Errorf("%d jobs: %+v", len(w.Jobs), found)
+	}
+}
+
 // The examples are what this project tells others to write.
 func TestTheExamplesAreRight(t *testing.T) {
 	var all []Workflow

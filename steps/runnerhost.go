@@ -42,8 +42,10 @@ func (s *session) lookAtHost(ctx context.Context, in hostInputs) runner.Host {
 	s.primary(&h, *in.dir)
 	for _, p := range processes {
 		d := runner.Daemon{PID: p.PID}
-		if config := runner.ConfigOf(p.Argv); p.Dir != "" {
-			d.Registration = registrationOf(p.Dir, config)
+		if p.Dir == "" {
+			h.ProcessesUnseen = fmt.Sprintf("where process %d, a runner, works: that takes root or its user", p.PID)
+		} else {
+			d.Registration = registrationOf(p.Dir, runner.ConfigOf(p.Argv))
 		}
 		h.Daemons = append(h.Daemons, d)
 	}
