@@ -25,6 +25,16 @@ func (t processes) Process(_ context.Context, pid int) (Process, bool) {
 	return p, ok
 }
 
+func (t processes) Usage(context.Context) map[int]Usage {
+	all := map[int]Usage{}
+	for pid, p := range t {
+		all[pid] = Usage{p.Parent, time.Second, 1 << 20}
+	}
+	return all
+}
+
+func (t processes) Job(pid int) Job { return Job{RunID: fmt.Sprint(pid)} }
+
 // host reads a table: pid, parent, directory ("?" cannot be read), arguments.
 func host(t *testing.T, lines string) processes {
 	table := processes{}
@@ -46,7 +56,7 @@ func host(t *testing.T, lines string) processes {
 	return table
 }
 
-func (g Gate) blockers(t *testing.T) string {
+func blockersOf(t *testing.T, g *Gate) string {
 	t.Helper()
 	verdict, err := g.Look(t.Context())
 	if err != nil {
@@ -75,9 +85,8 @@ const (
 		`
 )
 
-func gate(table processes) Gate {
-	return Gate{Table: table, Rules: Known(), PID: 30,
-		Own: OwnDirs("/home/ci", workspace, ownJob, nil)}
+func gate(table processes) *Gate {
+	return &Gate{Table: table, Rules: Known(), Own: Owner{PID: 30, Dirs: OwnDirs("/home/ci", workspace, ownJob, nil)}}
 }
 
 func TestLook(t *testing.T) {
@@ -118,7 +127,7 @@ func TestLook(t *testing.T) {
 			"next build 40"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := gate(host(t, ours+tt.table)).blockers(t); got != tt.want {
+			if got := blockersOf(t, gate(host(t, ours+tt.table))); got != tt.want {
 				t.Errorf("blockers: %q, want %q", got, tt.want)
 			}
 		})
@@ -130,7 +139,7 @@ func TestAStepOutsideTheWorkspaceStillFindsItsJob(t *testing.T) {
 		25 20 /tmp bash
 		30 25 /tmp hostguard wait-pressure
 		40 20 /srv next-build`)
-	if got := gate(table).blockers(t); got != "" {
+	if got := blockersOf(t, gate(table)); got != "" {
 		t.Errorf("blockers: %s", got)
 	}
 }
@@ -140,8 +149,8 @@ func TestOutsideAJobOnlyAncestorsAreOwn(t *testing.T) {
 		20 10 /srv next-build
 		40 20 /srv node /x/next build
 		50 1  /srv next-build`))
-	g.Own = OwnDirs("/root", "", "", nil)
-	if got := g.blockers(t); got != "next build 50" {
+	g.Own.Dirs = OwnDirs("/root", "", "", nil)
+	if got := blockersOf(t, g); got != "next build 50" {
 		t.Errorf("blockers: %s", got)
 	}
 }
@@ -153,7 +162,7 @@ func TestExcludedDirectoriesNeverCount(t *testing.T) {
 		42 1 /app/apps/web2   next-build
 		43 1 /app             next-build`))
 	g.Exclude = []string{"/nowhere", "/app/apps/web/"}
-	if got := g.blockers(t); got != "next build 42, next build 43" {
+	if got := blockersOf(t, g); got != "next build 42, next build 43" {
 		t.Errorf("blockers: %s", got)
 	}
 }
@@ -167,6 +176,8 @@ func (m moving) Each(ctx context.Context, visit func(int, []string)) (Scope, err
 func (m moving) Process(ctx context.Context, pid int) (Process, bool) {
 	return m.later.Process(ctx, pid)
 }
+func (m moving) Usage(ctx context.Context) map[int]Usage { return m.later.Usage(ctx) }
+func (m moving) Job(pid int) Job                         { return m.later.Job(pid) }
 
 func TestPidsThatVanishOrAreTakenOverDoNotCount(t *testing.T) {
 	g := gate(nil)
@@ -174,7 +185,7 @@ func TestPidsThatVanishOrAreTakenOverDoNotCount(t *testing.T) {
 		listed: host(t, ours+"40 1 /a next-build\n 41 1 /a next-build\n 42 1 /a next-build"),
 		later:  host(t, ours+"41 1 /a postgres\n 42 1 /a node x/next build"),
 	}
-	if got := g.blockers(t); got != "next build 42" {
+	if got := blockersOf(t, g); got != "next build 42" {
 		t.Errorf("blockers: %s", got)
 	}
 }
@@ -202,11 +213,11 @@ func TestATreeMadeToBeDeepIsCutOff(t *testing.T) {
 	for pid := 100; pid < 2000; pid++ {
 		table[pid] = Process{PID: pid, Parent: pid - 1, Dir: "/a", Argv: []string{"next-build"}}
 	}
-	looks := tree{t.Context(), table, map[int]Process{}}
+	looks := tree{ctx: t.Context(), table: table, seen: map[int]Process{}}
 	if n := len(looks.lineage(1999)); n != 100 {
 		t.Errorf("%d ancestors were looked at", n)
 	}
-	if got := gate(table).blockers(t); !strings.HasPrefix(got, "next build 100, ") {
+	if got := blockersOf(t, gate(table)); !strings.HasPrefix(got, "next build 100, ") {
 		t.Errorf("blockers begin with %.40q", got)
 	}
 }
@@ -218,7 +229,7 @@ func TestOneBuildIsOneBlockerInAnyOrder(t *testing.T) {
 		50 60 /srv next-build
 		40 50 /srv vite build`)
 	for range 50 {
-		if got := gate(table).blockers(t); got != "turbo build 60" {
+		if got := blockersOf(t, gate(table)); got != "turbo build 60" {
 			t.Fatalf("blockers: %s", got)
 		}
 	}
@@ -229,7 +240,7 @@ func TestVerdictSaysWhatWasLookedAt(t *testing.T) {
 	table := host(t, ours)
 	table[40] = Process{PID: 40, Parent: 1, Argv: []string{"next-build (secret)"}, Dir: "/a", Start: start}
 	v, err := gate(table).Look(t.Context())
-	want := []Blocker{{Tool: "next build", PID: 40, Since: start, Dir: "/a"}}
+	want := []Blocker{{Tool: "next build", PID: 40, Since: start, Dir: "/a", CPU: time.Second, Memory: 1 << 20, Job: Job{RunID: "40"}}}
 	if err != nil || !slices.Equal(v.Blockers, want) || v.Seen != 5 || v.Scope != WholeHost {
 		t.Errorf("Look() = %+v, %v", v, err)
 	}

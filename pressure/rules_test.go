@@ -90,7 +90,7 @@ func TestArgumentsOfRealProcesses(t *testing.T) {
 		{[]string{"x\nnext", "build"}, ""},
 		{[]string{"node", "/x/next", strings.Repeat("-", 2<<20), "build"}, "next build"},
 	} {
-		if got := toolOf(tt.argv, Known()); got != tt.want {
+		if got := matchOf(tt.argv, Known()).tool; got != tt.want {
 			t.Errorf("toolOf(%.120q) = %q, want %q", tt.argv, got, tt.want)
 		}
 	}
@@ -121,7 +121,7 @@ func TestPatternsCompareWholeTokensInOrder(t *testing.T) {
 			t.Errorf("Pattern(%q): %v", tt.pattern, err)
 			continue
 		}
-		got := toolOf(strings.Fields(tt.argv), []Rule{rule})
+		got := matchOf(strings.Fields(tt.argv), []Rule{rule}).tool
 		if want := strings.Join(strings.Fields(tt.pattern), " "); (got != "") != tt.want || got != "" && got != want {
 			t.Errorf("pattern %q over %q: %q, want a match: %v", tt.pattern, tt.argv, got, tt.want)
 		}
@@ -150,7 +150,7 @@ func FuzzToolIsAlwaysOneOfOurs(f *testing.F) {
 	f.Add("node\x00/x/next\x00build")
 	f.Add("next-build (\n::add-path::x")
 	f.Fuzz(func(t *testing.T, cmdline string) {
-		switch got := toolOf(strings.Split(cmdline, "\x00"), Known()); got {
+		switch got := matchOf(strings.Split(cmdline, "\x00"), Known()[:3]).tool; got {
 		case "", "next build", "turbo build", "vite build":
 		default:
 			t.Errorf("toolOf(%q) = %q", cmdline, got)

@@ -268,7 +268,7 @@ func (s site) watchNone(t *testing.T, cmd *exec.Cmd, project, ready string) {
 // on this machine.
 func (s site) blockers(t *testing.T) (blockers []pressure.Blocker) {
 	t.Helper()
-	gate := pressure.Gate{Table: proc.Table{}, Rules: pressure.Known(), PID: os.Getpid()}
+	gate := &pressure.Gate{Table: proc.Table{}, Rules: pressure.Known(), Own: pressure.Owner{PID: os.Getpid()}}
 	verdict, err := gate.Look(context.Background())
 	if err != nil {
 		t.Fatal(err)

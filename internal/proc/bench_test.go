@@ -27,7 +27,7 @@ func BenchmarkLookBesidePs(b *testing.B) {
 		b.Skip("no ps here")
 	}
 	sleepers(b, 3000)
-	gate := pressure.Gate{Table: Table{}, Rules: pressure.Known(), PID: os.Getpid()}
+	gate := &pressure.Gate{Table: Table{}, Rules: pressure.Known(), Own: pressure.Owner{PID: os.Getpid()}}
 	var ours, theirs []time.Duration
 	for b.Loop() {
 		for range 9 {
