@@ -131,9 +131,13 @@ const (
 	lightMemory = 1 << 30
 )
 
-// busyShare is how much of its life a process has worked that may as well be a
-// server: a server waits most of the time, a build, even on a crowded host, not.
-const busyShare = 0.25
+// A process that may as well be a server is a build as long as it has worked for
+// that share of its life: a server waits most of the time, a build, even on a
+// crowded host, does not. Both work when they begin.
+const (
+	busyShare = 0.25
+	beginning = 10 * time.Second
+)
 
 // Look takes one look.
 func (g *Gate) Look(ctx context.Context) (Verdict, error) {
@@ -291,7 +295,8 @@ func (t *tree) counts(p Process, m match, rules []Rule) bool {
 				return heavy
 			}
 		}
-		return !p.Start.IsZero() && float64(t.used(p.PID).CPU) >= busyShare*float64(time.Since(p.Start))
+		age := time.Since(p.Start)
+		return age < beginning || float64(t.used(p.PID).CPU) >= busyShare*float64(age)
 	case m.light:
 		used := t.used(p.PID)
 		return used.CPU >= lightCPU || used.Memory >= lightMemory

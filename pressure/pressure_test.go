@@ -245,3 +245,168 @@ func TestVerdictSaysWhatWasLookedAt(t *testing.T) {
 		t.Errorf("Look() = %+v, %v", v, err)
 	}
 }
+
+// sized is a table of processes that have used something.
+type sized struct {
+	processes
+	used map[int]Usage
+}
+
+func (s sized) Usage(ctx context.Context) map[int]Usage {
+	all := s.processes.Usage(ctx)
+	for pid, u := range s.used {
+		u.Parent = s.processes[pid].Parent
+		all[pid] = u
+	}
+	return all
+}
+
+func TestLightToolsCountAboveAWeight(t *testing.T) {
+	table := ours + "40 1 /a npm_run_check\n 41 40 /a node /x/.bin/tsc -b\n 42 41 /a node worker.js"
+	for name, tt := range map[string]struct {
+		used map[int]Usage
+		want string
+	}{
+		"small":               {nil, ""},
+		"long at work":        {map[int]Usage{41: {CPU: 20 * time.Second}}, "tsc 41"},
+		"its worker is":       {map[int]Usage{42: {CPU: 20 * time.Second}}, "tsc 41"},
+		"what it is below is": {map[int]Usage{40: {CPU: time.Hour}}, ""},
+		"large":               {map[int]Usage{41: {Memory: 1 << 30}}, "tsc 41"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := gate(nil)
+			g.Table = sized{host(t, table), tt.used}
+			if got := blockersOf(t, g); got != tt.want {
+				t.Errorf("blockers: %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestALightToolInsideAHeavyBuildIsThatBuild(t *testing.T) {
+	g := gate(nil)
+	g.Table = sized{host(t, ours+"40 1 /a turbo build\n 41 40 /a node /x/.bin/tsc"), map[int]Usage{41: {CPU: time.Hour}}}
+	if got := blockersOf(t, g); got != "turbo build 40" {
+		t.Errorf("blockers: %q", got)
+	}
+}
+
+func TestAProgramThatHidesItsArgumentsIsJudgedByWhatItDoes(t *testing.T) {
+	for name, tt := range map[string]struct {
+		parent []string
+		age    time.Duration
+		cpu    time.Duration
+		want   string
+	}{
+		"a build, by its shell":            {[]string{"sh", "-c", "webpack --mode production"}, time.Hour, 0, "webpack 41"},
+		"a server, by its shell":           {[]string{"sh", "-c", "webpack serve"}, time.Second, time.Second, ""},
+		"from a script, and works":         {[]string{"bash", "-e", "x.sh"}, time.Minute, 16 * time.Second, "webpack 41"},
+		"from a script, and mostly waits":  {[]string{"bash", "-e", "x.sh"}, time.Minute, 14 * time.Second, ""},
+		"from a script, and has begun now": {[]string{"bash", "-e", "x.sh"}, time.Second, 0, "webpack 41"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			table := host(t, ours)
+			table[40] = Process{PID: 40, Parent: 1, Argv: tt.parent}
+			table[41] = Process{PID: 41, Parent: 40, Argv: []string{"webpack"}, Start: time.Now().Add(-tt.age)}
+			g := gate(nil)
+			g.Table = sized{table, map[int]Usage{41: {CPU: tt.cpu}}}
+			if got := blockersOf(t, g); got != tt.want {
+				t.Errorf("blockers: %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestABuildIsDescribedByItsWholeTree(t *testing.T) {
+	g := gate(nil)
+	g.Table = sized{host(t, ours+`
+		40 10 /a node /x/.bin/turbo build
+		41 40 /a x
+		42 41 /a next-build
+		43 41 /a y
+		50 10 /b z`),
+		map[int]Usage{40: {CPU: 1, Memory: 10}, 41: {CPU: 2, Memory: 20}, 42: {CPU: 4, Memory: 40}, 43: {CPU: 8, Memory: 80}, 50: {CPU: 100, Memory: 100}}}
+	v, err := g.Look(t.Context())
+	if err != nil || len(v.Blockers) != 1 || v.Blockers[0].CPU != 15 || v.Blockers[0].Memory != 150 {
+		t.Errorf("Look() = %+v, %v", v, err)
+	}
+}
+
+func TestPidsInACircleHaveASum(t *testing.T) {
+	got := sums(map[int]Usage{1: {2, 1, 1}, 2: {1, 1, 1}, 3: {2, 1, 1}, 4: {4, 1, 1}})
+	if len(got) != 4 || got[3].CPU != 1 {
+		t.Errorf("sums: %+v", got)
+	}
+}
+
+func TestOnlySoManyBlockersAreLookedIntoClosely(t *testing.T) {
+	table := host(t, ours)
+	for pid := 100; pid < 200; pid++ {
+		table[pid] = Process{PID: pid, Parent: 1, Dir: "/a", Argv: []string{"next-build"}}
+	}
+	v, err := gate(table).Look(t.Context())
+	if err != nil || len(v.Blockers) != 100 || v.Blockers[MostDescribed-1].Job.RunID == "" || v.Blockers[MostDescribed].Job.RunID != "" {
+		t.Errorf("%d blockers, %v", len(v.Blockers), err)
+	}
+}
+
+// others is Docker's answer in a container.
+func others(list List, err error) func(context.Context) (List, Scope, error) {
+	return func(context.Context) (List, Scope, error) { return list, "asked", err }
+}
+
+// inside is a table that shows a container only.
+type inside struct{ processes }
+
+func (i inside) Each(ctx context.Context, visit func(int, []string)) (Scope, error) {
+	_, err := i.processes.Each(ctx, visit)
+	return OnlyContainer, err
+}
+
+func TestInAContainerTheOthersAreAskedFor(t *testing.T) {
+	g := gate(nil)
+	g.Table = inside{host(t, ours)}
+	const task = "GITEA-ACTIONS-TASK-17_WORKFLOW-ci_JOB-web"
+	g.Elsewhere = others(List{
+		900: {Process{PID: 900, Argv: []string{"npm", "run", "build"}, Container: task}, Usage{CPU: 1, Memory: 1}},
+		901: {Process{PID: 901, Parent: 900, Argv: []string{"next-build", "(v16.4.6)"}, Dir: "/src", Container: task}, Usage{CPU: 2, Memory: 2}},
+		902: {Process{PID: 902, Parent: 901, Argv: []string{"node", "worker.js"}, Container: task}, Usage{CPU: 4, Memory: 4}},
+		910: {Process{PID: 910, Argv: []string{"vite", "build"}, Dir: "/app/apps/web", Container: "image"}, Usage{}},
+		30:  {Process{PID: 30, Argv: []string{"vite", "build"}, Container: "another"}, Usage{}}, // no pid of ours
+	}, nil)
+	g.Exclude = []string{"/app/apps/web"}
+	v, err := g.Look(t.Context())
+	want := []Blocker{
+		{Tool: "vite build", PID: 30, Container: "another"},
+		{Tool: "next build", PID: 901, Dir: "/src", CPU: 6, Memory: 6, Container: task, Job: Job{Workflow: "ci", Job: "web", Task: "17"}},
+	}
+	if err != nil || !slices.Equal(v.Blockers, want) || v.Scope != "asked" || v.Seen != 9 {
+		t.Errorf("Look() = %+v, %v", v, err)
+	}
+}
+
+func TestWhoSeesNothingJudgesByMemoryAndStall(t *testing.T) {
+	low := Reading{At: time.Now(), Available: 1 << 30, Installed: 16 << 30}
+	for name, tt := range map[string]struct {
+		table  Table
+		others func(context.Context) (List, Scope, error)
+		limits Limits
+		want   bool
+		scope  string
+	}{
+		"without Docker": {inside{host(t, ours)}, others(nil, errors.New("no Docker")), Limits{}, false,
+			"this container only, builds outside it are out of sight; no Docker; judged by memory and stall"},
+		"nobody to ask":     {inside{host(t, ours)}, nil, Limits{}, false, ""},
+		"own limits hold":   {inside{host(t, ours)}, nil, Limits{MinMemory: 1 << 20}, true, ""},
+		"with Docker":       {inside{host(t, ours)}, others(nil, nil), Limits{}, true, "asked"},
+		"on the whole host": {host(t, ours), others(nil, errors.New("asked")), Limits{}, true, "the whole host"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := &Gate{Table: tt.table, Rules: Known(), Limits: tt.limits, Elsewhere: tt.others, Meter: func() Reading { return low }}
+			v, err := g.Look(t.Context())
+			if err != nil || v.Clear() != tt.want || tt.scope != "" && string(v.Scope) != tt.scope {
+				t.Errorf("Look() = %+v, %v", v, err)
+			}
+		})
+	}
+}

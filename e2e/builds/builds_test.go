@@ -36,6 +36,7 @@ var builds = []struct {
 	{"vite", []string{"vite", "build"}, "vite build"},
 	{"next", []string{"next", "build"}, "next build"},
 	{"turbo", []string{"turbo", "run", "build"}, "turbo build"},
+	{"webpack", []string{"webpack"}, "webpack"},
 }
 
 // The ways to start one. Turborepo wants to know the package manager.
@@ -62,6 +63,7 @@ var noBuilds = []struct {
 	{"vite", []string{"npx", "--no-install", "vite", "--port", "0"}, "ready in"},
 	{"vite", []string{"vite", "preview", "--port", "0"}, "localhost"},
 	{"vite", []string{"vite", "build", "--watch"}, "built in"},
+	{"webpack", []string{"npx", "--no-install", "webpack", "--watch"}, "compiled"},
 	{"next", []string{"npm", "run", "dev", "--", "--port", "0"}, "Ready in"},
 	{"next", []string{"next", "start", "--port", "0"}, "Ready in"},
 	{"next", []string{"sh", "-c", "echo next build; exec cat - next build"}, "next build"},
