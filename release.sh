@@ -48,6 +48,6 @@ tag "v$version" dist
 tag "v$version-download" dist/SHA256SUMS
 
 cat <<-EOF
-	dist/ has the files of the release. Push the tag:
-	  git push YOUR_GITEA v$version
+	dist/ has the files of the release. Push the tag, and a branch for those who look:
+	  git push YOUR_GITEA HEAD:main v$version
 EOF

@@ -24,6 +24,7 @@ var action struct {
 func TestMain(m *testing.M) {
 	status := m.Run()
 	os.RemoveAll(action.dir)
+	os.RemoveAll(release.dir)
 	os.Exit(status)
 }
 

@@ -1,40 +1,111 @@
 package lock
 
 import (
+	"context"
+	"io/fs"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
+const jobDir = "/p/0123456789abcdef"
+
+// scene is a holder, a with-lock on the waiter's host unless it is changed.
+type scene struct {
+	holder *Holder
+	host   *machine
+	waiter *Mutex
+}
+
+// job makes the holder an acquire-lock of a job of act_runner.
+func (s *scene) job() {
+	s.host.end(s.holder.Process)
+	s.holder.Command, s.holder.JobDir, s.holder.Runner = false, jobDir, s.host.start()
+}
+
+// container puts the holder into a container of which the store says so.
+func (s *scene) container(says Life) {
+	s.host.end(s.holder.Process)
+	s.holder.Command, s.holder.Container = false, strings.Repeat("c", 64)
+	s.holder.Place.Container, s.holder.Place.PIDs = true, "of the container"
+	s.waiter.Engine = containers{s.waiter.Engine, says}
+}
+
+// run makes the holder a job of the waiter's server, which says so of it.
+func (s *scene) run(says Life) {
+	s.job()
+	s.holder.Job.Server, s.waiter.Self.Job.Server = "https://gitea", "https://gitea"
+	s.waiter.Runs = runs(says)
+}
+
+type containers struct {
+	Engine
+	says Life
+}
+
+func (c containers) Container(context.Context, string) (Life, string) {
+	return c.says, "the store says so"
+}
+
+type runs Life
+
+func (r runs) Run(context.Context, Job) (Life, string) { return Life(r), "the server says so" }
+
 // What is seen of one holder, and what must follow from it.
 func TestOnlyProofMakesAnOrphan(t *testing.T) {
-	type scene struct {
-		holder *Holder
-		host   *machine
-		waiter *Mutex
-	}
 	cases := map[string]struct {
 		arrange func(*scene)
 		want    Life
 	}{
-		"with-lock runs":                   {func(*scene) {}, Alive},
-		"with-lock and its command gone":   {func(s *scene) { s.host.end(s.holder.Process) }, Dead},
-		"with-lock killed, command runs":   {func(s *scene) { s.host.end(s.holder.Process); s.host.holds[s.holder.Nonce] = true }, Alive},
-		"its pid is another's now":         {func(s *scene) { s.host.alive[s.holder.Process.PID] = 1 }, Dead},
-		"processes are hidden":             {func(s *scene) { s.host.end(s.holder.Process); s.host.hidden = true }, Unknown},
-		"another pid namespace":            {func(s *scene) { s.host.end(s.holder.Process); s.holder.Place.PIDs = "x" }, Unknown},
-		"pid namespace unknown":            {func(s *scene) { s.host.end(s.holder.Process); s.holder.Place.PIDs = "" }, Unknown},
-		"another machine":                  {func(s *scene) { s.host.end(s.holder.Process); s.holder.Place.Machine = "x" }, Unknown},
-		"machine unknown (remote daemon)":  {func(s *scene) { s.host.end(s.holder.Process); s.holder.Place.Machine = "" }, Unknown},
-		"no start time":                    {func(s *scene) { s.host.end(s.holder.Process); s.holder.Process.Start = 0 }, Unknown},
-		"no nonce":                         {func(s *scene) { s.host.end(s.holder.Process); s.holder.Nonce = "" }, Unknown},
-		"acquire-lock, process gone":       {func(s *scene) { s.host.end(s.holder.Process); s.holder.Command = false }, Unknown},
-		"rebooted":                         {func(s *scene) { s.holder.Place.Boot = "before"; s.holder.Command = false }, Dead},
-		"rebooted, another machine":        {func(s *scene) { s.holder.Place.Boot = "before"; s.holder.Place.Machine = "x" }, Unknown},
-		"rebooted, machine unknown":        {func(s *scene) { s.holder.Place.Boot = "before"; s.holder.Place.Machine = "" }, Unknown},
-		"boot id of a container (own VM?)": {func(s *scene) { s.holder.Place.Boot = "vm"; s.holder.Place.Container = true }, Unknown},
-		"boot id seen from a container":    {func(s *scene) { s.holder.Place.Boot = "vm"; s.waiter.Self.Place.Container = true }, Unknown},
-		"boot id unknown":                  {func(s *scene) { s.holder.Place.Boot = ""; s.holder.Command = false }, Unknown},
+		"with-lock runs":                           {func(*scene) {}, Alive},
+		"with-lock and its command gone":           {func(s *scene) { s.host.end(s.holder.Process) }, Dead},
+		"with-lock killed, command runs":           {func(s *scene) { s.host.end(s.holder.Process); s.host.holds[s.holder.Nonce] = true }, Alive},
+		"its pid is another's now":                 {func(s *scene) { s.host.alive[s.holder.Process.PID] = 1 }, Dead},
+		"processes are hidden":                     {func(s *scene) { s.host.end(s.holder.Process); s.host.hidden = true }, Unknown},
+		"another pid namespace":                    {func(s *scene) { s.host.end(s.holder.Process); s.holder.Place.PIDs = "x" }, Unknown},
+		"pid namespace unknown":                    {func(s *scene) { s.host.end(s.holder.Process); s.holder.Place.PIDs = "" }, Unknown},
+		"another machine":                          {func(s *scene) { s.host.end(s.holder.Process); s.holder.Place.Machine = "x" }, Unknown},
+		"machine unknown (remote daemon)":          {func(s *scene) { s.host.end(s.holder.Process); s.holder.Place.Machine = "" }, Unknown},
+		"no start time":                            {func(s *scene) { s.host.end(s.holder.Process); s.holder.Process.Start = 0 }, Unknown},
+		"no nonce":                                 {func(s *scene) { s.host.end(s.holder.Process); s.holder.Nonce = "" }, Unknown},
+		"acquire-lock, process gone":               {func(s *scene) { s.host.end(s.holder.Process); s.holder.Command = false }, Unknown},
+		"rebooted":                                 {func(s *scene) { s.holder.Place.Boot = "before"; s.holder.Command = false }, Dead},
+		"rebooted, another machine":                {func(s *scene) { s.holder.Place.Boot = "before"; s.holder.Place.Machine = "x" }, Unknown},
+		"rebooted, machine unknown":                {func(s *scene) { s.holder.Place.Boot = "before"; s.holder.Place.Machine = "" }, Unknown},
+		"boot id of a container (own VM?)":         {func(s *scene) { s.holder.Place.Boot = "vm"; s.holder.Place.Container = true }, Unknown},
+		"boot id seen from a container":            {func(s *scene) { s.holder.Place.Boot = "vm"; s.waiter.Self.Place.Container = true }, Unknown},
+		"boot id unknown":                          {func(s *scene) { s.holder.Place.Boot = ""; s.holder.Command = false }, Unknown},
+		"job directory gone":                       {func(s *scene) { s.job(); s.host.gone[jobDir] = true }, Dead},
+		"job directory gone, somebody in it":       {func(s *scene) { s.job(); s.host.gone[jobDir] = true; s.host.works[jobDir] = true }, Alive},
+		"job directory cannot be looked at":        {func(s *scene) { s.job(); s.host.gone[jobDir] = true; s.host.unreadable = fs.ErrPermission }, Unknown},
+		"job directory of another mount namespace": {func(s *scene) { s.job(); s.host.gone[jobDir] = true; s.holder.Place.Mounts = "x" }, Unknown},
+		"job directory gone, processes hidden":     {func(s *scene) { s.job(); s.host.gone[jobDir] = true; s.host.hidden = true }, Unknown},
+		"job directory of another form":            {func(s *scene) { s.job(); s.holder.JobDir = "/p/x"; s.host.gone["/p/x"] = true; s.holder.Runner.PID = 0 }, Unknown},
+		"runner killed, directory left":            {func(s *scene) { s.job(); s.host.end(s.holder.Runner) }, Dead},
+		"runner killed, a step runs on":            {func(s *scene) { s.job(); s.host.end(s.holder.Runner); s.host.works[jobDir] = true }, Alive},
+		"between two steps":                        {func(s *scene) { s.job() }, Unknown},
+		"old, a step runs":                         {func(s *scene) { s.job(); s.host.works[jobDir] = true; time.Sleep(3 * time.Hour) }, Alive},
+		"GitHub's worker runs":                     {func(s *scene) { s.job(); s.holder.JobDir = "" }, Alive},
+		"GitHub's worker is gone":                  {func(s *scene) { s.job(); s.holder.JobDir = ""; s.host.end(s.holder.Runner) }, Dead},
+		"container gone":                           {func(s *scene) { s.container(Dead) }, Dead},
+		"container runs":                           {func(s *scene) { s.container(Alive) }, Alive},
+		"container runs, old":                      {func(s *scene) { s.container(Alive); time.Sleep(30 * time.Hour) }, Alive},
+		"container: no answer":                     {func(s *scene) { s.container(Unknown) }, Unknown},
+		"container: no store that runs any":        {func(s *scene) { s.container(Dead); s.waiter.Engine = newStore(true, faults{}, 1) }, Unknown},
+		"container: no ID":                         {func(s *scene) { s.container(Dead); s.holder.Container = "../x" }, Unknown},
+		"with-lock killed in a container that runs on": {func(s *scene) {
+			s.container(Alive)
+			s.holder.Command, s.waiter.Self.Place = true, s.holder.Place
+			s.host.end(s.holder.Process)
+		}, Dead},
+		"run goes on":                {func(s *scene) { s.run(Alive) }, Alive},
+		"run ended":                  {func(s *scene) { s.run(Dead) }, Dead},
+		"run ended, a step runs":     {func(s *scene) { s.run(Dead); s.host.works[jobDir] = true }, Alive},
+		"run: no answer":             {func(s *scene) { s.run(Unknown) }, Unknown},
+		"run ended on other server":  {func(s *scene) { s.run(Dead); s.holder.Job.Server = "https://elsewhere" }, Unknown},
+		"run ended, server unknown":  {func(s *scene) { s.run(Dead); s.holder.Job.Server = ""; s.waiter.Self.Job.Server = "" }, Unknown},
+		"rebooted, container of old": {func(s *scene) { s.container(Dead); s.holder.Place.Boot = "before" }, Dead},
 		"old, nothing known": {func(s *scene) {
 			s.holder.Command, s.holder.StaleAfter = false, time.Hour
 			time.Sleep(time.Hour + time.Second)
@@ -63,7 +134,7 @@ func TestOnlyProofMakesAnOrphan(t *testing.T) {
 				created := time.Now()
 				sc := &scene{&holder, host, host.contender(s)}
 				c.arrange(sc)
-				v := sc.waiter.judge(Entry{ID: "x", Created: created, Labels: holder.labels(kindLock)})
+				v := sc.waiter.judge(t.Context(), Entry{ID: "x", Created: created, Labels: holder.labels(kindLock)}, false)
 				if v.Life != c.want {
 					t.Errorf("%s (%s), want %s", v.Life, v.Evidence, c.want)
 				}
@@ -82,7 +153,7 @@ func TestLabelsOfANewerVersionAreUnknown(t *testing.T) {
 		holder := host.contender(nil).Self
 		host.end(holder.Process)
 		e := Entry{ID: "x", Created: time.Now(), Labels: with(holder.labels(kindLock), "version", "2")}
-		if v := m.judge(e); v.Life != Unknown {
+		if v := m.judge(t.Context(), e, true); v.Life != Unknown {
 			t.Errorf("%s (%s), want unknown", v.Life, v.Evidence)
 		}
 	})
@@ -94,7 +165,7 @@ func TestAClockStepMakesNobodyOld(t *testing.T) {
 		m := host.contender(newStore(true, faults{}, 1))
 		holder := Holder{Place: host.place, StaleAfter: time.Hour, Uptime: host.Uptime()}
 		e := Entry{ID: "x", Created: time.Now().Add(-24 * time.Hour), Labels: holder.labels(kindLock)} // the daemon's clock was behind
-		if v := m.judge(e); v.Life != Unknown {
+		if v := m.judge(t.Context(), e, true); v.Life != Unknown {
 			t.Errorf("%s (%s), want unknown", v.Life, v.Evidence)
 		}
 	})
@@ -126,4 +197,89 @@ func TestTheSameJobIsNeverToldByNamesAlone(t *testing.T) {
 	if !shell.SameCaller(shell) || shell.SameCaller(Holder{Place: place, Parent: Process{9, 10}}) || (Holder{Place: place}).SameCaller(Holder{Place: place}) {
 		t.Error("SameCaller mistakes one shell for another")
 	}
+}
+
+// Every combination of what can be seen, not seen, or is told wrong, of a holder
+// that lives: nobody takes its lock on proof, and nobody for its age who sees
+// that it lives.
+func TestTheLivingAreNeverTakenForDead(t *testing.T) {
+	options := func(n *int, of int) int { o := *n % of; *n /= of; return o }
+	synctest.Test(t, func(t *testing.T) {
+		worlds, proofs := 0, 0
+		for n := range 3 * 3 * 4 * 3 * 3 * 3 * 4 * 2 * 2 {
+			host := newMachine()
+			waiter, holder := host.contender(newStore(true, faults{}, 1)), host.contender(nil).Self
+			holder.Uptime, holder.StaleAfter = host.Uptime(), time.Hour
+			seen := true // the waiter sees a proof of life
+			s := &scene{&holder, host, waiter}
+
+			kind := options(&n, 3)
+			if kind > 0 {
+				s.job()
+			}
+			if kind == 2 { // a job of GitHub's runner
+				holder.JobDir = ""
+			}
+			inContainer := options(&n, 3)
+			if inContainer > 0 {
+				holder.Container, holder.Place.Container = strings.Repeat("c", 64), true
+				waiter.Engine = containers{waiter.Engine, []Life{Unknown, Alive}[inContainer-1]}
+			}
+			switch options(&n, 4) { // where the waiter is
+			case 1:
+				waiter.Self.Place.PIDs, seen = "other", false
+			case 2:
+				waiter.Self.Place.Machine, seen = "other", false
+			case 3:
+				waiter.Self.Place.Container, waiter.Self.Place.PIDs, waiter.Self.Place.Boot, seen = true, "other", "vm", false
+			}
+			works := options(&n, 3)
+			switch kind { // what is left of it
+			case 0: // hostguard runs, or only its command, or one that cannot be read
+				if works > 0 {
+					host.end(holder.Process)
+				}
+				host.holds[holder.Nonce], host.hidden = works == 1, works == 2
+				seen = seen && works != 2
+			case 1: // a step runs, or none at the moment, or one that cannot be read
+				host.works[jobDir], host.hidden = works == 0, works == 2
+				seen = seen && works == 0
+			}
+			if kind == 1 && works != 1 { // a step that outlives its job's directory or runner
+				switch options(&n, 3) {
+				case 1:
+					host.gone[jobDir] = true
+				case 2:
+					host.end(holder.Runner)
+				}
+			} else {
+				options(&n, 3)
+			}
+			if options(&n, 3) == 1 {
+				host.unreadable = fs.ErrPermission
+			}
+			server := options(&n, 4)
+			if server > 0 {
+				holder.Job.Server, waiter.Self.Job.Server = "https://gitea", "https://gitea"
+				waiter.Runs = runs([]Life{Unknown, Alive, Dead}[server-1])
+				if server == 3 && !seen && inContainer != 2 {
+					continue // the server's word for a job that is out of sight: by design
+				}
+			}
+			seen = seen || inContainer == 2 || server == 2
+			old := options(&n, 2) == 1
+			if old {
+				time.Sleep(2 * time.Hour)
+			}
+			v := waiter.judge(t.Context(), Entry{ID: "x", Created: time.Now().Add(-time.Minute), Labels: holder.labels(kindLock)}, options(&n, 2) == 1)
+			worlds++
+			if seen {
+				proofs++
+			}
+			if v.Life == Dead || v.Life == Stale && (seen || !old) {
+				t.Fatalf("%+v is %s (%s) to %+v", holder, v.Life, v.Evidence, waiter.Self.Place)
+			}
+		}
+		t.Logf("%d worlds, a proof of life in %d", worlds, proofs)
+	})
 }

@@ -24,6 +24,8 @@ type Holder struct {
 	JobDir    string  // the runner's private directory of this job
 	Runner    Process // the runner or worker process above the job
 	Parent    Process // who called, where there is no job
+	Step      Process // the topmost process below the runner, or this one
+	Cgroup    string  // control group, after the namespace that it is a name in
 
 	Workspace  string
 	Reason     string
@@ -73,12 +75,12 @@ func (h *Holder) texts() map[string]*string {
 		"event": &h.Job.Event, "runner-name": &h.Job.RunnerName,
 		"machine": &h.Place.Machine, "boot": &h.Place.Boot, "pid-namespace": &h.Place.PIDs,
 		"mount-namespace": &h.Place.Mounts, "container-id": &h.Container, "job-dir": &h.JobDir,
-		"workspace": &h.Workspace, "reason": &h.Reason, "priority": &h.Priority,
+		"cgroup": &h.Cgroup, "workspace": &h.Workspace, "reason": &h.Reason, "priority": &h.Priority,
 	}
 }
 
 func (h *Holder) processes() map[string]*Process {
-	return map[string]*Process{"process": &h.Process, "runner": &h.Runner, "parent": &h.Parent}
+	return map[string]*Process{"process": &h.Process, "runner": &h.Runner, "parent": &h.Parent, "step": &h.Step}
 }
 
 func (h *Holder) durations() map[string]*time.Duration {

@@ -80,6 +80,7 @@ const (
 type Mutex struct {
 	Engine Engine
 	Host   Host
+	Runs   Runs // nil where no server may be asked
 	Name   string
 	Self   Holder
 
@@ -92,6 +93,9 @@ type Mutex struct {
 	Timeout time.Duration
 	// JobGone tells that the job the lock is for has ended meanwhile.
 	JobGone func() bool
+	// Recorded tells that an entry is one that this job holds, by what its
+	// acquire left behind: another step may have taken it in the meantime.
+	Recorded func(Entry) bool
 	// OnWait hears of every look that did not end in holding the lock.
 	OnWait func(Wait)
 	// OnTakeover hears of every lock of another that is taken away.
@@ -112,7 +116,7 @@ type Wait struct {
 // Held is a lock that was acquired.
 type Held struct {
 	ID           string
-	TookOverFrom []string // IDs of the dead or stale entries that were in the way
+	TookOverFrom []Judged // the dead or stale entries that were in the way
 }
 
 // CheckName says whether Docker and the file backend can keep a lock of that

@@ -226,6 +226,11 @@ func TestAJobDoesNotWaitForWhatItsOwnKilledAcquireLeft(t *testing.T) {
 		if _, err := job("/p/fedcba9876543210").Acquire(soon()); err == nil {
 			t.Error("taken by another job")
 		}
+		recorded := job("/p/0123456789abcdef")
+		recorded.Recorded = func(Entry) bool { return true }
+		if _, err := recorded.Acquire(soon()); err == nil {
+			t.Error("taken although another step of the job holds it")
+		}
 		if held, err := job("/p/0123456789abcdef").Acquire(soon()); err != nil || len(held.TookOverFrom) != 1 {
 			t.Errorf("Acquire = %v, %v", held, err)
 		}

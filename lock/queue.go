@@ -105,7 +105,7 @@ func (m *Mutex) abandoned(e Entry) bool {
 		if timeout, err := time.ParseDuration(e.label("timeout")); err == nil && m.age(e) > timeout+time.Minute {
 			return true
 		}
-		return m.byReboot(h).Life == Dead ||
+		return m.byReboot(context.Background(), h, false).Life == Dead ||
 			m.Self.Place.same(h.Place) && h.Process.known() && m.alive(h.Process) == Dead
 	}
 	return false

@@ -67,7 +67,15 @@ func (m *Mutex) Release(ctx context.Context, id string) error {
 		defer close(next)
 		_ = bounded(ctx, func(ctx context.Context) error { next <- m.head(ctx); return nil })
 	}()
-	err := m.persist(ctx, func(ctx context.Context) error { return m.Engine.Remove(ctx, id) })
+	tried := false
+	err := m.persist(ctx, func(ctx context.Context) error {
+		err := m.Engine.Remove(ctx, id)
+		if tried && errors.Is(err, ErrNotFound) {
+			return nil // our own try took it away: only its answer was lost
+		}
+		tried = true
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("release lock %q (id %.12s): %w", m.Name, id, err)
 	}

@@ -271,17 +271,21 @@ type machine struct {
 	place  Place
 	booted time.Time
 
-	mu     sync.Mutex
-	alive  map[int]uint64
-	holds  map[string]bool // nonces that a command carries
-	hidden bool
-	next   int
+	mu    sync.Mutex
+	alive map[int]uint64
+	holds map[string]bool // nonces that a command carries
+	works map[string]bool // directories that a process works in
+	gone  map[string]bool // directories
+
+	hidden     bool  // processes of others
+	unreadable error // of directories
+	next       int
 }
 
 func newMachine() *machine {
 	return &machine{
 		place:  Place{Machine: "m", Boot: "b", PIDs: "p", Mounts: "n"},
-		booted: time.Now().Add(-time.Hour), alive: map[int]uint64{}, holds: map[string]bool{}, next: 100,
+		booted: time.Now().Add(-time.Hour), alive: map[int]uint64{}, holds: map[string]bool{}, works: map[string]bool{}, gone: map[string]bool{}, next: 100,
 	}
 }
 
@@ -311,10 +315,19 @@ func (m *machine) Start(pid int) (uint64, error) {
 	return 0, fs.ErrNotExist
 }
 
-func (m *machine) Carries(nonce string, _ uint64) (found, complete bool) {
+func (m *machine) Find(t Traces) (pid int, complete bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.holds[nonce], !m.hidden
+	if m.holds[t.Nonce] || m.works[t.Dir] {
+		return 77, !m.hidden
+	}
+	return 0, !m.hidden
+}
+
+func (m *machine) Gone(dir string) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.gone[dir], m.unreadable
 }
 
 func (m *machine) Uptime() time.Duration { return time.Since(m.booted) }

@@ -37,7 +37,7 @@ func (m *Mutex) Survey(ctx context.Context) ([]Survey, error) {
 			if locks[e.Name] == nil {
 				locks[e.Name] = &Survey{Name: e.Name}
 			}
-			locks[e.Name].Holders = append(locks[e.Name].Holders, Judged{e, m.judge(e)})
+			locks[e.Name].Holders = append(locks[e.Name].Holders, Judged{e, m.judge(ctx, e, true)})
 		}
 	}
 	var surveys []Survey

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"hostguard/internal/actions"
 	"hostguard/lock"
 )
 
@@ -70,6 +71,10 @@ func (s *session) hold(ctx context.Context, m *lock.Mutex, engine store, in acqu
 	m.Self.Reason, m.Self.Priority, m.Self.StaleAfter = *in.reason, *in.priority, *in.staleAfter
 	m.Timeout = *in.timeout
 	m.JobGone = func() bool { return jobGone(m.Self.JobDir) }
+	m.Recorded = func(e lock.Entry) bool {
+		record, ok := lock.ParseRecord(s.held(in.lockInputs))
+		return ok && record.Matches(e)
+	}
 	m.Settle = *in.settle
 	if m.Settle < 0 {
 		m.Settle = 0
@@ -136,11 +141,15 @@ func (s *session) reentered(ctx context.Context, m *lock.Mutex, in lockInputs) (
 	return lock.Entry{}, false
 }
 
-func (s *session) tellAcquired(id string, waited time.Duration, from []string) error {
+func (s *session) tellAcquired(id string, waited time.Duration, from []lock.Judged) error {
+	var taken []string
+	for _, e := range from {
+		taken = append(taken, fmt.Sprintf("%.64s (%s: %s)", actions.Plain(e.ID), e.Verdict.Life, e.Verdict.Evidence))
+	}
 	return errors.Join(
 		s.output("lock-id", id), s.output("acquired", "true"),
 		s.output("waited-seconds", strconv.Itoa(int(waited.Seconds()))),
-		s.output("took-over-from", strings.Join(from, ",")),
+		s.output("took-over-from", actions.Plain(strings.Join(taken, ", "))),
 	)
 }
 

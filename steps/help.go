@@ -33,7 +33,7 @@ const helpMain = `hostguard keeps a shared CI host usable.
 
 usage: hostguard COMMAND [-input value ...]
 
-steps of a workflow (also as "uses: wooo/hostguard@v1" with "step: ..."):
+steps of a workflow (also as "uses: wooo/hostguard@v1.0.0" with "step: ..."):
   clean-diag      remove left-over runner diagnostics that make "Set up job" fail
   wait-pressure   wait until no other heavy build runs on this host
   acquire-lock    take the host-wide build lock, waiting its turn

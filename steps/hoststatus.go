@@ -15,8 +15,10 @@ import (
 	"hostguard/pressure"
 )
 
-// watchEvery is how often status -watch looks.
-const watchEvery = 2 * time.Second
+const (
+	watchEvery     = 2 * time.Second // status -watch looks
+	statusPatience = 3 * time.Second // for a Gitea that is asked whether runs go on
+)
 
 func hostStatus(ctx context.Context, s *session) error {
 	in := s.lockInputs()

@@ -14,6 +14,7 @@ import (
 
 	"hostguard/internal/docker"
 	"hostguard/internal/filestore"
+	"hostguard/internal/gitea"
 	"hostguard/internal/proc"
 	"hostguard/lock"
 )
@@ -125,7 +126,16 @@ func (s *session) mutex(ctx context.Context, in lockInputs, patience time.Durati
 		return nil, store{}, err
 	}
 	host := proc.Host{Proc: "/proc"}
-	return &lock.Mutex{Engine: engine, Host: host, Name: *in.name, Self: s.self(ctx, host, engine)}, engine, nil
+	m := &lock.Mutex{Engine: engine.Engine, Host: host, Name: *in.name, Self: s.self(ctx, host, engine)}
+	// A token is no input: it must not get into a command line or a log.
+	if token, server := s.Getenv("GITEA_TOKEN"), m.Self.Job.Server; token != "" && server != "" && s.Getenv("GITEA_ACTIONS") == "true" {
+		patience := time.Duration(0)
+		if s.name == "status" { // asks once
+			patience = statusPatience
+		}
+		m.Runs = gitea.New(server, token, patience)
+	}
+	return m, engine, nil
 }
 
 // self is who asks for the lock. It goes into labels that everyone can read.
@@ -159,9 +169,11 @@ func (s *session) self(ctx context.Context, host proc.Host, engine store) lock.H
 	}
 	// A runner of many jobs says nothing without this job's directory, which
 	// sudo drops from the environment.
-	if runner, oneJob := host.Runner(); oneJob || h.JobDir != "" {
+	runner, step, oneJob := host.Runner()
+	if oneJob || h.JobDir != "" {
 		h.Runner = runner
 	}
+	h.Step, h.Cgroup = step, host.Cgroup()
 	if !engine.local {
 		h.Place.Machine = "" // another machine's pids may be meant
 	}

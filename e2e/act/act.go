@@ -2,12 +2,14 @@
 // runner with the label awoooi-host:host does.
 //
 // Each run has its own home and cache, so that it leaves nothing behind but its
-// folder. Nothing is fetched: wooo/hostguard comes from a folder, and the jobs of
-// ubuntu-latest run on this host too.
+// folder. Nothing is fetched from elsewhere: wooo/hostguard comes from a folder,
+// or all actions from a server that the test has started; and the jobs of
+// ubuntu-latest run on this host too, or in an image that the test has made.
 package act
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -35,13 +37,23 @@ type Job struct {
 	Workflow   string   // the text of the file
 	Action     string   // the folder that is wooo/hostguard@v1 and its full version, see Export
 	Env        []string // of the job, NAME=VALUE
-	Secrets    []string // NAME=VALUE
+	Secrets    []string // NAME=VALUE; GITEA_TOKEN is the job's token
+
+	Image  string   // what the label ubuntu-latest stands for, instead of this host
+	Runner []string // environment of the runner, as its unit sets it, NAME=VALUE
+	Server *Server  // that the runner is registered with, instead of Action
+}
+
+// Server is the Gitea from which a runner clones actions.
+type Server struct {
+	URL     string
+	Actions string // whose short names of actions are, by DEFAULT_ACTIONS_URL: a URL, or its own
 }
 
 // Run runs the workflow and writes its log, line by line and without the
 // engine's own chatter. It writes below dir, a folder of its own.
 func (j Job) Run(ctx context.Context, dir string, log io.Writer) error {
-	act, err := tool(j.Build)
+	act, err := j.tool()
 	if err != nil {
 		return err
 	}
@@ -70,21 +82,12 @@ func (j Job) Run(ctx context.Context, dir string, log io.Writer) error {
 		}
 	}
 
-	version, err := os.ReadFile(filepath.Join(j.Action, "VERSION"))
+	args, err := j.args()
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, act, "push", "-W", "ci.yaml", "--no-cache-server",
-		"-P", "awoooi-host=-self-hosted", "-P", "ubuntu-latest=-self-hosted",
-		"--local-repository", "wooo/hostguard@v1="+j.Action,
-		"--local-repository", "wooo/hostguard@v"+strings.TrimSpace(string(version))+"="+j.Action)
-	for _, variable := range j.Env {
-		cmd.Args = append(cmd.Args, "--env", variable)
-	}
-	for _, secret := range j.Secrets {
-		cmd.Args = append(cmd.Args, "--secret", secret)
-	}
-	cmd.Dir, cmd.Env = repo, env
+	cmd := exec.CommandContext(ctx, act, args...)
+	cmd.Dir, cmd.Env = repo, append(env, j.Runner...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it then ends its steps
 	cmd.WaitDelay = 10 * time.Second
@@ -123,19 +126,51 @@ func copyLines(to io.Writer, from io.Reader) error {
 	}
 }
 
-// tool is the path of a build, which Go keeps in its build cache.
-func tool(build string) (string, error) {
+// args are those of the runner's command line.
+func (j Job) args() ([]string, error) {
+	args := []string{"-W", "ci.yaml", "-P", "awoooi-host=-self-hosted", "-P", "ubuntu-latest=" + cmp.Or(j.Image, "-self-hosted")}
+	for _, variable := range j.Env {
+		args = append(args, "--env", variable)
+	}
+	for _, secret := range j.Secrets {
+		args = append(args, "--secret", secret)
+	}
+	if j.Server != nil && j.Build == Gitea {
+		return append(args, "--server", j.Server.URL, "--actions", cmp.Or(j.Server.Actions, j.Server.URL)), nil
+	}
+	args = append([]string{"push", "--no-cache-server", "--pull=false"}, args...)
+	if j.Server != nil {
+		// It knows short names only, and clones them from its one server.
+		return append(args, "--env", "GITHUB_SERVER_URL="+j.Server.URL), nil
+	}
+	version, err := os.ReadFile(filepath.Join(j.Action, "VERSION"))
+	if err != nil {
+		return nil, err
+	}
+	return append(args,
+		"--local-repository", "wooo/hostguard@v1="+j.Action,
+		"--local-repository", "wooo/hostguard@v"+strings.TrimSpace(string(version))+"="+j.Action), nil
+}
+
+// tool is the path of the runner, which Go keeps in its build cache.
+func (j Job) tool() (string, error) {
 	dir, err := engine.Checkout()
 	if err != nil {
 		return "", err
 	}
-	dir = filepath.Join(dir, map[string]string{Nektos: "e2e", Gitea: "e2e/gitea-act"}[build])
-	cmd := exec.Command("go", "tool", "-n", "github.com/nektos/act")
-	cmd.Dir = dir
+	module, name := "e2e", "github.com/nektos/act"
+	if j.Build == Gitea {
+		module = "e2e/gitea-act"
+		if j.Server != nil {
+			name = "hostguard/e2e/gitea-act"
+		}
+	}
+	cmd := exec.Command("go", "tool", "-n", name)
+	cmd.Dir = filepath.Join(dir, module)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return "", fmt.Errorf("build %s act: %w", build, err)
+		return "", fmt.Errorf("build %s act: %w", j.Build, err)
 	}
 	return strings.TrimSpace(string(out)), nil
 }

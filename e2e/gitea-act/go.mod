@@ -4,7 +4,15 @@ module hostguard/e2e/gitea-act
 
 go 1.26
 
-tool github.com/nektos/act
+tool (
+	github.com/nektos/act
+	hostguard/e2e/gitea-act
+)
+
+require (
+	github.com/nektos/act v0.2.89
+	github.com/sirupsen/logrus v1.9.3
+)
 
 require (
 	dario.cat/mergo v1.0.0 // indirect
@@ -53,7 +61,6 @@ require (
 	github.com/moby/buildkit v0.12.5 // indirect
 	github.com/moby/patternmatcher v0.6.0 // indirect
 	github.com/moby/sys/sequential v0.5.0 // indirect
-	github.com/nektos/act v0.2.89 // indirect
 	github.com/opencontainers/go-digest v1.0.0 // indirect
 	github.com/opencontainers/image-spec v1.1.0 // indirect
 	github.com/opencontainers/runc v1.1.12 // indirect
@@ -65,7 +72,6 @@ require (
 	github.com/robfig/cron/v3 v3.0.1 // indirect
 	github.com/sabhiram/go-gitignore v0.0.0-20210923224102-525f6e181f06 // indirect
 	github.com/sergi/go-diff v1.3.2-0.20230802210424-5b0b94c5c0d3 // indirect
-	github.com/sirupsen/logrus v1.9.3 // indirect
 	github.com/skeema/knownhosts v1.3.1 // indirect
 	github.com/spf13/cobra v1.8.0 // indirect
 	github.com/spf13/pflag v1.0.5 // indirect

@@ -31,7 +31,10 @@ import (
 	"hostguard/lock"
 )
 
-var _ lock.Engine = (*Engine)(nil)
+var (
+	_ lock.Engine     = (*Engine)(nil)
+	_ lock.Containers = (*Engine)(nil)
+)
 
 // Engine is one Docker daemon.
 type Engine struct {
@@ -137,6 +140,28 @@ func (e *Engine) ContainerName(ctx context.Context, id string) string {
 		return ""
 	}
 	return strings.TrimPrefix(c.Name, "/")
+}
+
+// Container implements lock.Containers.
+func (e *Engine) Container(ctx context.Context, id string) (lock.Life, string) {
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	c, err := e.client.ContainerInspect(ctx, id)
+	switch {
+	case cerrdefs.IsNotFound(err):
+		return lock.Dead, "its container is gone"
+	case err != nil:
+		return lock.Unknown, "its container could not be asked after: " + e.classify(err).Error()
+	case c.ContainerJSONBase == nil || c.ID != id || c.State == nil:
+		return lock.Unknown, "the Docker daemon says nothing of its container"
+	}
+	switch c.State.Status {
+	case "exited", "dead", "removing":
+		return lock.Dead, "its container has ended"
+	case "running", "paused":
+		return lock.Alive, fmt.Sprintf("its container %.100q runs", strings.TrimPrefix(c.Name, "/"))
+	}
+	return lock.Unknown, fmt.Sprintf("its container is %.20q", c.State.Status)
 }
 
 // Create adds a config-only network.

@@ -83,9 +83,13 @@ func (h Host) InContainer() bool {
 // stat is what matters of /proc/PID/stat.
 type stat struct {
 	state  byte
+	kernel bool // a thread of the kernel
 	parent int
 	start  uint64
 }
+
+// kernelThread is PF_KTHREAD of the kernel's sched.h.
+const kernelThread = 0x00200000
 
 func (h Host) stat(pid int) (stat, error) {
 	data, err := os.ReadFile(filepath.Join(h.Proc, strconv.Itoa(pid), "stat"))
@@ -102,7 +106,8 @@ func (h Host) stat(pid int) (stat, error) {
 	if err != nil {
 		return stat{}, fmt.Errorf("read stat of process %d: %w", pid, err)
 	}
-	return stat{fields[0][0], parent, start}, nil
+	flags, _ := strconv.ParseUint(fields[6], 10, 64)
+	return stat{fields[0][0], flags&kernelThread != 0, parent, start}, nil
 }
 
 // Start implements lock.Host. A zombie has ended.
@@ -131,13 +136,12 @@ func (h Host) Start(pid int) (uint64, error) {
 // carry: the nonces of the locks they run under, separated by commas.
 const HoldVariable = "HOSTGUARD_HOLD"
 
-// Carries implements lock.Host. Only a descendant of the holder can carry its
-// nonce, so processes that started before the holder need not be read: a runner
-// that is not root could never read those of the system.
-func (h Host) Carries(nonce string, startedFrom uint64) (found, complete bool) {
+// Find implements lock.Host. Only a descendant of the holder can carry its
+// nonce, so processes that started before it are not read for that.
+func (h Host) Find(traces lock.Traces) (pid int, complete bool) {
 	names, err := os.ReadDir(h.Proc)
 	if err != nil || h.hidesProcesses() {
-		return false, false
+		return 0, false
 	}
 	complete = true
 	for _, name := range names {
@@ -146,29 +150,106 @@ func (h Host) Carries(nonce string, startedFrom uint64) (found, complete bool) {
 			continue
 		}
 		s, err := h.stat(pid)
-		if err == nil && (s.start < startedFrom || s.state == 'Z' || s.state == 'X') {
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) || err == nil && (s.kernel || s.state == 'Z' || s.state == 'X') {
 			continue
 		}
-		var environ []byte
-		if err == nil {
-			environ, err = readSome(filepath.Join(h.Proc, name.Name(), "environ"), maxEnviron)
+		young := err != nil || s.start >= traces.From
+		if !young && traces.Nonce != "" {
+			continue
 		}
-		switch {
-		case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ESRCH):
-		case carries(environ, nonce):
-			return true, true
-		case len(environ) == 0 && !h.kernelThread(pid):
-			complete = false // within an exec, for a moment, there is none
-		case err != nil, len(environ) == maxEnviron:
+		found, read := h.shows(pid, traces)
+		if found {
+			return pid, true
+		}
+		if young && !read && h.mayBeIn(pid, traces.Cgroup) {
 			complete = false
 		}
 	}
-	return false, complete
+	return 0, complete
 }
 
-// kernelThread tells that a process has no program, as those of the kernel and
-// those that are just ending. Where that cannot be read, it may have one.
-func (h Host) kernelThread(pid int) bool {
+// shows tells whether a process has one of the traces, and whether all could be
+// read where they are.
+func (h Host) shows(pid int, traces lock.Traces) (found, read bool) {
+	dir := filepath.Join(h.Proc, strconv.Itoa(pid))
+	environ, err := readSome(filepath.Join(dir, "environ"), maxEnviron)
+	gone := errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH)
+	// Within an exec, for a moment, a process has no environment.
+	read = gone || err == nil && len(environ) < maxEnviron && (len(environ) > 0 || h.ending(pid))
+	if traces.Nonce != "" {
+		return carries(environ, traces.Nonce), read
+	}
+	if bytes.Contains(environ, []byte(traces.Dir+"/")) {
+		return true, true
+	}
+	cwd, err := os.Readlink(filepath.Join(dir, "cwd"))
+	if cwd = strings.TrimSuffix(cwd, " (deleted)"); cwd == traces.Dir || strings.HasPrefix(cwd, traces.Dir+"/") {
+		return true, true
+	}
+	return false, read && (err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH))
+}
+
+// mayBeIn tells whether a process may be of a control group or one below. The
+// names of groups mean the same only within one namespace of them.
+func (h Host) mayBeIn(pid int, group string) bool {
+	namespace, path, _ := strings.Cut(group, " ")
+	own, err := os.Readlink(filepath.Join(h.Proc, "self/ns/cgroup"))
+	if err != nil || namespace != own || path == "" {
+		return true
+	}
+	theirs := h.cgroup(pid)
+	return theirs == "" || path == "/" || theirs == path || strings.HasPrefix(theirs, path+"/")
+}
+
+// Cgroup is the control group of this process: a service's, under systemd, and
+// that of all that a runner's jobs start. It begins with its namespace.
+func (h Host) Cgroup() string {
+	namespace, err := os.Readlink(filepath.Join(h.Proc, "self/ns/cgroup"))
+	group := h.cgroup(os.Getpid())
+	if err != nil || group == "" {
+		return ""
+	}
+	return namespace + " " + group
+}
+
+// cgroup is the unified hierarchy's group of a process, or where that has none
+// the one that systemd keeps beside the old controllers.
+func (h Host) cgroup(pid int) string {
+	data, err := os.ReadFile(filepath.Join(h.Proc, strconv.Itoa(pid), "cgroup"))
+	if err != nil {
+		return ""
+	}
+	group := ""
+	for line := range strings.Lines(string(data)) {
+		line = strings.TrimSuffix(line, "\n")
+		if path, found := strings.CutPrefix(line, "0::"); found && (path != "/" || group == "") {
+			group = path
+		} else if _, path, found := strings.Cut(line, ":name=systemd:"); found && (group == "" || group == "/") {
+			group = path
+		}
+	}
+	return group
+}
+
+// Gone implements lock.Host.
+func (h Host) Gone(dir string) (bool, error) {
+	_, err := os.Lstat(dir)
+	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	parent, err := os.Lstat(filepath.Dir(dir))
+	if err != nil {
+		return false, err
+	}
+	if !parent.IsDir() {
+		return false, fmt.Errorf("%q is no directory", filepath.Dir(dir))
+	}
+	return true, nil
+}
+
+// ending tells that a process has no program any more. Where that cannot be
+// read, it may have one.
+func (h Host) ending(pid int) bool {
 	_, err := os.Readlink(filepath.Join(h.Proc, strconv.Itoa(pid), "exe"))
 	return errors.Is(err, fs.ErrNotExist)
 }
@@ -247,8 +328,9 @@ func (h Host) Parent() lock.Process {
 var runners = map[string]bool{"act_runner": false, "gitea-runner": false, "Runner.Worker": true}
 
 // Runner is the nearest runner above this process, if any, and whether it runs
-// this one job only.
-func (h Host) Runner() (runner lock.Process, oneJob bool) {
+// this one job only. The step is the topmost process below it, or this one.
+func (h Host) Runner() (runner, step lock.Process, oneJob bool) {
+	step = h.Process(os.Getpid())
 	for pid := os.Getppid(); pid > 1; {
 		s, err := h.stat(pid)
 		if err != nil {
@@ -256,9 +338,10 @@ func (h Host) Runner() (runner lock.Process, oneJob bool) {
 		}
 		exe, _ := os.Readlink(filepath.Join(h.Proc, strconv.Itoa(pid), "exe"))
 		if oneJob, found := runners[filepath.Base(exe)]; found {
-			return lock.Process{PID: pid, Start: s.start}, oneJob
+			return lock.Process{PID: pid, Start: s.start}, step, oneJob
 		}
+		step = lock.Process{PID: pid, Start: s.start}
 		pid = s.parent
 	}
-	return lock.Process{}, false
+	return lock.Process{}, h.Process(os.Getpid()), false
 }

@@ -1,0 +1,168 @@
+// Package gitea asks the Gitea server that a job comes from.
+//
+// Only the server that the job's own environment names is ever asked, and it
+// alone gets the token: no redirect is followed. A server that is slow, refuses,
+// is too old or answers something else makes an unknown, never a wrong answer.
+package gitea
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"code.gitea.io/sdk/gitea"
+
+	"hostguard/lock"
+)
+
+var _ lock.Runs = (*Server)(nil)
+
+const (
+	requestTime = 10 * time.Second
+	freshFor    = 10 * time.Second // an answer; waiters look every second
+	// grace is how long ended runs are not believed to have ended: the server
+	// says "cancelled" up to 9 s before the runner kills the processes.
+	grace = time.Minute
+)
+
+// Server is one Gitea server.
+type Server struct {
+	url, token string
+	patience   time.Duration
+
+	mu   sync.Mutex
+	jobs map[lock.Job]*inquiry
+}
+
+// inquiry is what was last said of a job, and a question that is under way.
+type inquiry struct {
+	life     lock.Life
+	evidence string
+	at       time.Time
+	underWay chan struct{}
+}
+
+// New does not ask anything yet. patience is how long Run may wait for an answer
+// that it does not have: a waiter must not be held up by a slow server.
+func New(url, token string, patience time.Duration) *Server {
+	return &Server{url: url, token: token, patience: patience, jobs: map[lock.Job]*inquiry{}}
+}
+
+// Run implements lock.Runs. While an answer is under way it returns the last one.
+func (s *Server) Run(ctx context.Context, job lock.Job) (lock.Life, string) {
+	s.mu.Lock()
+	q := s.jobs[job]
+	if q == nil {
+		q = &inquiry{evidence: fmt.Sprintf("%q has not answered yet whether its run goes on", s.url)}
+		s.jobs[job] = q
+	}
+	if q.underWay == nil && time.Since(q.at) > freshFor {
+		q.underWay = make(chan struct{})
+		go s.inquire(context.WithoutCancel(ctx), job, q)
+	}
+	answered := q.underWay
+	s.mu.Unlock()
+
+	if answered != nil {
+		select {
+		case <-answered:
+		case <-time.After(s.patience):
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return q.life, q.evidence
+}
+
+func (s *Server) inquire(ctx context.Context, job lock.Job, q *inquiry) {
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	life, evidence := s.ask(ctx, job)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	q.life, q.evidence, q.at = life, evidence, time.Now()
+	close(q.underWay)
+	q.underWay = nil
+}
+
+// ask asks for the run, and while that goes on for its job: the others of the
+// run may go on without it.
+func (s *Server) ask(ctx context.Context, job lock.Job) (lock.Life, string) {
+	owner, repo, found := strings.Cut(job.Repository, "/")
+	id, err := strconv.ParseInt(job.RunID, 10, 64)
+	if !found || err != nil || id <= 0 {
+		return lock.Unknown, "its labels do not tell its run"
+	}
+	unknown := func(err error) (lock.Life, string) {
+		return lock.Unknown, fmt.Sprintf("%q does not tell whether its run goes on: %.200q", s.url, err)
+	}
+	client, err := s.client(ctx)
+	if err != nil {
+		return unknown(err)
+	}
+	run, response, err := client.GetRepoActionRun(owner, repo, id)
+	if err != nil {
+		return unknown(err)
+	}
+	if run.ID != id {
+		return unknown(errors.New("the answer is about another run"))
+	}
+	if run.Status == "completed" {
+		return ended("run", run.CompletedAt, response)
+	}
+	list, response, err := client.ListRepoActionRunJobs(owner, repo, id, gitea.ListRepoActionJobsOptions{ListOptions: gitea.ListOptions{PageSize: 50}})
+	if err != nil {
+		return unknown(err)
+	}
+	running, last := 0, time.Time{}
+	legs := 0 // of a matrix share the name
+	for _, j := range list.Jobs {
+		if j.Name != job.Job {
+			continue
+		}
+		legs++
+		switch j.Status {
+		case "in_progress":
+			running++
+		case "completed":
+			if j.CompletedAt.After(last) {
+				last = j.CompletedAt
+			}
+		default:
+			return lock.Unknown, "a job of its name has yet to run"
+		}
+	}
+	switch {
+	case legs == 0:
+		return lock.Unknown, "its run goes on, but has no job of its name"
+	case running == legs:
+		return lock.Alive, "its job goes on"
+	case running > 0:
+		return lock.Unknown, "some jobs of its name go on, others have ended"
+	}
+	return ended("job", last, response)
+}
+
+// ended judges by the server's clock alone.
+func ended(what string, at time.Time, response *gitea.Response) (lock.Life, string) {
+	now, err := http.ParseTime(response.Header.Get("Date"))
+	if err != nil || at.Unix() <= 0 { // unset times are 1970-01-01
+		return lock.Unknown, "its " + what + " has ended, but the server does not tell when"
+	}
+	since := now.Sub(at)
+	if since <= grace {
+		return lock.Unknown, fmt.Sprintf("its %s ended less than %s ago: its processes may live", what, grace)
+	}
+	return lock.Dead, fmt.Sprintf("its %s ended %s ago", what, since.Round(time.Second))
+}
+
+func (s *Server) client(ctx context.Context) (*gitea.Client, error) {
+	return gitea.NewClient(s.url, gitea.SetContext(ctx), gitea.SetToken(s.token), gitea.SetHTTPClient(&http.Client{
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}))
+}
