@@ -135,18 +135,18 @@ func plantedBuild(t *testing.T, name string) *exec.Cmd {
 	return cmd
 }
 
-// Four jobs wait for a build. At its end they build one after another, without
-// any lock around their builds.
+// Three jobs wait for a build. At its end they build one after another, without
+// any lock around their builds, although a build takes a while to begin.
 func TestThoseWhoWaitForABuildDoNotAllStartAtItsEnd(t *testing.T) {
 	e := startEngine(t, engine.New)
 	name := fmt.Sprintf("planted-%d", os.Getpid())
 	first := plantedBuild(t, name)
 	log := filepath.Join(t.TempDir(), "log")
 	var jobs sync.WaitGroup
-	said := make([]*output, 4)
+	said := make([]*output, 3)
 	for i := range said {
-		cmd := exec.Command("bash", "-c", `"$HOSTGUARD" wait-pressure -mode hard-fail -interval 500ms -max-attempts 200 -patterns "$NAME" &&
-			echo begin >>"$LOG" && (exec -a "$NAME" sleep 0.8); echo end >>"$LOG"`)
+		cmd := exec.Command("bash", "-c", `"$HOSTGUARD" wait-pressure -mode hard-fail -interval 1s -max-attempts 200 -patterns "$NAME" &&
+			sleep 0.6 && echo begin >>"$LOG" && (exec -a "$NAME" sleep 0.8); echo end >>"$LOG"`)
 		cmd.Dir = t.TempDir()
 		cmd.Env = append(os.Environ(), "DOCKER_HOST="+e.Host(), "HOSTGUARD="+binary(t), "NAME="+name, "LOG="+log)
 		said[i] = &output{seen: make(chan struct{}), want: "waiting, "}
