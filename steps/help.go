@@ -136,7 +136,8 @@ command runs on.
 
 health looks once for heavy builds, as "wait-pressure -check" does, and exits 1
 if there are any: the runner then takes no job. Where it cannot look it exits 0.
-HOSTGUARD_PATTERNS and HOSTGUARD_EXCLUDE in its environment are obeyed.
+HOSTGUARD_PATTERNS, HOSTGUARD_EXCLUDE, HOSTGUARD_MIN_MEMORY and the like in its
+environment are obeyed.
 
 exit status: 0, and 1 of health.
 `

@@ -141,6 +141,7 @@ func (s *session) checkPressure(ctx context.Context, gate *pressure.Gate, docker
 	}
 	docker.name(ctx, verdict.Blockers)
 	last := pressure.Attempt{Number: 1, Of: 1, Verdict: verdict}
+	s.Summary(pressureSummary(last))
 	if err := s.pressureOutputs(last); err != nil {
 		return err
 	}
