@@ -100,6 +100,21 @@ func TestABuildInAContainerIsSeenFromOutsideAndFromAnotherContainer(t *testing.T
 			if code, out = inside("empty", "/hostguard", "wait-pressure", "-check", "-min-memory", "1000000G"); code != 1 {
 				t.Errorf("without Docker and memory: status %d\n%s", code, out)
 			}
+			// A job container is the job's own, with all that its earlier steps left.
+			docker(t, e, "rm", "-f", task)
+			docker(t, e, "run", "-d", "--rm", "--network", "none", "--name", task, "-v", "/usr:/usr:ro", "-v", binary(t)+":/hostguard:ro",
+				"-v", socket+":/var/run/docker.sock", "empty", "sleep", "300")
+			docker(t, e, "exec", "-d", "-w", "/tmp", task, "bash", "-c", `exec -a "next-build (v16.4.6)" sleep 300`)
+			for workspace, want := range map[string]int{"/src": 0, "/nowhere": 1} {
+				code, out = status(exec.Command(e.CLI(), "exec", "-w", "/src", "-e", "GITHUB_WORKSPACE="+workspace, task,
+					"sh", "-c", "until cat /proc/[0-9]*/cmdline 2>/dev/null | grep -qa '[n]ext-build (v16.4.6).300'; do sleep 0.01; done; /hostguard wait-pressure -check; exit $?"), "DOCKER_HOST="+e.Host())
+				if code != want {
+					t.Errorf("in a job container, workspace %s: status %d\n%s", workspace, code, out)
+				}
+			}
+			if code, out = status(exec.Command(binary(t), "wait-pressure", "-check"), "DOCKER_HOST="+e.Host()); code != 1 || !strings.Contains(out, task) {
+				t.Errorf("a job container, seen from the host: status %d\n%s", code, out)
+			}
 			docker(t, e, "rm", "-f", task)
 			if code, out = inside("-v", socket+":/var/run/docker.sock", "empty", "/hostguard", "wait-pressure", "-check"); code != 0 {
 				t.Errorf("after its end: status %d\n%s", code, out)

@@ -40,7 +40,11 @@ func (c *containers) connect(ctx context.Context) (*docker.Engine, error) {
 
 // others lists the processes of all containers but this one.
 func (c *containers) others(ctx context.Context) (pressure.List, pressure.Scope, error) {
-	own := proc.Host{Proc: "/proc"}.ContainerID()
+	host := proc.Host{Proc: "/proc"}
+	if !host.InContainer() { // a machine that is a container, such as LXC's: its jobs can be seen
+		return nil, pressure.OnlyContainer, nil
+	}
+	own := host.ContainerID()
 	if own == "" {
 		return nil, "", errors.New("which container this is cannot be told")
 	}
