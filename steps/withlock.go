@@ -116,8 +116,20 @@ func (s *session) carryNonce() (string, error) {
 	default:
 	}
 	environ := append(withoutHold(s.Environ), holdVariable+"="+all, holdFor+"="+strconv.Itoa(os.Getpid()))
-	err := syscall.Exec("/proc/self/exe", append([]string{os.Args[0]}, os.Args[1:]...), environ)
+	err := syscall.Exec(ownPath(), os.Args, environ)
 	return "", &statusError{StatusCannotLock, fmt.Errorf("execute hostguard again: %w", err)}
+}
+
+// ownPath is this program by its own name, which ps shows, if that is still it.
+func ownPath() string {
+	const self = "/proc/self/exe"
+	path, err := os.Executable()
+	named, errNamed := os.Stat(path)
+	running, errRunning := os.Stat(self)
+	if err != nil || errNamed != nil || errRunning != nil || !os.SameFile(named, running) {
+		return self
+	}
+	return path
 }
 
 func withoutHold(environ []string) []string {
@@ -148,14 +160,21 @@ func (s *session) runUnder(m *lock.Mutex, id, path string, command []string) err
 	// Beside the command, for a hung daemon must not keep signals from it.
 	var watch sync.WaitGroup
 	watch.Go(func() {
+		// Nothing tells of a removal, but whoever takes the lock next is heard.
+		taken, _ := m.Engine.Watch(ctx, m.Name)
 		for ctx.Err() == nil {
 			select {
 			case <-ctx.Done():
+				return
 			case <-time.After(lossCheck):
-				if m.Lost(ctx, id) {
-					s.Error("with-lock: lock %q (id %.12s) was lost while the command runs: somebody took it away, and may build at the same time", m.Name, id)
-					return
+			case _, watching := <-taken:
+				if !watching {
+					taken = nil // the daemon went away: the time does
 				}
+			}
+			if m.Lost(ctx, id) {
+				s.Error("with-lock: lock %q (id %.12s) was lost while the command runs: somebody took it away, and may build at the same time", m.Name, id)
+				return
 			}
 		}
 	})
