@@ -61,7 +61,7 @@ func (c *containers) others(ctx context.Context) (pressure.List, pressure.Scope,
 	}
 	switch {
 	case ctx.Err() != nil:
-		return nil, "", fmt.Errorf("Docker did not answer within %s", c.limit)
+		return nil, "", fmt.Errorf("no answer of Docker within %s", c.limit)
 	case err != nil:
 		return nil, "", err
 	}

@@ -19,7 +19,7 @@ func TestLinesOfTopAreRead(t *testing.T) {
 	if diff := cmp.Diff(want, got); !ok || diff != "" {
 		t.Errorf("parseTop, %v (-want +got):\n%s", ok, diff)
 	}
-	if got, ok := parseTop([]string{"41", "40", "?", "-", "", ""}, now); !ok || got.PID != 41 || !got.Start.IsZero() || got.CPU != 0 || got.Argv != nil && len(got.Argv) > 0 {
+	if got, ok := parseTop([]string{"41", "40", "?", "-", "", ""}, now); !ok || got.PID != 41 || !got.Start.IsZero() || got.CPU != 0 || len(got.Argv) > 0 {
 		t.Errorf("what cannot be read: %+v, %v", got, ok)
 	}
 	for _, line := range [][]string{nil, {"41"}, {"x", "40", "0:01", "0:01", "1", "a"}, {"41", "x", "0:01", "0:01", "1", "a"}} {
