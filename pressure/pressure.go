@@ -236,11 +236,16 @@ func (g *Gate) blockers(tree *tree, matches map[int]match, own func(line []Proce
 			// The table moves while it is read: a pid counts only if what has
 			// it now is still that build.
 			m := matchOf(p.Argv, g.Rules)
-			if m.tool == "" || !tree.counts(p, m, g.Rules) {
+			if m.tool == "" {
 				continue
 			}
-			tops[p.PID] = build{p, m}
-			break
+			if tree.counts(p, m, g.Rules) {
+				tops[p.PID] = build{p, m}
+				break
+			}
+			if m.anonymous { // a server, and so are its workers
+				break
+			}
 		}
 	}
 	var blockers []Blocker
@@ -291,7 +296,7 @@ func (t *tree) counts(p Process, m match, rules []Rule) bool {
 	switch {
 	case m.anonymous:
 		if parent := t.lineage(p.PID); len(parent) > 1 {
-			if heavy, known := ofShell(parent[1].Argv, m.tool, rules); known {
+			if heavy, known := ofStarter(parent[1].Argv, m.tool, rules); known {
 				return heavy
 			}
 		}

@@ -317,6 +317,14 @@ func TestAProgramThatHidesItsArgumentsIsJudgedByWhatItDoes(t *testing.T) {
 	}
 }
 
+func TestTheWorkersOfAServerAreNoBuild(t *testing.T) {
+	table := host(t, ours+"41 40 /a webpack\n 42 41 /a webpack")
+	table[40] = Process{PID: 40, Parent: 1, Argv: []string{"sh", "-c", "webpack serve"}}
+	if got := blockersOf(t, gate(table)); got != "" {
+		t.Errorf("blockers: %q", got)
+	}
+}
+
 func TestABuildIsDescribedByItsWholeTree(t *testing.T) {
 	g := gate(nil)
 	g.Table = sized{host(t, ours+`

@@ -30,7 +30,7 @@ type Rule struct {
 	// titled is for tools that put their whole command line into one token.
 	titled bool
 	// anonymous is for tools that rename themselves to their bare name, a server
-	// and a build alike. What it is the shell above tells, see ofShell, or else
+	// and a build alike. What it is the process above tells, see ofStarter, or else
 	// whether it works or waits, see busyShare.
 	anonymous bool
 }
@@ -231,24 +231,20 @@ func firstWord(text string) string {
 	return word
 }
 
-// ofShell tells what the command line of a shell says of a program that it
-// started: "sh", "-c", "webpack serve". known is false where argv is no such
-// shell or does not name the program.
-func ofShell(argv []string, tool string, rules []Rule) (heavy, known bool) {
-	if len(argv) < 3 || !slices.Contains(shells, path.Base(argv[0])) || argv[1] != "-c" {
+// ofStarter tells what the command line of the process that started a program
+// says of it: "sh", "-c", "webpack serve", as npm and yarn do, or "node",
+// ".../pnpm", "exec", "webpack", "serve". known is false where it does not name
+// the program.
+func ofStarter(argv []string, tool string, rules []Rule) (heavy, known bool) {
+	r := rules[slices.IndexFunc(rules, func(r Rule) bool { return r.tool == tool })]
+	tokens := strings.FieldsFunc(strings.Join(argv, " "), func(c rune) bool { return strings.ContainsRune(" \t\n'\"", c) })
+	at := slices.IndexFunc(tokens, func(token string) bool { return slices.Contains(r.programs, path.Base(token)) })
+	if at <= 0 { // a process of its own name is a worker's parent, and hides its arguments too
 		return false, false
 	}
-	i := slices.IndexFunc(rules, func(r Rule) bool { return r.tool == tool })
-	tokens := strings.FieldsFunc(strings.Join(argv[2:], " "), func(c rune) bool { return strings.ContainsRune(" \t\n'\"", c) })
-	at := slices.IndexFunc(tokens, func(token string) bool { return slices.Contains(rules[i].programs, path.Base(token)) })
-	if at < 0 {
-		return false, false
-	}
-	words, ok := rules[i].words(tokens[at+1:])
-	return ok && rules[i].heavy(words), true
+	words, ok := r.words(tokens[at+1:])
+	return ok && r.heavy(words), true
 }
-
-var shells = []string{"sh", "bash", "dash", "ash", "zsh", "busybox"}
 
 // program is the name of what runs, and its arguments: behind node and its
 // flags, the script.

@@ -183,7 +183,7 @@ func TestPatternsCompareWholeTokensInOrder(t *testing.T) {
 	}
 }
 
-func TestAShellTellsWhatAProgramThatHidesItsArgumentsIs(t *testing.T) {
+func TestWhoStartedItTellsWhatAProgramThatHidesItsArgumentsIs(t *testing.T) {
 	for _, tt := range []struct {
 		argv         []string
 		heavy, known bool
@@ -195,12 +195,17 @@ func TestAShellTellsWhatAProgramThatHidesItsArgumentsIs(t *testing.T) {
 		{[]string{"sh", "-c", "webpack --mode production --watch"}, false, true},
 		{strings.Fields("sh -c webpack serve"), false, true}, // as Docker shows it
 		{[]string{"sh", "-c", "make site"}, false, false},
-		{[]string{"bash", "-e", "/tmp/webpack"}, false, false},
+		{[]string{"bash", "-e", "/tmp/step.sh"}, false, false},
+		{[]string{"node", "/usr/bin/pnpm", "exec", "webpack", "build"}, true, true},
+		{[]string{"node", "/usr/bin/pnpm", "exec", "webpack", "serve"}, false, true},
+		{[]string{"npm exec webpack serve"}, false, true},
+		{[]string{"node", "/app/node_modules/.bin/cross-env", "NODE_ENV=production", "webpack", "-w"}, false, true},
+		{[]string{"webpack"}, false, false}, // the parent of a worker
 		{[]string{"npm run build"}, false, false},
 		{nil, false, false},
 	} {
-		if heavy, known := ofShell(tt.argv, "webpack", Known()); heavy != tt.heavy || known != tt.known {
-			t.Errorf("ofShell(%q) = %v, %v", tt.argv, heavy, known)
+		if heavy, known := ofStarter(tt.argv, "webpack", Known()); heavy != tt.heavy || known != tt.known {
+			t.Errorf("ofStarter(%q) = %v, %v", tt.argv, heavy, known)
 		}
 	}
 }

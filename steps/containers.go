@@ -16,7 +16,7 @@ import (
 // a look, and least of all the one that a runner waits for.
 const (
 	dockerTime      = 3 * time.Second
-	checkDockerTime = 150 * time.Millisecond
+	checkDockerTime = 200 * time.Millisecond
 )
 
 // containers asks Docker what the process table does not tell.
@@ -60,10 +60,12 @@ func (c *containers) others(ctx context.Context) (pressure.List, pressure.Scope,
 		list, all, unread, err = engine.Processes(ctx, own)
 	}
 	switch {
-	case ctx.Err() != nil:
+	case err != nil && ctx.Err() != nil:
 		return nil, "", fmt.Errorf("no answer of Docker within %s", c.limit)
 	case err != nil:
 		return nil, "", err
+	case unread > 0 && unread == all:
+		return nil, "", fmt.Errorf("none of the %d other containers could be looked into through Docker", all)
 	}
 	scope := fmt.Sprintf("this container, and %d others through Docker", all-unread)
 	if unread > 0 {

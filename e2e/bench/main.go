@@ -166,9 +166,8 @@ func (b *bench) queued(e *engine.Engine, name string, n int) error {
 
 // job is the environment of one job.
 type job struct {
-	binary  string
-	env     []string
-	outputs string // file
+	binary string
+	env    []string
 }
 
 func (b *bench) job(e *engine.Engine) (*job, error) {
@@ -184,22 +183,7 @@ func (b *bench) job(e *engine.Engine) (*job, error) {
 		}
 	}
 	return &job{b.binary, append(os.Environ(), "DOCKER_HOST="+e.Host(), "GITHUB_ACTIONS=true",
-		"GITHUB_ENV="+env, "GITHUB_OUTPUT="+outputs, "RUNNER_TEMP="+filepath.Join(dir, "tmp")), outputs}, nil
-}
-
-// output reads an output of the job's steps.
-func (j *job) output(name string) (string, error) {
-	data, err := os.ReadFile(j.outputs)
-	if err != nil {
-		return "", err
-	}
-	lines := strings.Split(string(data), "\n")
-	for i, line := range lines[:len(lines)-1] {
-		if strings.HasPrefix(line, name+"<<") {
-			return lines[i+1], nil
-		}
-	}
-	return "", fmt.Errorf("no output %s", name)
+		"GITHUB_ENV="+env, "GITHUB_OUTPUT="+outputs, "RUNNER_TEMP="+filepath.Join(dir, "tmp"))}, nil
 }
 
 func (j *job) step(args ...string) error {
