@@ -229,3 +229,60 @@ func TestTwoJobsThatBuildDoNotWaitForEachOther(t *testing.T) {
 	jobs.Wait()
 	nothingLeft(t, e)
 }
+
+// Who may not look into a build still sees that there is one.
+func TestABuildOfAnotherUserCountsWithoutItsDirectory(t *testing.T) {
+	plantedBuild(t, "planted-root")
+	program := filepath.Join(t.TempDir(), "hostguard")
+	if err := os.WriteFile(program, readFile(t, binary(t)), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Open(program) // its folder may be closed to others
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer self.Close()
+	cmd := exec.Command("/proc/self/fd/3", "wait-pressure", "-check", "-patterns", "planted-root")
+	cmd.Args[0], cmd.Dir, cmd.ExtraFiles = "hostguard", "/", []*os.File{self}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	code, out := status(cmd)
+	if code != 1 || !regexp.MustCompile(`planted-root \(pid [0-9]+, for .*, in a directory that cannot be read, CPU `).MatchString(out) {
+		t.Errorf("status %d\n%s", code, out)
+	}
+}
+
+// A user who wants to hold up everybody gets no further than that: the look
+// takes no longer, and the line is bounded.
+func TestThousandsThatCallThemselvesBuildsAreCounted(t *testing.T) {
+	const many = 1000
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	started := make([]*os.Process, 0, many)
+	defer func() {
+		w.Close()
+		for _, p := range started {
+			_, _ = p.Wait()
+		}
+	}()
+	for range many {
+		p, err := os.StartProcess("/bin/cat", []string{"next-build (\n::set-env name=BASH_ENV::/x", "-"}, &os.ProcAttr{Files: []*os.File{r, null, null}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		started = append(started, p)
+	}
+	start := time.Now()
+	code, out := status(exec.Command(binary(t), "wait-pressure", "-check"))
+	t.Logf("a check took %s", time.Since(start))
+	if code != 1 || !strings.Contains(out, "heavy builds run here: ") || len(out) > 10_000 || strings.Contains(out, "set-env") {
+		t.Errorf("status %d, %d bytes\n%.2000s", code, len(out), out)
+	}
+}

@@ -64,6 +64,7 @@ var noBuilds = []struct {
 	{"vite", []string{"vite", "preview", "--port", "0"}, "localhost"},
 	{"vite", []string{"vite", "build", "--watch"}, "built in"},
 	{"webpack", []string{"npx", "--no-install", "webpack", "--watch"}, "compiled"},
+	{"webpack", []string{"pnpm", "exec", "webpack", "--watch"}, "compiled"},
 	{"next", []string{"npm", "run", "dev", "--", "--port", "0"}, "Ready in"},
 	{"next", []string{"next", "start", "--port", "0"}, "Ready in"},
 	{"next", []string{"sh", "-c", "echo next build; exec cat - next build"}, "next build"},

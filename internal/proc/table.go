@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -62,34 +63,37 @@ func (Table) Each(ctx context.Context, visit func(pid int, argv []string)) (pres
 }
 
 // Process reads one process; false means that it is gone, or that its pid was
-// given to another one meanwhile.
+// given to another one meanwhile. gopsutil would read the kernel's boot time
+// twice for each, which takes longer than all the rest.
 func (Table) Process(ctx context.Context, pid int) (pressure.Process, bool) {
-	ctx = rooted(ctx)
-	p := &process.Process{Pid: int32(pid)}
-	created, err := p.CreateTimeWithContext(ctx)
+	host := Host{root}
+	stat, err := host.stat(pid)
 	if err != nil {
 		return pressure.Process{}, false
 	}
-	parent, err := p.PpidWithContext(ctx)
-	if err != nil {
-		return pressure.Process{}, false
-	}
-	dir, _ := p.CwdWithContext(ctx) // refused for processes of other users
+	dir, _ := (&process.Process{Pid: int32(pid)}).CwdWithContext(rooted(ctx)) // refused for processes of other users
 	mounts, _ := os.Readlink(pathOf(pid, "ns/mnt"))
 	cgroup, _ := readSome(pathOf(pid, "cgroup"), cgroupLimit)
 	argv, err := readArgv(pid, make([]byte, argvLimit))
 	if err != nil {
 		return pressure.Process{}, false
 	}
-	again, err := (&process.Process{Pid: int32(pid)}).CreateTimeWithContext(ctx)
-	if err != nil || again != created {
+	if again, err := host.stat(pid); err != nil || again.start != stat.start {
 		return pressure.Process{}, false
 	}
 	return pressure.Process{
-		PID: pid, Parent: int(parent), Argv: argv, Dir: dir, Start: time.UnixMilli(created),
+		PID: pid, Parent: stat.parent, Argv: argv, Dir: dir, Start: booted().Add(time.Duration(stat.start) * (time.Second / ticks)),
 		Mounts: mounts, Cgroup: string(cgroup), Container: containerOf(string(cgroup)),
 	}, true
 }
+
+// booted is when this machine was, so that starts can be told as times. Read once:
+// the same process has to have the same start at every look.
+var booted = sync.OnceValue(func() time.Time { return time.Now().Add(-Host{}.Uptime()) })
+
+// ticks are those of a second in what the kernel tells (USER_HZ), on every Linux
+// that Go runs on.
+const ticks = 100
 
 // cgroupLimit is for a line of PATH_MAX for each of the hierarchies that a
 // kernel can have. Names of cgroups are text of whoever makes them.

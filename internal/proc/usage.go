@@ -45,11 +45,10 @@ func parseUsage(stat []byte) (pressure.Usage, bool) {
 		n, _ := strconv.ParseInt(string(fields[i-3]), 10, 64)
 		return n
 	}
-	ticks := number(14) + number(15) + number(16) + number(17) // own and of ended children
-	const perSecond = 100                                      // USER_HZ, on every Linux that Go runs on
+	worked := number(14) + number(15) + number(16) + number(17) // own and of ended children
 	return pressure.Usage{
 		Parent: int(number(4)),
-		CPU:    time.Duration(ticks) * (time.Second / perSecond),
+		CPU:    time.Duration(worked) * (time.Second / ticks),
 		Memory: number(24) * int64(os.Getpagesize()),
 	}, true
 }
