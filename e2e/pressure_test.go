@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"archive/tar"
 	"bytes"
 	"fmt"
 	"os"
@@ -31,28 +30,6 @@ func binary(t *testing.T) string {
 	return path
 }
 
-// importEmptyImage makes an image "empty" that finds its programs in the
-// machine's /usr, once that is bound to it.
-func importEmptyImage(t *testing.T, e *engine.Engine) {
-	t.Helper()
-	var image bytes.Buffer
-	w := tar.NewWriter(&image)
-	for _, dir := range []string{"usr", "tmp", "etc", "src"} {
-		_ = w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: dir, Mode: 0o777})
-	}
-	for _, link := range []string{"bin", "lib", "lib64", "sbin"} {
-		_ = w.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: link, Linkname: "usr/" + link})
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "image.tar")
-	if err := os.WriteFile(file, image.Bytes(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	docker(t, e, "import", file, "empty")
-}
-
 const task = "GITEA-ACTIONS-TASK-7_WORKFLOW-ci_JOB-web"
 
 // A build in another container is seen from the host, by its process, and from
@@ -62,7 +39,9 @@ func TestABuildInAContainerIsSeenFromOutsideAndFromAnotherContainer(t *testing.T
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
 			e := startEngine(t, version)
-			importEmptyImage(t, e)
+			if err := e.ImportEmpty("empty"); err != nil {
+				t.Fatal(err)
+			}
 			docker(t, e, "run", "-d", "--rm", "--network", "none", "--name", task, "-w", "/src", "-e", "GITHUB_REPOSITORY=wooo/other",
 				"-e", "PASSWORD=planted-secret", "-v", "/usr:/usr:ro", "empty", "bash", "-c", `exec -a "next-build (v16.4.6)" tail -F /dev/null -- --token=planted-secret 2>/dev/null`)
 			secret := func(out string) {

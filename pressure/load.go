@@ -28,22 +28,19 @@ type Stall struct {
 // Limits are what makes the load decisive; a zero is no limit. Stalls are
 // percents of time.
 type Limits struct {
-	MinMemory      int64 // bytes
+	MinMemory      int64 // bytes, or aTenth
 	MaxMemoryStall float64
 	MaxIOStall     float64
 }
 
-// Where neither processes nor Docker can be seen, memory and stall are all there
-// is to judge by. Memory is then a share of what is installed.
-const (
-	blindMemory      = 0.1
-	blindMemoryStall = 20
-	blindIOStall     = 60
-)
+// aTenth of the memory that is installed.
+const aTenth = -1
 
+// orBlind are the limits where neither processes nor Docker can be seen: memory
+// and stall are all there is to judge by.
 func (l Limits) orBlind() Limits {
 	if l == (Limits{}) {
-		return Limits{MinMemory: -1, MaxMemoryStall: blindMemoryStall, MaxIOStall: blindIOStall}
+		return Limits{MinMemory: aTenth, MaxMemoryStall: 20, MaxIOStall: 60}
 	}
 	return l
 }
@@ -88,8 +85,8 @@ func (m *meter) judge(now Reading, limits Limits) (Load, []string) {
 		Available:   now.Available, Installed: now.Installed, Load1: now.Load1, Missing: now.Missing,
 	}
 	m.last = now
-	if limits.MinMemory < 0 {
-		limits.MinMemory = int64(blindMemory * float64(now.Installed))
+	if limits.MinMemory == aTenth {
+		limits.MinMemory = now.Installed / 10
 	}
 	over := load.over(limits)
 	if len(over) > 0 {

@@ -90,18 +90,29 @@ func (t *turn) end() {
 	<-t.ended
 }
 
-// mine tells whether this process may go on as far as other waiters matter.
+// mine tells whether this process may go on as far as other waiters matter. The
+// first look waits a moment to hear whether there are any.
 func (t *turn) mine() bool {
-	wait := time.NewTimer(turnPatience)
-	defer wait.Stop()
-	if t.queued.Load() {
-		wait.Reset(0)
+	if !t.queued.Load() {
+		select {
+		case <-t.ready:
+		case <-time.After(turnPatience):
+		}
 	}
+	if !t.answered() {
+		return !t.queued.Load()
+	}
+	// Who had to wait for the turn gives the one before him time to begin.
+	return t.failed != nil || !t.queued.Load() || time.Since(t.got) >= t.interval
+}
+
+// answered tells that the turn was got, or cannot be.
+func (t *turn) answered() bool {
 	select {
 	case <-t.ready:
-		return t.failed != nil || !t.queued.Load() || time.Since(t.got) >= t.interval
-	case <-wait.C:
-		return !t.queued.Load()
+		return true
+	default:
+		return false
 	}
 }
 
@@ -119,24 +130,15 @@ func (t *turn) guard(look func(context.Context) (pressure.Verdict, error)) func(
 
 // alone says why waiters cannot agree, or nothing.
 func (t *turn) alone() string {
-	select {
-	case <-t.ready:
-		if t.failed != nil {
-			return oneLine(t.failed)
-		}
-	default:
+	if t.answered() && t.failed != nil {
+		return oneLine(t.failed)
 	}
 	return ""
 }
 
 // behind are those who wait while this process has the turn.
 func (t *turn) behind(ctx context.Context, home string) (owners []pressure.Owner) {
-	select {
-	case <-t.ready:
-	default:
-		return nil
-	}
-	if t.failed != nil {
+	if !t.answered() || t.failed != nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, dockerTime)

@@ -3,7 +3,6 @@
 package builds
 
 import (
-	"archive/tar"
 	"bytes"
 	"context"
 	"embed"
@@ -297,11 +296,7 @@ func (s site) container(t *testing.T) func(project string, args ...string) *exec
 			t.Error(err)
 		}
 	})
-	image := filepath.Join(t.TempDir(), "image.tar")
-	if err := os.WriteFile(image, emptyImage(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := e.Docker("import", image, "nothing"); err != nil {
+	if err := e.ImportEmpty("nothing"); err != nil {
 		t.Fatal(err)
 	}
 	return func(project string, args ...string) *exec.Cmd {
@@ -314,18 +309,4 @@ func (s site) container(t *testing.T) func(project string, args ...string) *exec
 		cmd.Env = []string{"DOCKER_HOST=" + e.Host()}
 		return cmd
 	}
-}
-
-// emptyImage has the names that programs in /usr expect beside it.
-func emptyImage() []byte {
-	var image bytes.Buffer
-	w := tar.NewWriter(&image)
-	for _, dir := range []string{"usr", "tmp", "etc"} {
-		_ = w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: dir, Mode: 0o777})
-	}
-	for _, link := range []string{"bin", "lib", "lib64", "sbin"} {
-		_ = w.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: link, Linkname: "usr/" + link})
-	}
-	_ = w.Close()
-	return image.Bytes()
 }
