@@ -164,8 +164,11 @@ func with(labels map[string]string, name, value string) map[string]string {
 // job directory, the same container, or the same worker of GitHub's runner.
 // Run id and job name would not do: the legs of a matrix share them.
 func (h Holder) SameJob(other Holder) bool {
-	if h.Container != "" || other.Container != "" {
-		return h.Container == other.Container
+	if h.Container != other.Container {
+		return false
+	}
+	if h.Container != "" { // the job's own, or that of a runner of several jobs
+		return h.JobDir == other.JobDir
 	}
 	if !h.Place.same(other.Place) {
 		return false
