@@ -122,6 +122,15 @@ func (h Holder) labels(kind string) map[string]string {
 	return labels
 }
 
+// waiter is h without what only the evidence about a holder needs: every release
+// reads all tickets.
+func (h Holder) waiter() Holder {
+	h.Container, h.Cgroup, h.StaleAfter = "", "", 0
+	h.Runner, h.Parent, h.Step = Process{}, Process{}, Process{}
+	h.Job.Server, h.Job.RunID, h.Job.RunNumber, h.Job.Attempt, h.Job.Event, h.Job.RunnerName = "", "", "", "", "", ""
+	return h
+}
+
 // Holder reads an entry's labels. It is false for entries that are not
 // hostguard's, such as a plain "docker network create NAME". Labels that cannot
 // be read leave their field empty, which is unknown.
