@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"hostguard/e2e/act"
 	"hostguard/e2e/engine"
@@ -156,4 +157,59 @@ func queue(t *testing.T, e *engine.Engine, lock string) []string {
 	t.Helper()
 	sum := sha256.Sum256([]byte(lock))
 	return strings.Fields(docker(t, e, "network", "ls", "--filter", "name=^hg-"+hex.EncodeToString(sum[:8])+"-", "--format", "{{.Name}}"))
+}
+
+// A lock that somebody takes away is not given back to with-lock, but its log
+// tells as soon as the next one has it, and the command goes on.
+func TestALostLockIsSaidAtOnce(t *testing.T) {
+	t.Parallel()
+	e := startEngine(t, engine.New)
+	cmd := exec.Command("../bin/hostguard", "with-lock", "-lock-name", "build", "--", "sh", "-c", "echo inside >&2; cat; ls /proc/self/fd")
+	cmd.Env = append(os.Environ(), "DOCKER_HOST="+e.Host())
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(stderr)
+	said := func(want string) {
+		t.Helper()
+		for lines.Scan() {
+			if strings.Contains(lines.Text(), want) {
+				return
+			}
+		}
+		t.Fatalf("it never said %q", want)
+	}
+	said("inside")
+	docker(t, e, "network", "rm", "build")
+	start := time.Now()
+	docker(t, e, "network", "create", "--config-only", "build")
+	said("was lost while the command runs: somebody took it away, and may build at the same time")
+	if took := time.Since(start); took > 2*time.Second {
+		t.Errorf("it took %s to say so", took)
+	}
+	stdin.Close()
+	said("was lost while the command ran")
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("the command did not go on: %v", err)
+	}
+	without, err := exec.Command("sh", "-c", "cat </dev/null; ls /proc/self/fd").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := out.String(); got != string(without) {
+		t.Errorf("the command has the descriptors %q, without hostguard %q", got, without)
+	}
+	if left := docker(t, e, "network", "ls", "--quiet", "--filter", "name=^build$"); left == "" {
+		t.Error("the next holder's entry was removed")
+	}
 }

@@ -14,6 +14,7 @@ const (
 	callTimeout  = 10 * time.Second // for one request: a hung daemon answers nothing
 	poll         = time.Second      // a crash or a plain "docker network rm" wakes nobody
 	recount      = 10 * time.Second // to tell the position; each count looks at every ticket's process
+	longestRest  = 30 * poll        // of those far behind
 	glance       = 10 * time.Millisecond
 	withdrawTime = 15 * time.Second // to give back what was half taken
 	lateEffect   = 3 * time.Second  // how long a create with unknown fate is looked for
@@ -56,6 +57,13 @@ func (m *Mutex) Acquire(ctx context.Context) (Held, error) {
 // run ends without an error only when a.held is the lock.
 func (a *acquisition) run(ctx context.Context) error {
 	for looked := false; ctx.Err() == nil; looked = true {
+		if a.woken { // the lock was free a moment ago: a look would only cost
+			a.woken = false
+			if held, err := a.try(ctx); held || err != nil {
+				return err
+			}
+			continue
+		}
 		seen, err := a.look(ctx)
 		if errors.Is(err, ErrRefused) && !looked { // later it may be a daemon that restarts
 			return err
@@ -90,33 +98,42 @@ func (a *acquisition) run(ctx context.Context) error {
 			continue
 		}
 		a.tried = true
-		if a.JobGone != nil && a.JobGone() {
-			return ErrJobGone
-		}
-		mine, err := a.announce(ctx)
-		switch {
-		case errors.Is(err, ErrRefused):
+		if held, err := a.try(ctx); held || err != nil {
 			return err
-		case errors.Is(err, ErrConflict):
-			pause(ctx, rand.N(5*glance)) // a rival may not be listed yet
-			continue
-		case err != nil:
-			a.unreachable(ctx, err)
-			continue
-		case mine == "":
-			continue
 		}
-		if a.settle(ctx, mine) && a.verifyAndLeave(ctx, mine) {
-			a.held.ID = mine
-			if a.JobGone != nil && a.JobGone() {
-				return ErrJobGone
-			}
-			return nil
-		}
-		a.remove(ctx, mine)
-		pause(ctx, glance+rand.N(10*glance))
 	}
 	return context.Cause(ctx)
+}
+
+// try announces this process and verifies. Its error ends the acquire; false
+// means to look again.
+func (a *acquisition) try(ctx context.Context) (held bool, err error) {
+	if a.JobGone != nil && a.JobGone() {
+		return false, ErrJobGone
+	}
+	mine, err := a.announce(ctx)
+	switch {
+	case errors.Is(err, ErrRefused):
+		return false, err
+	case errors.Is(err, ErrConflict):
+		pause(ctx, rand.N(5*glance)) // a rival may not be listed yet
+		return false, nil
+	case err != nil:
+		a.unreachable(ctx, err)
+		return false, nil
+	case mine == "":
+		return false, nil
+	}
+	if !a.settle(ctx, mine) || !a.verifyAndLeave(ctx, mine) {
+		a.remove(ctx, mine)
+		pause(ctx, glance+rand.N(10*glance))
+		return false, nil
+	}
+	a.held.ID = mine
+	if a.JobGone != nil && a.JobGone() {
+		return false, ErrJobGone
+	}
+	return true, nil
 }
 
 // look lists the lock's entries, oldest first. Its failure is no answer.
@@ -398,10 +415,6 @@ func (a *acquisition) myTurn(ctx context.Context) bool {
 	if a.freeSince.IsZero() {
 		a.freeSince = time.Now()
 	}
-	if a.woken {
-		a.woken = false
-		return true
-	}
 	ahead, tickets := a.place(ctx)
 	if time.Since(a.freeSince) >= time.Duration(ahead)*headPatience {
 		return true
@@ -410,17 +423,17 @@ func (a *acquisition) myTurn(ctx context.Context) bool {
 	return false
 }
 
-// wait returns when a marker wakes this process, after about a second, or at
-// once after the watch began: what happened before it has to be looked at.
+// wait returns when a marker wakes this process, after a rest, or at once after
+// the watch began: what happened before it has to be looked at.
 func (a *acquisition) wait(ctx context.Context, w Wait) {
+	w.Position, w.Waiters = a.waiting.Position, a.waiting.Waiters
+	if w.Holder.ID != a.waiting.Holder.ID || time.Since(a.counted) > recount {
+		ahead, tickets := a.place(ctx)
+		w.Position, w.Waiters = ahead+1, len(tickets)
+		a.counted = time.Now()
+	}
+	a.waiting = w
 	if a.OnWait != nil {
-		w.Position, w.Waiters = a.waiting.Position, a.waiting.Waiters
-		if w.Holder.ID != a.waiting.Holder.ID || time.Since(a.counted) > recount {
-			ahead, tickets := a.place(ctx)
-			w.Position, w.Waiters = ahead+1, len(tickets)
-			a.counted = time.Now()
-		}
-		a.waiting = w
 		a.OnWait(w)
 	}
 	if a.wakes == nil {
@@ -430,7 +443,10 @@ func (a *acquisition) wait(ctx context.Context, w Wait) {
 			return
 		}
 	}
-	timer := time.NewTimer(poll + rand.N(poll/4))
+	// Nobody far behind has his turn soon, and 256 who looked every second would
+	// cost the daemon a fifth of a core.
+	rest := min(poll*time.Duration(max(a.waiting.Position/4, 1)), longestRest)
+	timer := time.NewTimer(rest + rand.N(rest/4))
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():

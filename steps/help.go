@@ -42,6 +42,7 @@ steps of a workflow (also as "uses: wooo/hostguard@v1.0.0" with "step: ..."):
 on the host:
   with-lock       run a command while holding the lock
   status          who holds what, who waits, what presses
+  break-lock      take a lock away by force, and record who did it and why
   install         put this program and its hooks in place
   version, help
 
@@ -196,11 +197,41 @@ there is no such command, 2 wrong use, 130 or 143 interrupted while waiting.
 example: hostguard with-lock -timeout 30m -- docker build -t app .
 `
 
+const helpBreakLock = `usage: hostguard break-lock -reason TEXT [-force] [-input value ...]
+
+Takes the lock away from whoever holds it, by its ID, after writing a line about
+it into the audit file. A holder that lives is not told: it may go on building,
+and its release will say that the lock was lost. Refuses a lock whose holder is
+seen to live, unless -force is given.
+
+` + helpLockInputs + `  -reason TEXT           why; the audit file keeps it
+  -force                 also from a holder that lives
+  -audit-file FILE       default /var/log/hostguard/audit.jsonl for root, else
+                         $HOME/.local/state/hostguard/audit.jsonl
+
+Each line of the audit file is JSON: when, who (user, sudo user, SSH client, or
+the workflow's run), why, and what was removed with the evidence about its holder.
+It proves nothing against those who can write it, and knows nothing of locks that
+were removed by "docker network rm".
+
+exit status: 0 broken or nothing to break, 1 its holder lives, 2 wrong use,
+3 hostguard could not do its work.
+
+example: hostguard break-lock -reason "runner 110 was reinstalled"
+`
+
 const helpStatus = `usage: hostguard status [-json] [-watch] [-input value ...]
 
 Tells who holds which lock, since when and from which run, whether the holder
 lives as far as this host shows, who waits, and which heavy builds run. Changes
-nothing.
+nothing. A lock is free or
+
+  held         alive: its holder was seen to live; unknown: it may
+  orphan       its holder is gone: the next acquire takes it over
+  stale        nothing proves that its holder lives, and it is older than its
+               stale-after: the next acquire takes it over
+  legacy       made by a plain "docker network create"
+  unreadable   its labels are broken or of another version: held until stale
 
 ` + helpLockInputs + `  -json                  one line of JSON; its "version" changes with its form
   -watch                 look again every 2 seconds, until interrupted

@@ -69,26 +69,39 @@ type statusReport struct {
 
 type lockReport struct {
 	Name    string        `json:"name"`
-	Holders []entryReport `json:"holders"`
+	State   lock.State    `json:"state"`   // that of its holder, or "free"
+	Holders []entryReport `json:"holders"` // more than one only for a moment
 	Waiters []entryReport `json:"waiters"` // the next one first
 }
 
+const stateFree lock.State = "free"
+
 type entryReport struct {
-	ID         string    `json:"id"`
-	Since      time.Time `json:"since"`
-	Life       string    `json:"life,omitempty"` // alive, unknown, orphan or stale
-	Evidence   string    `json:"evidence,omitempty"`
-	Legacy     bool      `json:"legacy,omitempty"` // made without hostguard
-	Repository string    `json:"repository,omitempty"`
-	Workflow   string    `json:"workflow,omitempty"`
-	Job        string    `json:"job,omitempty"`
-	RunURL     string    `json:"run_url,omitempty"`
-	Actor      string    `json:"actor,omitempty"`
-	Reason     string    `json:"reason,omitempty"`
-	Priority   string    `json:"priority,omitempty"`
-	PID        int       `json:"pid,omitempty"`
+	ID         string     `json:"id"`
+	Since      time.Time  `json:"since"`
+	State      lock.State `json:"state,omitempty"` // held, orphan, stale, legacy or unreadable
+	Life       string     `json:"life,omitempty"`  // alive, unknown, orphan or stale
+	Evidence   string     `json:"evidence,omitempty"`
+	Position   int        `json:"position,omitempty"` // of a waiter, from 1
+	Repository string     `json:"repository,omitempty"`
+	Workflow   string     `json:"workflow,omitempty"`
+	Job        string     `json:"job,omitempty"`
+	RunURL     string     `json:"run_url,omitempty"`
+	Actor      string     `json:"actor,omitempty"`
+	Reason     string     `json:"reason,omitempty"`
+	Priority   string     `json:"priority,omitempty"`
+	PID        int        `json:"pid,omitempty"`
 
 	entry lock.Entry
+}
+
+// verdict is what there is to say of a lock that is held: alive or unknown,
+// orphan, stale; and whether it is legacy or unreadable.
+func (e entryReport) verdict() string {
+	if e.State == lock.StateLegacy || e.State == lock.StateUnreadable {
+		return fmt.Sprintf("%s, %s", e.State, e.Life)
+	}
+	return e.Life
 }
 
 func (s *session) survey(ctx context.Context, m *lock.Mutex, engine store) (statusReport, error) {
@@ -110,35 +123,50 @@ func (s *session) survey(ctx context.Context, m *lock.Mutex, engine store) (stat
 	}
 	report.pressure += fmt.Sprintf(" (looked at %d processes: %s)", look.Seen, look.Scope)
 	for _, survey := range surveys {
-		l := lockReport{Name: survey.Name, Holders: []entryReport{}, Waiters: []entryReport{}}
+		l := lockReport{Name: survey.Name, State: stateFree, Holders: []entryReport{}, Waiters: []entryReport{}}
 		for _, h := range survey.Holders {
-			e := reportEntry(h.Entry)
-			e.Life, e.Evidence = h.Verdict.Life.String(), h.Verdict.Evidence
-			l.Holders = append(l.Holders, e)
+			l.Holders = append(l.Holders, reportJudged(h))
+			l.State = h.State()
 		}
-		for _, w := range survey.Waiters {
-			l.Waiters = append(l.Waiters, reportEntry(w))
+		for i, w := range survey.Waiters {
+			e := reportEntry(w)
+			e.Position = i + 1
+			l.Waiters = append(l.Waiters, e)
 		}
 		report.Locks = append(report.Locks, l)
 	}
 	return report, nil
 }
 
+func reportJudged(j lock.Judged) entryReport {
+	e := reportEntry(j.Entry)
+	e.State, e.Life, e.Evidence = j.State(), j.Verdict.Life.String(), j.Verdict.Evidence
+	return e
+}
+
 func reportEntry(e lock.Entry) entryReport {
-	h, ours := e.Holder()
+	h, _ := e.Holder()
 	return entryReport{
-		ID: e.ID, Since: e.Created, Legacy: !ours, Repository: h.Job.Repository, Workflow: h.Job.Workflow,
+		ID: e.ID, Since: e.Created, Repository: h.Job.Repository, Workflow: h.Job.Workflow,
 		Job: h.Job.Job, RunURL: h.Job.RunURL, Actor: h.Job.Actor, Reason: h.Reason, Priority: h.Priority,
 		PID: h.Process.PID, entry: e,
 	}
 }
 
-// printJSON escapes what a terminal would obey too: JSON itself only asks for
-// the characters below the space.
 func (r statusReport) printJSON(s *session) error {
-	data, err := json.Marshal(r)
+	line, err := printable(r)
+	if err == nil {
+		_, err = fmt.Fprintln(s.Stdout, line)
+	}
+	return err
+}
+
+// printable is a value as one line of JSON in which everything is escaped that a
+// terminal would obey: JSON itself only asks for the characters below the space.
+func printable(v any) (string, error) {
+	data, err := json.Marshal(v)
 	if err != nil {
-		return err
+		return "", err
 	}
 	var line strings.Builder
 	for _, c := range string(data) {
@@ -150,8 +178,7 @@ func (r statusReport) printJSON(s *session) error {
 			fmt.Fprintf(&line, "\\u%04x", unit)
 		}
 	}
-	_, err = fmt.Fprintln(s.Stdout, line.String())
-	return err
+	return line.String(), nil
 }
 
 func (r statusReport) print(s *session) error {
@@ -163,7 +190,7 @@ func (r statusReport) print(s *session) error {
 			s.Say("lock %q: free", l.Name)
 		}
 		for _, h := range l.Holders {
-			s.Say("lock %q: %s; %s: %s", l.Name, describeHolder(h.entry, r.Time), h.Life, h.Evidence)
+			s.Say("lock %q: %s; %s: %s", l.Name, describeHolder(h.entry, r.Time), h.verdict(), h.Evidence)
 		}
 		if len(l.Waiters) == 0 {
 			continue

@@ -51,15 +51,17 @@ func (s *session) acquireInputs() acquireInputs {
 		staleAfter: s.in.duration("stale-after", lock.DefaultStaleAfter, time.Second, lock.MaxStaleAfter),
 		settle:     s.in.duration("legacy-settle", -1, 0, time.Minute),
 		priority:   s.in.choice("priority", lock.PriorityNormal, lock.PriorityNormal, lock.PriorityHigh),
-		reason: s.in.text("reason", "", func(reason string) error {
-			if len(reason) > maxReason {
-				return fmt.Errorf("it has %d bytes; want at most %d", len(reason), maxReason)
-			}
-			return nil
-		}),
+		reason:     s.in.text("reason", "", checkReason),
 	}
 	s.in.flagOnly("legacy-settle")
 	return in
+}
+
+func checkReason(reason string) error {
+	if len(reason) > maxReason {
+		return fmt.Errorf("it has %d bytes; want at most %d", len(reason), maxReason)
+	}
+	return nil
 }
 
 // store is a lock engine and what there is to say of it.

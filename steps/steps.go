@@ -57,6 +57,7 @@ func commands() []command {
 		{name: "acquire-lock", step: true, help: helpAcquireLock, run: acquireLock},
 		{name: "release-lock", step: true, help: helpReleaseLock, run: releaseLock},
 		{name: "with-lock", help: helpWithLock, run: withLock},
+		{name: "break-lock", help: helpBreakLock, run: breakLock},
 		{name: "status", help: helpStatus, run: hostStatus},
 		{name: "install", help: helpInstall, run: installFiles},
 		{name: "version", help: helpVersion, run: version},

@@ -148,14 +148,21 @@ func (s *session) runUnder(m *lock.Mutex, id, path string, command []string) err
 	// Beside the command, for a hung daemon must not keep signals from it.
 	var watch sync.WaitGroup
 	watch.Go(func() {
+		// Nothing tells of a removal, but whoever takes the lock next is heard.
+		taken, _ := m.Engine.Watch(ctx, m.Name)
 		for ctx.Err() == nil {
 			select {
 			case <-ctx.Done():
+				return
 			case <-time.After(lossCheck):
-				if m.Lost(ctx, id) {
-					s.Error("with-lock: lock %q (id %.12s) was lost while the command runs: somebody took it away, and may build at the same time", m.Name, id)
-					return
+			case _, watching := <-taken:
+				if !watching {
+					taken = nil // the daemon went away: the time does
 				}
+			}
+			if m.Lost(ctx, id) {
+				s.Error("with-lock: lock %q (id %.12s) was lost while the command runs: somebody took it away, and may build at the same time", m.Name, id)
+				return
 			}
 		}
 	})

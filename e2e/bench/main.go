@@ -5,7 +5,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,13 +17,14 @@ import (
 	"time"
 
 	"hostguard/e2e/engine"
-	"hostguard/internal/docker"
-	"hostguard/internal/proc"
-	"hostguard/lock"
 )
 
 func main() {
 	log.SetFlags(0)
+	run := run
+	if len(os.Args) == 4 && os.Args[1] == "wait" { // see handOffs
+		run = func() error { return wait(os.Args[2], os.Args[3]) }
+	}
 	if err := run(); err != nil {
 		log.Fatal("bench: ", err)
 	}
@@ -139,77 +139,7 @@ func (b *bench) engine(version string) error {
 		}
 		fmt.Printf("engine %s: with the default settle of 500 ms: %s, ratio %.2f\n", version, ms(settled), float64(settled)/float64(cli))
 	}
-	times, err := b.handOffs(e)
-	if err != nil {
-		return err
-	}
-	fmt.Printf("engine %s: hand-off with 16 waiters, from the call of release to the exit of the next acquire-lock, %d times: p50 %s (target 10), p99 %s (target 50)\n",
-		version, len(times), ms(times[len(times)/2]), ms(times[len(times)*99/100]))
-	return nil
-}
-
-// handOffs lets 16 jobs wait and gives the lock from one to the next. The
-// release is called here, in a process that runs already, as with-lock's is.
-func (b *bench) handOffs(e *engine.Engine) ([]time.Duration, error) {
-	const waiters, rounds = 16, 8
-	store, err := docker.Connect(context.Background(), func(name string) string {
-		if name == "DOCKER_HOST" {
-			return e.Host()
-		}
-		return ""
-	})
-	if err != nil {
-		return nil, err
-	}
-	host := proc.Host{Proc: "/proc"}
-	m := &lock.Mutex{Engine: store, Host: host, Name: "bench", Self: lock.Holder{Nonce: lock.NewNonce(), Place: host.Place()}}
-	var times []time.Duration
-	for range rounds {
-		first, err := m.Acquire(context.Background())
-		if err != nil {
-			return nil, err
-		}
-		type result struct {
-			id  string
-			at  time.Time
-			err error
-		}
-		returned := make(chan result)
-		for range waiters {
-			j, err := b.job(e)
-			if err != nil {
-				return nil, err
-			}
-			go func() {
-				err := j.step("acquire-lock", "-lock-name", m.Name, "-legacy-settle", "0s", "-timeout", "2m")
-				at := time.Now()
-				id, idErr := j.output("lock-id")
-				returned <- result{id, at, errors.Join(err, idErr)}
-			}()
-		}
-		if err := b.queued(e, m.Name, waiters); err != nil {
-			return nil, err
-		}
-		id := first.ID
-		for range waiters {
-			start := time.Now()
-			if err := m.Release(context.Background(), id); err != nil {
-				return nil, err
-			}
-			r := <-returned
-			if r.err != nil {
-				return nil, r.err
-			}
-			times = append(times, r.at.Sub(start))
-			id = r.id
-			time.Sleep(50 * time.Millisecond) // a lock is not given back the moment it was got
-		}
-		if err := m.Release(context.Background(), id); err != nil {
-			return nil, err
-		}
-	}
-	slices.Sort(times)
-	return times, nil
+	return b.handOff(e)
 }
 
 // queued waits until n wait, and has given them time to watch for their turn.

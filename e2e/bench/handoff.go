@@ -1,0 +1,142 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hostguard/e2e/engine"
+	"hostguard/internal/docker"
+	"hostguard/internal/proc"
+	"hostguard/lock"
+)
+
+// contender is one more process that wants the lock of an engine.
+func contender(host, name string) (*lock.Mutex, error) {
+	store, err := docker.Connect(context.Background(), func(variable string) string {
+		if variable == "DOCKER_HOST" {
+			return host
+		}
+		return ""
+	})
+	if err != nil {
+		return nil, err
+	}
+	here := proc.Host{Proc: "/proc"}
+	return &lock.Mutex{
+		Engine: store, Host: here, Name: name, Timeout: time.Hour, OnWait: func(lock.Wait) {},
+		Self: lock.Holder{Nonce: lock.NewNonce(), Place: here.Place(), Process: here.Process(os.Getpid()), Job: lock.Job{
+			Repository: "wooo/awoooi", Workflow: "cd", Job: "build", RunURL: "https://gitea.example.com/wooo/awoooi/actions/runs/12",
+		}},
+	}, nil
+}
+
+// wait is what each waiter runs, in a process of its own: it tells the lock's ID
+// and when it held it, on the clock that all processes share.
+func wait(host, name string) error {
+	m, err := contender(host, name)
+	if err != nil {
+		return err
+	}
+	held, err := m.Acquire(context.Background())
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Println(held.ID, monotonic())
+	return err
+}
+
+func monotonic() int64 {
+	var t unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t)
+	return t.Nano()
+}
+
+// handOffs lets n processes wait and gives the lock from one to the next. Each
+// time is from the call of the release, in a process that runs already, as
+// with-lock's is, until the next one holds the lock.
+func (b *bench) handOffs(e *engine.Engine, n, rounds int) ([]time.Duration, error) {
+	m, err := contender(e.Host(), "bench")
+	if err != nil {
+		return nil, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	type result struct {
+		id string
+		at int64
+	}
+	var times []time.Duration
+	for range rounds {
+		first, err := m.Acquire(context.Background())
+		if err != nil {
+			return nil, err
+		}
+		results, errs := make(chan result), make(chan error, n)
+		for range n {
+			cmd := exec.Command(self, "wait", e.Host(), m.Name)
+			cmd.Stderr = os.Stderr
+			out, err := cmd.StdoutPipe()
+			if err != nil {
+				return nil, err
+			}
+			if err := cmd.Start(); err != nil {
+				return nil, err
+			}
+			go func() {
+				var r result
+				_, err := fmt.Fscan(bufio.NewReader(out), &r.id, &r.at)
+				if err = errors.Join(err, cmd.Wait()); err != nil {
+					errs <- err
+					return
+				}
+				results <- r
+			}()
+		}
+		if err := b.queued(e, m.Name, n); err != nil {
+			return nil, err
+		}
+		id := first.ID
+		for range n {
+			start := monotonic()
+			if err := m.Release(context.Background(), id); err != nil {
+				return nil, err
+			}
+			select {
+			case r := <-results:
+				times = append(times, time.Duration(r.at-start))
+				id = r.id
+			case err := <-errs:
+				return nil, err
+			}
+			time.Sleep(50 * time.Millisecond) // a lock is not given back the moment it was got
+		}
+		if err := m.Release(context.Background(), id); err != nil {
+			return nil, err
+		}
+	}
+	slices.Sort(times)
+	return times, nil
+}
+
+// handOff measures it for more and more waiters.
+func (b *bench) handOff(e *engine.Engine) error {
+	for _, c := range []struct{ waiters, rounds int }{{2, 32}, {8, 8}, {16, 8}, {64, 2}, {256, 1}} {
+		times, err := b.handOffs(e, c.waiters, c.rounds)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("engine %s: hand-off with %d waiters, %d times: p50 %s, p99 %s (target with 16: 5 and 20 ms)\n",
+			e.Version, c.waiters, len(times), ms(times[len(times)/2]), ms(times[len(times)*99/100]))
+	}
+	return nil
+}

@@ -1,0 +1,132 @@
+package steps
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+	"time"
+
+	"hostguard/lock"
+)
+
+func breakLock(ctx context.Context, s *session) error {
+	in := s.lockInputs()
+	var (
+		reason = s.in.text("reason", "", checkReason)
+		force  = s.in.boolean("force")
+		audit  = s.in.text("audit-file", "", belowRoot)
+	)
+	s.in.flagOnly("reason", "force") // of this one time, not of an environment
+	if err := s.in.parse(); err != nil {
+		return err
+	}
+	if *reason == "" {
+		return usagef("no reason given; say in -reason why lock %q has to be broken: the audit file keeps it", *in.name)
+	}
+	if *audit == "" {
+		var err error
+		if *audit, err = defaultAuditFile(s.Getenv, os.Geteuid()); err != nil {
+			return err
+		}
+	}
+	m, _, err := s.mutex(ctx, in, 0)
+	if err != nil {
+		return err
+	}
+	line := auditLine{Version: 1, By: s.who(), Reason: *reason, Lock: *in.name, Backend: *in.backend, Forced: *force}
+	broken, err := m.Break(ctx, *force, func(j lock.Judged) error {
+		line.Time, line.Entry = time.Now().UTC(), reportJudged(j)
+		return line.append(*audit)
+	})
+	for _, j := range broken {
+		s.Say("broke lock %q (id %.64q): it was %s; %s: %s", *in.name, j.ID, describeHolder(j.Entry, time.Now()), j.State(), j.Verdict.Evidence)
+	}
+	switch {
+	case errors.Is(err, lock.ErrAlive):
+		return refusedf("%w; end its job, or give -force to break it all the same", err)
+	case err != nil:
+		return err
+	case len(broken) == 0:
+		s.Say("nothing to break: lock %q is free", *in.name)
+		return nil
+	}
+	s.Say("recorded in %q. Who held it may still work as if it did", *audit)
+	return nil
+}
+
+// auditLine is one line of the audit file: what is about to be removed.
+type auditLine struct {
+	Version int         `json:"version"` // of this form
+	Time    time.Time   `json:"time"`
+	By      auditor     `json:"by"`
+	Reason  string      `json:"reason"`
+	Lock    string      `json:"lock"`
+	Backend string      `json:"backend"`
+	Forced  bool        `json:"forced"`
+	Entry   entryReport `json:"entry"`
+}
+
+// auditor is who says that they broke a lock.
+type auditor struct {
+	User       string `json:"user"`
+	UID        int    `json:"uid"`
+	SudoUser   string `json:"sudo_user,omitempty"`
+	From       string `json:"from,omitempty"` // the address of an SSH client
+	Host       string `json:"host"`
+	PID        int    `json:"pid"`
+	Repository string `json:"repository,omitempty"` // where a workflow did it
+	RunID      string `json:"run_id,omitempty"`
+}
+
+func (s *session) who() auditor {
+	who := auditor{
+		UID: os.Geteuid(), PID: os.Getpid(), SudoUser: s.Getenv("SUDO_USER"), From: s.Getenv("SSH_CLIENT"),
+		Repository: s.Getenv("GITHUB_REPOSITORY"), RunID: s.Getenv("GITHUB_RUN_ID"),
+	}
+	who.Host, _ = os.Hostname()
+	if u, err := user.Current(); err == nil {
+		who.User = u.Username
+	}
+	return who
+}
+
+func defaultAuditFile(getenv func(string) string, uid int) (string, error) {
+	if uid == 0 {
+		return "/var/log/hostguard/audit.jsonl", nil
+	}
+	home := getenv("HOME")
+	if belowRoot(home) != nil {
+		return "", usagef("HOME is %q, no home directory to keep the audit file in; give -audit-file", home)
+	}
+	return filepath.Join(home, ".local/state/hostguard/audit.jsonl"), nil
+}
+
+// append writes the line before anything is removed: what is removed has been
+// recorded, though what is recorded may have been gone already.
+func (l auditLine) append(path string) error {
+	line, err := printable(l)
+	if err != nil {
+		return err
+	}
+	fail := func(err error) error {
+		return fmt.Errorf("write audit file %q: %w; nothing more is broken without it, give another -audit-file", path, pathless(err))
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fail(err)
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
+	if err != nil {
+		return fail(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteString(line + "\n"); err != nil {
+		return fail(err)
+	}
+	if err := f.Sync(); err != nil {
+		return fail(err)
+	}
+	return f.Close()
+}
