@@ -40,6 +40,13 @@ func started(version string) (*engine.Engine, error) {
 }
 
 func TestMain(m *testing.M) {
+	if life := os.Getenv(mortalVariable); life != "" {
+		if err := liveAndDie(life); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	flag.Parse()
 	// By default as many tests run at once as there are processors; these
 	// mostly wait.
