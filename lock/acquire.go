@@ -51,8 +51,18 @@ func (m *Mutex) Acquire(ctx context.Context) (Held, error) {
 	if err != nil {
 		return Held{}, errors.Join(err, a.withdraw(cleanup))
 	}
+	if a.ticket.id != "" { // it has served; its removal would come on top of every hand-off
+		m.leaving.Go(func() {
+			// If it fails the ticket dies with this process.
+			_ = bounded(context.WithoutCancel(ctx), func(ctx context.Context) error { return m.Engine.Remove(ctx, a.ticket.id) })
+		})
+	}
 	return a.held, nil
 }
+
+// Finish waits until Acquire has left the queue. Call it before the process ends:
+// the ticket would be in the way of the others until they see that it is dead.
+func (m *Mutex) Finish() { m.leaving.Wait() }
 
 // run ends without an error only when a.held is the lock.
 func (a *acquisition) run(ctx context.Context) error {
@@ -124,7 +134,7 @@ func (a *acquisition) try(ctx context.Context) (held bool, err error) {
 	case mine == "":
 		return false, nil
 	}
-	if !a.settle(ctx, mine) || !a.verifyAndLeave(ctx, mine) {
+	if !a.settle(ctx, mine) || !a.verify(ctx, mine) {
 		a.remove(ctx, mine)
 		pause(ctx, glance+rand.N(10*glance))
 		return false, nil
@@ -265,23 +275,6 @@ func (a *acquisition) settle(ctx context.Context, mine string) bool {
 		}
 	}
 	return true
-}
-
-// verifyAndLeave verifies, and gives the ticket back at the same time: it has
-// served, and its removal would come on top of every hand-off. Who has to go on
-// waiting takes a new one, of the same number.
-func (a *acquisition) verifyAndLeave(ctx context.Context, mine string) bool {
-	if a.queued && a.ticket.id != "" {
-		done := make(chan struct{})
-		defer func() { <-done }()
-		a.queued = false
-		go func() {
-			defer close(done)
-			// If it fails the ticket dies with this process.
-			_ = bounded(context.WithoutCancel(ctx), func(ctx context.Context) error { return a.Engine.Remove(ctx, a.ticket.id) })
-		}()
-	}
-	return a.verify(ctx, mine)
 }
 
 // verify is true when a list showed this process's entry and no other. That is
@@ -445,7 +438,7 @@ func (a *acquisition) wait(ctx context.Context, w Wait) {
 	}
 	// Nobody far behind has his turn soon, and 256 who looked every second would
 	// cost the daemon a fifth of a core.
-	rest := min(poll*time.Duration(max(a.waiting.Position/4, 1)), longestRest)
+	rest := min(poll*time.Duration(1+a.waiting.Position/2), longestRest)
 	timer := time.NewTimer(rest + rand.N(rest/4))
 	defer timer.Stop()
 	select {

@@ -29,6 +29,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -101,7 +102,8 @@ type Mutex struct {
 	// OnTakeover hears of every lock of another that is taken away.
 	OnTakeover func(Entry, Verdict)
 
-	uncertain bool // a create of Acquire has an unknown fate
+	uncertain bool           // a create of Acquire has an unknown fate
+	leaving   sync.WaitGroup // the queue, after Acquire
 }
 
 // Wait is what a contender saw when it could not go on.

@@ -126,6 +126,7 @@ func (m *Mutex) wake(ctx context.Context, nonce string) {
 	name := markerPrefix(m.Name, nonce) + NewNonce()[:8]
 	id, err := m.Engine.Create(ctx, name, Holder{Place: m.Self.Place, Uptime: m.Host.Uptime()}.labels(kindWake))
 	if err == nil {
+		pause(ctx, 2*glance) // the daemon takes one change at a time, and the head's comes first
 		_ = m.Engine.Remove(ctx, id)
 	}
 }

@@ -62,6 +62,7 @@ func (m *Mutex) OwnedBySelf(entries []Entry) []Entry {
 // lock away; it may be another's by now and is left alone.
 func (m *Mutex) Release(ctx context.Context, id string) error {
 	ctx = context.WithoutCancel(ctx)
+	m.Finish() // our own ticket is not the next one
 	next := make(chan string, 1)
 	go func() { // beside the removal: the hand-off is what costs
 		defer close(next)

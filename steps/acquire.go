@@ -54,6 +54,7 @@ func (s *session) acquire(ctx context.Context, in acquireInputs) error {
 		s.tellAcquired(held.ID, waited, held.TookOverFrom)); err != nil {
 		return errors.Join(err, m.Release(ctx, held.ID))
 	}
+	m.Finish()
 	s.Say("acquired lock %q after %s (id %s)", *in.name, short(waited), held.ID)
 	switch {
 	case s.workflow != nil:

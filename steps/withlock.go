@@ -116,8 +116,20 @@ func (s *session) carryNonce() (string, error) {
 	default:
 	}
 	environ := append(withoutHold(s.Environ), holdVariable+"="+all, holdFor+"="+strconv.Itoa(os.Getpid()))
-	err := syscall.Exec("/proc/self/exe", append([]string{os.Args[0]}, os.Args[1:]...), environ)
+	err := syscall.Exec(ownPath(), os.Args, environ)
 	return "", &statusError{StatusCannotLock, fmt.Errorf("execute hostguard again: %w", err)}
+}
+
+// ownPath is this program by its own name, which ps shows, if that is still it.
+func ownPath() string {
+	const self = "/proc/self/exe"
+	path, err := os.Executable()
+	named, errNamed := os.Stat(path)
+	running, errRunning := os.Stat(self)
+	if err != nil || errNamed != nil || errRunning != nil || !os.SameFile(named, running) {
+		return self
+	}
+	return path
 }
 
 func withoutHold(environ []string) []string {

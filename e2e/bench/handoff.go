@@ -50,6 +50,7 @@ func wait(host, name string) error {
 		return err
 	}
 	_, err = fmt.Println(held.ID, monotonic())
+	m.Finish()
 	return err
 }
 

@@ -1,0 +1,109 @@
+// Package wake tells how many waiters a release wakes, on real engines.
+package wake
+
+import (
+	"context"
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"hostguard/e2e/engine"
+	"hostguard/internal/docker"
+	"hostguard/internal/proc"
+	"hostguard/lock"
+)
+
+// tapped counts how often its watchers are woken.
+type tapped struct {
+	*docker.Engine
+	woken *atomic.Int32
+}
+
+func (e tapped) Watch(ctx context.Context, prefix string) (<-chan struct{}, error) {
+	wakes, err := e.Engine.Watch(ctx, prefix)
+	if err != nil {
+		return nil, err
+	}
+	counted := make(chan struct{}, 1)
+	go func() {
+		defer close(counted)
+		for range wakes {
+			e.woken.Add(1)
+			counted <- struct{}{}
+		}
+	}()
+	return counted, nil
+}
+
+func TestAReleaseWakesOneOf64(t *testing.T) {
+	for _, version := range []string{engine.Old, engine.New} {
+		e, err := engine.Start(version)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := e.Stop(); err != nil {
+				t.Error(err)
+			}
+		})
+		store, err := docker.Connect(t.Context(), func(name string) string { return map[string]string{"DOCKER_HOST": e.Host()}[name] })
+		if err != nil {
+			t.Fatal(err)
+		}
+		var woken atomic.Int32
+		host := proc.Host{Proc: "/proc"}
+		contender := func() *lock.Mutex {
+			return &lock.Mutex{
+				Engine: tapped{store, &woken}, Host: host, Name: "build", Timeout: time.Minute,
+				Self: lock.Holder{Nonce: lock.NewNonce(), Place: host.Place(), Process: host.Process(os.Getpid())},
+			}
+		}
+		first := contender()
+		held, err := first.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		const waiters = 64
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		watching := make(chan struct{}, waiters)
+		got := make(chan error, waiters)
+		for range waiters {
+			m := contender()
+			looks := 0
+			m.OnWait = func(lock.Wait) {
+				if looks++; looks == 2 { // from the second on it watches
+					watching <- struct{}{}
+				}
+			}
+			go func() {
+				_, err := m.Acquire(ctx)
+				got <- err
+			}()
+		}
+		for range waiters {
+			select {
+			case <-watching:
+			case <-time.After(30 * time.Second):
+				t.Fatal("they did not all come to wait")
+			}
+		}
+		woken.Store(0)
+		if err := first.Release(t.Context(), held.ID); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-got; err != nil {
+			t.Fatal(err)
+		}
+		// The events of one marker reach all streams together.
+		time.Sleep(100 * time.Millisecond)
+		if n := woken.Load(); n != 1 {
+			t.Errorf("Engine %s: a release woke %d of %d waiters", version, n, waiters)
+		}
+		cancel()
+		for range waiters - 1 {
+			<-got
+		}
+	}
+}
