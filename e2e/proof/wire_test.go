@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -64,7 +65,10 @@ func TestEachRequestBrokenOnce(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					w := wait(t, r, nil)
+					w, err := r.Wait(nil)
+					if err != nil {
+						t.Fatal(err)
+					}
 					if err := w.Says("position", 10*time.Second); err == nil { // else it knows no daemon
 						w.EndsWithin(100 * time.Millisecond)
 					}
@@ -97,34 +101,51 @@ func TestEachRequestBrokenOnce(t *testing.T) {
 }
 
 // TestCreateThatTakesEffectLate: the daemon is asked to create the lock's entry
-// and does so when its client has given up.
+// and does so when its client has given up. Of one who went on, nothing is left;
+// of one who was ended there is an entry, until its job ends.
 func TestCreateThatTakesEffectLate(t *testing.T) {
 	onEngines(t, func(t *testing.T, s contend.Store) {
-		r := newRig(t, s)
-		var creates atomic.Int64
-		r.Store = through(t, s, func(req *http.Request) wire.Fate {
-			if strings.HasSuffix(req.URL.Path, "/networks/create") && creates.Add(1) == 1 {
-				return wire.Fate{Delay: 11 * time.Second} // a request of ours waits for ten
-			}
-			return wire.Fate{}
-		})
-		for name, end := range map[string]func(w *contend.Waiter){
-			"it holds": func(w *contend.Waiter) {
-				if _, err := w.Holds(30 * time.Second); err != nil {
-					t.Error(err)
+		late := func(t *testing.T) (*contend.Rig, *contend.Waiter, <-chan struct{}) {
+			t.Parallel()
+			landed := make(chan struct{})
+			var creates atomic.Int64
+			r := newRig(t, s)
+			r.Store = through(t, s, func(req *http.Request) wire.Fate {
+				if strings.HasSuffix(req.URL.Path, "/networks/create") && creates.Add(1) == 1 {
+					return wire.Fate{Delay: 11 * time.Second, Then: func() { close(landed) }} // a request of ours waits for ten
 				}
-			},
-			"it is interrupted": func(*contend.Waiter) { time.Sleep(500 * time.Millisecond) },
-		} {
-			t.Run(name, func(t *testing.T) {
-				creates.Store(0)
-				w := wait(t, r, nil)
-				end(w)
-				if err := w.Leave(); err != nil {
-					t.Error(err)
-				}
+				return wire.Fate{}
 			})
+			return r, wait(t, r, nil), landed
 		}
+		t.Run("it goes on", func(t *testing.T) {
+			_, w, landed := late(t)
+			if _, err := w.Holds(20 * time.Second); err != nil {
+				t.Error(err)
+			}
+			<-landed
+			if err := w.Leave(); err != nil {
+				t.Error(err)
+			}
+		})
+		t.Run("it is ended", func(t *testing.T) {
+			r, w, landed := late(t)
+			time.Sleep(500 * time.Millisecond)
+			if err := w.Leave(); err != nil {
+				t.Error(err)
+			}
+			<-landed
+			if err := os.RemoveAll(w.Dir); err != nil {
+				t.Fatal(err)
+			}
+			next := wait(t, r, nil)
+			if _, err := next.Holds(within); err != nil {
+				t.Error(err)
+			}
+			if !strings.Contains(next.Said(), "orphan because its job directory is gone") {
+				t.Errorf("the entry did not come late; the next one said:\n%s", next.Said())
+			}
+		})
 	})
 }
 
@@ -132,7 +153,7 @@ func TestCreateThatTakesEffectLate(t *testing.T) {
 // and cuts at random.
 func TestSixteenThroughABadWire(t *testing.T) {
 	const places = 16
-	sections := int32(120)
+	sections := int32(60)
 	if soak() {
 		sections = 5000
 	}
