@@ -79,7 +79,7 @@ fuzz:
 	done
 
 e2e: build
-	cd e2e && go test -count=1 -timeout 9m ./...
+	cd e2e && go test -count=1 -timeout 20m ./...
 
 soak: engines build
 	HOSTGUARD_SOAK=1 GOMEMLIMIT=1800MiB go test -count=1 -timeout 1h ./lock/model
