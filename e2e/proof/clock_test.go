@@ -93,6 +93,7 @@ func onClocks(t *testing.T, test func(*testing.T, contend.Store)) {
 // clock. A plain network has no other age than the daemon's; two hours are more
 // than its clock is wrong.
 func TestClockTakesNothingFromTheLiving(t *testing.T) {
+	t.Parallel()
 	onClocks(t, func(t *testing.T, s contend.Store) {
 		for _, plain := range []bool{false, true} {
 			t.Run(fmt.Sprintf("plain %v", plain), func(t *testing.T) {
@@ -129,6 +130,7 @@ func TestClockTakesNothingFromTheLiving(t *testing.T) {
 }
 
 func TestClockLeavesStaleStale(t *testing.T) {
+	t.Parallel()
 	onClocks(t, func(t *testing.T, s contend.Store) {
 		r := newRig(t, s)
 		j, err := r.Job(nil)
@@ -153,6 +155,7 @@ func TestClockLeavesStaleStale(t *testing.T) {
 }
 
 func TestClockLeavesTheQueueInOrder(t *testing.T) {
+	t.Parallel()
 	const members = 6
 	onClocks(t, func(t *testing.T, s contend.Store) {
 		r := newRig(t, s)

@@ -101,6 +101,7 @@ func queued(t *testing.T, s contend.Store, lock string, n int) {
 }
 
 func TestDaemonKilledWhileOneHoldsAndOthersWait(t *testing.T) {
+	t.Parallel()
 	for _, version := range []string{engine.Old, engine.New} {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()

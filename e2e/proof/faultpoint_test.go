@@ -133,6 +133,7 @@ func awaitEntry(ctx context.Context, engine lock.Engine, prefix string) error {
 // TestKilledAtEveryRequest ends a process at its first request to the store,
 // then at its second, until it comes through.
 func TestKilledAtEveryRequest(t *testing.T) {
+	t.Parallel()
 	onStores(t, func(t *testing.T, s contend.Store) {
 		host := ""
 		if s.Engine != nil {
@@ -233,6 +234,7 @@ func take(ctx context.Context, engine lock.Engine, name string, others context.C
 // TestCommandsKilledAtEveryRequest does the same to the steps of a job, whose
 // process the socket ends; the runner removes the job's directory then.
 func TestCommandsKilledAtEveryRequest(t *testing.T) {
+	t.Parallel()
 	onEngines(t, func(t *testing.T, s contend.Store) {
 		engine, err := open(s.Engine.Host())
 		if err != nil {

@@ -18,6 +18,7 @@ import (
 const within = 3 * time.Second
 
 func TestADeadHoldersLockIsTakenOverBySight(t *testing.T) {
+	t.Parallel()
 	onStores(t, func(t *testing.T, s contend.Store) {
 		for _, death := range contend.Deaths(s) {
 			t.Run(death.Name, func(t *testing.T) {
@@ -50,6 +51,7 @@ func recovered(t *testing.T, death contend.Death, rec contend.Recovery) {
 }
 
 func TestAHolderThatLivesOnInPartIsNotTakenOver(t *testing.T) {
+	t.Parallel()
 	onStores(t, func(t *testing.T, s contend.Store) {
 		for _, death := range contend.Deaths(s) {
 			if death.Alive == "" {
@@ -124,6 +126,7 @@ func forNobody(t *testing.T, e *engine.Engine) {
 // holders run in a control group of their own, as under a service manager, it
 // is enough that nobody is left in that; else it says what it cannot see.
 func TestWithoutRoot(t *testing.T) {
+	t.Parallel()
 	onStores(t, func(t *testing.T, s contend.Store) {
 		if s.Engine != nil {
 			forNobody(t, s.Engine)

@@ -41,6 +41,7 @@ var breaks = map[wire.Act]string{
 // for the lock, then the second, until there are no more: whatever was lost, the
 // job holds the lock and nothing is left of it in the end.
 func TestEachRequestBrokenOnce(t *testing.T) {
+	t.Parallel()
 	onEngines(t, func(t *testing.T, s contend.Store) {
 		engine, err := open(s.Engine.Host())
 		if err != nil {
@@ -104,6 +105,7 @@ func TestEachRequestBrokenOnce(t *testing.T) {
 // and does so when its client has given up. Of one who went on, nothing is left;
 // of one who was ended there is an entry, until its job ends.
 func TestCreateThatTakesEffectLate(t *testing.T) {
+	t.Parallel()
 	onEngines(t, func(t *testing.T, s contend.Store) {
 		late := func(t *testing.T) (*contend.Rig, *contend.Waiter, <-chan struct{}) {
 			t.Parallel()
