@@ -49,6 +49,12 @@ func run() error {
 			return err
 		}
 	}
+	if err := b.recovery(); err != nil {
+		return err
+	}
+	if err := b.rivals(); err != nil {
+		return err
+	}
 	for _, of := range []struct{ folder, name string }{
 		{"internal/proc", "BenchmarkLookBesidePs"}, {"clean", "BenchmarkCleanBesideRm"},
 	} {
