@@ -96,7 +96,7 @@ genuine() {
 # unchanged COPY tells whether a step before this one has checked and left it.
 # To compare takes 7 ms, to sum up again 40 ms.
 unchanged() {
-	[ -f "$1" ] && [ -O "$1" ] && if [ -f "$dist" ]; then cmp -s "$dist" "$1"; else genuine "$1"; fi
+	[ -f "$1" ] && [ ! -L "$1" ] && [ -O "$1" ] && if [ -f "$dist" ]; then cmp -s "$dist" "$1"; else genuine "$1"; fi
 }
 
 # origin URL is its part up to the path.
@@ -111,9 +111,10 @@ download() {
 	command -v curl >/dev/null || fail "there is no curl to fetch $url with; install it, or pin the tag v$want, which has the binaries"
 	at=$url
 	for _ in 1 2 3; do
-		said=$(printf 'url = "%s"\n' "$at" | curl -q --config - --silent --show-error --globoff --netrc-optional --proto =http,https \
-			--connect-timeout 10 --max-time 300 --max-filesize 99999999 --output "$1" --write-out '%{http_code} %{redirect_url}' 2>&1) ||
-			fail "cannot fetch $at: $said"
+		# Of a length that is not told, curl would take any: a file may have 100 MB.
+		said=$(trap '' XFSZ; ulimit -f 195313 2>/dev/null; printf 'url = "%s"\n' "$at" | curl -q --config - --silent --show-error --globoff --netrc-optional --proto =http,https \
+			--connect-timeout 10 --speed-limit 1 --speed-time 30 --max-time 300 --max-filesize 99999999 --output "$1" --write-out '%{http_code} %{redirect_url}' 2>&1) ||
+			fail "cannot fetch $at: ${said%?[0-9][0-9][0-9] *}"
 		at=${said#* }
 		case ${said%% *} in
 		200) return ;;
@@ -134,13 +135,13 @@ elif [ -f "$dist" ] || [ -n "$url" ]; then
 	*) fail "HOSTGUARD_URL is no address that begins with http:// or https://: $HOSTGUARD_URL" ;;
 	esac
 	case $(origin "$url") in
-	*[!A-Za-z0-9.:/_-]*) fail "HOSTGUARD_URL has more than a host before its path; a password belongs into ~/.netrc" ;;
+	*[!]A-Za-z0-9.:/_[-]*) fail "HOSTGUARD_URL has more than a host before its path; a password belongs into ~/.netrc" ;;
 	esac
 	case $url in
 	*[\"\\]* | *[[:cntrl:][:space:]]*) fail "HOSTGUARD_URL has characters that no address has" ;;
 	esac
 	command -v sha256sum >/dev/null || fail "there is no sha256sum to check the binary with; install coreutils, or set HOSTGUARD_BIN"
-	sum=$(sed -n "s/^\([0-9a-f]\{64\}\)  $name\$/\1/p" "$here/dist/SHA256SUMS") && [ -n "$sum" ] ||
+	sum=$(sed -n "s/^\([0-9a-f]\{64\}\)  $name\$/\1/p" "$here/dist/SHA256SUMS" 2>/dev/null) && [ -n "$sum" ] ||
 		fail "there is no sum of $name in $here/dist/SHA256SUMS; pin a release tag, or run \"make dist\" there"
 	# Runners copy this checkout over itself, which fails while a program runs
 	# from it: run a copy in the job's own folder.
@@ -149,20 +150,22 @@ elif [ -f "$dist" ] || [ -n "$url" ]; then
 	else
 		temp=$(mktemp -d) || fail "cannot make a temporary folder"
 	fi
-	copy=$temp/hostguard-$want-$arch new=$copy.$$
+	copy=$temp/hostguard-$want-$arch
 	if ! unchanged "$copy"; then
+		new=$(mktemp "$copy.XXXXXX" 2>&1) || fail "cannot write to RUNNER_TEMP, $temp: $new"
 		trap 'rm -f "$new"' EXIT
 		if [ -f "$dist" ]; then
 			from=$dist
-			cp "$dist" "$new" || fail "cannot copy $dist to $new"
+			said=$(cp "$dist" "$new" 2>&1) || fail "cannot copy $dist to $new: $said"
 		else
 			from=$url
 			download "$new"
 		fi
 		genuine "$new" || fail "$from does not match $here/dist/SHA256SUMS: it is damaged or was changed, and is not run; push the release tag again"
-		{ chmod 755 "$new" && mv -f "$new" "$copy"; } || fail "cannot write $copy"
+		said=$(chmod 755 "$new" 2>&1 && mv -f "$new" "$copy" 2>&1) || fail "cannot write $copy: $said"
 	fi
 	try "the copy of dist" "$copy"
+	[ -n "$bin" ] || fail "it has the right sum and does not run: mount RUNNER_TEMP, $temp, without noexec, or set HOSTGUARD_BIN to a hostguard elsewhere"
 fi
 
 [ -n "$bin" ] || fail "no binary found for linux/$arch. Do one of these:" \

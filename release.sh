@@ -6,8 +6,8 @@
 #                     action then fetches from HOSTGUARD_URL
 #
 # Nothing of the working tree gets in, and nothing that differs between two
-# machines: whoever runs this on the same commit with the same Go gets the same
-# bytes and the same tags.
+# machines or in what their git and Go are set to: whoever runs this on the same
+# commit with the same Go gets the same bytes and the same tags.
 set -eu
 cd "$(dirname "$0")"
 
@@ -22,7 +22,7 @@ version=$(cat VERSION)
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-git archive HEAD | tar -x -C "$work"
+git -c core.autocrlf=false archive HEAD | tar -x -C "$work"
 # sbom before dist, whose sums are of all that is there.
 make -C "$work" --no-print-directory COMMIT="$head" sbom dist
 rm -rf dist
@@ -34,14 +34,16 @@ tag() {
 	shift
 	export GIT_INDEX_FILE="$work/index"
 	git read-tree HEAD
-	git -c core.autocrlf=false add -f -- "$@"
+	git -c core.autocrlf=false -c core.fileMode=true add -f -- "$@"
 	GIT_AUTHOR_NAME=hostguard GIT_AUTHOR_EMAIL=hostguard@localhost GIT_AUTHOR_DATE=$(git show -s --format=%cI HEAD)
 	GIT_COMMITTER_NAME=$GIT_AUTHOR_NAME GIT_COMMITTER_EMAIL=$GIT_AUTHOR_EMAIL GIT_COMMITTER_DATE=$GIT_AUTHOR_DATE
 	export GIT_AUTHOR_NAME GIT_AUTHOR_EMAIL GIT_AUTHOR_DATE GIT_COMMITTER_NAME GIT_COMMITTER_EMAIL GIT_COMMITTER_DATE
-	commit=$(git commit-tree -p HEAD -m "Release $name" "$(git write-tree)")
+	commit=$(git -c i18n.commitEncoding=UTF-8 commit-tree -p HEAD -m "Release $name" "$(git write-tree)")
 	unset GIT_INDEX_FILE
-	git tag "$name" "$commit" 2>"$work/log" || [ "$(git rev-parse "refs/tags/$name")" = "$commit" ] ||
-		die "the tag $name is of another release: raise VERSION; old runners keep what a moved tag was"
+	is=$commit
+	git -c tag.gpgSign=false tag "$name" "$commit" 2>"$work/log" || is=$(git rev-parse --quiet --verify "refs/tags/$name") ||
+		die "cannot make the tag $name: $(cat "$work/log")"
+	[ "$is" = "$commit" ] || die "the tag $name is of another release: raise VERSION; old runners keep what a moved tag was"
 	echo "$name is $commit"
 }
 tag "v$version" dist

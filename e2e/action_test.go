@@ -22,6 +22,9 @@ var action struct {
 }
 
 func TestMain(m *testing.M) {
+	if os.Getenv("HOSTGUARD_TEST_GITEA") != "" {
+		serveGitea()
+	}
 	status := m.Run()
 	os.RemoveAll(action.dir)
 	os.RemoveAll(release.dir)

@@ -316,6 +316,10 @@ func TestLauncherRefusesWhatDoesNotMatchItsSum(t *testing.T) {
 			l.write("action/dist/SHA256SUMS", sums, 0o644)
 			l.refused("there is no sum of " + distName)
 		}
+		if err := os.Remove(filepath.Join(l.dir, "action/dist/SHA256SUMS")); err != nil {
+			t.Fatal(err)
+		}
+		l.refused("there is no sum of " + distName)
 	})
 }
 
@@ -365,6 +369,7 @@ func TestLauncherDownloads(t *testing.T) {
 			server.URL + "/wrong":   "does not match ",
 			server.URL + "/cut":     "cannot fetch ",
 			"http://127.0.0.1:1":    "cannot fetch http://127.0.0.1:1/v1.2.3/" + distName + ": ",
+			"http://[::1]:1":        "cannot fetch http://[::1]:1/v1.2.3/" + distName + ": curl: (7) ",
 			"file://" + l.dir:       "begins with http:// or https://",
 			"latest":                "begins with http:// or https://",
 			strings.Replace(server.URL, "//", "//user:hunter2@", 1): "more than a host",
@@ -386,6 +391,57 @@ func TestLauncherDownloads(t *testing.T) {
 		}
 		l.write("temp/"+filepath.Base(l.copyOfDist()), "#!/bin/sh\necho changed\n", 0o755)
 		l.ran(l.copyOfDist())
+	})
+}
+
+// A file without end would fill the host's disk.
+func TestLauncherEndsAnEndlessDownload(t *testing.T) {
+	l := newLauncher(t, []string{"dash"}) // bash counts twice as much
+	l.sums(l.binary("released", "1.2.3"))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		for range 150 {
+			_, _ = w.Write(make([]byte, 1<<20))
+		}
+	}))
+	defer server.Close()
+	l.env = append(l.env, "HOSTGUARD_URL="+server.URL)
+	l.refused("cannot fetch " + server.URL + "/v1.2.3/" + distName + ": curl: (23) ")
+}
+
+// Who can make links in RUNNER_TEMP could turn one between the check and the run.
+func TestLauncherRunsNoLink(t *testing.T) {
+	inEveryShell(t, func(t *testing.T, l *launcher) {
+		if err := os.Symlink(l.dist("1.2.3"), l.copyOfDist()); err != nil {
+			t.Fatal(err)
+		}
+		l.ran(l.copyOfDist())
+		if info, err := os.Lstat(l.copyOfDist()); err != nil || !info.Mode().IsRegular() {
+			t.Errorf("it ran what a link named: %v, %v", info.Mode(), err)
+		}
+	})
+}
+
+func TestLauncherNeedsATemporaryFolderForPrograms(t *testing.T) {
+	inEveryShell(t, func(t *testing.T, l *launcher) {
+		l.dist("1.2.3")
+		env := l.env
+		refused := func(want string) {
+			t.Helper()
+			if status, out := l.run(); status != 3 || !strings.Contains(out, want) {
+				t.Errorf("status %d, want %q in:\n%s", status, want, out)
+			}
+		}
+		shell := l.shell
+		in := func(tmpfs string) {
+			l.shell = append([]string{"unshare", "--mount", "sh", "-c", "mount -t tmpfs " + tmpfs + ` && exec "$@"`, "sh"}, shell...)
+		}
+		l.env = append(env, "RUNNER_TEMP=/proc") // where not even root can write
+		refused("cannot write to RUNNER_TEMP, /proc: ")
+		l.env = env
+		in(`-o size=4k tmpfs "$RUNNER_TEMP" && echo full >"$RUNNER_TEMP/file"`)
+		refused("No space left on device")
+		in(`-o noexec tmpfs "$RUNNER_TEMP"`)
+		refused("mount RUNNER_TEMP, " + l.dir + "/temp, without noexec, or set HOSTGUARD_BIN")
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -297,12 +298,13 @@ runs:
 // release is made once; the folder is removed by TestMain.
 var release struct {
 	sync.Once
-	dir string
-	err error
+	dir  string
+	said string
+	err  error
 }
 
-// released returns a repository in which a release was made, and a folder with
-// wooo/hostguard as its owner pushes it there.
+// released returns a repository in which a release was made, as README's first
+// step says, and a folder with wooo/hostguard as its owner pushes it there.
 func released(t *testing.T) (source, root string) {
 	t.Helper()
 	release.Do(func() {
@@ -312,7 +314,7 @@ func released(t *testing.T) (source, root string) {
 		release.err = errors.New("it could not be made, as the first test says that needs it")
 		source := filepath.Join(release.dir, "source")
 		repository(t, source)
-		command(t, source, nil, "make", "release")
+		release.said = command(t, source, nil, "sh", "-ec", adoption(t)[0].commands)
 		remote := newBare(t, filepath.Join(release.dir, "wooo/hostguard"))
 		command(t, source, nil, "git", "push", "--quiet", remote.dir, "main", "v1.0.0")
 		release.err = nil
@@ -385,36 +387,39 @@ func nearlyEmptyImage(t *testing.T, e *engine.Engine) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	importImage(t, e, "nearly-empty:1", func(add func(tar.Header, string)) {
+		for _, file := range append(libraries(busybox), busybox) {
+			add(tar.Header{Name: file, Mode: 0o755}, string(readFile(t, file)))
+		}
+		for applet := range strings.FieldsSeq(string(applets)) {
+			add(tar.Header{Name: "/bin/" + applet, Linkname: busybox, Typeflag: tar.TypeSymlink}, "")
+		}
+		add(tar.Header{Name: "/tmp", Mode: 0o1777, Typeflag: tar.TypeDir}, "")
+	})
+	return "nearly-empty:1"
+}
+
+// importImage makes an image of the files that fill adds.
+func importImage(t *testing.T, e *engine.Engine, name string, fill func(add func(tar.Header, string))) {
+	t.Helper()
 	var image bytes.Buffer
 	w := tar.NewWriter(&image)
-	add := func(header tar.Header, content []byte) {
+	fill(func(header tar.Header, content string) {
 		header.Size = int64(len(content))
 		err := w.WriteHeader(&header)
 		if err == nil {
-			_, err = w.Write(content)
+			_, err = io.WriteString(w, content)
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	for _, file := range append(libraries(busybox), busybox) {
-		content, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		add(tar.Header{Name: file, Mode: 0o755}, content)
-	}
-	for applet := range strings.FieldsSeq(string(applets)) {
-		add(tar.Header{Name: "/bin/" + applet, Linkname: busybox, Typeflag: tar.TypeSymlink}, nil)
-	}
-	add(tar.Header{Name: "/tmp", Mode: 0o1777, Typeflag: tar.TypeDir}, nil)
+	})
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "image.tar")
 	writeFile(t, file, image.String(), 0o644)
-	docker(t, e, "import", file, "nearly-empty:1")
-	return "nearly-empty:1"
+	docker(t, e, "import", file, name)
 }
 
 // libraries are those that a program needs; a static one needs none.

@@ -7,7 +7,7 @@
 // afterwards.
 //
 // Not guaranteed: that all files of a plan change at once. An install that was
-// cut short is finished by the next one.
+// cut short is finished by the next one, which also removes what it left.
 package install
 
 import (
@@ -20,6 +20,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // File is what should be at a path: the program, a text, or a link.
@@ -56,8 +57,10 @@ func Plan(files []File) ([]Change, error) {
 	for _, f := range files {
 		if dir := filepath.Dir(f.Path); !checked[dir] {
 			checked[dir] = true
-			if err := checkDir(dir, os.Geteuid()); err != nil {
-				return nil, err
+			if os.Geteuid() == 0 {
+				if err := checkDir(dir); err != nil {
+					return nil, err
+				}
 			}
 		}
 		do := Replace
@@ -93,6 +96,9 @@ func PlanRemoval(files []File) ([]Change, error) {
 // errForeign is what present returns of a file that no install has put there.
 var errForeign = errors.New("something else has this name; move it away first")
 
+// maxSize bounds what is read; nothing of ours comes near it.
+const maxSize = 100 << 20
+
 // present tells whether the file is there as it should be. A file that is there
 // and not ours is an error.
 func (f File) present() (bool, error) {
@@ -107,7 +113,7 @@ func (f File) present() (bool, error) {
 		}
 		return true, nil
 	}
-	if !info.Mode().IsRegular() {
+	if !info.Mode().IsRegular() || info.Size() > maxSize {
 		return false, errForeign
 	}
 	data, err := os.ReadFile(f.Path)
@@ -117,67 +123,129 @@ func (f File) present() (bool, error) {
 	if build, err := buildinfo.Read(bytes.NewReader(data)); (err != nil || build.Main.Path != "hostguard") && !bytes.Contains(data, []byte(Marker)) {
 		return false, errForeign
 	}
-	owner := int(info.Sys().(*syscall.Stat_t).Uid)
-	return bytes.Equal(data, f.Data) && info.Mode().Perm() == f.Mode && owner == os.Geteuid(), nil
+	return bytes.Equal(data, f.Data) && info.Mode().Perm() == f.Mode && owner(info) == os.Geteuid(), nil
 }
 
 // checkDir refuses a directory in which, under root, another user could replace
-// what is put there: jobs run as other users.
-func checkDir(dir string, uid int) error {
-	if uid != 0 {
-		return nil
+// what is put there: jobs run as other users. It follows the path as the kernel
+// does, for whoever may change a link on the way decides where it leads.
+func checkDir(dir string) error {
+	at, links := "/", 0
+	var here fs.FileInfo // at
+	refuse := func(path string, info fs.FileInfo) error {
+		return fmt.Errorf("install in %q: others than root may change it (owner %d, mode %v), and so what root runs from there; make it root's and not writable by others, or choose another -prefix", path, owner(info), info.Mode())
 	}
-	for last := true; ; last = false {
-		real, err := filepath.EvalSymlinks(dir)
-		if errors.Is(err, fs.ErrNotExist) { // it will be made
-			dir = filepath.Dir(dir)
+	for rest := strings.Split(dir, "/"); len(rest) > 0; {
+		next := filepath.Join(at, rest[0])
+		rest = rest[1:]
+		info, err := os.Lstat(next)
+		if errors.Is(err, fs.ErrNotExist) { // it will be made, if nobody else can do so first
+			break
+		}
+		if err != nil {
+			return err
+		}
+		link := info.Mode()&fs.ModeSymlink != 0
+		// In a sticky directory only its owner can replace an entry of root's.
+		if owner(info) != 0 || !link && open(info) && info.Mode()&fs.ModeSticky == 0 {
+			return refuse(next, info)
+		}
+		if !link {
+			at, here = next, info
 			continue
 		}
+		target, err := os.Readlink(next)
+		if links++; err == nil && links > 40 {
+			err = syscall.ELOOP
+		}
 		if err != nil {
-			return err
+			return &fs.PathError{Op: "follow", Path: next, Err: err}
 		}
-		info, err := os.Stat(real)
-		if err != nil {
-			return err
+		if filepath.IsAbs(target) {
+			at = "/"
 		}
-		// In a sticky directory only its owner can replace an entry of root's.
-		open := info.Mode().Perm()&0o022 != 0 && (last || info.Mode()&fs.ModeSticky == 0)
-		if owner := info.Sys().(*syscall.Stat_t).Uid; owner != 0 || open {
-			return fmt.Errorf("install in %q: others than root may change it (owner %d, mode %v), and so what root runs from there; make it root's and not writable by others, or choose another -prefix", real, owner, info.Mode())
-		}
-		if real == "/" {
-			return nil
-		}
-		dir = filepath.Dir(real)
+		rest = append(strings.Split(target, "/"), rest...)
 	}
+	if open(here) {
+		return refuse(at, here)
+	}
+	return nil
 }
 
-// Apply makes the change. Directories that it makes are open to all readers,
-// whatever the umask: the runner's user has to find the program.
+func open(info fs.FileInfo) bool { return info.Mode().Perm()&0o022 != 0 }
+
+func owner(info fs.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Uid) }
+
+// Apply makes the change. It looks again first: another install may have been
+// faster, or something else may have come. Directories that it makes are open to
+// all readers, whatever the umask: the runner's user has to find the program.
 func (c Change) Apply() error {
-	switch c.Do {
-	case Keep:
+	if c.Do == Keep {
 		return nil
-	case Remove:
-		return os.Remove(c.Path)
 	}
-	if err := makeDir(filepath.Dir(c.Path)); err != nil {
+	dir := filepath.Dir(c.Path)
+	if c.Do != Remove {
+		if err := makeDir(dir); err != nil {
+			return err
+		}
+	}
+	unlock, err := lock(dir)
+	if err != nil {
 		return err
 	}
-	if c.Link != "" {
+	defer unlock()
+	is, err := c.present()
+	gone := errors.Is(err, fs.ErrNotExist)
+	switch {
+	case err != nil && !gone:
+		return err
+	case c.Do == Remove && gone, c.Do != Remove && is:
+		return nil
+	case c.Do == Remove:
+		return os.Remove(c.Path)
+	case c.Link != "":
 		return os.Symlink(c.Link, c.Path) // one that differs is not ours
 	}
-	f, err := os.CreateTemp(filepath.Dir(c.Path), "."+filepath.Base(c.Path)+"-*")
+	// An install that was killed leaves it behind.
+	temp := filepath.Join(dir, "."+filepath.Base(c.Path)+".new")
+	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, c.Mode)
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) // fails after the rename
 	_, err = f.Write(c.Data)
-	err = errors.Join(err, f.Chmod(c.Mode), f.Sync(), f.Close())
-	if err != nil {
-		return err
+	if err == nil {
+		err = errors.Join(f.Chmod(c.Mode), f.Sync())
 	}
-	return os.Rename(f.Name(), c.Path)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(temp, c.Path)
+	}
+	if err != nil {
+		os.Remove(temp)
+	}
+	return err
+}
+
+// lockTime is how long another install may take with a directory.
+const lockTime = 10 * time.Second
+
+// lock keeps other installs out of a directory, until they or we end. Whoever
+// can read the directory can lock it, so that it is not waited for without end.
+// NFS has no locks for directories; there two installs must not meet.
+func lock(dir string) (unlock func() error, err error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	for end := time.Now().Add(lockTime); syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == syscall.EWOULDBLOCK; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			f.Close()
+			return nil, fmt.Errorf("another install is at work in %q, or something else holds the lock (flock) of it", dir)
+		}
+	}
+	return f.Close, nil
 }
 
 func makeDir(dir string) error {
@@ -187,7 +255,10 @@ func makeDir(dir string) error {
 	if err := makeDir(filepath.Dir(dir)); err != nil {
 		return err
 	}
-	if err := os.Mkdir(dir, 0o755); err != nil {
+	switch err := os.Mkdir(dir, 0o755); {
+	case errors.Is(err, fs.ErrExist): // another install was faster
+		return nil
+	case err != nil:
 		return err
 	}
 	return os.Chmod(dir, 0o755)

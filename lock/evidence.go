@@ -132,10 +132,16 @@ func (m *Mutex) byContainer(ctx context.Context, h Holder, _ bool) Verdict {
 		return Verdict{Unknown, "its container is out of sight"}
 	}
 	life, evidence := store.Container(ctx, h.Container)
-	if life == Alive && h.Command { // the container lives longer than the command
-		if v := m.byProcesses(ctx, h, true); v.Life == Dead {
-			return v
-		}
+	if life != Alive || !h.Command && !isJobDir(h.JobDir) {
+		return Verdict{life, evidence}
+	}
+	// The container outlives a command, and it is not the job's own where the
+	// runner itself is in one.
+	if v := m.byProcesses(ctx, h, true); v.Life == Dead || v.Life == Alive {
+		return v
+	}
+	if isJobDir(h.JobDir) {
+		return Verdict{Unknown, evidence + ", but that is its runner's"}
 	}
 	return Verdict{life, evidence}
 }

@@ -25,7 +25,9 @@ func installFiles(_ context.Context, s *session) error {
 	if err := s.in.parse(); err != nil {
 		return err
 	}
+	withPrefix := fmt.Sprintf(" with -prefix %q", *prefix)
 	if *prefix == "" {
+		withPrefix = ""
 		var err error
 		if *prefix, err = defaultPrefix(s.Getenv, os.Geteuid()); err != nil {
 			return err
@@ -70,7 +72,7 @@ func installFiles(_ context.Context, s *session) error {
 	case !*apply:
 		s.Say("nothing is changed yet; run it again with -apply")
 	default:
-		s.Say("done; the way back is \"hostguard install %s\"", map[bool]string{false: "-uninstall -apply", true: "-apply"}[*uninstall])
+		s.Say("done; the way back is \"hostguard install %s\"%s", map[bool]string{false: "-uninstall -apply", true: "-apply"}[*uninstall], withPrefix)
 	}
 	s.sayConfiguration(filepath.Dir(files[0].Path), *uninstall)
 	return nil

@@ -53,7 +53,7 @@ type Server struct {
 // Run runs the workflow and writes its log, line by line and without the
 // engine's own chatter. It writes below dir, a folder of its own.
 func (j Job) Run(ctx context.Context, dir string, log io.Writer) error {
-	act, err := j.tool()
+	act, err := j.Tool()
 	if err != nil {
 		return err
 	}
@@ -152,8 +152,8 @@ func (j Job) args() ([]string, error) {
 		"--local-repository", "wooo/hostguard@v"+strings.TrimSpace(string(version))+"="+j.Action), nil
 }
 
-// tool is the path of the runner, which Go keeps in its build cache.
-func (j Job) tool() (string, error) {
+// Tool is the path of the runner, which Go keeps in its build cache.
+func (j Job) Tool() (string, error) {
 	dir, err := engine.Checkout()
 	if err != nil {
 		return "", err

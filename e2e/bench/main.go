@@ -44,6 +44,9 @@ func run() error {
 	if err := b.program(); err != nil {
 		return err
 	}
+	if err := b.pressure(); err != nil {
+		return err
+	}
 	for _, version := range []string{engine.Old, engine.New} {
 		if err := b.engine(version); err != nil {
 			return err
@@ -55,19 +58,15 @@ func run() error {
 	if err := b.rivals(); err != nil {
 		return err
 	}
-	for _, of := range []struct{ folder, name string }{
-		{"internal/proc", "BenchmarkLookBesidePs"}, {"clean", "BenchmarkCleanBesideRm"},
-	} {
-		cmd := exec.Command("go", "test", "-run", "^$", "-bench", of.name, "-benchtime", "1x", "./"+of.folder)
-		cmd.Dir, cmd.Stderr = checkout, os.Stderr
-		out, err := cmd.Output()
-		if err != nil {
-			return fmt.Errorf("%s: %w: %s", of.name, err, out)
-		}
-		for line := range strings.Lines(string(out)) {
-			if strings.HasPrefix(line, "Benchmark") {
-				fmt.Println(strings.Join(strings.Fields(line), " "))
-			}
+	cmd := exec.Command("go", "test", "-run", "^$", "-bench", "BenchmarkCleanBesideRm", "-benchtime", "1x", "./clean")
+	cmd.Dir, cmd.Stderr = checkout, os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return fmt.Errorf("clean: %w: %s", err, out)
+	}
+	for line := range strings.Lines(string(out)) {
+		if strings.HasPrefix(line, "Benchmark") {
+			fmt.Println(strings.Join(strings.Fields(line), " "))
 		}
 	}
 	return nil
@@ -173,9 +172,8 @@ func (b *bench) queued(e *engine.Engine, name string, n int) error {
 
 // job is the environment of one job.
 type job struct {
-	binary  string
-	env     []string
-	outputs string // file
+	binary string
+	env    []string
 }
 
 func (b *bench) job(e *engine.Engine) (*job, error) {
@@ -191,22 +189,7 @@ func (b *bench) job(e *engine.Engine) (*job, error) {
 		}
 	}
 	return &job{b.binary, append(os.Environ(), "DOCKER_HOST="+e.Host(), "GITHUB_ACTIONS=true",
-		"GITHUB_ENV="+env, "GITHUB_OUTPUT="+outputs, "RUNNER_TEMP="+filepath.Join(dir, "tmp")), outputs}, nil
-}
-
-// output reads an output of the job's steps.
-func (j *job) output(name string) (string, error) {
-	data, err := os.ReadFile(j.outputs)
-	if err != nil {
-		return "", err
-	}
-	lines := strings.Split(string(data), "\n")
-	for i, line := range lines[:len(lines)-1] {
-		if strings.HasPrefix(line, name+"<<") {
-			return lines[i+1], nil
-		}
-	}
-	return "", fmt.Errorf("no output %s", name)
+		"GITHUB_ENV="+env, "GITHUB_OUTPUT="+outputs, "RUNNER_TEMP="+filepath.Join(dir, "tmp"))}, nil
 }
 
 func (j *job) step(args ...string) error {

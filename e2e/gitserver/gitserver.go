@@ -3,6 +3,8 @@
 package gitserver
 
 import (
+	"bytes"
+	"io"
 	"net/http"
 	"net/http/cgi"
 	"os"
@@ -11,7 +13,7 @@ import (
 	"strings"
 )
 
-// Gitea is a handler that serves bare repositories for reading.
+// Gitea is a handler that serves bare repositories, for writing to their owner.
 //
 // As Gitea (routers/web/repo/githttp.go), it asks who has no token for one
 // unless the repository is public; whether it exists stays a secret. The token
@@ -22,6 +24,7 @@ type Gitea struct {
 	Private bool   // all of them
 	Token   string // of a job that may read them then
 	Old     bool   // whether it tells other jobs that a private repository exists
+	Owner   string // the password of who may push; "": nobody
 }
 
 func (g *Gitea) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -33,7 +36,12 @@ func (g *Gitea) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	found := exists(filepath.Join(g.Root, parts[1], parts[2]))
 	_, token, signed := r.BasicAuth()
 	open := !g.Private || token == g.Token
+	push := r.URL.Query().Get("service") == "git-receive-pack" || strings.HasSuffix(r.URL.Path, "/git-receive-pack")
+	owner := g.Owner != "" && token == g.Owner
 	switch {
+	case push && !owner:
+		w.Header().Set("WWW-Authenticate", `Basic realm="Gitea"`)
+		http.Error(w, http.StatusText(http.StatusUnauthorized), http.StatusUnauthorized)
 	case !signed && (g.Private || !found):
 		w.Header().Set("WWW-Authenticate", `Basic realm="Gitea"`)
 		http.Error(w, http.StatusText(http.StatusUnauthorized), http.StatusUnauthorized)
@@ -42,21 +50,28 @@ func (g *Gitea) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case !found || !open:
 		http.Error(w, "Repository not found", http.StatusNotFound)
 	default:
-		g.serve(w, r)
+		g.serve(w, r, owner)
 	}
 }
 
-func (g *Gitea) serve(w http.ResponseWriter, r *http.Request) {
+func (g *Gitea) serve(w http.ResponseWriter, r *http.Request, owner bool) {
 	git, err := exec.LookPath("git")
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	(&cgi.Handler{
-		Path: git,
-		Args: []string{"http-backend"},
-		Env:  []string{"GIT_PROJECT_ROOT=" + g.Root, "GIT_HTTP_EXPORT_ALL=1"},
-	}).ServeHTTP(w, r)
+	env := []string{"GIT_PROJECT_ROOT=" + g.Root, "GIT_HTTP_EXPORT_ALL=1"}
+	if owner {
+		env = append(env, "REMOTE_USER=owner")
+		// A push beyond 1 MB comes in chunks, which CGI has not; r has one user.
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		r.Body, r.ContentLength, r.TransferEncoding = io.NopCloser(bytes.NewReader(body)), int64(len(body)), nil
+	}
+	(&cgi.Handler{Path: git, Args: []string{"http-backend"}, Env: env}).ServeHTTP(w, r)
 }
 
 func exists(path string) bool {
