@@ -262,11 +262,14 @@ func (m *Mutex) alive(p Process) Life {
 }
 
 // age is taken from the boot-time clock where both sides share it: a step of
-// the clock would make a living holder old at once.
+// the clock would make a living holder old at once. A time to come on that clock
+// is forged, and would keep the entry young for ever.
 func (m *Mutex) age(e Entry) time.Duration {
 	h, _ := e.Holder()
 	if h.Uptime > 0 && h.Place.Boot != "" && h.Place.Boot == m.Self.Place.Boot {
-		return m.Host.Uptime() - h.Uptime
+		if age := m.Host.Uptime() - h.Uptime; age >= 0 {
+			return age
+		}
 	}
 	return time.Since(e.Created)
 }

@@ -177,6 +177,18 @@ func TestAClockStepMakesNobodyOld(t *testing.T) {
 	})
 }
 
+func TestAnUptimeToComeKeepsNobodyYoung(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		host := newMachine()
+		m := host.contender(newStore(true, faults{}, 1))
+		holder := Holder{Place: host.place, StaleAfter: time.Hour, Uptime: host.Uptime() + 1000*time.Hour}
+		e := Entry{ID: "x", Created: time.Now().Add(-2 * time.Hour), Labels: holder.labels(kindLock)}
+		if v := m.judge(t.Context(), e, true); v.Life != Stale {
+			t.Errorf("%s (%s), want stale", v.Life, v.Evidence)
+		}
+	})
+}
+
 func TestTheSameJobIsNeverToldByNamesAlone(t *testing.T) {
 	place := Place{Machine: "m", Boot: "b", PIDs: "p", Mounts: "n"}
 	job := Job{Repository: "wooo/x", RunID: "7", Job: "build"}

@@ -59,6 +59,10 @@ type Process struct {
 
 const labelVersion = "1"
 
+// maxText is how long a label of ours can be: it may hold a path. Others' can
+// have any length.
+const maxText = 4096
+
 const (
 	kindLock   = "lock"
 	kindTicket = "ticket"
@@ -139,7 +143,9 @@ func (e Entry) Holder() (h Holder, ours bool) {
 		return Holder{}, false
 	}
 	for name, field := range h.texts() {
-		*field = e.label(name)
+		if text := e.label(name); len(text) <= maxText {
+			*field = text
+		}
 	}
 	for name, field := range h.processes() {
 		pid, start, _ := strings.Cut(e.label(name), "@")

@@ -52,6 +52,12 @@ func run() error {
 			return err
 		}
 	}
+	if err := b.recovery(); err != nil {
+		return err
+	}
+	if err := b.rivals(); err != nil {
+		return err
+	}
 	cmd := exec.Command("go", "test", "-run", "^$", "-bench", "BenchmarkCleanBesideRm", "-benchtime", "1x", "./clean")
 	cmd.Dir, cmd.Stderr = checkout, os.Stderr
 	out, err := cmd.Output()
