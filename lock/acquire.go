@@ -358,7 +358,7 @@ func (a *acquisition) takeTicket(ctx context.Context) error {
 			t.number = max(t.number, other.number+1)
 		}
 	}
-	h := a.Self
+	h := a.Self.waiter()
 	h.Create = NewNonce()
 	h.Uptime = a.Host.Uptime()
 	labels := with(h.labels(kindTicket), "number", fmt.Sprint(t.number))

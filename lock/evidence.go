@@ -132,10 +132,16 @@ func (m *Mutex) byContainer(ctx context.Context, h Holder, _ bool) Verdict {
 		return Verdict{Unknown, "its container is out of sight"}
 	}
 	life, evidence := store.Container(ctx, h.Container)
-	if life == Alive && h.Command { // the container lives longer than the command
-		if v := m.byProcesses(ctx, h, true); v.Life == Dead {
-			return v
-		}
+	if life != Alive || !h.Command && !isJobDir(h.JobDir) {
+		return Verdict{life, evidence}
+	}
+	// The container outlives a command, and it is not the job's own where the
+	// runner itself is in one.
+	if v := m.byProcesses(ctx, h, true); v.Life == Dead || v.Life == Alive {
+		return v
+	}
+	if isJobDir(h.JobDir) {
+		return Verdict{Unknown, evidence + ", but that is its runner's"}
 	}
 	return Verdict{life, evidence}
 }
@@ -256,11 +262,14 @@ func (m *Mutex) alive(p Process) Life {
 }
 
 // age is taken from the boot-time clock where both sides share it: a step of
-// the clock would make a living holder old at once.
+// the clock would make a living holder old at once. A time to come on that clock
+// is forged, and would keep the entry young for ever.
 func (m *Mutex) age(e Entry) time.Duration {
 	h, _ := e.Holder()
 	if h.Uptime > 0 && h.Place.Boot != "" && h.Place.Boot == m.Self.Place.Boot {
-		return m.Host.Uptime() - h.Uptime
+		if age := m.Host.Uptime() - h.Uptime; age >= 0 {
+			return age
+		}
 	}
 	return time.Since(e.Created)
 }

@@ -59,6 +59,10 @@ type Process struct {
 
 const labelVersion = "1"
 
+// maxText is how long a label of ours can be: it may hold a path. Others' can
+// have any length.
+const maxText = 4096
+
 const (
 	kindLock   = "lock"
 	kindTicket = "ticket"
@@ -122,6 +126,15 @@ func (h Holder) labels(kind string) map[string]string {
 	return labels
 }
 
+// waiter is h without what only the evidence about a holder needs: every release
+// reads all tickets.
+func (h Holder) waiter() Holder {
+	h.Container, h.Cgroup, h.StaleAfter = "", "", 0
+	h.Runner, h.Parent, h.Step = Process{}, Process{}, Process{}
+	h.Job.Server, h.Job.RunID, h.Job.RunNumber, h.Job.Attempt, h.Job.Event, h.Job.RunnerName = "", "", "", "", "", ""
+	return h
+}
+
 // Holder reads an entry's labels. It is false for entries that are not
 // hostguard's, such as a plain "docker network create NAME". Labels that cannot
 // be read leave their field empty, which is unknown.
@@ -130,7 +143,9 @@ func (e Entry) Holder() (h Holder, ours bool) {
 		return Holder{}, false
 	}
 	for name, field := range h.texts() {
-		*field = e.label(name)
+		if text := e.label(name); len(text) <= maxText {
+			*field = text
+		}
 	}
 	for name, field := range h.processes() {
 		pid, start, _ := strings.Cut(e.label(name), "@")
@@ -164,8 +179,11 @@ func with(labels map[string]string, name, value string) map[string]string {
 // job directory, the same container, or the same worker of GitHub's runner.
 // Run id and job name would not do: the legs of a matrix share them.
 func (h Holder) SameJob(other Holder) bool {
-	if h.Container != "" || other.Container != "" {
-		return h.Container == other.Container
+	if h.Container != other.Container {
+		return false
+	}
+	if h.Container != "" { // the job's own, or that of a runner of several jobs
+		return h.JobDir == other.JobDir
 	}
 	if !h.Place.same(other.Place) {
 		return false

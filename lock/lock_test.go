@@ -360,6 +360,48 @@ func TestTheQueueForgetsTheDeadAndOldMarkers(t *testing.T) {
 	})
 }
 
+func TestALookRemovesAFewOfTheDeadOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(true, faults{}, 1)
+		host := newMachine()
+		m, dead := host.contender(s), host.contender(s)
+		host.end(dead.Self.Process)
+		const tickets = 1000
+		for i := range tickets {
+			h := dead.Self
+			h.Nonce = fmt.Sprint(i)
+			s.insert(s.newID(), ticketName("build", h.Nonce), h.labels(kindTicket))
+		}
+		if waiting, err := m.queue(t.Context()); err != nil || len(waiting) != 0 {
+			t.Errorf("%d wait: %v", len(waiting), err)
+		}
+		if left := len(s.named(queuePrefix("build"))); left != tickets-maxRemovals {
+			t.Errorf("%d tickets are left, want %d", left, tickets-maxRemovals)
+		}
+	})
+}
+
+func TestATicketOfAnotherNameIsNobodys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(true, faults{}, 1)
+		host := newMachine()
+		m := host.contender(s)
+		h := m.Self
+		h.Nonce = "x\x1b[2J"
+		s.insert(s.newID(), ticketName("build", "x"), h.labels(kindTicket))
+		if waiting, err := m.queue(t.Context()); err != nil || len(waiting) != 0 {
+			t.Errorf("%d wait: %v", len(waiting), err)
+		}
+	})
+}
+
+func TestALabelLongerThanAnyOfOursIsUnreadable(t *testing.T) {
+	e := Entry{Labels: Holder{Reason: strings.Repeat("x", maxText+1), Workspace: strings.Repeat("x", maxText)}.labels(kindLock)}
+	if h, ours := e.Holder(); !ours || h.Reason != "" || len(h.Workspace) != maxText {
+		t.Errorf("read %d and %d bytes", len(h.Reason), len(h.Workspace))
+	}
+}
+
 func TestADeadHeadDoesNotKeepTheLockFree(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore(true, faults{}, 1)
@@ -474,6 +516,9 @@ func FuzzParseRecord(f *testing.F) {
 func FuzzLabelsRoundTrip(f *testing.F) {
 	f.Add("::set-env name=BASH_ENV::x", "a\r\nb\x1b[31m", "/x/0123456789abcdef", int64(7), uint64(9), 42, true)
 	f.Fuzz(func(t *testing.T, repository, reason, dir string, age int64, start uint64, pid int, command bool) {
+		if max(len(repository), len(reason), len(dir)) > maxText {
+			t.Skip()
+		}
 		want := Holder{Reason: reason, JobDir: dir, Command: command, Job: Job{Repository: repository}}
 		if pid > 0 {
 			want.Process = Process{pid, start}

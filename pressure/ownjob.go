@@ -7,6 +7,68 @@ import (
 	"strings"
 )
 
+// Owner is a process that asks for a heavy build, and its job.
+type Owner struct {
+	PID  int
+	Dirs []string // that belong to the job alone, see OwnDirs
+}
+
+// ownership is what belongs to an owner's job.
+type ownership struct {
+	dirs      []string
+	ancestors []int  // of the owner, with itself
+	step      int    // the job's process that the others descend from, or 0
+	mounts    string // in which dirs mean what they say
+	cgroup    string // of the job alone, or ""
+}
+
+// ownership looks at the ancestors of an owner. Its step is the top-most one
+// that works in a directory of the job: the runner above it is an ancestor of
+// every job on the host. The step's cgroup (and with it a job container) is the
+// job's own only if that runner is not in it.
+func (t *tree) ownership(owner Owner) ownership {
+	o := ownership{dirs: owner.Dirs}
+	line := t.lineage(owner.PID)
+	if len(line) > 0 {
+		o.mounts = line[0].Mounts
+	}
+	step := -1
+	for i, p := range line {
+		o.ancestors = append(o.ancestors, p.PID)
+		if below(p.Dir, owner.Dirs) {
+			step = i
+		}
+	}
+	if step < 0 {
+		return o
+	}
+	o.step = line[step].PID
+	switch {
+	case step+1 < len(line): // the runner, or what it starts jobs with
+		if line[step+1].Cgroup != "" && line[step+1].Cgroup != line[step].Cgroup {
+			o.cgroup = line[step].Cgroup
+		}
+	case line[step].Parent == 0: // it came into this container from outside
+		o.cgroup = line[step].Cgroup
+	}
+	return o
+}
+
+// owns tells whether a process, given with its ancestors, is the job's: it
+// descends from the job's step, is in its cgroup or container, or works below
+// one of its directories. The same path in another container is another
+// directory. An ancestor of the owner never blocks it.
+func (o ownership) owns(line []Process) bool {
+	if len(line) == 0 {
+		return false
+	}
+	p := line[0]
+	return slices.Contains(o.ancestors, p.PID) ||
+		o.step != 0 && slices.ContainsFunc(line, func(p Process) bool { return p.PID == o.step }) ||
+		o.cgroup != "" && p.Cgroup == o.cgroup ||
+		p.Mounts == o.mounts && below(p.Dir, o.dirs)
+}
+
 // OwnDirs are the directories that belong to this job alone: its workspace,
 // the git worktrees of it, and the private directory that Gitea's runner gives
 // each job ("" if there is none).
@@ -25,6 +87,14 @@ func OwnDirs(home, workspace, jobDir string, worktrees []string) []string {
 	}
 	return slices.DeleteFunc(dirs, func(dir string) bool {
 		return !path.IsAbs(dir) || path.Clean(dir) == "/" || below(home, []string{dir})
+	})
+}
+
+// below tells whether dir is one of the directories, or inside one.
+func below(dir string, directories []string) bool {
+	return slices.ContainsFunc(directories, func(d string) bool {
+		d = path.Clean(d)
+		return dir == d || strings.HasPrefix(dir, strings.TrimSuffix(d, "/")+"/")
 	})
 }
 

@@ -1,10 +1,11 @@
-// Package pressure says whether heavy builds of others run on this host, and
-// waits until they are done. It only looks: values come in through Table, a
-// verdict goes out.
+// Package pressure says whether heavy builds of others run on this host, or its
+// memory and disks are at their limit, and waits until that is over. It only
+// looks: values come in through Table and Meter, a verdict goes out.
 //
 // Guarantee: one build is one blocker, whatever its tree of wrappers and
 // workers; a process counts unless it is known to be this job's own; nothing in
-// a Blocker but its directory comes from the process itself.
+// a Blocker but its directory, its container and its job comes from the process
+// itself, and of its environment only what Job names.
 //
 // Not guaranteed: that every build is known (see rules.go), that a look from
 // inside a container sees the host (see Scope), or that no build starts right
@@ -13,19 +14,39 @@ package pressure
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"maps"
-	"path"
 	"slices"
-	"strings"
 	"time"
 )
 
-// Process is one process, as far as it matters here.
+// Process is one process, as far as it matters here. What cannot be read is
+// empty.
 type Process struct {
 	PID, Parent int
 	Argv        []string
-	Dir         string    // working directory; empty where it cannot be read
-	Start       time.Time // zero where it cannot be read
+	Dir         string // working directory, as the process's mount namespace names it
+	Start       time.Time
+
+	Mounts    string // its mount namespace
+	Cgroup    string // all of /proc/PID/cgroup, to be compared
+	Container string // the ID in it, of a container
+}
+
+// Usage is what one process has used.
+type Usage struct {
+	Parent int
+	CPU    time.Duration // with what its ended children used
+	Memory int64         // resident bytes
+}
+
+// Job is what the environment of a process, or the name of its container, tells
+// of the job it belongs to. Foreign text: it may be forged.
+type Job struct {
+	Repository, RunID, RunNumber, Job string
+	Workflow                          string
+	Task                              string // Gitea's number of the job
 }
 
 // Table is the host's process table.
@@ -35,6 +56,13 @@ type Table interface {
 
 	// Process looks at one process; false means that it is gone.
 	Process(ctx context.Context, pid int) (Process, bool)
+
+	// Usage is what every visible process has used. It is asked for only
+	// where there is a build to tell of.
+	Usage(ctx context.Context) map[int]Usage
+
+	// Job reads the few variables of a job from a process's environment.
+	Job(pid int) Job
 }
 
 // Scope is the part of the host that a look could see.
@@ -52,6 +80,11 @@ type Blocker struct {
 	PID   int
 	Since time.Time // zero where it cannot be read
 	Dir   string    // foreign text; empty where it cannot be read
+
+	CPU       time.Duration // of its tree
+	Memory    int64         // of its tree, resident
+	Container string        // ID, or name once that is known; empty on the host
+	Job       Job
 }
 
 // Verdict is what one look found.
@@ -59,72 +92,175 @@ type Verdict struct {
 	Blockers []Blocker // by pid
 	Seen     int       // processes looked at
 	Scope    Scope
+	Load     Load
+	Over     []string // limits that are exceeded, and by how much
 }
 
 // Clear tells that nothing speaks against another heavy build.
-func (v Verdict) Clear() bool { return len(v.Blockers) == 0 }
+func (v Verdict) Clear() bool { return len(v.Blockers) == 0 && len(v.Over) == 0 }
+
+// MostDescribed is for how many blockers of a look everything is read: on a
+// host on which everything builds, or that means harm, the rest is only counted.
+const MostDescribed = 20
 
 // Gate looks for builds of others.
 type Gate struct {
 	Table   Table
 	Rules   []Rule
-	PID     int      // this process
-	Own     []string // see OwnDirs
+	Own     Owner    // this process and its job
 	Exclude []string // working directories that never count, for any process
+	Limits  Limits
+
+	// Meter reads the machine's load; nil: it is not looked at.
+	Meter func() Reading
+	// Elsewhere lists the processes of other containers, and says what it
+	// could see, where the table shows only this one. nil: there is nobody to
+	// ask.
+	Elsewhere func(context.Context) (List, Scope, error)
+	// Waiting are jobs that wait behind this one: who waits for them would
+	// wait for ever.
+	Waiting func() []Owner
+
+	meter meter
 }
 
-// Look takes one look at the processes.
-//
-// Own is what works below a directory of Own, and what descends from this job's
-// step. Its step is the top-most ancestor of this process that works in a
-// directory of Own: the runner above it is an ancestor of every job on the host.
-// An ancestor of this process never blocks it.
-func (g Gate) Look(ctx context.Context) (Verdict, error) {
+// A light tool counts once its tree has worked that long or is that large:
+// "tsc" on a small project is over before it could be waited for.
+const (
+	lightCPU    = 20 * time.Second
+	lightMemory = 1 << 30
+)
+
+// A process that may as well be a server is a build as long as it has worked for
+// that share of its life: a server waits most of the time, a build, even on a
+// crowded host, does not. Both work when they begin.
+const (
+	busyShare = 0.25
+	beginning = 10 * time.Second
+)
+
+// Look takes one look.
+func (g *Gate) Look(ctx context.Context) (Verdict, error) {
+	v, err := g.builds(ctx)
+	if err != nil {
+		return Verdict{}, err
+	}
+	limits := g.Limits
+	if v.Scope == OnlyContainer {
+		err := errors.New("nobody was asked for the others")
+		if g.Elsewhere != nil {
+			var list List
+			var scope Scope
+			if list, scope, err = g.Elsewhere(ctx); err == nil {
+				v.Scope = scope
+				v.Seen += len(list)
+				for _, b := range g.elsewhere(ctx, list) {
+					b.InContainer(b.Container)
+					v.Blockers = append(v.Blockers, b)
+				}
+			}
+		}
+		if err != nil {
+			limits = limits.orBlind()
+			v.Scope += Scope(fmt.Sprintf("; %v; judged by memory and stall", err))
+		}
+	}
+	if g.Meter != nil {
+		v.Load, v.Over = g.meter.judge(g.Meter(), limits)
+	}
+	return v, nil
+}
+
+// builds finds those in the table.
+func (g *Gate) builds(ctx context.Context) (Verdict, error) {
 	var v Verdict
-	builds := map[int]bool{}
+	matches := map[int]match{}
 	scope, err := g.Table.Each(ctx, func(pid int, argv []string) {
 		v.Seen++
-		if toolOf(argv, g.Rules) != "" {
-			builds[pid] = true
+		if m := matchOf(argv, g.Rules); m.tool != "" {
+			matches[pid] = m
 		}
 	})
 	if err != nil {
 		return Verdict{}, err
 	}
 	v.Scope = scope
+	if len(matches) == 0 {
+		return v, nil
+	}
 
-	tree := tree{ctx, g.Table, map[int]Process{}}
-	ancestry := tree.lineage(g.PID)
-	step := 0
-	for _, p := range ancestry {
-		if below(p.Dir, g.Own) {
-			step = p.PID
+	tree := tree{ctx: ctx, table: g.Table, seen: map[int]Process{}}
+	owners := []ownership{tree.ownership(g.Own)}
+	if g.Waiting != nil {
+		for _, w := range g.Waiting() {
+			owners = append(owners, tree.ownership(w))
 		}
 	}
-	tops := map[int]Process{}
-	for pid := range builds {
-		line := tree.lineage(pid)
-		if step != 0 && slices.ContainsFunc(line, func(p Process) bool { return p.PID == step }) {
-			continue
-		}
-		// The table moves while it is read: a pid counts only if what has it
-		// now is still that build.
-		line = slices.DeleteFunc(line, func(p Process) bool { return !builds[p.PID] || toolOf(p.Argv, g.Rules) == "" })
-		if len(line) > 0 {
-			top := line[len(line)-1]
-			tops[top.PID] = top
-		}
-	}
-	for _, p := range ancestry {
-		delete(tops, p.PID)
-	}
-	for _, pid := range slices.Sorted(maps.Keys(tops)) {
-		p := tops[pid]
-		if !below(p.Dir, g.Own) && !below(p.Dir, g.Exclude) {
-			v.Blockers = append(v.Blockers, Blocker{Tool: toolOf(p.Argv, g.Rules), PID: pid, Since: p.Start, Dir: p.Dir})
-		}
+	v.Blockers = g.blockers(&tree, matches, func(line []Process) bool {
+		return slices.ContainsFunc(owners, func(o ownership) bool { return o.owns(line) })
+	})
+	for i := range v.Blockers[:min(MostDescribed, len(v.Blockers))] {
+		v.Blockers[i].Job = g.Table.Job(v.Blockers[i].PID)
 	}
 	return v, nil
+}
+
+// elsewhere finds the builds in a list of others' processes.
+func (g *Gate) elsewhere(ctx context.Context, list List) []Blocker {
+	matches := map[int]match{}
+	for pid, entry := range list {
+		if m := matchOf(entry.Argv, g.Rules); m.tool != "" {
+			matches[pid] = m
+		}
+	}
+	return g.blockers(&tree{ctx: ctx, table: list, seen: map[int]Process{}}, matches, func([]Process) bool { return false })
+}
+
+// blockers makes of the processes that match the builds that count.
+func (g *Gate) blockers(tree *tree, matches map[int]match, own func(line []Process) bool) []Blocker {
+	type build struct {
+		top Process
+		match
+	}
+	tops := map[int]build{}
+	for _, pid := range slices.Sorted(maps.Keys(matches)) {
+		line := tree.lineage(pid)
+		if own(line) {
+			continue
+		}
+		for i := len(line) - 1; i >= 0; i-- { // the topmost is the build
+			p := line[i]
+			if matches[p.PID].tool == "" {
+				continue
+			}
+			// The table moves while it is read: a pid counts only if what has
+			// it now is still that build.
+			m := matchOf(p.Argv, g.Rules)
+			if m.tool == "" {
+				continue
+			}
+			if tree.counts(p, m, g.Rules) {
+				tops[p.PID] = build{p, m}
+				break
+			}
+			if m.anonymous { // a server, and so are its workers
+				break
+			}
+		}
+	}
+	var blockers []Blocker
+	for _, pid := range slices.Sorted(maps.Keys(tops)) {
+		top := tops[pid]
+		if own(tree.lineage(pid)) || below(top.top.Dir, g.Exclude) {
+			continue
+		}
+		used := tree.used(pid)
+		blockers = append(blockers, Blocker{
+			Tool: top.tool, PID: pid, Since: top.top.Start, Dir: top.top.Dir,
+			CPU: used.CPU, Memory: used.Memory, Container: top.top.Container,
+		})
+	}
+	return blockers
 }
 
 // tree remembers the processes of one look.
@@ -132,10 +268,11 @@ type tree struct {
 	ctx   context.Context
 	table Table
 	seen  map[int]Process
+	sums  map[int]Usage
 }
 
 // lineage is a process and its ancestors, as far as they can be seen.
-func (t tree) lineage(pid int) []Process {
+func (t *tree) lineage(pid int) []Process {
 	// Real trees are some ten deep. The limit is for pids that are taken over
 	// between two reads and close a circle, and for trees made to be deep.
 	const deepest = 100
@@ -154,10 +291,93 @@ func (t tree) lineage(pid int) []Process {
 	return line
 }
 
-// below tells whether dir is one of the directories, or inside one.
-func below(dir string, directories []string) bool {
-	return slices.ContainsFunc(directories, func(d string) bool {
-		d = path.Clean(d)
-		return dir == d || strings.HasPrefix(dir, strings.TrimSuffix(d, "/")+"/")
-	})
+// counts weighs a process whose arguments alone do not make it a heavy build.
+func (t *tree) counts(p Process, m match, rules []Rule) bool {
+	switch {
+	case m.anonymous:
+		if parent := t.lineage(p.PID); len(parent) > 1 {
+			if heavy, known := ofStarter(parent[1].Argv, m.tool, rules); known {
+				return heavy
+			}
+		}
+		age := time.Since(p.Start)
+		return age < beginning || float64(t.used(p.PID).CPU) >= busyShare*float64(age)
+	case m.light:
+		used := t.used(p.PID)
+		return used.CPU >= lightCPU || used.Memory >= lightMemory
+	}
+	return true
 }
+
+// used is what a process and all below it have used.
+func (t *tree) used(pid int) Usage {
+	if t.sums == nil {
+		t.sums = sums(t.table.Usage(t.ctx))
+	}
+	return t.sums[pid]
+}
+
+// sums adds what each process has used to all its ancestors.
+func sums(of map[int]Usage) map[int]Usage {
+	total := maps.Clone(of)
+	// Leaves first, each once: a tree made to be deep costs no more than a
+	// flat one, and a circle of pids that were taken over is left alone.
+	children := map[int]int{}
+	for _, u := range of {
+		children[u.Parent]++
+	}
+	var leaves []int
+	for pid := range of {
+		if children[pid] == 0 {
+			leaves = append(leaves, pid)
+		}
+	}
+	for len(leaves) > 0 {
+		pid := leaves[len(leaves)-1]
+		leaves = leaves[:len(leaves)-1]
+		parent, ok := total[of[pid].Parent]
+		if !ok {
+			continue
+		}
+		parent.CPU += total[pid].CPU
+		parent.Memory += total[pid].Memory
+		total[of[pid].Parent] = parent
+		if children[of[pid].Parent]--; children[of[pid].Parent] == 0 {
+			leaves = append(leaves, of[pid].Parent)
+		}
+	}
+	return total
+}
+
+// List is a table of processes that are known already, by pid.
+type List map[int]Listed
+
+// Listed is one of them.
+type Listed struct {
+	Process
+	Usage
+}
+
+var _ Table = List{}
+
+func (l List) Each(_ context.Context, visit func(int, []string)) (Scope, error) {
+	for pid, entry := range l {
+		visit(pid, entry.Argv)
+	}
+	return WholeHost, nil
+}
+
+func (l List) Process(_ context.Context, pid int) (Process, bool) {
+	entry, ok := l[pid]
+	return entry.Process, ok
+}
+
+func (l List) Usage(context.Context) map[int]Usage {
+	all := make(map[int]Usage, len(l))
+	for pid, entry := range l {
+		all[pid] = Usage{entry.Process.Parent, entry.CPU, entry.Memory}
+	}
+	return all
+}
+
+func (l List) Job(int) Job { return Job{} }

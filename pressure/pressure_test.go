@@ -25,6 +25,16 @@ func (t processes) Process(_ context.Context, pid int) (Process, bool) {
 	return p, ok
 }
 
+func (t processes) Usage(context.Context) map[int]Usage {
+	all := map[int]Usage{}
+	for pid, p := range t {
+		all[pid] = Usage{p.Parent, time.Second, 1 << 20}
+	}
+	return all
+}
+
+func (t processes) Job(pid int) Job { return Job{RunID: fmt.Sprint(pid)} }
+
 // host reads a table: pid, parent, directory ("?" cannot be read), arguments.
 func host(t *testing.T, lines string) processes {
 	table := processes{}
@@ -46,7 +56,7 @@ func host(t *testing.T, lines string) processes {
 	return table
 }
 
-func (g Gate) blockers(t *testing.T) string {
+func blockersOf(t *testing.T, g *Gate) string {
 	t.Helper()
 	verdict, err := g.Look(t.Context())
 	if err != nil {
@@ -75,9 +85,8 @@ const (
 		`
 )
 
-func gate(table processes) Gate {
-	return Gate{Table: table, Rules: Known(), PID: 30,
-		Own: OwnDirs("/home/ci", workspace, ownJob, nil)}
+func gate(table processes) *Gate {
+	return &Gate{Table: table, Rules: Known(), Own: Owner{PID: 30, Dirs: OwnDirs("/home/ci", workspace, ownJob, nil)}}
 }
 
 func TestLook(t *testing.T) {
@@ -118,7 +127,7 @@ func TestLook(t *testing.T) {
 			"next build 40"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := gate(host(t, ours+tt.table)).blockers(t); got != tt.want {
+			if got := blockersOf(t, gate(host(t, ours+tt.table))); got != tt.want {
 				t.Errorf("blockers: %q, want %q", got, tt.want)
 			}
 		})
@@ -130,7 +139,7 @@ func TestAStepOutsideTheWorkspaceStillFindsItsJob(t *testing.T) {
 		25 20 /tmp bash
 		30 25 /tmp hostguard wait-pressure
 		40 20 /srv next-build`)
-	if got := gate(table).blockers(t); got != "" {
+	if got := blockersOf(t, gate(table)); got != "" {
 		t.Errorf("blockers: %s", got)
 	}
 }
@@ -140,8 +149,8 @@ func TestOutsideAJobOnlyAncestorsAreOwn(t *testing.T) {
 		20 10 /srv next-build
 		40 20 /srv node /x/next build
 		50 1  /srv next-build`))
-	g.Own = OwnDirs("/root", "", "", nil)
-	if got := g.blockers(t); got != "next build 50" {
+	g.Own.Dirs = OwnDirs("/root", "", "", nil)
+	if got := blockersOf(t, g); got != "next build 50" {
 		t.Errorf("blockers: %s", got)
 	}
 }
@@ -153,7 +162,7 @@ func TestExcludedDirectoriesNeverCount(t *testing.T) {
 		42 1 /app/apps/web2   next-build
 		43 1 /app             next-build`))
 	g.Exclude = []string{"/nowhere", "/app/apps/web/"}
-	if got := g.blockers(t); got != "next build 42, next build 43" {
+	if got := blockersOf(t, g); got != "next build 42, next build 43" {
 		t.Errorf("blockers: %s", got)
 	}
 }
@@ -167,6 +176,8 @@ func (m moving) Each(ctx context.Context, visit func(int, []string)) (Scope, err
 func (m moving) Process(ctx context.Context, pid int) (Process, bool) {
 	return m.later.Process(ctx, pid)
 }
+func (m moving) Usage(ctx context.Context) map[int]Usage { return m.later.Usage(ctx) }
+func (m moving) Job(pid int) Job                         { return m.later.Job(pid) }
 
 func TestPidsThatVanishOrAreTakenOverDoNotCount(t *testing.T) {
 	g := gate(nil)
@@ -174,7 +185,7 @@ func TestPidsThatVanishOrAreTakenOverDoNotCount(t *testing.T) {
 		listed: host(t, ours+"40 1 /a next-build\n 41 1 /a next-build\n 42 1 /a next-build"),
 		later:  host(t, ours+"41 1 /a postgres\n 42 1 /a node x/next build"),
 	}
-	if got := g.blockers(t); got != "next build 42" {
+	if got := blockersOf(t, g); got != "next build 42" {
 		t.Errorf("blockers: %s", got)
 	}
 }
@@ -202,11 +213,11 @@ func TestATreeMadeToBeDeepIsCutOff(t *testing.T) {
 	for pid := 100; pid < 2000; pid++ {
 		table[pid] = Process{PID: pid, Parent: pid - 1, Dir: "/a", Argv: []string{"next-build"}}
 	}
-	looks := tree{t.Context(), table, map[int]Process{}}
+	looks := tree{ctx: t.Context(), table: table, seen: map[int]Process{}}
 	if n := len(looks.lineage(1999)); n != 100 {
 		t.Errorf("%d ancestors were looked at", n)
 	}
-	if got := gate(table).blockers(t); !strings.HasPrefix(got, "next build 100, ") {
+	if got := blockersOf(t, gate(table)); !strings.HasPrefix(got, "next build 100, ") {
 		t.Errorf("blockers begin with %.40q", got)
 	}
 }
@@ -218,7 +229,7 @@ func TestOneBuildIsOneBlockerInAnyOrder(t *testing.T) {
 		50 60 /srv next-build
 		40 50 /srv vite build`)
 	for range 50 {
-		if got := gate(table).blockers(t); got != "turbo build 60" {
+		if got := blockersOf(t, gate(table)); got != "turbo build 60" {
 			t.Fatalf("blockers: %s", got)
 		}
 	}
@@ -229,8 +240,181 @@ func TestVerdictSaysWhatWasLookedAt(t *testing.T) {
 	table := host(t, ours)
 	table[40] = Process{PID: 40, Parent: 1, Argv: []string{"next-build (secret)"}, Dir: "/a", Start: start}
 	v, err := gate(table).Look(t.Context())
-	want := []Blocker{{Tool: "next build", PID: 40, Since: start, Dir: "/a"}}
+	want := []Blocker{{Tool: "next build", PID: 40, Since: start, Dir: "/a", CPU: time.Second, Memory: 1 << 20, Job: Job{RunID: "40"}}}
 	if err != nil || !slices.Equal(v.Blockers, want) || v.Seen != 5 || v.Scope != WholeHost {
 		t.Errorf("Look() = %+v, %v", v, err)
+	}
+}
+
+// sized is a table of processes that have used something.
+type sized struct {
+	processes
+	used map[int]Usage
+}
+
+func (s sized) Usage(ctx context.Context) map[int]Usage {
+	all := s.processes.Usage(ctx)
+	for pid, u := range s.used {
+		u.Parent = s.processes[pid].Parent
+		all[pid] = u
+	}
+	return all
+}
+
+func TestLightToolsCountAboveAWeight(t *testing.T) {
+	table := ours + "40 1 /a npm_run_check\n 41 40 /a node /x/.bin/tsc -b\n 42 41 /a node worker.js"
+	for name, tt := range map[string]struct {
+		used map[int]Usage
+		want string
+	}{
+		"small":               {nil, ""},
+		"long at work":        {map[int]Usage{41: {CPU: 20 * time.Second}}, "tsc 41"},
+		"its worker is":       {map[int]Usage{42: {CPU: 20 * time.Second}}, "tsc 41"},
+		"what it is below is": {map[int]Usage{40: {CPU: time.Hour}}, ""},
+		"large":               {map[int]Usage{41: {Memory: 1 << 30}}, "tsc 41"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := gate(nil)
+			g.Table = sized{host(t, table), tt.used}
+			if got := blockersOf(t, g); got != tt.want {
+				t.Errorf("blockers: %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestALightToolInsideAHeavyBuildIsThatBuild(t *testing.T) {
+	g := gate(nil)
+	g.Table = sized{host(t, ours+"40 1 /a turbo build\n 41 40 /a node /x/.bin/tsc"), map[int]Usage{41: {CPU: time.Hour}}}
+	if got := blockersOf(t, g); got != "turbo build 40" {
+		t.Errorf("blockers: %q", got)
+	}
+}
+
+func TestAProgramThatHidesItsArgumentsIsJudgedByWhatItDoes(t *testing.T) {
+	for name, tt := range map[string]struct {
+		parent []string
+		age    time.Duration
+		cpu    time.Duration
+		want   string
+	}{
+		"a build, by its shell":            {[]string{"sh", "-c", "webpack --mode production"}, time.Hour, 0, "webpack 41"},
+		"a server, by its shell":           {[]string{"sh", "-c", "webpack serve"}, time.Second, time.Second, ""},
+		"from a script, and works":         {[]string{"bash", "-e", "x.sh"}, time.Minute, 16 * time.Second, "webpack 41"},
+		"from a script, and mostly waits":  {[]string{"bash", "-e", "x.sh"}, time.Minute, 14 * time.Second, ""},
+		"from a script, and has begun now": {[]string{"bash", "-e", "x.sh"}, time.Second, 0, "webpack 41"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			table := host(t, ours)
+			table[40] = Process{PID: 40, Parent: 1, Argv: tt.parent}
+			table[41] = Process{PID: 41, Parent: 40, Argv: []string{"webpack"}, Start: time.Now().Add(-tt.age)}
+			g := gate(nil)
+			g.Table = sized{table, map[int]Usage{41: {CPU: tt.cpu}}}
+			if got := blockersOf(t, g); got != tt.want {
+				t.Errorf("blockers: %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestTheWorkersOfAServerAreNoBuild(t *testing.T) {
+	table := host(t, ours+"41 40 /a webpack\n 42 41 /a webpack")
+	table[40] = Process{PID: 40, Parent: 1, Argv: []string{"sh", "-c", "webpack serve"}}
+	if got := blockersOf(t, gate(table)); got != "" {
+		t.Errorf("blockers: %q", got)
+	}
+}
+
+func TestABuildIsDescribedByItsWholeTree(t *testing.T) {
+	g := gate(nil)
+	g.Table = sized{host(t, ours+`
+		40 10 /a node /x/.bin/turbo build
+		41 40 /a x
+		42 41 /a next-build
+		43 41 /a y
+		50 10 /b z`),
+		map[int]Usage{40: {CPU: 1, Memory: 10}, 41: {CPU: 2, Memory: 20}, 42: {CPU: 4, Memory: 40}, 43: {CPU: 8, Memory: 80}, 50: {CPU: 100, Memory: 100}}}
+	v, err := g.Look(t.Context())
+	if err != nil || len(v.Blockers) != 1 || v.Blockers[0].CPU != 15 || v.Blockers[0].Memory != 150 {
+		t.Errorf("Look() = %+v, %v", v, err)
+	}
+}
+
+func TestPidsInACircleHaveASum(t *testing.T) {
+	got := sums(map[int]Usage{1: {2, 1, 1}, 2: {1, 1, 1}, 3: {2, 1, 1}, 4: {4, 1, 1}})
+	if len(got) != 4 || got[3].CPU != 1 {
+		t.Errorf("sums: %+v", got)
+	}
+}
+
+func TestOnlySoManyBlockersAreLookedIntoClosely(t *testing.T) {
+	table := host(t, ours)
+	for pid := 100; pid < 200; pid++ {
+		table[pid] = Process{PID: pid, Parent: 1, Dir: "/a", Argv: []string{"next-build"}}
+	}
+	v, err := gate(table).Look(t.Context())
+	if err != nil || len(v.Blockers) != 100 || v.Blockers[MostDescribed-1].Job.RunID == "" || v.Blockers[MostDescribed].Job.RunID != "" {
+		t.Errorf("%d blockers, %v", len(v.Blockers), err)
+	}
+}
+
+// others is Docker's answer in a container.
+func others(list List, err error) func(context.Context) (List, Scope, error) {
+	return func(context.Context) (List, Scope, error) { return list, "asked", err }
+}
+
+// inside is a table that shows a container only.
+type inside struct{ processes }
+
+func (i inside) Each(ctx context.Context, visit func(int, []string)) (Scope, error) {
+	_, err := i.processes.Each(ctx, visit)
+	return OnlyContainer, err
+}
+
+func TestInAContainerTheOthersAreAskedFor(t *testing.T) {
+	g := gate(nil)
+	g.Table = inside{host(t, ours)}
+	const task = "GITEA-ACTIONS-TASK-17_WORKFLOW-ci_JOB-web"
+	g.Elsewhere = others(List{
+		900: {Process{PID: 900, Argv: []string{"npm", "run", "build"}, Container: task}, Usage{CPU: 1, Memory: 1}},
+		901: {Process{PID: 901, Parent: 900, Argv: []string{"next-build", "(v16.4.6)"}, Dir: "/src", Container: task}, Usage{CPU: 2, Memory: 2}},
+		902: {Process{PID: 902, Parent: 901, Argv: []string{"node", "worker.js"}, Container: task}, Usage{CPU: 4, Memory: 4}},
+		910: {Process{PID: 910, Argv: []string{"vite", "build"}, Dir: "/app/apps/web", Container: "image"}, Usage{}},
+		30:  {Process{PID: 30, Argv: []string{"vite", "build"}, Container: "another"}, Usage{}}, // no pid of ours
+	}, nil)
+	g.Exclude = []string{"/app/apps/web"}
+	v, err := g.Look(t.Context())
+	want := []Blocker{
+		{Tool: "vite build", PID: 30, Container: "another"},
+		{Tool: "next build", PID: 901, Dir: "/src", CPU: 6, Memory: 6, Container: task, Job: Job{Workflow: "ci", Job: "web", Task: "17"}},
+	}
+	if err != nil || !slices.Equal(v.Blockers, want) || v.Scope != "asked" || v.Seen != 9 {
+		t.Errorf("Look() = %+v, %v", v, err)
+	}
+}
+
+func TestWhoSeesNothingJudgesByMemoryAndStall(t *testing.T) {
+	low := Reading{At: time.Now(), Available: 1 << 30, Installed: 16 << 30}
+	for name, tt := range map[string]struct {
+		table  Table
+		others func(context.Context) (List, Scope, error)
+		limits Limits
+		want   bool
+		scope  string
+	}{
+		"without Docker": {inside{host(t, ours)}, others(nil, errors.New("no Docker")), Limits{}, false,
+			"this container only, builds outside it are out of sight; no Docker; judged by memory and stall"},
+		"nobody to ask":     {inside{host(t, ours)}, nil, Limits{}, false, ""},
+		"own limits hold":   {inside{host(t, ours)}, nil, Limits{MinMemory: 1 << 20}, true, ""},
+		"with Docker":       {inside{host(t, ours)}, others(nil, nil), Limits{}, true, "asked"},
+		"on the whole host": {host(t, ours), others(nil, errors.New("asked")), Limits{}, true, "the whole host"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := &Gate{Table: tt.table, Rules: Known(), Limits: tt.limits, Elsewhere: tt.others, Meter: func() Reading { return low }}
+			v, err := g.Look(t.Context())
+			if err != nil || v.Clear() != tt.want || tt.scope != "" && string(v.Scope) != tt.scope {
+				t.Errorf("Look() = %+v, %v", v, err)
+			}
+		})
 	}
 }

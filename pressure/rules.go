@@ -15,44 +15,115 @@ import (
 // one token of their own (npx renames itself to the single token
 // "npm exec next build"), and are not the build.
 type Rule struct {
-	tool    string   // what it is called
-	program string   // the program, or the script that node runs, without directory
-	title   string   // what the process renames itself to, alone or before " ("
-	valued  []string // flags before the command that take the next token as value
-	endless []string // flags of a watcher: waiting for one would never end
+	tool     string   // what it is called
+	programs []string // the program, or the script that node runs, without directory
+	title    string   // what the process renames itself to, alone or before " ("
+	valued   []string // flags before the command that take the next token as value
+	endless  []string // flags of a watcher or server: waiting for one would never end
 
 	// heavy decides by the words: the arguments that are no flags.
 	heavy func(words []string) bool
+
+	// light is for tools that are over in a moment on a small project: such a
+	// process counts only above a weight, see lightCPU.
+	light bool
+	// titled is for tools that put their whole command line into one token.
+	titled bool
+	// anonymous is for tools that rename themselves to their bare name, a server
+	// and a build alike. What it is the process above tells, see ofStarter, or else
+	// whether it works or waits, see busyShare.
+	anonymous bool
 }
 
-// Known are the builds that hostguard knows. Each was run from npm, with node
-// 20.20, and read in /proc; rules_test.go holds what was seen.
+// watching are the flags that most bundlers have for a build without an end.
+var watching = []string{"--watch", "-w"}
+
+// Known are the builds that hostguard knows. Those marked "run" were run from
+// npm, with node 20.20, and read in /proc; e2e/builds runs some of them again
+// and again. Those marked "read" are taken from the program of that version.
 func Known() []Rule {
 	return []Rule{
-		// next 16.4.6: starts as "node", ".../node_modules/.bin/next", "build";
-		// after 0.3 s the same process is the one token "next-build (v16.4.6)",
-		// cut off where its old arguments ended. 14.2 has no such title.
-		// Its workers are "node", ".../jest-worker/processChild.js";
-		// "next start" and "next dev" become "next-server (v16.4.6)".
-		{tool: "next build", program: "next", title: "next-build", heavy: first("build")},
+		// Next.js. Run, 16.4.6: starts as "node", ".../node_modules/.bin/next",
+		// "build"; after 0.3 s the same process is the one token
+		// "next-build (v16.4.6)", cut off where its old arguments ended. 14.2
+		// has no such title. Its workers are "node",
+		// ".../jest-worker/processChild.js"; "next start" and "next dev" become
+		// "next-server (v16.4.6)".
+		{tool: "next build", programs: []string{"next"}, title: "next-build", heavy: first("build")},
 
-		// turbo 2.11.11: "node", ".../node_modules/.bin/turbo", "run", "build",
-		// and below it the native ".../@turbo/linux-64/bin/turbo", "run",
-		// "build", and below that "npm run build" for each package. "turbo
-		// daemon" and "turbo watch build" stay for ever and are mostly idle.
-		{tool: "turbo build", program: "turbo", heavy: turboTasks,
+		// Turborepo. Run, 2.11.11: "node", ".../node_modules/.bin/turbo", "run",
+		// "build", and below it the native ".../@turbo/linux-64/bin/turbo",
+		// "run", "build", and below that "npm run build" for each package.
+		// "turbo daemon" and "turbo watch build" stay for ever and are mostly
+		// idle.
+		{tool: "turbo build", programs: []string{"turbo"}, heavy: turboTasks,
 			valued: []string{"--filter", "-F", "--cwd", "--concurrency", "--cache", "--cache-dir", "--cache-workers",
 				"--output-logs", "--log-order", "--log-prefix", "--ui", "--api", "--team", "--token", "--verbosity", "--root-turbo-json"}},
 
-		// vite 8.3.8: "node", ".../node_modules/.bin/vite", "build", one
+		// Vite. Run, 8.3.8: "node", ".../node_modules/.bin/vite", "build", one
 		// process to the end. "vite", "vite dev" and "vite preview" serve.
-		{tool: "vite build", program: "vite", heavy: first("build"), endless: []string{"--watch", "-w"},
+		// SvelteKit, SolidStart and Qwik build by "vite build".
+		{tool: "vite build", programs: []string{"vite"}, heavy: first("build"), endless: watching,
 			valued: []string{"--config", "-c", "--base", "--logLevel", "-l", "--configLoader", "--filter", "-f", "--mode", "-m"}},
+
+		// webpack. Run, webpack-cli 7.3.1: "node", ".../node_modules/.bin/webpack",
+		// and after 0.2 s the one token "webpack", whatever it does. The first
+		// word may be an entry file, so what is no build is listed.
+		{tool: "webpack", programs: []string{"webpack", "webpack-cli"}, anonymous: true, endless: watching,
+			heavy: anyBut("serve", "server", "s", "watch", "w", "info", "i", "configtest", "t", "version", "v", "help", "h",
+				"init", "create", "c", "loader", "l", "plugin", "p"),
+			valued: []string{"--config", "-c", "--mode", "--env", "--name", "--node-env", "--entry", "-o", "--output-path", "-d", "--devtool", "-t", "--target"}},
+
+		// Rollup. Read, 4.68: "node", ".../.bin/rollup", "-c". No title.
+		{tool: "rollup", programs: []string{"rollup"}, heavy: anyBut(), endless: append([]string{"-h", "--help", "-v", "--version"}, watching...)},
+
+		// Nuxt. Read, nuxi 3.37: "node", ".../.bin/nuxt", "build". "generate"
+		// builds and renders; "nuxt dev", "preview" and "start" serve.
+		{tool: "nuxt build", programs: []string{"nuxt", "nuxi", "nuxt-cli"}, heavy: first("build", "generate")},
+
+		// Astro. Read, 6.0: "node", ".../.bin/astro", "build". No title.
+		{tool: "astro build", programs: []string{"astro"}, heavy: first("build"), endless: watching,
+			valued: []string{"--root", "--config", "--mode", "--outDir", "--site", "--base"}},
+
+		// Angular. Read, 21.2: "node", ".../.bin/ng", "build", and at once the
+		// one token "ng build --configuration production".
+		{tool: "ng build", programs: []string{"ng"}, titled: true, heavy: first("build", "b"), endless: watching},
+
+		// Gatsby. Read, 5.16: "node", ".../.bin/gatsby", "build"; workers of
+		// their own below it. "gatsby develop" and "gatsby serve" serve.
+		{tool: "gatsby build", programs: []string{"gatsby"}, heavy: first("build")},
+
+		// Docusaurus. Read, 3.10: "node", ".../.bin/docusaurus", "build";
+		// "deploy" builds first.
+		{tool: "docusaurus build", programs: []string{"docusaurus"}, heavy: first("build", "deploy")},
+
+		// Remix and its successor. Read, 2.17 and 7.18: "node", ".../.bin/remix",
+		// "vite:build"; "react-router", "build".
+		{tool: "remix build", programs: []string{"remix"}, heavy: first("build", "vite:build")},
+		{tool: "react-router build", programs: []string{"react-router"}, heavy: first("build")},
+
+		// Parcel. Read, 2.16: "node", ".../.bin/parcel", "build"; its workers
+		// are threads. "parcel index.html" and "parcel watch" serve.
+		{tool: "parcel build", programs: []string{"parcel"}, heavy: first("build"), endless: []string{"--watch"}},
+
+		// esbuild: the native program. Vite, tsup and dev servers keep one with
+		// --service as a helper; that one is theirs.
+		{tool: "esbuild", programs: []string{"esbuild"}, light: true, heavy: anyBut(),
+			endless: []string{"--watch", "--serve", "--servedir", "--service", "--version", "--help"}},
+
+		// The TypeScript compiler: "node", ".../.bin/tsc", "-b". An editor's
+		// tsserver.js is another script.
+		{tool: "tsc", programs: []string{"tsc", "vue-tsc"}, light: true, heavy: anyBut(),
+			endless: append([]string{"--version", "-v", "--help", "-h", "--init", "--showConfig"}, watching...)},
 	}
 }
 
-func first(want string) func([]string) bool {
-	return func(words []string) bool { return len(words) > 0 && words[0] == want }
+func first(commands ...string) func([]string) bool {
+	return func(words []string) bool { return len(words) > 0 && slices.Contains(commands, words[0]) }
+}
+
+func anyBut(commands ...string) func([]string) bool {
+	return func(words []string) bool { return len(words) == 0 || !slices.Contains(commands, words[0]) }
 }
 
 // turboTasks finds a build among the tasks: "turbo build", "turbo run lint
@@ -91,7 +162,7 @@ func Pattern(text string) (Rule, error) {
 			return Rule{}, fmt.Errorf("%q is a flag, and flags are not compared; write a program and its subcommand", token)
 		}
 	}
-	return Rule{tool: strings.Join(tokens, " "), program: tokens[0], heavy: inOrder(tokens[1:])}, nil
+	return Rule{tool: strings.Join(tokens, " "), programs: tokens[:1], heavy: inOrder(tokens[1:])}, nil
 }
 
 func inOrder(want []string) func([]string) bool {
@@ -106,21 +177,73 @@ func inOrder(want []string) func([]string) bool {
 	}
 }
 
-// toolOf names the build that a process is, or nothing.
-func toolOf(argv []string, rules []Rule) string {
+// match is what a process is by its arguments alone.
+type match struct {
+	tool string // "" is no build
+	// light and anonymous are those of its rule.
+	light, anonymous bool
+}
+
+// matchOf names the build that a process is. Where several rules fit, one that
+// counts without more ado goes first: that is what a pattern is given for.
+func matchOf(argv []string, rules []Rule) (best match) {
 	name, args := program(argv)
 	for _, r := range rules {
-		if len(argv) == 1 && r.title != "" && (argv[0] == r.title || strings.HasPrefix(argv[0], r.title+" (")) {
-			return r.tool
+		m := match{tool: r.tool, light: r.light}
+		switch {
+		case r.renamed(argv):
+		case !slices.Contains(r.programs, name):
+			if !r.titled || len(argv) != 1 || !slices.Contains(r.programs, firstWord(argv[0])) {
+				continue
+			}
+			if words, ok := r.words(strings.Fields(argv[0])[1:]); !ok || !r.heavy(words) {
+				continue
+			}
+		case r.anonymous && len(argv) == 1:
+			m.anonymous = true
+		default:
+			if words, ok := r.words(args); !ok || !r.heavy(words) {
+				continue
+			}
 		}
-		if name != r.program {
-			continue
+		if !m.light && !m.anonymous {
+			return m
 		}
-		if words, ok := r.words(args); ok && r.heavy(words) {
-			return r.tool
+		if best.tool == "" {
+			best = m
 		}
 	}
-	return ""
+	return best
+}
+
+// renamed tells that a process has the rule's title. Docker shows it as two
+// arguments: its ps joins all by spaces.
+func (r Rule) renamed(argv []string) bool {
+	if r.title == "" || len(argv) == 0 || !strings.HasPrefix(argv[0], r.title) {
+		return false
+	}
+	rest := argv[0][len(r.title):]
+	return strings.HasPrefix(rest, " (") || rest == "" && (len(argv) == 1 || strings.HasPrefix(argv[1], "("))
+}
+
+func firstWord(text string) string {
+	word, _, _ := strings.Cut(text, " ")
+	return word
+}
+
+// ofStarter tells what the command line of the process that started a program
+// says of it: "sh", "-c", "webpack serve", as npm and yarn do, or "node",
+// ".../pnpm", "exec", "webpack", "serve". known is false where it does not name
+// the program.
+func ofStarter(argv []string, tool string, rules []Rule) (heavy, known bool) {
+	r := rules[slices.IndexFunc(rules, func(r Rule) bool { return r.tool == tool })]
+	tokens := strings.FieldsFunc(strings.Join(argv, " "), func(c rune) bool { return strings.ContainsRune(" \t\n'\"", c) })
+	at := slices.IndexFunc(tokens, func(token string) bool { return slices.Contains(r.programs, path.Base(token)) })
+	if at <= 0 { // a process of its own name is a worker's parent, and hides its arguments too
+		return false, false
+	}
+	words, ok := r.words(tokens[at+1:])
+	return ok && r.heavy(words), true
 }
 
 // program is the name of what runs, and its arguments: behind node and its
@@ -159,7 +282,7 @@ func (r Rule) words(args []string) (words []string, ok bool) {
 		switch arg := args[i]; {
 		case arg == "--":
 			return words, true
-		case slices.Contains(r.endless, arg):
+		case slices.ContainsFunc(r.endless, func(flag string) bool { return given(flag, arg) }):
 			return nil, false
 		case slices.Contains(r.valued, arg):
 			i++
@@ -168,4 +291,10 @@ func (r Rule) words(args []string) (words []string, ok bool) {
 		}
 	}
 	return words, true
+}
+
+// given tells that an argument is the flag, with a value or without.
+func given(flag, arg string) bool {
+	value, ok := strings.CutPrefix(arg, flag)
+	return ok && (value == "" || strings.HasPrefix(value, "=") && value != "=false")
 }

@@ -55,6 +55,61 @@ func TestArgumentsOfRealProcesses(t *testing.T) {
 		{[]string{"vite", "preview", "build"}, ""},
 		{[]string{"vite", "--mode", "build"}, ""},
 
+		// webpack, run with webpack-cli 7.3.1; its title is the bare name.
+		{[]string{"node", "/app/node_modules/.bin/webpack"}, "webpack"},
+		{[]string{"node", "/app/node_modules/.bin/webpack", "--mode", "production"}, "webpack"},
+		{[]string{"node", "/app/node_modules/.bin/webpack", "--env", "serve", "./src/index.js"}, "webpack"},
+		{[]string{"webpack"}, "webpack"}, // what it is, others tell
+		{[]string{"node", "/app/node_modules/.bin/webpack", "serve"}, ""},
+		{[]string{"node", "/app/node_modules/.bin/webpack", "--watch"}, ""},
+		{[]string{"node", "/app/node_modules/.bin/webpack", "--watch=true"}, ""},
+		{[]string{"node", "/app/node_modules/.bin/webpack-dev-server"}, ""},
+
+		// Angular, by the title that its program sets.
+		{[]string{"node", "/app/node_modules/.bin/ng", "build"}, "ng build"},
+		{[]string{"ng build --configuration production"}, "ng build"},
+		{[]string{"ng", "build"}, "ng build"},
+		{[]string{"ng build --watch"}, ""},
+		{[]string{"ng build --watch=false"}, "ng build"},
+		{[]string{"ng serve"}, ""},
+		{[]string{"ng"}, ""},
+		{[]string{"ng e2e build"}, ""},
+
+		// the others, not run: what their programs read.
+		{[]string{"node", "/app/node_modules/.bin/rollup", "-c"}, "rollup"},
+		{[]string{"node", "/app/node_modules/.bin/rollup", "-c", "-w"}, ""},
+		{[]string{"node", "/app/node_modules/.bin/rollup", "--version"}, ""},
+		{[]string{"node", "/app/node_modules/.bin/nuxt", "build"}, "nuxt build"},
+		{[]string{"node", "/app/node_modules/.bin/nuxi", "generate"}, "nuxt build"},
+		{[]string{"node", "/app/node_modules/nuxt/bin/nuxt.mjs", "build"}, "nuxt build"},
+		{[]string{"node", "/app/node_modules/.bin/nuxt", "dev"}, ""},
+		{[]string{"node", "/app/node_modules/.bin/astro", "build"}, "astro build"},
+		{[]string{"node", "/app/node_modules/.bin/astro", "preview", "build"}, ""},
+		{[]string{"node", "/app/node_modules/.bin/gatsby", "build"}, "gatsby build"},
+		{[]string{"node", "/app/node_modules/.bin/gatsby", "develop"}, ""},
+		{[]string{"node", "/app/node_modules/.bin/docusaurus", "build"}, "docusaurus build"},
+		{[]string{"node", "/app/node_modules/.bin/docusaurus", "start"}, ""},
+		{[]string{"node", "/app/node_modules/.bin/remix", "vite:build"}, "remix build"},
+		{[]string{"node", "/app/node_modules/.bin/remix", "vite:dev"}, ""},
+		{[]string{"node", "/app/node_modules/.bin/react-router", "build"}, "react-router build"},
+		{[]string{"node", "/app/node_modules/.bin/react-router", "dev"}, ""},
+		{[]string{"node", "/app/node_modules/.bin/parcel", "build", "index.html"}, "parcel build"},
+		{[]string{"node", "/app/node_modules/.bin/parcel", "index.html"}, ""},
+		{[]string{"/app/node_modules/@esbuild/linux-x64/bin/esbuild", "src/main.ts", "--bundle"}, "esbuild"},
+		{[]string{"/app/node_modules/@esbuild/linux-x64/bin/esbuild", "--service=0.25.1", "--ping"}, ""}, // vite's and tsup's helper
+		{[]string{"esbuild", "src/main.ts", "--bundle", "--serve=8000"}, ""},
+		{[]string{"node", "/app/node_modules/.bin/tsc", "-b"}, "tsc"},
+		{[]string{"node", "/app/node_modules/.bin/tsc", "--noEmit", "--watch"}, ""},
+		{[]string{"node", "/app/node_modules/typescript/lib/tsserver.js"}, ""},
+
+		// as Docker's ps joins them.
+		{strings.Fields("next-build (v16.4.6)"), "next build"},
+		{strings.Fields("npm run build"), ""},
+		{strings.Fields("npm exec next build"), ""},
+		{strings.Fields("sh -c next build"), ""},
+		{strings.Fields("node /app/node_modules/.bin/vite build"), "vite build"},
+		{strings.Fields("next-server (v16.4.6)"), ""},
+
 		// wrappers, in the order in which they appear.
 		{[]string{"node", "/usr/bin/npx", "next", "build"}, ""},
 		{[]string{"npm"}, ""},
@@ -90,7 +145,7 @@ func TestArgumentsOfRealProcesses(t *testing.T) {
 		{[]string{"x\nnext", "build"}, ""},
 		{[]string{"node", "/x/next", strings.Repeat("-", 2<<20), "build"}, "next build"},
 	} {
-		if got := toolOf(tt.argv, Known()); got != tt.want {
+		if got := matchOf(tt.argv, Known()).tool; got != tt.want {
 			t.Errorf("toolOf(%.120q) = %q, want %q", tt.argv, got, tt.want)
 		}
 	}
@@ -121,9 +176,48 @@ func TestPatternsCompareWholeTokensInOrder(t *testing.T) {
 			t.Errorf("Pattern(%q): %v", tt.pattern, err)
 			continue
 		}
-		got := toolOf(strings.Fields(tt.argv), []Rule{rule})
+		got := matchOf(strings.Fields(tt.argv), []Rule{rule}).tool
 		if want := strings.Join(strings.Fields(tt.pattern), " "); (got != "") != tt.want || got != "" && got != want {
 			t.Errorf("pattern %q over %q: %q, want a match: %v", tt.pattern, tt.argv, got, tt.want)
+		}
+	}
+}
+
+func TestWhoStartedItTellsWhatAProgramThatHidesItsArgumentsIs(t *testing.T) {
+	for _, tt := range []struct {
+		argv         []string
+		heavy, known bool
+	}{
+		{[]string{"sh", "-c", "webpack"}, true, true},
+		{[]string{"/bin/sh", "-c", "'webpack' --mode production"}, true, true},
+		{[]string{"sh", "-c", "tsc && node_modules/.bin/webpack build"}, true, true},
+		{[]string{"sh", "-c", "webpack serve"}, false, true},
+		{[]string{"sh", "-c", "webpack --mode production --watch"}, false, true},
+		{strings.Fields("sh -c webpack serve"), false, true}, // as Docker shows it
+		{[]string{"sh", "-c", "make site"}, false, false},
+		{[]string{"bash", "-e", "/tmp/step.sh"}, false, false},
+		{[]string{"node", "/usr/bin/pnpm", "exec", "webpack", "build"}, true, true},
+		{[]string{"node", "/usr/bin/pnpm", "exec", "webpack", "serve"}, false, true},
+		{[]string{"npm exec webpack serve"}, false, true},
+		{[]string{"node", "/app/node_modules/.bin/cross-env", "NODE_ENV=production", "webpack", "-w"}, false, true},
+		{[]string{"webpack"}, false, false}, // the parent of a worker
+		{[]string{"npm run build"}, false, false},
+		{nil, false, false},
+	} {
+		if heavy, known := ofStarter(tt.argv, "webpack", Known()); heavy != tt.heavy || known != tt.known {
+			t.Errorf("ofStarter(%q) = %v, %v", tt.argv, heavy, known)
+		}
+	}
+}
+
+func TestAPatternGoesBeforeARuleThatOnlyMayCount(t *testing.T) {
+	for _, name := range []string{"webpack", "tsc"} {
+		rule, err := Pattern(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m := matchOf([]string{name}, append(Known(), rule)); m != (match{tool: name}) {
+			t.Errorf("%s is %+v", name, m)
 		}
 	}
 }
@@ -150,7 +244,7 @@ func FuzzToolIsAlwaysOneOfOurs(f *testing.F) {
 	f.Add("node\x00/x/next\x00build")
 	f.Add("next-build (\n::add-path::x")
 	f.Fuzz(func(t *testing.T, cmdline string) {
-		switch got := toolOf(strings.Split(cmdline, "\x00"), Known()); got {
+		switch got := matchOf(strings.Split(cmdline, "\x00"), Known()[:3]).tool; got {
 		case "", "next build", "turbo build", "vite build":
 		default:
 			t.Errorf("toolOf(%q) = %q", cmdline, got)

@@ -2,6 +2,7 @@ package pressure
 
 import (
 	"context"
+	"math/rand/v2"
 	"time"
 )
 
@@ -15,11 +16,21 @@ type Attempt struct {
 // Wait looks up to attempts times, interval apart, until a look is clear, and
 // returns the last one. Each look is reported. A look that fails ends the wait,
 // and so does ctx, with its cause.
+//
+// Who has waited looks once more after a pause of chance before going on: those
+// who wait for the same build would all start at its end, and then the later
+// ones see the first. That look is no attempt.
 func Wait(ctx context.Context, attempts int, interval time.Duration,
 	look func(context.Context) (Verdict, error), report func(Attempt)) (Attempt, error) {
 	begin := time.Now()
+	pressed := false
 	for number := 1; ; number++ {
 		verdict, err := look(ctx)
+		if err == nil && pressed && verdict.Clear() {
+			if err = pause(ctx, rand.N(interval/2+1)); err == nil {
+				verdict, err = look(ctx)
+			}
+		}
 		last := Attempt{Number: number, Of: attempts, Waited: time.Since(begin), Verdict: verdict}
 		if ctx.Err() != nil {
 			return last, context.Cause(ctx)
@@ -28,13 +39,21 @@ func Wait(ctx context.Context, attempts int, interval time.Duration,
 			return last, err
 		}
 		report(last)
-		if verdict.Clear() || number >= attempts {
+		pressed = !verdict.Clear()
+		if !pressed || number >= attempts {
 			return last, nil
 		}
-		select {
-		case <-ctx.Done():
-			return last, context.Cause(ctx)
-		case <-time.After(interval):
+		if err := pause(ctx, interval); err != nil {
+			return last, err
 		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(d):
+		return nil
 	}
 }

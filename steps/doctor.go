@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -195,14 +194,15 @@ func (d *diagnosis) locks(ctx context.Context) {
 
 // pressure looks once for heavy builds.
 func (d *diagnosis) pressure(ctx context.Context) {
-	gate := pressure.Gate{Table: proc.Table{}, Rules: pressure.Known(), PID: os.Getpid(), Own: ownDirs(d.Getenv)}
+	gate, docker := d.gate(pressure.Known(), dockerTime)
 	look, err := gate.Look(ctx)
-	switch {
-	case err != nil:
+	if err != nil {
 		d.find(8, runner.Warn, "run it where /proc can be read", "heavy builds cannot be seen: %s", oneLine(err))
-	case !look.Clear():
-		d.good[8] = "presses now: " + blockers(pressure.Attempt{Verdict: look})
-	default:
-		d.good[8] = fmt.Sprintf("no heavy build runs (looked at %d processes: %s)", look.Seen, look.Scope)
+		return
+	}
+	docker.name(ctx, look.Blockers)
+	d.good[8] = "no heavy build runs (" + lookedAt(look) + ")"
+	if !look.Clear() {
+		d.good[8] = "presses now: " + pressing(look)
 	}
 }

@@ -146,7 +146,8 @@ command runs on.
 
 health looks once for heavy builds, as "wait-pressure -check" does, and exits 1
 if there are any: the runner then takes no job. Where it cannot look it exits 0.
-HOSTGUARD_PATTERNS and HOSTGUARD_EXCLUDE in its environment are obeyed.
+HOSTGUARD_PATTERNS, HOSTGUARD_EXCLUDE, HOSTGUARD_MIN_MEMORY and the like in its
+environment are obeyed.
 
 exit status: 0, and 1 of health.
 `
@@ -251,14 +252,18 @@ example: ssh HOST hostguard status
 `
 
 const helpWaitPressure = `usage: hostguard wait-pressure [-mode warn-only|hard-fail] [-max-attempts 60]
-         [-interval 10s] [-patterns LIST] [-exclude LIST] [-check]
+         [-interval 10s] [-patterns LIST] [-exclude LIST] [-min-memory SIZE]
+         [-max-memory-stall SHARE] [-max-io-stall SHARE] [-check]
 
-Waits until no other heavy build runs here: next build, turbo build and vite
-build of other jobs, whatever started them. It only looks; it never signals or
-changes a process. Builds of this job do not count: what its step started, and
-what works below its workspace, its git worktrees or its private directory.
+Waits until no heavy build of another job runs here (Next.js, Turborepo, Vite and
+SvelteKit, webpack, Rollup, Nuxt, Astro, Angular, Gatsby, Docusaurus, Remix and
+Parcel; esbuild and tsc from 20s of CPU time or 1 GiB of memory on), whatever
+started it, and until memory and stall are within the limits that are given. It
+only looks; it never signals or changes a process. Builds of this job do not
+count: what its step started, what is in its container or cgroup, and what works
+below its workspace, its git worktrees or its private directory.
 
-  -mode          what to do when builds are left after the last attempt:
+  -mode          what to do when something presses after the last attempt:
                  warn-only (default) warns and goes on, hard-fail exits 1.
                  HOST_WEB_BUILD_PRESSURE_WARN_ONLY=0 means hard-fail where no
                  mode is given
@@ -266,21 +271,33 @@ what works below its workspace, its git worktrees or its private directory.
   -interval      time between two looks, default 10s
   -patterns      more heavy builds, separated by commas or line ends, each a
                  program and words that must stand among its arguments as whole
-                 tokens, in that order: "webpack, gradle assemble, make all".
-                 The program is named as ps shows it, without its directory, or
-                 as the script that node runs
+                 tokens, in that order: "jest, gradle assemble, make all". The
+                 program is named as ps shows it, without its directory, or as
+                 the script that node runs
   -exclude       working directories that never count, and all below them,
                  separated by commas or line ends; inside containers too, as
                  ps on this host sees them: "/app/apps/web"
+  -min-memory    wait while less than this is available, such as 2G. No default
+  -max-memory-stall, -max-io-stall
+                 wait while programs stand still for memory or for disks more
+                 of the time than this, such as 20%. No default: what is not
+                 limited is only shown, as are CPU stall and load
   -check         look once and answer by the exit status, 0 or 1, whatever the
-                 mode: for the runner's health_check script. A flag only
+                 mode, within 0.3s: for the runner's health_check script. A flag
+                 only
 
-Inside a container only its own processes can be seen, and the log says so.
+Inside a container Docker is asked for the processes of the others; without it
+memory and stall decide, by the limits given or else 10% of memory, 20% and 60%.
+The log says what could be seen.
 
-outputs: pressure (true if builds were left), blockers (JSON: tool, pid, since,
-directory; at most 20), waited-seconds.
+Those who wait take turns, by a lock beside the build lock: one goes on at a time,
+the next an interval later, and builds of jobs that wait behind do not count.
 
-exit status: 0 nothing presses, or warned; 1 builds of others were left;
+outputs: pressure (true if something pressed at the end), blockers (JSON: tool,
+pid, since, directory, cpu_seconds, memory_bytes, container, repository, workflow,
+job, run_id, run_number, task; at most 20), waited-seconds.
+
+exit status: 0 nothing presses, or warned; 1 something pressed at the end;
 2 wrong use; 3 the processes could not be read; 130 or 143 interrupted.
 
   hostguard wait-pressure -mode hard-fail -max-attempts 6 -patterns "gradle assemble"

@@ -4,11 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"time"
 
 	"hostguard/internal/actions"
-	"hostguard/internal/proc"
 	"hostguard/lock"
 	"hostguard/pressure"
 )
@@ -105,19 +103,20 @@ func (s *session) survey(ctx context.Context, m *lock.Mutex, engine store) (stat
 	if err != nil {
 		return statusReport{}, err
 	}
-	gate := pressure.Gate{Table: proc.Table{}, Rules: pressure.Known(), PID: os.Getpid(), Own: ownDirs(s.Getenv)}
+	gate, docker := s.gate(pressure.Known(), dockerTime)
 	look, err := gate.Look(ctx)
 	if err != nil {
 		return statusReport{}, err
 	}
+	docker.name(ctx, look.Blockers)
 	report := statusReport{
 		Version: 1, Time: time.Now().UTC(), Store: engine.describe(ctx),
 		Builds: json.RawMessage(blockersJSON(look.Blockers)), pressure: "no heavy build runs",
 	}
 	if !look.Clear() {
-		report.pressure = blockers(pressure.Attempt{Verdict: look})
+		report.pressure = pressing(look)
 	}
-	report.pressure += fmt.Sprintf(" (looked at %d processes: %s)", look.Seen, look.Scope)
+	report.pressure += " (" + lookedAt(look) + ")"
 	for _, survey := range surveys {
 		l := lockReport{Name: survey.Name, State: stateFree, Holders: []entryReport{}, Waiters: []entryReport{}}
 		for _, h := range survey.Holders {

@@ -2,16 +2,15 @@ package steps
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
-	"hostguard/internal/actions"
 	"hostguard/internal/proc"
 	"hostguard/pressure"
 )
@@ -27,6 +26,7 @@ func waitPressure(ctx context.Context, s *session) error {
 		interval = s.in.duration("interval", 10*time.Second, 100*time.Millisecond, time.Hour)
 		rules    = pressure.Known()
 		exclude  = s.in.list("exclude", nil, belowRoot)
+		limits   = pressure.Limits{}
 		check    = s.in.boolean("check")
 	)
 	s.in.list("patterns", nil, func(text string) error {
@@ -34,15 +34,58 @@ func waitPressure(ctx context.Context, s *session) error {
 		rules = append(rules, rule)
 		return err
 	})
+	s.in.text("min-memory", "", func(text string) (err error) {
+		limits.MinMemory, err = parseSize(text)
+		return err
+	})
+	s.in.text("max-memory-stall", "", func(text string) (err error) {
+		limits.MaxMemoryStall, err = parsePercent(text)
+		return err
+	})
+	s.in.text("max-io-stall", "", func(text string) (err error) {
+		limits.MaxIOStall, err = parsePercent(text)
+		return err
+	})
 	s.in.flagOnly("check")
 	if err := s.in.parse(); err != nil {
 		return err
 	}
+	gate, docker := s.gate(rules, dockerTime)
+	gate.Exclude, gate.Limits = *exclude, limits
 	if *check {
-		*attempts, *mode = 1, hardFail
+		docker.limit = checkDockerTime
+		return s.checkPressure(ctx, gate, docker)
 	}
-	gate := pressure.Gate{Table: proc.Table{}, Rules: rules, PID: os.Getpid(), Own: ownDirs(s.Getenv), Exclude: *exclude}
-	return s.soften(ctx, *mode, s.waitForOthers(ctx, gate, *attempts, *interval))
+	return s.soften(ctx, *mode, s.waitForOthers(ctx, gate, docker, *attempts, *interval))
+}
+
+// gate looks at this host for this job.
+func (s *session) gate(rules []pressure.Rule, limit time.Duration) (*pressure.Gate, *containers) {
+	docker := &containers{getenv: s.Getenv, limit: limit}
+	return &pressure.Gate{
+		Table: proc.Table{}, Rules: rules,
+		Own:       pressure.Owner{PID: os.Getpid(), Dirs: ownDirs(s.Getenv)},
+		Meter:     func() pressure.Reading { return proc.Load("/proc") },
+		Elsewhere: docker.others,
+	}, docker
+}
+
+// parseSize reads 512M, 2GiB or 2g; the units are powers of 1024.
+func parseSize(text string) (int64, error) {
+	number := strings.TrimRight(strings.ToUpper(text), "BI")
+	shift, ok := map[string]int{"K": 10, "M": 20, "G": 30, "T": 40}[number[max(0, len(number)-1):]]
+	if n, err := strconv.ParseFloat(strings.TrimSpace(number[:max(0, len(number)-1)]), 64); ok && err == nil && n > 0 && n < 1<<20 {
+		return int64(math.Ldexp(n, shift)), nil
+	}
+	return 0, errors.New("want a size such as 512M or 2G")
+}
+
+// parsePercent reads 20 or 20%.
+func parsePercent(text string) (float64, error) {
+	if n, err := strconv.ParseFloat(strings.TrimSuffix(text, "%"), 64); err == nil && n > 0 && n <= 100 {
+		return n, nil
+	}
+	return 0, errors.New("want a share of time such as 20%, above 0 and up to 100%")
 }
 
 // legacyPressureMode is the mode where none is given. The variable is what
@@ -84,15 +127,53 @@ func ownDirs(getenv func(string) string) []string {
 	return pressure.OwnDirs(resolved(getenv("HOME")), workspace, resolved(jobDir(getenv)), trees)
 }
 
-// waitForOthers waits until no build of others is left. Builds that are left
-// at the end are a refusal.
-func (s *session) waitForOthers(ctx context.Context, gate pressure.Gate, attempts int, interval time.Duration) error {
+// checkPressure looks once and answers by the exit status.
+func (s *session) checkPressure(ctx context.Context, gate *pressure.Gate, docker *containers) error {
+	if err := s.checkFiles(); err != nil {
+		return err
+	}
+	verdict, err := gate.Look(ctx)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	docker.name(ctx, verdict.Blockers)
+	last := pressure.Attempt{Number: 1, Of: 1, Verdict: verdict}
+	s.Summary(pressureSummary(last))
+	if err := s.pressureOutputs(last); err != nil {
+		return err
+	}
+	s.Say("%s", lookedAt(verdict))
+	if !last.Clear() {
+		return refusedf("not this change's fault: %s; nothing heavy should begin here now", pressing(verdict))
+	}
+	s.Say("nothing speaks against a heavy build here")
+	return nil
+}
+
+// waitForOthers waits until nothing presses any more. What presses at the end is
+// a refusal.
+func (s *session) waitForOthers(ctx context.Context, gate *pressure.Gate, docker *containers, attempts int, interval time.Duration) error {
 	if err := s.checkFiles(); err != nil {
 		return err
 	}
 	log := pressureLog{say: s.Say}
+	look := func(ctx context.Context) (pressure.Verdict, error) {
+		verdict, err := gate.Look(ctx)
+		docker.name(ctx, verdict.Blockers)
+		return verdict, err
+	}
+	if attempts > 1 {
+		turn := s.takeTurn(ctx, time.Duration(attempts)*interval, interval)
+		defer turn.end()
+		gate.Waiting = func() []pressure.Owner { return turn.behind(ctx, s.Getenv("HOME")) }
+		look = turn.guard(look)
+		log.alone = turn.alone
+	}
 	end := s.Group("hostguard wait-pressure")
-	last, err := pressure.Wait(ctx, attempts, interval, gate.Look, log.report)
+	last, err := pressure.Wait(ctx, attempts, interval, look, log.report)
 	end()
 	if err != nil {
 		return err
@@ -102,7 +183,11 @@ func (s *session) waitForOthers(ctx context.Context, gate pressure.Gate, attempt
 		return err
 	}
 	if !last.Clear() {
-		return refusedf("not this change's fault: %s; raise max-attempts to wait longer, or name what may go on building in exclude", blockers(last))
+		advice := "raise max-attempts to wait longer"
+		if len(last.Blockers) > 0 {
+			advice += ", or name what may go on building in exclude"
+		}
+		return refusedf("not this change's fault: %s; %s", pressing(last.Verdict), advice)
 	}
 	if last.Number > 1 {
 		s.Say("no other heavy build runs here any more, waited %s", short(last.Waited))
@@ -118,102 +203,4 @@ func (s *session) pressureOutputs(last pressure.Attempt) error {
 		s.output("blockers", blockersJSON(last.Blockers)),
 		s.output("waited-seconds", strconv.Itoa(int(last.Waited.Seconds()))),
 	)
-}
-
-// pressureLog tells of a wait: a line when the blockers change, and one every half
-// minute.
-type pressureLog struct {
-	say   func(format string, args ...any)
-	named string
-	at    time.Duration
-}
-
-func (l *pressureLog) report(a pressure.Attempt) {
-	if a.Number == 1 {
-		l.say("looked at %d processes: %s", a.Seen, a.Scope)
-	}
-	if a.Clear() || a.Number == a.Of {
-		return // the verdict follows
-	}
-	var pids strings.Builder
-	for _, b := range a.Blockers {
-		fmt.Fprintln(&pids, b.PID, b.Since.UnixMilli())
-	}
-	if pids.String() == l.named && a.Waited-l.at < 30*time.Second {
-		return
-	}
-	l.named, l.at = pids.String(), a.Waited
-	l.say("waiting, %s so far, attempt %d/%d: %s", short(a.Waited), a.Number, a.Of, blockers(a))
-}
-
-// mostNamed bounds what is said of a host on which everything builds: an output
-// may end as a variable, and those are limited to 128 KiB.
-const mostNamed = 20
-
-// blockers names the builds of others in a sentence.
-func blockers(a pressure.Attempt) string {
-	names := make([]string, 0, mostNamed+1)
-	for i, b := range a.Blockers {
-		if i == mostNamed {
-			names = append(names, fmt.Sprintf("and %d more", len(a.Blockers)-i))
-			break
-		}
-		names = append(names, fmt.Sprintf("%s (pid %d, %s, %s)", b.Tool, b.PID, age(b), place(b)))
-	}
-	what := "another heavy build runs here"
-	if n := len(a.Blockers); n > 1 {
-		what = fmt.Sprintf("%d other heavy builds run here", n)
-	}
-	return what + ": " + strings.Join(names, ", ")
-}
-
-func age(b pressure.Blocker) string {
-	if b.Since.IsZero() {
-		return "since an unknown time"
-	}
-	return "for " + short(max(0, time.Since(b.Since).Round(time.Second)))
-}
-
-func place(b pressure.Blocker) string {
-	if b.Dir == "" {
-		return "in a directory that cannot be read"
-	}
-	return fmt.Sprintf("in %q", b.Dir)
-}
-
-// blockersJSON is the output for later steps. A directory's name is foreign:
-// it is written without control characters, and never holds the delimiter that
-// the file of outputs is written with.
-func blockersJSON(all []pressure.Blocker) string {
-	type blocker struct {
-		Tool      string `json:"tool"`
-		PID       int    `json:"pid"`
-		Since     string `json:"since,omitempty"`
-		Directory string `json:"directory,omitempty"`
-	}
-	list := make([]blocker, 0, mostNamed)
-	for _, b := range all[:min(mostNamed, len(all))] {
-		item := blocker{Tool: b.Tool, PID: b.PID, Directory: actions.Plain(b.Dir)}
-		if !b.Since.IsZero() {
-			item.Since = b.Since.UTC().Format(time.RFC3339)
-		}
-		list = append(list, item)
-	}
-	text, _ := json.Marshal(list) // strings and numbers
-	return strings.ReplaceAll(string(text), "_GitHubActions", `\u005fGitHubActions`)
-}
-
-func pressureSummary(last pressure.Attempt) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "### Heavy builds of others: %d\n\nLooked at %d processes (%s); waited %s, attempt %d/%d.\n",
-		len(last.Blockers), last.Seen, last.Scope, short(last.Waited), last.Number, last.Of)
-	if last.Clear() {
-		return b.String()
-	}
-	b.WriteString("\n| build | pid | running | where |\n|---|---|---|---|\n")
-	cell := strings.NewReplacer("`", "'", "|", `\|`)
-	for _, blocker := range last.Blockers[:min(mostNamed, len(last.Blockers))] {
-		fmt.Fprintf(&b, "| %s | %d | %s | `%s` |\n", cell.Replace(blocker.Tool), blocker.PID, age(blocker), cell.Replace(place(blocker)))
-	}
-	return b.String()
 }

@@ -45,10 +45,11 @@ const hostileDir = "/x\n::set-env name=BASH_ENV::y\x1b[31m\x7f\u0085\u202e\xff`|
 func TestBlockersAreBoundedAndHarmless(t *testing.T) {
 	var many []pressure.Blocker
 	for pid := range 1000 {
-		many = append(many, pressure.Blocker{Tool: "next build", PID: pid, Dir: hostileDir})
+		many = append(many, pressure.Blocker{Tool: "next build", PID: pid, Dir: hostileDir, Container: hostileDir,
+			Job: pressure.Job{Repository: hostileDir, RunID: hostileDir, RunNumber: hostileDir, Job: hostileDir, Workflow: hostileDir, Task: hostileDir}})
 	}
 	a := pressure.Attempt{Verdict: pressure.Verdict{Blockers: many}}
-	sentence := blockers(a)
+	sentence := pressing(a.Verdict)
 	if !strings.HasPrefix(sentence, "1000 other heavy builds run here: next build (pid 0, ") || !strings.HasSuffix(sentence, ", and 980 more") {
 		t.Errorf("blockers() = %.100q ... %.100q", sentence, sentence[max(0, len(sentence)-100):])
 	}
@@ -75,9 +76,15 @@ func TestBlockersAreBoundedAndHarmless(t *testing.T) {
 
 func TestSummaryIsATable(t *testing.T) {
 	a := pressure.Attempt{Number: 2, Of: 60, Waited: 10 * time.Second,
-		Verdict: pressure.Verdict{Seen: 7, Scope: pressure.WholeHost, Blockers: []pressure.Blocker{{Tool: "next build", PID: 40, Dir: hostileDir}}}}
-	want := fmt.Sprintf("### Heavy builds of others: 1\n\nLooked at 7 processes (the whole host); waited 10s, attempt 2/60.\n"+
-		"\n| build | pid | running | where |\n|---|---|---|---|\n| next build | 40 | since an unknown time | `in %s` |\n",
+		Verdict: pressure.Verdict{Seen: 7, Scope: pressure.WholeHost, Over: []string{"I/O stall 70%, want at most 60%"},
+			Load: pressure.Load{Available: 1 << 30, Installed: 4 << 30, IOStall: pressure.Percent{Known: true, Value: 70}, Load1: 2.5, Missing: []string{"memory stall (no permission)"}},
+			Blockers: []pressure.Blocker{{Tool: "next build", PID: 40, Dir: hostileDir, CPU: 90 * time.Second, Memory: 3 << 29,
+				Container: "web|`", Job: pressure.Job{Repository: "wooo/awoooi", RunID: "4711"}}}}}
+	want := fmt.Sprintf("### Heavy builds of others: 1\n\nLooked at 7 processes (the whole host); waited 10s, attempt 2/60; "+
+		"1.0 GiB of 4.0 GiB memory left, I/O stall 70%%, load 2.5, unknown: memory stall (no permission).\n"+
+		"\n- I/O stall 70%%, want at most 60%%\n"+
+		"\n| build | pid | running | CPU | memory | where | whose |\n|---|---|---|---|---|---|---|\n"+
+		"| next build | 40 | since an unknown time | 1m30s | 1.5 GiB | `in %s, container \"web\\|'\"` | `of \"wooo/awoooi\" run id \"4711\"` |\n",
 		strings.NewReplacer("`", "'", "|", `\|`).Replace(fmt.Sprintf("%q", hostileDir)))
 	if diff := cmp.Diff(want, pressureSummary(a)); diff != "" {
 		t.Errorf("summary (-want +got):\n%s", diff)

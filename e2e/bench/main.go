@@ -44,24 +44,29 @@ func run() error {
 	if err := b.program(); err != nil {
 		return err
 	}
+	if err := b.pressure(); err != nil {
+		return err
+	}
 	for _, version := range []string{engine.Old, engine.New} {
 		if err := b.engine(version); err != nil {
 			return err
 		}
 	}
-	for _, of := range []struct{ folder, name string }{
-		{"internal/proc", "BenchmarkLookBesidePs"}, {"clean", "BenchmarkCleanBesideRm"},
-	} {
-		cmd := exec.Command("go", "test", "-run", "^$", "-bench", of.name, "-benchtime", "1x", "./"+of.folder)
-		cmd.Dir, cmd.Stderr = checkout, os.Stderr
-		out, err := cmd.Output()
-		if err != nil {
-			return fmt.Errorf("%s: %w: %s", of.name, err, out)
-		}
-		for line := range strings.Lines(string(out)) {
-			if strings.HasPrefix(line, "Benchmark") {
-				fmt.Println(strings.Join(strings.Fields(line), " "))
-			}
+	if err := b.recovery(); err != nil {
+		return err
+	}
+	if err := b.rivals(); err != nil {
+		return err
+	}
+	cmd := exec.Command("go", "test", "-run", "^$", "-bench", "BenchmarkCleanBesideRm", "-benchtime", "1x", "./clean")
+	cmd.Dir, cmd.Stderr = checkout, os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return fmt.Errorf("clean: %w: %s", err, out)
+	}
+	for line := range strings.Lines(string(out)) {
+		if strings.HasPrefix(line, "Benchmark") {
+			fmt.Println(strings.Join(strings.Fields(line), " "))
 		}
 	}
 	return nil

@@ -1,10 +1,10 @@
+// Package conformance attacks the lock with processes of the real binary, the
+// same way on every store: two Docker Engines and the directory of files.
 package conformance
 
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"hostguard/e2e/contend"
 	"hostguard/e2e/engine"
 )
 
@@ -27,17 +28,25 @@ func sections() int {
 	return 2000
 }
 
+// kills is how many of the contenders a run of a store has to lose.
+func kills() int {
+	if os.Getenv("HOSTGUARD_SOAK") != "" {
+		return 1000
+	}
+	return 200
+}
+
 const places = 16 // that contend, each by one process after another
 
 // stores starts every store that the suite runs on; a missing one is a failure.
-func stores(t *testing.T, run func(*testing.T, store)) {
+func stores(t *testing.T, run func(*testing.T, contend.Store)) {
 	for _, version := range []string{engine.Old, engine.New} {
 		t.Run("docker-"+version, func(t *testing.T) { run(t, start(t, version)) })
 	}
-	t.Run("file", func(t *testing.T) { run(t, store{name: "file"}) })
+	t.Run("file", func(t *testing.T) { run(t, contend.Store{Name: "file"}) })
 }
 
-func start(t *testing.T, version string) store {
+func start(t *testing.T, version string) contend.Store {
 	e, err := engine.Start(version)
 	if err != nil {
 		t.Fatal(err)
@@ -47,26 +56,27 @@ func start(t *testing.T, version string) store {
 			t.Error(err)
 		}
 	})
-	return store{name: version, engine: e}
+	return contend.Store{Name: version, Engine: e}
 }
 
 // run is one store under attack.
 type run struct {
 	t        *testing.T
-	store    store
+	store    contend.Store
 	binary   string
 	lock     string
 	detector string
-	want     int
+	want     int // sections
+	kills    int // processes that have to be killed meanwhile
 
 	done, overlaps, killed, unreachable, restarts, prunes atomic.Int32
 
 	mu      sync.Mutex
-	running map[*exec.Cmd]bool // with-lock processes that may be killed
+	running map[*exec.Cmd]bool // with-lock and acquire-lock processes that may be killed
 }
 
-func newRun(t *testing.T, s store, want int) *run {
-	binary, err := hostguard()
+func newRun(t *testing.T, s contend.Store, want int) *run {
+	binary, err := contend.Hostguard()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,18 +87,21 @@ func newRun(t *testing.T, s store, want int) *run {
 	}
 }
 
-func (r *run) over() bool { return int(r.done.Load()) >= r.want || r.t.Failed() }
+func (r *run) over() bool {
+	return int(r.done.Load()) >= r.want && int(r.killed.Load()) >= r.kills || r.t.Failed()
+}
 
 // TestNoTwoHold runs 16 contenders over each store while processes are killed,
 // networks are pruned and the daemon restarts.
 func TestNoTwoHold(t *testing.T) {
-	stores(t, func(t *testing.T, s store) {
+	stores(t, func(t *testing.T, s contend.Store) {
 		r := newRun(t, s, sections())
+		r.kills = kills()
 		start := time.Now()
 		chaos, stop := context.WithTimeout(t.Context(), 20*time.Minute)
 		var attackers, contenders sync.WaitGroup
 		attackers.Go(func() { r.kill(chaos) })
-		if s.engine != nil {
+		if s.Engine != nil {
 			attackers.Go(func() { r.prune(chaos) })
 			attackers.Go(func() { r.restart(chaos) })
 		}
@@ -108,7 +121,7 @@ func TestNoTwoHold(t *testing.T) {
 		attackers.Wait()
 		took := time.Since(start)
 		t.Logf("%s: %d sections in %s (%.0f a second), %d overlaps; %d processes killed, %d restarts of the daemon, %d prunes, %d times no daemon",
-			s.name, r.done.Load(), took.Round(time.Second), float64(r.done.Load())/took.Seconds(), r.overlaps.Load(),
+			s.Name, r.done.Load(), took.Round(time.Second), float64(r.done.Load())/took.Seconds(), r.overlaps.Load(),
 			r.killed.Load(), r.restarts.Load(), r.prunes.Load(), r.unreachable.Load())
 		if r.overlaps.Load() != 0 {
 			t.Errorf("%d overlaps", r.overlaps.Load())
@@ -116,7 +129,7 @@ func TestNoTwoHold(t *testing.T) {
 		if int(r.done.Load()) < r.want {
 			t.Errorf("%d sections, want %d", r.done.Load(), r.want)
 		}
-		if r.killed.Load() == 0 || s.engine != nil && (r.restarts.Load() != 3 || r.prunes.Load() == 0) {
+		if int(r.killed.Load()) < r.kills || s.Engine != nil && (r.restarts.Load() != 3 || r.prunes.Load() == 0) {
 			t.Error("the attack did not take place")
 		}
 		r.recovered()
@@ -130,12 +143,16 @@ func (r *run) underWithLock() {
 	if rand.N(40) == 0 {
 		seconds = "0.2" // long enough to outlive a killed hostguard for a while
 	}
-	cmd := r.command([]string{"with-lock", "-timeout", "5m", "-lock-name", r.lock, "-legacy-settle", "0s", "--"}, inside(r.detector, seconds)...)
+	cmd := r.command([]string{"with-lock", "-timeout", "5m", "-lock-name", r.lock, "-legacy-settle", "0s", "--"}, contend.Inside(r.detector, seconds)...)
 	var out bytes.Buffer
 	cmd.Stderr = &out
+	r.count(r.mortal(cmd), out.String())
+}
+
+// mortal runs a process that may be killed, and returns its status.
+func (r *run) mortal(cmd *exec.Cmd) int {
 	if err := cmd.Start(); err != nil {
-		r.t.Error(err)
-		return
+		return contend.Status(err)
 	}
 	r.mu.Lock()
 	r.running[cmd] = true
@@ -144,10 +161,11 @@ func (r *run) underWithLock() {
 	r.mu.Lock()
 	delete(r.running, cmd)
 	r.mu.Unlock()
-	r.count(status(err), out.String())
+	return contend.Status(err)
 }
 
-// asJob is a section of acquire-lock and release-lock in a job of its own.
+// asJob is a section of acquire-lock and release-lock in a job of its own. Its
+// acquire-lock may be killed at any time; the runner then removes its directory.
 func (r *run) asJob() {
 	dir := filepath.Join(r.t.TempDir(), fmt.Sprintf("%016x", rand.Uint64()))
 	if err := os.MkdirAll(filepath.Join(dir, "tmp"), 0o700); err != nil {
@@ -160,19 +178,23 @@ func (r *run) asJob() {
 		return
 	}
 	job := []string{"GITHUB_ACTIONS=true", "GITHUB_ENV=" + env, "RUNNER_TEMP=" + filepath.Join(dir, "tmp")}
-	step := func(args ...string) (int, string) {
+	step := func(args ...string) (*exec.Cmd, *bytes.Buffer) {
 		cmd := r.command(append(args, "-lock-name", r.lock))
 		cmd.Env = append(cmd.Env, job...)
-		out, err := cmd.CombinedOutput()
-		return status(err), string(out)
+		var out bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &out
+		return cmd, &out
 	}
-	if st, out := step("acquire-lock", "-timeout", "5m", "-legacy-settle", "0s"); st != 0 {
-		r.count(st, out)
+	defer os.RemoveAll(dir)
+	acquire, out := step("acquire-lock", "-timeout", "5m", "-legacy-settle", "0s")
+	if st := r.mortal(acquire); st != 0 {
+		r.count(st, out.String())
 		return
 	}
-	section := inside(r.detector, fmt.Sprintf("0.%03d", rand.N(6)))
-	held := status(exec.Command(section[0], section[1:]...).Run())
-	if st, out := step("release-lock", "-mode", "hard-fail"); st != 0 || strings.Contains(out, "lost") {
+	section := contend.Inside(r.detector, fmt.Sprintf("0.%03d", rand.N(6)))
+	held := contend.Status(exec.Command(section[0], section[1:]...).Run())
+	release, out := step("release-lock", "-mode", "hard-fail")
+	if st := contend.Status(release.Run()); st != 0 || strings.Contains(out.String(), "lost") {
 		r.t.Errorf("release-lock: status %d: %s", st, out)
 	}
 	r.count(held, "")
@@ -180,7 +202,7 @@ func (r *run) asJob() {
 
 func (r *run) command(args []string, more ...string) *exec.Cmd {
 	cmd := exec.Command(r.binary, append(args, more...)...)
-	cmd.Env = r.store.environ()
+	cmd.Env = r.store.Environ()
 	return cmd
 }
 
@@ -188,10 +210,10 @@ func (r *run) count(status int, out string) {
 	switch {
 	case status == 0:
 		r.done.Add(1)
-	case status == overlap:
+	case status == contend.Overlap:
 		r.overlaps.Add(1)
 	case status == -1: // killed
-	case (status == 125 || status == 3) && r.store.engine != nil && strings.Contains(out, "Docker daemon"):
+	case (status == 125 || status == 3) && r.store.Engine != nil && strings.Contains(out, "Docker daemon"):
 		r.unreachable.Add(1)
 		time.Sleep(50 * time.Millisecond) // it is being restarted
 	default:
@@ -199,10 +221,10 @@ func (r *run) count(status int, out string) {
 	}
 }
 
-// kill ends a random with-lock process about every 500 ms.
+// kill ends a random process about every 300 ms.
 func (r *run) kill(ctx context.Context) {
 	for ctx.Err() == nil {
-		time.Sleep(time.Duration(300+rand.N(400)) * time.Millisecond)
+		time.Sleep(time.Duration(200+rand.N(200)) * time.Millisecond)
 		r.mu.Lock()
 		for cmd := range r.running { // in random order
 			if cmd.Process.Kill() == nil {
@@ -217,7 +239,7 @@ func (r *run) kill(ctx context.Context) {
 func (r *run) prune(ctx context.Context) {
 	for ctx.Err() == nil {
 		for _, what := range []string{"network", "system"} {
-			if _, err := r.store.engine.Docker(what, "prune", "-f"); err == nil {
+			if _, err := r.store.Engine.Docker(what, "prune", "-f"); err == nil {
 				r.prunes.Add(1)
 			}
 		}
@@ -236,16 +258,16 @@ func (r *run) restart(ctx context.Context) {
 		}
 		start := time.Now()
 		if quarter == 2 {
-			if err := r.store.engine.Kill(); err != nil {
+			if err := r.store.Engine.Kill(); err != nil {
 				r.t.Error(err)
 			}
 		}
-		if err := r.store.engine.Restart(); err != nil {
+		if err := r.store.Engine.Restart(); err != nil {
 			r.t.Error(err)
 			return
 		}
 		r.restarts.Add(1)
-		r.t.Logf("%s: restart %d took %s", r.store.name, quarter, time.Since(start).Round(time.Millisecond))
+		r.t.Logf("%s: restart %d took %s", r.store.Name, quarter, time.Since(start).Round(time.Millisecond))
 	}
 }
 
@@ -257,12 +279,10 @@ func (r *run) recovered() {
 	if err != nil {
 		r.t.Errorf("the lock is not free after all: %v: %s", err, out)
 	}
-	sum := sha256.Sum256([]byte(r.lock))
-	left, err := r.store.leftovers(r.lock, "hg-"+hex.EncodeToString(sum[:8])+"-")
-	if err != nil || len(left) > 0 {
-		r.t.Errorf("left behind: %q, %v", left, err)
+	if held, tickets, err := r.store.Entries(r.lock); err != nil || len(held)+len(tickets) > 0 {
+		r.t.Errorf("left behind: %q, %q, %v", held, tickets, err)
 	}
-	r.t.Logf("%s: all recovered after %s", r.store.name, time.Since(start).Round(time.Millisecond))
+	r.t.Logf("%s: all recovered after %s", r.store.Name, time.Since(start).Round(time.Millisecond))
 }
 
 // The same detector must find what plain "docker network create" lets through
@@ -275,13 +295,13 @@ func TestTheDetectorFindsOverlapsOfPlainCreate(t *testing.T) {
 	for range 8 {
 		group.Go(func() {
 			for r.overlaps.Load() == 0 && time.Now().Before(end) {
-				id, err := s.engine.Docker("network", "create", r.lock)
+				id, err := s.Engine.Docker("network", "create", r.lock)
 				if err != nil {
 					continue
 				}
-				section := inside(r.detector, "0.1")
-				r.count(status(exec.Command(section[0], section[1:]...).Run()), "")
-				if _, err := s.engine.Docker("network", "rm", id); err != nil {
+				section := contend.Inside(r.detector, "0.1")
+				r.count(contend.Status(exec.Command(section[0], section[1:]...).Run()), "")
+				if _, err := s.Engine.Docker("network", "rm", id); err != nil {
 					t.Error(err)
 				}
 			}
@@ -308,9 +328,9 @@ func TestPlainRivals(t *testing.T) {
 				var group sync.WaitGroup
 				for range 2 {
 					group.Go(func() {
-						cmd := r.command([]string{"with-lock", "-timeout", "1m", "-lock-name", r.lock, "--"}, inside(r.detector, "0.02")...)
+						cmd := r.command([]string{"with-lock", "-timeout", "1m", "-lock-name", r.lock, "--"}, contend.Inside(r.detector, "0.02")...)
 						out, err := cmd.CombinedOutput()
-						r.count(status(err), string(out))
+						r.count(contend.Status(err), string(out))
 					})
 				}
 				group.Go(func() { ambiguous += r.plain() })
@@ -331,14 +351,14 @@ func TestPlainRivals(t *testing.T) {
 func (r *run) plain() (ambiguous int) {
 	end := time.Now().Add(time.Minute)
 	for time.Now().Before(end) {
-		if _, err := r.store.engine.Docker("network", "create", r.lock); err != nil {
+		if _, err := r.store.Engine.Docker("network", "create", r.lock); err != nil {
 			time.Sleep(20 * time.Millisecond)
 			continue
 		}
-		section := inside(r.detector, "0.1")
-		r.count(status(exec.Command(section[0], section[1:]...).Run()), "")
+		section := contend.Inside(r.detector, "0.1")
+		r.count(contend.Status(exec.Command(section[0], section[1:]...).Run()), "")
 		for time.Now().Before(end) {
-			_, err := r.store.engine.Docker("network", "rm", r.lock)
+			_, err := r.store.Engine.Docker("network", "rm", r.lock)
 			if err == nil {
 				return ambiguous
 			}

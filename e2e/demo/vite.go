@@ -12,7 +12,7 @@ import (
 	"sync"
 	"syscall"
 
-	"hostguard/e2e/engine"
+	"hostguard/e2e/npm"
 )
 
 // vite is a "vite build" that goes on until it is told to finish.
@@ -71,45 +71,12 @@ func (v *vite) kill() {
 	_ = v.cmd.Wait()
 }
 
-// installedVite is the path of vite's program, which is kept in the checkout's
-// cache.
+// installedVite is the path of vite's program.
 var installedVite = sync.OnceValues(func() (string, error) {
-	checkout, err := engine.Checkout()
+	manifest, err := fs.Sub(files, "vite")
 	if err != nil {
 		return "", err
 	}
-	wanted, err := files.ReadFile("vite/package.json")
-	if err != nil {
-		return "", err
-	}
-	dir := filepath.Join(checkout, ".cache/vite")
-	program := filepath.Join(dir, "node_modules/vite/bin/vite.js")
-	if got, err := os.ReadFile(filepath.Join(dir, "package.json")); err == nil && bytes.Equal(got, wanted) {
-		return program, nil
-	}
-
-	// Installed aside: what is in dir is whole.
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return "", err
-	}
-	fresh, err := os.MkdirTemp(filepath.Dir(dir), "vite-")
-	if err != nil {
-		return "", err
-	}
-	defer os.RemoveAll(fresh)
-	if err := os.WriteFile(filepath.Join(fresh, "package.json"), wanted, 0o644); err != nil {
-		return "", err
-	}
-	npm := exec.Command("npm", "install", "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund", "--cache", "npm")
-	npm.Dir = fresh
-	if out, err := npm.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("npm install vite: %w: %s", err, out)
-	}
-	if err := os.RemoveAll(filepath.Join(fresh, "npm")); err != nil {
-		return "", err
-	}
-	if err := os.RemoveAll(dir); err != nil {
-		return "", err
-	}
-	return program, os.Rename(fresh, dir)
+	dir, err := npm.Install("vite", manifest)
+	return filepath.Join(dir, "node_modules/vite/bin/vite.js"), err
 })

@@ -216,7 +216,6 @@ func startTime(procRoot string, pid int) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	const perSecond = 100 // USER_HZ, on every Linux that Go runs on
 	kernel, err := os.ReadFile(filepath.Join(procRoot, "stat"))
 	if err != nil {
 		return time.Time{}, err
@@ -227,7 +226,7 @@ func startTime(procRoot string, pid int) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	return time.Unix(seconds, 0).Add(time.Duration(s.start) * (time.Second / perSecond)), nil
+	return time.Unix(seconds, 0).Add(time.Duration(s.start) * (time.Second / ticks)), nil
 }
 
 func pidsOf(procRoot string) ([]int, error) {

@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/shirou/gopsutil/v3/common"
@@ -60,28 +63,54 @@ func (Table) Each(ctx context.Context, visit func(pid int, argv []string)) (pres
 }
 
 // Process reads one process; false means that it is gone, or that its pid was
-// given to another one meanwhile.
+// given to another one meanwhile. gopsutil would read the kernel's boot time
+// twice for each, which takes longer than all the rest.
 func (Table) Process(ctx context.Context, pid int) (pressure.Process, bool) {
-	ctx = rooted(ctx)
-	p := &process.Process{Pid: int32(pid)}
-	created, err := p.CreateTimeWithContext(ctx)
+	host := Host{root}
+	stat, err := host.stat(pid)
 	if err != nil {
 		return pressure.Process{}, false
 	}
-	parent, err := p.PpidWithContext(ctx)
-	if err != nil {
-		return pressure.Process{}, false
-	}
-	dir, _ := p.CwdWithContext(ctx) // refused for processes of other users
+	dir, _ := (&process.Process{Pid: int32(pid)}).CwdWithContext(rooted(ctx)) // refused for processes of other users
+	mounts, _ := os.Readlink(pathOf(pid, "ns/mnt"))
+	cgroup, _ := readSome(pathOf(pid, "cgroup"), cgroupLimit)
 	argv, err := readArgv(pid, make([]byte, argvLimit))
 	if err != nil {
 		return pressure.Process{}, false
 	}
-	again, err := (&process.Process{Pid: int32(pid)}).CreateTimeWithContext(ctx)
-	if err != nil || again != created {
+	if again, err := host.stat(pid); err != nil || again.start != stat.start {
 		return pressure.Process{}, false
 	}
-	return pressure.Process{PID: pid, Parent: int(parent), Argv: argv, Dir: dir, Start: time.UnixMilli(created)}, true
+	return pressure.Process{
+		PID: pid, Parent: stat.parent, Argv: argv, Dir: dir, Start: booted().Add(time.Duration(stat.start) * (time.Second / ticks)),
+		Mounts: mounts, Cgroup: string(cgroup), Container: containerOf(string(cgroup)),
+	}, true
+}
+
+// booted is when this machine was, so that starts can be told as times. Read once:
+// the same process has to have the same start at every look.
+var booted = sync.OnceValue(func() time.Time { return time.Now().Add(-Host{}.Uptime()) })
+
+// ticks are those of a second in what the kernel tells (USER_HZ), on every Linux
+// that Go runs on.
+const ticks = 100
+
+// cgroupLimit is for a line of PATH_MAX for each of the hierarchies that a
+// kernel can have. Names of cgroups are text of whoever makes them.
+const cgroupLimit = 64 << 10
+
+func pathOf(pid int, file string) string { return root + "/" + strconv.Itoa(pid) + "/" + file }
+
+// containerOf finds the ID of a container in the path of a cgroup, such as
+// /docker/<id> or /system.slice/docker-<id>.scope; the innermost one, for
+// containers run in containers.
+func containerOf(cgroup string) (id string) {
+	for name := range strings.FieldsFuncSeq(cgroup, func(c rune) bool { return strings.ContainsRune("/-.:\n", c) }) {
+		if len(name) == 64 && strings.Trim(name, "0123456789abcdef") == "" {
+			id = name
+		}
+	}
+	return id
 }
 
 // argvLimit bounds what is read of one process, at more than any class path.
@@ -92,22 +121,25 @@ const argvLimit = 64 << 10
 
 // readArgv reads the arguments of a process, up to the last that fits. A
 // process that changes its title leaves NULs behind, which are no arguments.
+//
+// By plain system calls: an os.File asks for three more, which is half of what
+// a look at thousands of processes takes.
 func readArgv(pid int, buf []byte) ([]string, error) {
-	f, err := os.Open(root + "/" + strconv.Itoa(pid) + "/cmdline")
+	fd, err := syscall.Open(pathOf(pid, "cmdline"), syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	n, _ := f.Read(buf) // an error is a process that ended: no arguments
-	text := string(buf[:n])
+	n, _ := syscall.Read(fd, buf) // an error is a process that ended: no arguments
+	syscall.Close(fd)
+	text := buf[:max(0, n)]
 	if n == len(buf) {
-		text = text[:strings.LastIndexByte(text, 0)+1]
+		text = text[:bytes.LastIndexByte(text, 0)+1]
 	}
-	text = strings.TrimRight(text, "\x00")
-	if text == "" {
+	text = bytes.TrimRight(text, "\x00")
+	if len(text) == 0 {
 		return nil, nil
 	}
-	return strings.Split(text, "\x00"), nil
+	return strings.Split(string(text), "\x00"), nil
 }
 
 // firstPIDNamespace tells whether all processes of the machine can be seen. A

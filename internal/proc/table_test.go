@@ -68,8 +68,11 @@ func TestTableShowsAProcess(t *testing.T) {
 	if !ok || p.PID != cmd.Process.Pid || p.Parent != os.Getpid() || p.Dir != dir || !slices.Equal(p.Argv, cmd.Args) {
 		t.Errorf("Process() = %+v, %v", p, ok)
 	}
-	if d := p.Start.Sub(before).Abs(); d > 5*time.Second { // full seconds, from the boot time
+	if d := p.Start.Sub(before); d < -time.Second || d > 5*time.Second {
 		t.Errorf("started at %v, which is %v off", p.Start, d)
+	}
+	if again, _ := (Table{}).Process(t.Context(), cmd.Process.Pid); !again.Start.Equal(p.Start) {
+		t.Errorf("started at %v, and then at %v", p.Start, again.Start)
 	}
 }
 

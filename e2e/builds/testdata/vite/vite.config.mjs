@@ -1,0 +1,3 @@
+import '../mark.mjs'
+
+export default {}

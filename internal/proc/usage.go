@@ -1,0 +1,85 @@
+package proc
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+
+	"hostguard/pressure"
+)
+
+// Usage reads what every process has used. gopsutil and procfs would open three
+// files, or scan forty fields, for each.
+func (Table) Usage(context.Context) map[int]pressure.Usage {
+	pids, err := pidsOf(root)
+	if err != nil {
+		return nil
+	}
+	all := make(map[int]pressure.Usage, len(pids))
+	var buf [4 << 10]byte // the longest stat has some 400 bytes
+	for _, pid := range pids {
+		fd, err := syscall.Open(pathOf(pid, "stat"), syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+		if err != nil {
+			continue
+		}
+		n, _ := syscall.Read(fd, buf[:])
+		syscall.Close(fd)
+		if used, ok := parseUsage(buf[:max(0, n)]); ok {
+			all[pid] = used
+		}
+	}
+	return all
+}
+
+// parseUsage reads /proc/PID/stat. The name in parentheses may hold anything;
+// the last one closes it.
+func parseUsage(stat []byte) (pressure.Usage, bool) {
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	if len(fields) < 22 {
+		return pressure.Usage{}, false
+	}
+	number := func(i int) int64 { // by its place in proc(5), where the name is 2
+		n, _ := strconv.ParseInt(string(fields[i-3]), 10, 64)
+		return n
+	}
+	worked := number(14) + number(15) + number(16) + number(17) // own and of ended children
+	return pressure.Usage{
+		Parent: int(number(4)),
+		CPU:    time.Duration(worked) * (time.Second / ticks),
+		Memory: number(24) * int64(os.Getpagesize()),
+	}, true
+}
+
+// environLimit bounds what is read of one process, see argvLimit. Linux itself
+// gives arguments and environment together at most 6 MB.
+const environLimit = 1 << 20
+
+// Job reads the variables of a job from a process's environment, and nothing
+// else of it: an environment holds secrets. That of another user's process
+// cannot be read.
+func (Table) Job(pid int) pressure.Job {
+	environ, _ := readSome(pathOf(pid, "environ"), environLimit)
+	return jobOf(environ)
+}
+
+func jobOf(environ []byte) pressure.Job {
+	var job pressure.Job
+	wanted := map[string]*string{
+		"GITHUB_REPOSITORY": &job.Repository,
+		"GITHUB_WORKFLOW":   &job.Workflow,
+		"GITHUB_JOB":        &job.Job,
+		"GITHUB_RUN_ID":     &job.RunID,
+		"GITHUB_RUN_NUMBER": &job.RunNumber,
+	}
+	for variable := range bytes.SplitSeq(environ, []byte{0}) {
+		name, value, _ := bytes.Cut(variable, []byte("="))
+		const longest = 200 // of a repository's full name; anything longer is not one
+		if field := wanted[string(name)]; field != nil && len(value) <= longest {
+			*field = string(value)
+		}
+	}
+	return job
+}
