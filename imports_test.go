@@ -8,9 +8,9 @@ import (
 )
 
 // The parts that decide over locks and deletions depend on nothing that others
-// write, and no domain package on another.
+// write, the runner's reads YAML, and no domain package depends on another.
 func TestDomainPackagesKeepToTheStandardLibrary(t *testing.T) {
-	for _, domain := range []string{"lock", "clean", "pressure"} {
+	for domain, may := range map[string]string{"lock": "", "clean": "", "pressure": "", "runner": "go.yaml.in/yaml/v3"} {
 		out, err := exec.Command("go", "list", "-deps", "./"+domain).Output()
 		if err != nil {
 			t.Fatal(err)
@@ -18,7 +18,7 @@ func TestDomainPackagesKeepToTheStandardLibrary(t *testing.T) {
 		for path := range strings.FieldsSeq(string(out)) {
 			first, _, _ := strings.Cut(path, "/")
 			vendored := first == "vendor" // of the standard library itself
-			if strings.Contains(first, ".") && !vendored || first == "hostguard" && path != "hostguard/"+domain {
+			if strings.Contains(first, ".") && !vendored && path != may || first == "hostguard" && path != "hostguard/"+domain {
 				t.Errorf("%s imports %s", domain, path)
 			}
 		}

@@ -1,10 +1,14 @@
 package steps
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
+	"text/tabwriter"
 	"time"
+	"unicode"
+	"unicode/utf16"
 
 	"hostguard/internal/actions"
 )
@@ -112,6 +116,62 @@ func (c *console) state(name, value string) error {
 		return nil
 	}
 	return c.workflow.State(name, value)
+}
+
+// JSON prints a value as one line.
+func (c *console) JSON(v any) error {
+	line, err := printable(v)
+	if err == nil {
+		_, err = fmt.Fprintln(c.out, line)
+	}
+	return err
+}
+
+// printable is a value as one line of JSON in which everything is escaped that a
+// terminal would obey: JSON itself only asks for the characters below the space.
+func printable(v any) (string, error) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return "", err
+	}
+	var line strings.Builder
+	for _, r := range string(data) {
+		if unicode.IsPrint(r) {
+			line.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.Encode([]rune{r}) {
+			fmt.Fprintf(&line, "\\u%04x", unit)
+		}
+	}
+	return line.String(), nil
+}
+
+// Table prints rows as columns. Its first column is of words of ours.
+func (c *console) Table(rows [][]string) {
+	var table strings.Builder
+	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		fmt.Fprintln(w, strings.Join(row, "\t"))
+	}
+	w.Flush()
+	for line := range strings.Lines(table.String()) {
+		c.Say("%s", strings.TrimRight(line, " \n"))
+	}
+}
+
+// word is a value from outside in the old reports' form: as it is where it is a
+// plain word, else quoted. It never stands at the start of a line.
+func word(s string) string {
+	if len(s) > 200 {
+		s = s[:200] + "..."
+	}
+	if s == "" || strings.ContainsFunc(s, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-/:@+%~", r))
+	}) {
+		return fmt.Sprintf("%q", s)
+	}
+	return s
 }
 
 // help prints a written text as it is.

@@ -10,9 +10,10 @@ func help(c *console, all []command, args []string) int {
 		c.help(helpMain)
 		return StatusOK
 	}
-	i := slices.IndexFunc(all, func(cmd command) bool { return cmd.name == args[0] })
+	name, _ := nameOf(args)
+	i := slices.IndexFunc(all, func(cmd command) bool { return cmd.name == name })
 	if i < 0 {
-		c.Error("no help for %q; one of %s", args[0], names(all))
+		c.Error("no help for %q; one of %s", name, names(all))
 		return StatusUsage
 	}
 	c.help(all[i].help)
@@ -42,7 +43,15 @@ steps of a workflow (also as "uses: wooo/hostguard@v1.0.0" with "step: ..."):
 on the host:
   with-lock       run a command while holding the lock
   status          who holds what, who waits, what presses
+<<<<<<< HEAD
+  doctor          what is wrong here and in this checkout, and what mends it
+  runner audit    the host's runner: service, labels, containers, tasks
+  runner labels   which job of which repository can run on which runner
+  runner readiness
+                  whether the runner of several owners can be split now
+=======
   break-lock      take a lock away by force, and record who did it and why
+>>>>>>> main
   install         put this program and its hooks in place
   version, help
 
@@ -292,4 +301,90 @@ exit status: 0 nothing presses, or warned; 1 something pressed at the end;
 2 wrong use; 3 the processes could not be read; 130 or 143 interrupted.
 
   hostguard wait-pressure -mode hard-fail -max-attempts 6 -patterns "gradle assemble"
+`
+
+const helpRunnerLabels = `usage: hostguard runner labels [-checkout DIR] [-repos OWNER/NAME,...]
+         [-local-repo OWNER/NAME=PATH]... [-json | -markdown]
+
+Tells for each job of each workflow which labels it wants, whose they are, and
+which runners have them. Changes nothing.
+
+  -checkout DIR   default the current directory. Its remote "gitea", else
+                  "origin", names the server to ask
+  -repos LIST     default all repositories of the remote's owner
+  -local-repo OWNER/NAME=PATH
+                  where the server does not tell a repository's workflows, they
+                  are read from PATH; may be given again
+  -json           one line of JSON; its "version" changes with its form
+  -markdown       a table for a page or a comment
+
+The token is GITEA_TOKEN, else that of the remote's URL. It goes to the remote's
+host alone, never after a redirect, and is never printed. The scope
+read:repository shows workflows, read:admin all runners of the server.
+
+  ok              a runner that has all labels is online
+  offline-only    those that have them are offline or disabled
+  unsatisfiable   no runner of the server has them
+  unknown         none has them of those that the token may see
+  unresolved      the labels are not in the file (an expression, a called workflow)
+
+exit status: 0 told, 2 wrong use, 3 a repository or all could not be read.
+
+example: hostguard runner labels -local-repo wooo/stockplatform-v2=/srv/stockplatform
+`
+
+const helpHostInputs = `  -runner-dir DIR  where the host's runner works; default its service's, else
+                   ~/act-runner
+  -owner WORD      whose host it is, such as awoooi of awoooi-host; default the
+                   most common owner of its labels
+`
+
+const helpRunnerAudit = `usage: hostguard runner audit [-runner-dir DIR] [-owner WORD] [-json]
+
+Tells what runs jobs on this host: the runner's service and configuration, its
+labels and whose they are, a runner in a container, the containers of jobs, and
+the tasks of the last 2 hours by repository; then what is wrong with it and what
+mends it. Changes nothing and needs no root; what it could not see it says.
+
+` + helpHostInputs + `  -json            one line of JSON; its "version" changes with its form
+
+TASK_LOG_LINES=20 in the environment shows so many lines of the tasks' log.
+
+exit status: 0 told, 2 wrong use.
+
+example: ssh HOST TASK_LOG_LINES=20 hostguard runner audit
+`
+
+const helpRunnerReadiness = `usage: hostguard runner readiness [-runner-dir DIR] [-owner WORD]
+                                  [-json | -table]
+
+Tells whether a runner whose labels belong to several owners can be split now:
+each label's owner class, the directories and services of the split, jobs that
+run, what blocks it, and the next step that is safe. Changes nothing. What it
+could not see makes it not ready.
+
+` + helpHostInputs + `  -json, -table    other forms of the same
+
+The runner of an owner lives in act-runner-OWNER beside the primary's directory,
+and its service is gitea-act-runner-OWNER.service.
+
+exit status: 0 isolation_ready=true, 1 false, 2 wrong use.
+
+example: hostguard runner readiness -owner awoooi
+`
+
+const helpDoctor = `usage: hostguard doctor [-checkout DIR] [-runner-dir DIR] [-owner WORD] [-json]
+
+Looks at each layer that keeps this host usable, L1 to L12, at the workflows of
+a checkout, and at what cron and timers run. One line each: ok, warn or bad, the
+evidence, and what mends it. Changes nothing and needs no root; what it could not
+see it says.
+
+  -checkout DIR    default the current directory
+` + helpHostInputs + `  -json            one line of JSON with every finding; its "version" changes
+                   with its form
+
+exit status: 0 nothing is bad, 1 something is, 2 wrong use.
+
+example: hostguard doctor -checkout ~/src/awoooi
 `

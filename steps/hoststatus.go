@@ -4,11 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
-	"text/tabwriter"
 	"time"
-	"unicode"
-	"unicode/utf16"
 
 	"hostguard/internal/actions"
 	"hostguard/lock"
@@ -38,7 +34,7 @@ func hostStatus(ctx context.Context, s *session) error {
 			return err
 		}
 		if *asJSON {
-			err = report.printJSON(s)
+			err = s.JSON(report)
 		} else {
 			err = report.print(s)
 		}
@@ -152,34 +148,6 @@ func reportEntry(e lock.Entry) entryReport {
 	}
 }
 
-func (r statusReport) printJSON(s *session) error {
-	line, err := printable(r)
-	if err == nil {
-		_, err = fmt.Fprintln(s.Stdout, line)
-	}
-	return err
-}
-
-// printable is a value as one line of JSON in which everything is escaped that a
-// terminal would obey: JSON itself only asks for the characters below the space.
-func printable(v any) (string, error) {
-	data, err := json.Marshal(v)
-	if err != nil {
-		return "", err
-	}
-	var line strings.Builder
-	for _, c := range string(data) {
-		if unicode.IsPrint(c) {
-			line.WriteRune(c)
-			continue
-		}
-		for _, unit := range utf16.Encode([]rune{c}) {
-			fmt.Fprintf(&line, "\\u%04x", unit)
-		}
-	}
-	return line.String(), nil
-}
-
 func (r statusReport) print(s *session) error {
 	if _, err := fmt.Fprintln(s.out, actions.Plain(r.Store)); err != nil {
 		return err // nobody reads any more
@@ -194,16 +162,14 @@ func (r statusReport) print(s *session) error {
 		if len(l.Waiters) == 0 {
 			continue
 		}
-		var table strings.Builder
-		w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "  #\twaits since\trepository\tjob\tpriority\treason")
+		rows := [][]string{{"  #", "waits since", "repository", "job", "priority", "reason"}}
 		for i, e := range l.Waiters {
-			fmt.Fprintf(w, "  %d\t%s\t%.60q\t%.60q\t%.10q\t%.80q\n", i+1, short(r.Time.Sub(e.Since))+" ago", e.Repository, e.Job, e.Priority, e.Reason)
+			rows = append(rows, []string{
+				fmt.Sprintf("  %d", i+1), short(r.Time.Sub(e.Since)) + " ago", fmt.Sprintf("%.60q", e.Repository),
+				fmt.Sprintf("%.60q", e.Job), fmt.Sprintf("%.10q", e.Priority), fmt.Sprintf("%.80q", e.Reason),
+			})
 		}
-		w.Flush()
-		for line := range strings.Lines(table.String()) {
-			s.Say("%s", strings.TrimRight(line, "\n"))
-		}
+		s.Table(rows)
 	}
 	s.Say("pressure: %s", r.pressure)
 	return nil

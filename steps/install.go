@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"hostguard/install"
@@ -171,16 +172,28 @@ func pathless(err error) error {
 
 // completion is a script for bash. It asks the help for a command's flags.
 func completion(all []command) []byte {
+	var first, ofRunner []string
+	for name := range strings.SplitSeq(names(all), ", ") {
+		word, second, _ := strings.Cut(name, " ")
+		if !slices.Contains(first, word) {
+			first = append(first, word)
+		}
+		if second != "" {
+			ofRunner = append(ofRunner, second)
+		}
+	}
 	return fmt.Appendf(nil, `# %s
 _hostguard() {
-	local word=${COMP_WORDS[COMP_CWORD]} words='%s help'
-	if [ "$COMP_CWORD" != 1 ]; then
-		words=$(hostguard help "${COMP_WORDS[1]}" 2>/dev/null | grep -oE '(^|[[ ])-[a-z][a-z-]+' | tr -d '[ ')
+	local word=${COMP_WORDS[COMP_CWORD]} words='%s help' of='%s'
+	if [ "$COMP_CWORD" = 2 ] && [ "${COMP_WORDS[1]}" = runner ]; then
+		words=$of
+	elif [ "$COMP_CWORD" != 1 ]; then
+		words=$(hostguard help "${COMP_WORDS[@]:1:2}" 2>/dev/null | grep -oE '(^|[[ ])-[a-z][a-z-]+' | tr -d '[ ')
 	fi
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
 }
 complete -o default -F _hostguard hostguard
-`, install.Marker, strings.ReplaceAll(names(all), ",", ""))
+`, install.Marker, strings.Join(first, " "), strings.Join(ofRunner, " "))
 }
 
 // manual is the help as one page for man(1).

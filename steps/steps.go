@@ -59,6 +59,10 @@ func commands() []command {
 		{name: "with-lock", help: helpWithLock, run: withLock},
 		{name: "break-lock", help: helpBreakLock, run: breakLock},
 		{name: "status", help: helpStatus, run: hostStatus},
+		{name: "doctor", help: helpDoctor, run: doctor},
+		{name: "runner audit", help: helpRunnerAudit, run: runnerAudit},
+		{name: "runner labels", help: helpRunnerLabels, run: runnerLabels},
+		{name: "runner readiness", help: helpRunnerReadiness, run: runnerReadiness},
 		{name: "install", help: helpInstall, run: installFiles},
 		{name: "version", help: helpVersion, run: version},
 		{name: "hostguard-job-completed", hook: true, help: helpHooks, run: jobCompleted},
@@ -91,7 +95,7 @@ func Main(w World) int {
 			return StatusUsage
 		}
 	}
-	name, rest := args[0], args[1:]
+	name, rest := nameOf(args)
 	if name == "help" || name == "-h" || name == "-help" || name == "--help" {
 		return help(c, all, rest)
 	}
@@ -121,6 +125,15 @@ func Main(w World) int {
 		c.Error("%s: %s", name, oneLine(err))
 	}
 	return statusOf(err)
+}
+
+// nameOf is the command that the arguments name, one word or "runner" and one
+// more, and the arguments after it.
+func nameOf(args []string) (name string, rest []string) {
+	if args[0] == "runner" && len(args) > 1 {
+		return strings.Join(args[:2], " "), args[2:]
+	}
+	return args[0], args[1:]
 }
 
 // oneLine is the text of an error, which may be several joined.

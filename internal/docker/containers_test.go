@@ -1,0 +1,52 @@
+package docker
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hostguard/runner"
+)
+
+func TestRunnersAndJobsAmongTheContainers(t *testing.T) {
+	answers := map[string]string{
+		"/containers/json": `[
+			{"Id": "a", "Names": ["/gitea-runner"], "Image": "own/image", "State": "exited"},
+			{"Id": "b", "Names": ["/other"], "Image": "docker.io/gitea/act_runner:0.2.13", "State": "running"},
+			{"Id": "c", "Names": ["/GITEA-ACTIONS-TASK-3435_WORKFLOW-ci_JOB-frontend"], "Image": "x", "State": "running"},
+			{"Id": "d", "Names": ["/GITEA-ACTIONS-TASK-3434_WORKFLOW-ci_JOB-old"], "Image": "x", "State": "exited"},
+			{"Id": "e", "Names": ["/gone"], "Image": "act_runner", "State": "running"},
+			{"Id": "f", "Names": ["/postgres"], "Image": "postgres", "State": "running"}]`,
+		"/containers/a/json": `{"Id": "a", "Name": "/gitea-runner", "State": {"Status": "exited"}, "HostConfig": {"RestartPolicy": {"Name": ""}}, "Mounts": [{"Source": "/srv/act-runner", "Destination": "/data"}]}`,
+		"/containers/b/json": `{"Id": "b", "Name": "/other", "State": {"Status": "running", "Running": true}, "HostConfig": {"RestartPolicy": {"Name": "always"}},
+			"Config": {"Env": ["GITEA_RUNNER_REGISTRATION_TOKEN=secret", "GITEA_RUNNER_LABELS=a:host,b"]}}`,
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Api-Version", "1.45")
+		_, path, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+		body, found := answers["/"+path]
+		if !found && !strings.HasSuffix(r.URL.Path, "/_ping") {
+			w.WriteHeader(404)
+		}
+		fmt.Fprint(w, body)
+	}))
+	defer server.Close()
+	engine, err := Connect(t.Context(), func(name string) string {
+		return map[string]string{"DOCKER_HOST": "tcp://" + server.Listener.Addr().String()}[name]
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	runners, active, err := engine.Runners(t.Context())
+	want := []runner.Container{
+		{Name: "gitea-runner", Restart: "no", Status: "exited", Mounts: []string{"/srv/act-runner"}},
+		{Name: "other", Restart: "always", Status: "running", Running: true, Labels: []string{"a:host", "b"}},
+	}
+	if diff := cmp.Diff(want, runners) + cmp.Diff([]string{"GITEA-ACTIONS-TASK-3435_WORKFLOW-ci_JOB-frontend"}, active); err != nil || diff != "" {
+		t.Error(err, diff)
+	}
+}

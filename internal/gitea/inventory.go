@@ -1,0 +1,273 @@
+package gitea
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"code.gitea.io/sdk/gitea"
+
+	"hostguard/runner"
+)
+
+const (
+	atOnce       = 4       // requests, however many repositories
+	pageSize     = 50      // the server's own limit may be lower
+	maxPages     = 200     // of a list that never ends
+	maxAnswer    = 8 << 20 // bytes
+	maxWorkflows = 200     // files of one repository
+)
+
+// Inventory reads what one server tells about repositories, their workflows and
+// its runners. It asks a few things at a time, follows no redirect, and takes the
+// token out of every answer, so that it cannot come back in a message or a name.
+type Inventory struct {
+	client *gitea.Client
+	url    string
+}
+
+// NewInventory does not ask anything yet.
+func NewInventory(ctx context.Context, url string, token Token) (*Inventory, error) {
+	client, err := gitea.NewClient(url, gitea.SetContext(ctx), gitea.SetToken(token.secret), gitea.SetHTTPClient(&http.Client{
+		Transport:     &gentle{slots: make(chan struct{}, atOnce), secret: token.secret},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}))
+	if err != nil {
+		return nil, fmt.Errorf("use %q: %.200q", url, err)
+	}
+	return &Inventory{client: client, url: url}, nil
+}
+
+// gentle lets few requests through at once, each for a bounded time and size.
+type gentle struct {
+	slots  chan struct{}
+	secret string
+}
+
+func (g *gentle) RoundTrip(r *http.Request) (*http.Response, error) {
+	select {
+	case g.slots <- struct{}{}:
+	case <-r.Context().Done():
+		return nil, r.Context().Err()
+	}
+	defer func() { <-g.slots }()
+	ctx, cancel := context.WithTimeout(r.Context(), requestTime)
+	defer cancel()
+	response, err := http.DefaultTransport.RoundTrip(r.WithContext(ctx))
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
+	if err == nil && len(body) > maxAnswer {
+		err = fmt.Errorf("the answer has more than %d bytes", maxAnswer)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if g.secret != "" {
+		body = bytes.ReplaceAll(body, []byte(g.secret), []byte("[token]"))
+	}
+	response.Body = io.NopCloser(bytes.NewReader(body))
+	return response, nil
+}
+
+// explain says what was asked, what came instead and what to do. It is the only
+// way an error leaves an Inventory.
+func (i *Inventory) explain(what string, response *gitea.Response, err error) error {
+	said := fmt.Sprintf("%.200q", err)
+	status := 0
+	if response != nil && response.Response != nil {
+		status = response.StatusCode
+	}
+	switch {
+	case status == http.StatusUnauthorized:
+		return fmt.Errorf("%s: %q does not take the token (401: %s); make a new one, with the scope read:repository", what, i.url, said)
+	case status == http.StatusForbidden:
+		return fmt.Errorf("%s: %q does not let the token read that (403: %s)", what, i.url, said)
+	case status == http.StatusNotFound:
+		return fmt.Errorf("%s: %q has none, or shows none without a token that may read it (404): %w", what, i.url, errNone)
+	case status/100 == 3:
+		return fmt.Errorf("%s: %q sends elsewhere (%d), which is not followed; give the remote the address that the server has now", what, i.url, status)
+	case status/100 > 3:
+		return fmt.Errorf("%s: %q answers %d: %s", what, i.url, status, said)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%s: %q did not answer in time", what, i.url)
+	case strings.Contains(said, "is older than"):
+		return fmt.Errorf("%s: the server is too old to tell: %s", what, said)
+	case strings.Contains(said, "invalid character") || strings.Contains(said, "unexpected end of JSON") || strings.Contains(said, "cannot unmarshal"):
+		return fmt.Errorf("%s: %q answers something that is not Gitea's (%s); is it a proxy's page?", what, i.url, said)
+	}
+	return fmt.Errorf("%s: %q: %s", what, i.url, said)
+}
+
+var errNone = errors.New("none")
+
+// pages collects a list page by page. Gitea's lists of runners and tasks tell
+// their total in the body and set no Link header, and the server may give fewer
+// than were asked for, so that only the total or an empty page is the end.
+func pages[T any](page func(gitea.ListOptions) (items []T, total int64, err error)) ([]T, error) {
+	var all []T
+	for n := 1; n <= maxPages; n++ {
+		items, total, err := page(gitea.ListOptions{Page: n, PageSize: pageSize})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, items...)
+		if len(items) == 0 || total >= 0 && int64(len(all)) >= total {
+			return all, nil
+		}
+	}
+	return nil, fmt.Errorf("the list goes on after %d pages", maxPages)
+}
+
+// Repositories are those of an owner, a user or an organization, that the token
+// may see.
+func (i *Inventory) Repositories(owner string) ([]string, error) {
+	return pages(func(o gitea.ListOptions) ([]string, int64, error) {
+		list, response, err := i.client.ListUserRepos(owner, gitea.ListReposOptions{ListOptions: o})
+		if err != nil {
+			return nil, 0, i.explain(fmt.Sprintf("list the repositories of %q", owner), response, err)
+		}
+		total, err := strconv.ParseInt(response.Header.Get("X-Total-Count"), 10, 64)
+		if err != nil {
+			total = -1
+		}
+		names := make([]string, 0, len(list))
+		for _, r := range list {
+			names = append(names, r.FullName)
+		}
+		return names, total, nil
+	})
+}
+
+// Runners are all runners of the server, if the token may read them, else those
+// of the repositories and their owners; the error says why not all.
+func (i *Inventory) Runners(repositories []string) (runner.Pool, error) {
+	all, err := i.runners("list the server's runners", i.client.ListAdminActionRunners)
+	if err == nil {
+		return runner.Pool{Runners: all, Whole: true}, nil
+	}
+	type query struct {
+		what string
+		list listRunners
+	}
+	var queries []query
+	owners := map[string]bool{}
+	for _, full := range repositories {
+		owner, name, _ := strings.Cut(full, "/")
+		queries = append(queries, query{fmt.Sprintf("list the runners of %q", full), func(o gitea.ListActionRunnersOptions) (*gitea.ActionRunnersResponse, *gitea.Response, error) {
+			return i.client.ListRepoActionRunners(owner, name, o)
+		}})
+		if !owners[owner] {
+			owners[owner] = true
+			queries = append(queries, query{fmt.Sprintf("list the runners of %q", owner), func(o gitea.ListActionRunnersOptions) (*gitea.ActionRunnersResponse, *gitea.Response, error) {
+				return i.client.ListOrgActionRunners(owner, o)
+			}})
+		}
+	}
+	lists := make([][]runner.Live, len(queries))
+	var group sync.WaitGroup
+	for n, q := range queries {
+		group.Go(func() { lists[n], _ = i.runners(q.what, q.list) }) // the first refusal says it all
+	}
+	group.Wait()
+	pool, seen := runner.Pool{}, map[string]bool{}
+	for _, r := range slices.Concat(lists...) {
+		if !seen[r.Name] {
+			seen[r.Name] = true
+			pool.Runners = append(pool.Runners, r)
+		}
+	}
+	return pool, fmt.Errorf("not all runners can be seen (that takes a token with read:admin), only %d: %w", len(pool.Runners), err)
+}
+
+type listRunners = func(gitea.ListActionRunnersOptions) (*gitea.ActionRunnersResponse, *gitea.Response, error)
+
+func (i *Inventory) runners(what string, list listRunners) ([]runner.Live, error) {
+	return pages(func(o gitea.ListOptions) ([]runner.Live, int64, error) {
+		answer, response, err := list(gitea.ListActionRunnersOptions{ListOptions: o})
+		if err != nil {
+			return nil, 0, i.explain(what, response, err)
+		}
+		var some []runner.Live
+		for _, r := range answer.Runners {
+			l := runner.Live{Name: r.Name, Labels: []string{}, Online: r.Status == "online", Busy: r.Busy, Disabled: r.Disabled}
+			for _, label := range r.Labels {
+				l.Labels = append(l.Labels, label.Name)
+			}
+			some = append(some, l)
+		}
+		return some, answer.TotalCount, nil
+	})
+}
+
+// WorkflowFiles are the workflows of a repository's default branch, from the
+// first folder that it has, as Gitea itself looks for them.
+func (i *Inventory) WorkflowFiles(full string, visit func(name string, data []byte)) error {
+	owner, name, _ := strings.Cut(full, "/")
+	for _, dir := range runner.WorkflowDirs {
+		what := fmt.Sprintf("read the workflows of %q", full)
+		list, response, err := i.client.ListContents(owner, name, "", dir)
+		if err != nil {
+			if err = i.explain(what, response, err); errors.Is(err, errNone) {
+				continue
+			}
+			return err
+		}
+		files := 0
+		for _, entry := range list {
+			if entry.Type != "file" || !runner.IsWorkflow(entry.Name) {
+				continue
+			}
+			if files++; files > maxWorkflows {
+				return fmt.Errorf("%s: there are more than %d", what, maxWorkflows)
+			}
+			data, response, err := i.client.GetFile(owner, name, "", path.Join(dir, entry.Name))
+			if err != nil {
+				return i.explain(what, response, err)
+			}
+			visit(entry.Name, data)
+		}
+		return nil
+	}
+	// No such folder, or no such repository.
+	if _, response, err := i.client.GetRepo(owner, name); err != nil {
+		return i.explain(fmt.Sprintf("read the repository %q", full), response, err)
+	}
+	return nil
+}
+
+// LastRuns are the newest run of each workflow of a repository among its latest
+// tasks. A task's id is no run's id: the run's number names it.
+func (i *Inventory) LastRuns(full string) (map[string]runner.Run, error) {
+	owner, name, _ := strings.Cut(full, "/")
+	answer, response, err := i.client.ListRepoActionTasks(owner, name, gitea.ListOptions{Page: 1, PageSize: pageSize})
+	if err != nil {
+		return nil, i.explain(fmt.Sprintf("list the tasks of %q", full), response, err)
+	}
+	last := map[string]runner.Run{}
+	for _, t := range answer.WorkflowRuns {
+		if run := last[t.WorkflowID]; t.RunNumber > run.Number {
+			last[t.WorkflowID] = runner.Run{Number: t.RunNumber, Status: t.Status, Started: started(t.RunStartedAt)}
+		}
+	}
+	return last, nil
+}
+
+// started is a time that was told: unset ones are 1970-01-01.
+func started(t time.Time) time.Time {
+	if t.Unix() <= 0 {
+		return time.Time{}
+	}
+	return t.UTC()
+}

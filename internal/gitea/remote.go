@@ -1,0 +1,63 @@
+package gitea
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+)
+
+// Remote is what a git remote's URL says. It prints without its token.
+type Remote struct {
+	Server     string // scheme://host[:port][/path], "" where git does not speak HTTP
+	Host       string
+	Repository string // OWNER/NAME
+	Token      Token
+}
+
+// Token is a secret that no format prints.
+type Token struct{ secret string }
+
+func NewToken(secret string) Token { return Token{secret} }
+
+func (Token) Format(f fmt.State, _ rune)   { fmt.Fprint(f, "[token]") }
+func (Token) MarshalText() ([]byte, error) { return []byte("[token]"), nil }
+
+// Given tells whether there is one.
+func (t Token) Given() bool { return t.secret != "" }
+
+var errRemote = errors.New("it is no URL of a repository; want https://HOST/OWNER/NAME")
+
+// ParseRemote reads the URL of a git remote. Its errors do not repeat the URL:
+// there may be a token in it.
+func ParseRemote(raw string) (Remote, error) {
+	if !strings.Contains(raw, "://") { // git@host:owner/name
+		host, path, found := strings.Cut(raw, ":")
+		if !found || strings.Contains(host, "/") {
+			return Remote{}, errRemote
+		}
+		raw = "ssh://" + host + "/" + strings.TrimPrefix(path, "/")
+	}
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" {
+		return Remote{}, errRemote
+	}
+	path := strings.TrimSuffix(strings.Trim(u.Path, "/"), ".git")
+	parts := strings.Split(path, "/")
+	if len(parts) < 2 || parts[len(parts)-1] == "" || parts[len(parts)-2] == "" {
+		return Remote{}, errRemote
+	}
+	n := len(parts) - 2
+	r := Remote{Host: u.Host, Repository: strings.Join(parts[n:], "/")}
+	if u.Scheme == "http" || u.Scheme == "https" {
+		server := url.URL{Scheme: u.Scheme, Host: u.Host, Path: strings.Join(parts[:n], "/")}
+		r.Server = strings.TrimSuffix(server.String(), "/")
+		if u.User != nil {
+			r.Token = NewToken(u.User.Username()) // https://TOKEN@host, or before x-oauth-basic
+			if password, given := u.User.Password(); given && password != "" && password != "x-oauth-basic" {
+				r.Token = NewToken(password)
+			}
+		}
+	}
+	return r, nil
+}

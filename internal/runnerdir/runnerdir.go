@@ -1,0 +1,110 @@
+// Package runnerdir reads the directory of an act_runner: its configuration, its
+// registration, the directories of its jobs. The token of a registration is
+// neither kept nor told.
+package runnerdir
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"hostguard/runner"
+)
+
+// Read reads the configuration and the registration that it names, relative to
+// the directory that the runner works in.
+func Read(dir, config string) (c runner.Config, registration string, registered bool, err error) {
+	data, err := readFile(config)
+	if err != nil {
+		return c, "", false, err
+	}
+	if c, err = runner.ParseConfig(data); err != nil {
+		return c, "", false, fmt.Errorf("read %q: %.200q", config, err)
+	}
+	registration = c.Registration
+	if !filepath.IsAbs(registration) {
+		registration = filepath.Join(dir, registration)
+	}
+	data, err = readFile(registration)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return c, registration, false, nil
+	case err != nil: // it is there; its labels are for runners without any in config.yaml
+		return c, registration, true, nil
+	}
+	if err := c.ReadRegistration(data); err != nil {
+		return c, registration, false, nil
+	}
+	return c, registration, true, nil
+}
+
+func readFile(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%q is no file", path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, runner.MaxFile+1))
+}
+
+// Status tells how far the directory of a runner is: missing, unregistered or
+// registered.
+func Status(dir string) string {
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return "missing"
+	}
+	if _, registration, registered, err := Read(dir, filepath.Join(dir, "config.yaml")); err == nil && registration != "" {
+		if registered {
+			return "registered"
+		}
+		return "unregistered"
+	}
+	if info, err := os.Stat(filepath.Join(dir, ".runner")); err == nil && info.Mode().IsRegular() {
+		return "registered" // the runner needs no config.yaml
+	}
+	return "unregistered"
+}
+
+const (
+	settled = time.Hour // a job's directory that nothing changed for so long
+	most    = 50        // directories that are looked at
+)
+
+// LeftOver are the jobs' directories below parent in which nothing changed of
+// late and, by users, no process works.
+func LeftOver(parent string, now time.Time, users func(dir string) ([]int, error)) ([]runner.JobDir, error) {
+	entries, err := os.ReadDir(parent)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var all []runner.JobDir
+	for _, e := range entries {
+		if !e.IsDir() || len(e.Name()) != 16 || strings.Trim(e.Name(), "0123456789abcdef") != "" || len(all) == most {
+			continue
+		}
+		info, err := e.Info()
+		if err != nil || now.Sub(info.ModTime()) < settled {
+			continue
+		}
+		path := filepath.Join(parent, e.Name())
+		if pids, err := users(path); err == nil && len(pids) == 0 {
+			all = append(all, runner.JobDir{Path: path, Changed: info.ModTime()})
+		}
+	}
+	return all, nil
+}

@@ -1,0 +1,74 @@
+package runnerdir
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+func write(t *testing.T, text string, path ...string) {
+	t.Helper()
+	file := filepath.Join(path...)
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestARunnersDirectory(t *testing.T) {
+	dir := t.TempDir()
+	config := filepath.Join(dir, "config.yaml")
+	if _, _, _, err := Read(dir, config); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+	write(t, "runner: {file: sub/.runner}\n", config)
+	if _, registration, registered, err := Read(dir, config); err != nil || registered || registration != filepath.Join(dir, "sub/.runner") {
+		t.Error(registration, registered, err)
+	}
+	if got := Status(dir); got != "unregistered" {
+		t.Error(got)
+	}
+	write(t, `{"token": "secret", "labels": ["a:host"]}`, dir, "sub/.runner")
+	if c, _, registered, err := Read(dir, config); err != nil || !registered || len(c.Labels) != 1 {
+		t.Error(c, registered, err)
+	}
+	if got := Status(dir); got != "registered" {
+		t.Error(got)
+	}
+	if got := Status(filepath.Join(dir, "none")); got != "missing" {
+		t.Error(got)
+	}
+}
+
+func TestLeftOverJobDirectories(t *testing.T) {
+	parent, now := t.TempDir(), time.Now()
+	for name, age := range map[string]time.Duration{
+		"0123456789abcdef": 2 * time.Hour, "1123456789abcdef": 2 * time.Hour, "2123456789abcdef": time.Minute, "tool_cache": 9 * time.Hour, "0123456789ABCDEF": 9 * time.Hour,
+	} {
+		dir := filepath.Join(parent, name)
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(dir, time.Time{}, now.Add(-age)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	used := filepath.Join(parent, "1123456789abcdef")
+	left, err := LeftOver(parent, now, func(dir string) ([]int, error) {
+		if dir == used {
+			return []int{1}, nil
+		}
+		return nil, nil
+	})
+	if err != nil || len(left) != 1 || left[0].Path != filepath.Join(parent, "0123456789abcdef") {
+		t.Error(left, err)
+	}
+	if left, err := LeftOver(filepath.Join(parent, "none"), now, nil); err != nil || left != nil {
+		t.Error(left, err)
+	}
+}

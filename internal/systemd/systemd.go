@@ -1,0 +1,171 @@
+// Package systemd reads units over D-Bus, and their log.
+//
+// It asks the system's manager or that of one user; neither is started by being
+// asked. Where there is none, in a container or on another init, every answer is
+// an error that says so. Nothing here changes a unit.
+package systemd
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"os/exec"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/dbus"
+	godbus "github.com/godbus/dbus/v5"
+
+	"hostguard/runner"
+)
+
+// The managers.
+const (
+	System = "system"
+	User   = "user"
+)
+
+const patience = 10 * time.Second
+
+// bus is the part of the manager that is asked.
+type bus interface {
+	ListUnitsByPatternsContext(ctx context.Context, states, patterns []string) ([]dbus.UnitStatus, error)
+	GetUnitPropertiesContext(ctx context.Context, unit string) (map[string]any, error)
+	GetUnitTypePropertiesContext(ctx context.Context, unit, unitType string) (map[string]any, error)
+}
+
+var _ bus = (*dbus.Conn)(nil)
+
+// Units are the loaded services and timers of a manager, and the named ones,
+// loaded or not.
+func Units(ctx context.Context, scope string, getenv func(string) string, named []string) ([]runner.Unit, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	address := "unix:path=/run/dbus/system_bus_socket"
+	if scope == User {
+		dir := getenv("XDG_RUNTIME_DIR")
+		if !path.IsAbs(dir) {
+			dir = "/run/user/" + strconv.Itoa(os.Getuid()) // sudo and cron set none
+		}
+		address = "unix:path=" + godbus.EscapeBusAddressValue(path.Join(dir, "bus"))
+	}
+	conn, err := dbus.NewConnection(func() (*godbus.Conn, error) { return godbus.Connect(address, godbus.WithContext(ctx)) })
+	if err != nil {
+		return nil, fmt.Errorf("no systemd of the %s to ask: %w", scope, err)
+	}
+	defer conn.Close()
+	units, err := read(ctx, conn, scope, named)
+	if err != nil {
+		return nil, fmt.Errorf("ask systemd of the %s: %w", scope, err)
+	}
+	return units, nil
+}
+
+func read(ctx context.Context, b bus, scope string, named []string) ([]runner.Unit, error) {
+	list, err := b.ListUnitsByPatternsContext(ctx, nil, []string{"*.service", "*.timer"})
+	if err != nil {
+		return nil, err
+	}
+	names := slices.Clone(named)
+	for _, u := range list {
+		if !slices.Contains(names, u.Name) {
+			names = append(names, u.Name)
+		}
+	}
+	units := make([]runner.Unit, 0, len(names))
+	for _, name := range names {
+		properties, err := b.GetUnitPropertiesContext(ctx, name)
+		if err != nil && ctx.Err() != nil {
+			return nil, err
+		} else if err != nil {
+			continue // it went away meanwhile
+		}
+		u := runner.Unit{
+			Name: name, Scope: scope, Load: text(properties, "LoadState"), Active: text(properties, "ActiveState"),
+			Sub: text(properties, "SubState"),
+		}
+		u.Triggers, _ = properties["Triggers"].([]string)
+		if strings.HasSuffix(name, ".service") {
+			if service, err := b.GetUnitTypePropertiesContext(ctx, name, "Service"); err == nil {
+				fill(&u, service)
+			}
+		}
+		units = append(units, u)
+	}
+	return units, nil
+}
+
+func text(properties map[string]any, name string) string {
+	s, _ := properties[name].(string)
+	return s
+}
+
+// fill takes what a service has beyond other units.
+func fill(u *runner.Unit, service map[string]any) {
+	u.KillMode, u.WorkDir = text(service, "KillMode"), text(service, "WorkingDirectory")
+	pid, _ := service["MainPID"].(uint32)
+	restarts, _ := service["NRestarts"].(uint32)
+	u.MainPID, u.Restarts = int(pid), int(restarts)
+	if stop, _ := service["TimeoutStopUSec"].(uint64); stop < math.MaxInt64/1000 { // else infinity
+		u.StopTimeout = time.Duration(stop) * time.Microsecond
+	}
+	commands, _ := service["ExecStart"].([][]any) // path, arguments, and how it went
+	for _, c := range commands {
+		if len(c) > 1 {
+			if argv, ok := c[1].([]string); ok && len(argv) > 0 {
+				u.Exec = append(u.Exec, argv)
+			}
+		}
+	}
+}
+
+// Lingers tells whether a user's units start without a login.
+func Lingers(user string) bool {
+	if user == "" || strings.Contains(user, "/") {
+		return false
+	}
+	_, err := os.Stat(path.Join("/var/lib/systemd/linger", user))
+	return err == nil
+}
+
+const maxLog = 64 << 20 // bytes of one unit
+
+// Log calls visit with each line that a unit has logged since then. It runs
+// journalctl, as reading the journal's files needs a C library.
+func Log(ctx context.Context, u runner.Unit, since time.Duration, visit func(line string)) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	option := "--unit="
+	if u.Scope == User {
+		option = "--user-unit="
+	}
+	cmd := exec.CommandContext(ctx, "journalctl", "--quiet", "--no-pager", "--output=cat",
+		fmt.Sprintf("--since=-%ds", int(since.Seconds())), option+u.Name)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		if errors.Is(err, exec.ErrNotFound) {
+			return errors.New("there is no journalctl here")
+		}
+		return fmt.Errorf("run journalctl: %w", err)
+	}
+	lines := bufio.NewScanner(io.LimitReader(out, maxLog))
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		visit(lines.Text())
+	}
+	_, _ = io.Copy(io.Discard, out)
+	if err := errors.Join(lines.Err(), cmd.Wait()); err != nil {
+		return fmt.Errorf("read the journal of %q: %w", u.Name, err)
+	}
+	return nil
+}

@@ -1,0 +1,116 @@
+package systemd
+
+import (
+	"context"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/dbus"
+	"github.com/google/go-cmp/cmp"
+
+	"hostguard/runner"
+)
+
+// manager is a systemd of values.
+type manager struct {
+	loaded   []string
+	units    map[string]map[string]any
+	services map[string]map[string]any
+}
+
+func (m manager) ListUnitsByPatternsContext(context.Context, []string, []string) (list []dbus.UnitStatus, err error) {
+	for _, name := range m.loaded {
+		list = append(list, dbus.UnitStatus{Name: name})
+	}
+	return list, nil
+}
+
+func (m manager) GetUnitPropertiesContext(_ context.Context, unit string) (map[string]any, error) {
+	if p, found := m.units[unit]; found {
+		return p, nil
+	}
+	return nil, errors.New("no such unit")
+}
+
+func (m manager) GetUnitTypePropertiesContext(_ context.Context, unit, _ string) (map[string]any, error) {
+	if p, found := m.services[unit]; found {
+		return p, nil
+	}
+	return nil, errors.New("no such interface")
+}
+
+func state(load, active, sub string) map[string]any {
+	return map[string]any{"LoadState": load, "ActiveState": active, "SubState": sub}
+}
+
+func TestUnitsAreReadAsValues(t *testing.T) {
+	const service, other, timer = runner.PrimaryService, "act_runner.service", "clean.timer"
+	m := manager{
+		loaded: []string{service, other, timer, "gone.service"},
+		units: map[string]map[string]any{
+			service: state("loaded", "active", "running"), other: state("loaded", "inactive", "dead"), "split.service": state("not-found", "inactive", "dead"),
+			timer: {"LoadState": "loaded", "ActiveState": "active", "SubState": "waiting", "Triggers": []string{"clean.service"}},
+		},
+		services: map[string]map[string]any{
+			service: {
+				"MainPID": uint32(7), "NRestarts": uint32(3), "KillMode": "mixed", "TimeoutStopUSec": uint64(90_000_000), "WorkingDirectory": "/srv",
+				"ExecStart": [][]any{{"/bin/act_runner", []string{"/bin/act_runner", "daemon"}, false}},
+			},
+			// Whatever a manager of another version sends must not end us.
+			other: {"MainPID": "x", "KillMode": 3, "TimeoutStopUSec": uint64(math.MaxUint64), "ExecStart": [][]any{{}, {"a"}, {"a", 3}, {"a", []string{}}}},
+		},
+	}
+	got, err := read(t.Context(), m, User, []string{service, "split.service"})
+	want := []runner.Unit{
+		{
+			Name: service, Scope: User, Load: "loaded", Active: "active", Sub: "running", MainPID: 7, Restarts: 3, KillMode: "mixed",
+			StopTimeout: 90 * time.Second, WorkDir: "/srv", Exec: [][]string{{"/bin/act_runner", "daemon"}},
+		},
+		{Name: "split.service", Scope: User, Load: "not-found", Active: "inactive", Sub: "dead"},
+		{Name: other, Scope: User, Load: "loaded", Active: "inactive", Sub: "dead"},
+		{Name: timer, Scope: User, Load: "loaded", Active: "active", Sub: "waiting", Triggers: []string{"clean.service"}},
+	}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Error(err, diff)
+	}
+}
+
+func TestNoManagerIsSaid(t *testing.T) {
+	nowhere := func(string) string { return t.TempDir() }
+	if units, err := Units(t.Context(), User, nowhere, nil); err == nil || !strings.Contains(err.Error(), "no systemd of the user to ask") {
+		t.Error(units, err)
+	}
+}
+
+// What stands in for journalctl tells its arguments, then lines.
+func TestTheLogOfAUnit(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("PATH", dir)
+	unit := runner.Unit{Name: "a.service", Scope: User}
+	var lines []string
+	visit := func(line string) { lines = append(lines, line) }
+	if err := Log(t.Context(), unit, time.Hour, visit); err == nil || !strings.Contains(err.Error(), "no journalctl") {
+		t.Error(err)
+	}
+	script := func(text string) {
+		if err := os.WriteFile(filepath.Join(dir, "journalctl"), []byte("#!/bin/sh\n"+text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	script(`echo "$@"; echo two`)
+	if err := Log(t.Context(), unit, time.Hour, visit); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff([]string{"--quiet --no-pager --output=cat --since=-3600s --user-unit=a.service", "two"}, lines); diff != "" {
+		t.Error(diff)
+	}
+	script("exit 1")
+	if err := Log(t.Context(), unit, time.Hour, visit); err == nil || !strings.Contains(err.Error(), `journal of "a.service"`) {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,183 @@
+package runner
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// grace is what a unit needs beyond shutdown_timeout: the runner's post-task
+// script may take 5 minutes, and then it reports.
+const grace = 6 * time.Minute
+
+// Audit finds what is wrong with the runner of a host.
+func Audit(h Host) []Finding {
+	return slices.Concat(auditConfig(h), auditUnits(h), auditWrapped(h), auditDaemons(h), auditLeftovers(h), checkSchedule(h.Schedule))
+}
+
+func auditConfig(h Host) []Finding {
+	if h.ConfigUnseen != "" {
+		return []Finding{{4, Warn, "the runner's configuration was not read: " + h.ConfigUnseen, "run it as the runner's user, or give -runner-dir"}}
+	}
+	var all []Finding
+	for _, p := range h.Config.Problems {
+		all = append(all, Finding{4, Bad, fmt.Sprintf("%.200q: %s", h.ConfigPath, p), "write a number or a duration such as 1h there"})
+	}
+	if h.Config.Capacity > 1 {
+		all = append(all, Finding{4, Bad, fmt.Sprintf("capacity is %d: jobs of several repositories run at once on one Docker daemon and delete each other's containers", h.Config.Capacity),
+			fmt.Sprintf("set runner.capacity to 1 in %.200q", h.ConfigPath)})
+	}
+	if len(h.Config.Labels) > 0 && len(h.HostLabels()) == 0 {
+		all = append(all, Finding{4, Warn, "no label runs jobs on the host itself, such as awoooi-host:host", fmt.Sprintf("add one to runner.labels in %.200q, where builds have to run on the host", h.ConfigPath)})
+	}
+	if h.Config.ShutdownTimeout == 0 {
+		all = append(all, Finding{6, Bad, "shutdown_timeout is 0s: a restart cancels the jobs that run", fmt.Sprintf("set runner.shutdown_timeout to 1h in %.200q", h.ConfigPath)})
+	}
+	if foreign := Foreign(h.Config.Labels, h.OwnedBy()); len(foreign) > 0 {
+		names := make([]string, 0, len(foreign))
+		for _, l := range foreign {
+			names = append(names, fmt.Sprintf("%.100q", l.Name))
+		}
+		all = append(all, Finding{9, Warn, "labels of other owners share this queue: " + strings.Join(names, ", "), "hostguard runner readiness; never remove one without a runner that replaces it"})
+	}
+	return all
+}
+
+func auditUnits(h Host) []Finding {
+	var all []Finding
+	services := h.Services()
+	primary, found := h.Named(PrimaryService)
+	switch {
+	case len(services) == 0 && len(h.UnitsUnseen) > 0:
+		all = append(all, Finding{6, Warn, "the runner's service was not seen: " + strings.Join(h.UnitsUnseen, "; "), "run it on the host, as the runner's user"})
+	case len(services) == 0:
+		all = append(all, Finding{6, Warn, "no service runs the runner: after a crash or a reboot nobody starts it", "install a unit " + PrimaryService})
+	case !found && len(h.UnitsUnseen) == 0:
+		all = append(all, Finding{6, Warn, fmt.Sprintf("the runner's service is not %s but %q", PrimaryService, services[0].Name), "rename it, so that all tools find it"})
+	case found && primary.Active != "active":
+		all = append(all, Finding{6, Bad, fmt.Sprintf("%s is %q/%q", PrimaryService, primary.Active, primary.Sub), systemctl(primary) + "start " + PrimaryService})
+	}
+	for _, u := range services {
+		if u.Active != "active" {
+			continue
+		}
+		if u.KillMode != "mixed" {
+			all = append(all, Finding{6, Bad, fmt.Sprintf("unit %q has KillMode=%q: systemd ends the jobs' steps together with the runner, and shutdown_timeout is worth nothing", u.Name, u.KillMode),
+				systemctl(u) + "edit " + shellWord(u.Name) + ", and below [Service]: KillMode=mixed"})
+		}
+		if least := h.Config.ShutdownTimeout + grace; h.Config.ShutdownTimeout > 0 && u.StopTimeout > 0 && u.StopTimeout < least {
+			all = append(all, Finding{6, Bad, fmt.Sprintf("unit %q has TimeoutStopSec=%s, less than shutdown_timeout (%s) and what comes after it", u.Name, Duration(u.StopTimeout), Duration(h.Config.ShutdownTimeout)),
+				fmt.Sprintf("%sedit %s, and below [Service]: TimeoutStopSec=%d", systemctl(u), shellWord(u.Name), int(least.Seconds()))})
+		}
+		if u.Scope == "user" && !h.Lingers {
+			all = append(all, Finding{6, Warn, fmt.Sprintf("unit %q is a user's, and Linger=no: after a reboot it does not start without a login", u.Name), "sudo loginctl enable-linger"})
+		}
+	}
+	return all
+}
+
+func systemctl(u Unit) string {
+	if u.Scope == "user" {
+		return "systemctl --user "
+	}
+	return "sudo systemctl "
+}
+
+// shellWord is a word of a command that somebody may copy.
+func shellWord(s string) string {
+	if strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-@/:") == "" && s != "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+func auditWrapped(h Host) []Finding {
+	var all []Finding
+	if h.DockerUnseen != "" {
+		all = append(all, Finding{7, Warn, "containers were not seen: " + h.DockerUnseen, "run it as a user who may use the Docker socket"})
+	}
+	for _, c := range h.Containers {
+		name := shellWord(c.Name)
+		switch {
+		case c.Running && c.servesHost(h):
+			all = append(all, Finding{7, Bad, fmt.Sprintf("the container %.100q serves a label with :host, so those jobs run inside it and not on the host", c.Name), fmt.Sprintf("docker update --restart=no %s && docker kill --signal=INT %s", name, name)})
+		case c.Running && c.Name == WrappedContainer:
+			all = append(all, Finding{7, Bad, fmt.Sprintf("the container %q takes jobs again", c.Name), fmt.Sprintf("docker update --restart=no %s && docker kill --signal=INT %s", name, name)})
+		case c.Running:
+			all = append(all, Finding{7, Warn, fmt.Sprintf("the container %.100q runs a runner", c.Name), "retire it, where the host's own runner is to do its jobs"})
+		case c.Restart != "no" && c.Restart != "":
+			all = append(all, Finding{7, Bad, fmt.Sprintf("the container %.100q has Restart=%.20q: Docker may start it again", c.Name, c.Restart), "docker update --restart=no " + name})
+		}
+	}
+	return all
+}
+
+// servesHost tells whether the container would take jobs of a :host label, by
+// the labels in its environment or by the configuration that it shares.
+func (c Container) servesHost(h Host) bool {
+	for _, l := range c.Labels {
+		if ParseLabel(l).Schema == "host" {
+			return true
+		}
+	}
+	return len(h.HostLabels()) > 0 && (c.mounts(h.ConfigPath) || len(c.Labels) == 0 && c.mounts(h.RegistrationPath))
+}
+
+// mounts tells whether the container has a file of the host.
+func (c Container) mounts(file string) bool {
+	return file != "" && slices.ContainsFunc(c.Mounts, func(m string) bool {
+		return m != "/" && (m == file || strings.HasPrefix(file, strings.TrimSuffix(m, "/")+"/"))
+	})
+}
+
+func auditDaemons(h Host) []Finding {
+	var all []Finding
+	users := map[string][]string{}
+	var files []string
+	add := func(file, who string) {
+		if users[file] = append(users[file], who); len(users[file]) == 2 {
+			files = append(files, file)
+		}
+	}
+	seen := false
+	for _, d := range h.Daemons {
+		if d.Registration != "" {
+			seen = true
+			add(d.Registration, fmt.Sprintf("process %d", d.PID))
+		}
+	}
+	if !seen && h.RegistrationPath != "" { // where another user's processes work is not always seen
+		for _, u := range h.Services() {
+			ours := u.WorkDir == h.Dir || slices.ContainsFunc(u.Exec, func(argv []string) bool { return ConfigOf(argv) == h.ConfigPath })
+			if u.Active == "active" && (ours || u.Name == PrimaryService) {
+				add(h.RegistrationPath, fmt.Sprintf("the %s's unit %q", u.Scope, u.Name))
+			}
+		}
+	}
+	for _, c := range h.Containers {
+		if c.Running && c.mounts(h.RegistrationPath) {
+			add(h.RegistrationPath, fmt.Sprintf("container %.100q", c.Name))
+		}
+	}
+	for _, file := range files {
+		all = append(all, Finding{9, Bad, fmt.Sprintf("%s take jobs by one registration, %.200q, and cancel each other's", strings.Join(users[file], " and "), file), "stop all but one; each runner needs a registration of its own"})
+	}
+	listeners := map[string]int{}
+	for _, root := range h.GitHubRoots {
+		if listeners[root]++; listeners[root] == 2 {
+			all = append(all, Finding{9, Bad, fmt.Sprintf("more than one listener of GitHub's runner runs in %.200q: they take each other's jobs and leave _diag behind", root), "stop all but the service's: pgrep -af Runner.Listener"})
+		}
+	}
+	return all
+}
+
+func auditLeftovers(h Host) []Finding {
+	if len(h.JobDirs) == 0 {
+		return nil
+	}
+	oldest := slices.MinFunc(h.JobDirs, func(a, b JobDir) int { return a.Changed.Compare(b.Changed) })
+	return []Finding{{9, Warn, fmt.Sprintf("%d directories of jobs that no process uses, the oldest %.200q of %s: act_runner before v3 never removes what a killed runner leaves", len(h.JobDirs), oldest.Path, oldest.Changed.UTC().Format(time.DateOnly)),
+		"while no job runs: rm -rf " + shellWord(filepath.Dir(oldest.Path)) + "/" + strings.Repeat("[0-9a-f]", 16)}}
+}

@@ -1,0 +1,171 @@
+package runner
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// good is the host as it should be: one user's service, the container retired.
+func good() Host {
+	return Host{
+		Units: []Unit{{
+			Name: PrimaryService, Scope: "user", Load: "loaded", Active: "active", Sub: "running", MainPID: 7, KillMode: "mixed",
+			StopTimeout: 70 * time.Minute, Exec: [][]string{{"/usr/local/bin/act_runner", "daemon", "--config", "/srv/act-runner/config.yaml"}}, WorkDir: "/srv/act-runner",
+		}},
+		Lingers: true,
+		Dir:     "/srv/act-runner", ConfigPath: "/srv/act-runner/config.yaml", RegistrationPath: "/srv/act-runner/.runner", Registered: true,
+		Config: Config{Capacity: 1, Timeout: 3 * time.Hour, ShutdownTimeout: time.Hour, Registration: ".runner", Labels: []Label{
+			ParseLabel("ubuntu-latest:docker://ci-runner:act-22.04"), ParseLabel("awoooi-host:host"),
+		}},
+		Containers: []Container{{Name: WrappedContainer, Restart: "no", Status: "exited", Mounts: []string{"/srv/act-runner"}}},
+		Daemons:    []Daemon{{PID: 7, Registration: "/srv/act-runner/.runner"}},
+	}
+}
+
+func TestAGoodHostHasNoFindings(t *testing.T) {
+	if found := Audit(good()); len(found) != 0 {
+		t.Errorf("%+v", found)
+	}
+}
+
+func TestWhatIsWrongWithAHost(t *testing.T) {
+	timer := func(command string, scripts ...Script) []Scheduled {
+		return []Scheduled{{Where: `"/etc/cron.d/heal" line 2`, Command: command, Scripts: scripts}}
+	}
+	for name, c := range map[string]struct {
+		change func(*Host)
+		layer  int
+		level  Level
+		says   string
+		fix    string
+	}{
+		"two jobs at once":      {func(h *Host) { h.Config.Capacity = 2 }, 4, Bad, "capacity is 2", "runner.capacity to 1"},
+		"a bad value":           {func(h *Host) { h.Config.Problems = []string{"runner.capacity is \"x\", no number"} }, 4, Bad, "no number", ""},
+		"no host label":         {func(h *Host) { h.Config.Labels = h.Config.Labels[:1] }, 4, Warn, "no label runs jobs on the host", ""},
+		"no shutdown_timeout":   {func(h *Host) { h.Config.ShutdownTimeout = 0 }, 6, Bad, "shutdown_timeout is 0s", "to 1h"},
+		"another's label":       {func(h *Host) { h.Config.Labels = append(h.Config.Labels, ParseLabel("ewoooc-host:host")) }, 9, Warn, `"ewoooc-host"`, "readiness"},
+		"no KillMode":           {func(h *Host) { h.Units[0].KillMode = "control-group" }, 6, Bad, `KillMode="control-group"`, "systemctl --user edit"},
+		"too short a stop":      {func(h *Host) { h.Units[0].StopTimeout = 90 * time.Second }, 6, Bad, "TimeoutStopSec=1m30s", "TimeoutStopSec=3960"},
+		"no linger":             {func(h *Host) { h.Lingers = false }, 6, Warn, "Linger=no", "enable-linger"},
+		"a dead service":        {func(h *Host) { h.Units[0].Active, h.Units[0].Sub = "failed", "failed" }, 6, Bad, `"failed"/"failed"`, "start"},
+		"no service":            {func(h *Host) { h.Units = nil }, 6, Warn, "no service runs the runner", ""},
+		"no systemd":            {func(h *Host) { h.Units, h.UnitsUnseen = nil, []string{"no systemd"} }, 6, Warn, "was not seen: no systemd", ""},
+		"another unit's name":   {func(h *Host) { h.Units[0].Name = "act_runner.service" }, 6, Warn, `but "act_runner.service"`, ""},
+		"the container is back": {func(h *Host) { h.Containers[0].Running, h.Containers[0].Mounts = true, nil }, 7, Bad, "takes jobs again", "docker kill --signal=INT"},
+		"it serves :host":       {func(h *Host) { h.Containers[0].Running = true }, 7, Bad, "serves a label with :host", "docker update --restart=no gitea-runner"},
+		"by its environment": {func(h *Host) {
+			h.Containers[0] = Container{Name: "x", Running: true, Labels: []string{"awoooi-host:host"}}
+		}, 7, Bad, "serves a label with :host", ""},
+		"it may come back": {func(h *Host) { h.Containers[0].Restart = "unless-stopped" }, 7, Bad, `Restart="unless-stopped"`, "docker update --restart=no"},
+		"another container": {func(h *Host) {
+			h.Containers[0] = Container{Name: "x; rm -rf /", Running: true, Labels: []string{"a:docker://b"}}
+		}, 7, Warn, `"x; rm -rf /" runs a runner`, ""},
+		"no Docker":                {func(h *Host) { h.Containers, h.DockerUnseen = nil, "no Docker" }, 7, Warn, "were not seen", ""},
+		"two daemons":              {func(h *Host) { h.Daemons = append(h.Daemons, Daemon{8, "/srv/act-runner/.runner"}) }, 9, Bad, "process 7 and process 8 take jobs by one registration", ""},
+		"a daemon and a container": {func(h *Host) { h.Containers[0].Running = true }, 9, Bad, `process 7 and container "gitea-runner"`, ""},
+		"a unit and a container":   {func(h *Host) { h.Daemons, h.Containers[0].Running = nil, true }, 9, Bad, `unit "gitea-act-runner-host.service" and container`, ""},
+		"two units": {func(h *Host) {
+			h.Daemons[0].Registration = "" // another user's
+			u := h.Units[0]
+			u.Name, u.Scope = "act_runner.service", "system"
+			h.Units = append(h.Units, u)
+		}, 9, Bad, `the user's unit "gitea-act-runner-host.service" and the system's unit "act_runner.service" take jobs`, ""},
+		"two GitHub listeners": {func(h *Host) { h.GitHubRoots = []string{"/a", "/a", "/b"} }, 9, Bad, `runs in "/a"`, ""},
+		"left directories":     {func(h *Host) { h.JobDirs = []JobDir{{"/c/0123456789abcdef", time.Unix(1e9, 0)}} }, 9, Warn, "1 directories of jobs", "rm -rf /c/[0-9a-f]"},
+		"an auto-healer":       {func(h *Host) { h.Schedule = timer("docker start gitea-runner") }, 7, Bad, `"/etc/cron.d/heal" line 2 starts the retired runner`, "take it out of that command"},
+		"an auto-healer's script": {func(h *Host) {
+			h.Schedule = timer("/usr/bin/heal.sh", Script{"/usr/bin/heal.sh", "#!/bin/sh\nfor c in gitea gitea-runner; do\n  docker restart \"$c\"\ndone"})
+		}, 7, Bad, `runs "/usr/bin/heal.sh", whose line 3 starts the retired runner`, ""},
+		"whatever is unhealthy": {func(h *Host) { h.Schedule = timer("docker ps -q --filter health=unhealthy | xargs -r docker restart") }, 7, Warn, "starts containers that it does not name", ""},
+		"a prune":               {func(h *Host) { h.Schedule = timer("docker system prune -af --volumes") }, 3, Warn, "deletes locks made by plain docker network create", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := good()
+			c.change(&h)
+			found := Audit(h)
+			for _, f := range found {
+				if f.Layer == c.layer && f.Level == c.level && strings.Contains(f.Evidence, c.says) && strings.Contains(f.Fix, c.fix) && f.Fix != "" {
+					return
+				}
+			}
+			t.Errorf("no finding %q in %+v", c.says, found)
+		})
+	}
+}
+
+func TestWhatIsHarmlessIsNotFound(t *testing.T) {
+	for _, command := range []string{
+		"docker stop gitea-runner", "docker start postgres", "true # then; docker start gitea-runner", "echo docker start gitea-runner", "# docker start gitea-runner", "docker image prune -af",
+		"docker update --restart=no gitea-runner", "docker inspect gitea-runner", "docker logs --since 10m gitea-runner", "docker network ls",
+	} {
+		if found := checkSchedule([]Scheduled{{Command: command}}); len(found) > 0 {
+			t.Errorf("%q: %+v", command, found)
+		}
+	}
+}
+
+func TestHowTheContainerIsStarted(t *testing.T) {
+	for _, command := range []string{
+		"sudo docker start gitea-runner", "/usr/bin/docker restart 'gitea-runner'", "cd /srv/gitea && docker compose up -d gitea-runner",
+		"docker-compose restart gitea_runner", "docker run -d --name gitea-runner gitea/act_runner", "docker update --restart=always gitea-runner",
+		"docker -H unix:///x start gitea-runner", "if ! pgrep x; then docker \\\n start gitea-runner; fi", "docker container start gitea-runner",
+		"R=gitea-runner; docker start $R",
+	} {
+		if found := checkSchedule([]Scheduled{{Command: command}}); len(found) != 1 || found[0].Level != Bad {
+			t.Errorf("%q: %+v", command, found)
+		}
+	}
+}
+
+func TestParseCrontab(t *testing.T) {
+	for _, c := range []struct {
+		line     string
+		withUser bool
+		want     string
+	}{
+		{"*/5 * * * * root /usr/bin/heal.sh >/dev/null", true, "/usr/bin/heal.sh >/dev/null"},
+		{"*/5\t*  * * *  /usr/bin/heal.sh", false, "/usr/bin/heal.sh"},
+		{"@reboot root x", true, "x"},
+		{"@hourly x y", false, "x y"},
+		{"PATH=/bin", false, ""},
+		{"# * * * * * x", false, ""},
+		{"* * *", false, ""},
+	} {
+		got := ""
+		for _, l := range ParseCrontab(c.line+"\n", c.withUser) {
+			got = l.Command
+		}
+		if got != c.want {
+			t.Errorf("%q: %q, want %q", c.line, got, c.want)
+		}
+	}
+}
+
+func TestWhichScriptsACommandNames(t *testing.T) {
+	for command, want := range map[string]string{
+		"/usr/bin/flock -n /run/x.lock bash ~/bin/heal.sh": "/usr/bin/flock /run/x.lock /home/ci/bin/heal.sh",
+		"cd /srv/heal && ./run.sh >/dev/null 2>&1":         "/srv/heal /srv/heal/run.sh /dev/null",
+		`"$HOME/heal.sh"`: "/home/ci/heal.sh",
+		"heal.sh":         "",
+	} {
+		if got := strings.Join(ScriptsOf(command, "/home/ci"), " "); got != want {
+			t.Errorf("%q: %q, want %q", command, got, want)
+		}
+	}
+}
+
+func TestParseTask(t *testing.T) {
+	line := `time="2026-11-23T10:00:00Z" level=info msg="task 2 repo is wooo/env-new http://gitea.example.com"`
+	if task, found := ParseTask(line); !found || task.Repository != "wooo/env-new" {
+		t.Error(task, found)
+	}
+	for _, line := range []string{"", `level=info msg="fetching"`, `level=info msg="task x repo is a/b"`, `msg="echo task 2 repo is a/b"`} {
+		if task, found := ParseTask(line); found {
+			t.Errorf("%q: %+v", line, task)
+		}
+	}
+	if got := CountTasks([]Task{{Repository: "a"}, {Repository: "b"}, {Repository: "b"}}); len(got) != 2 || got[0] != (RepositoryCount{"b", 2}) {
+		t.Error(got)
+	}
+}

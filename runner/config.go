@@ -1,0 +1,112 @@
+package runner
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Config is what a runner's config.yaml says, of either generation: act_runner's
+// and gitea-runner's differ in what the newer one adds. What it leaves out has
+// the runner's default.
+type Config struct {
+	Capacity        int
+	Timeout         time.Duration
+	ShutdownTimeout time.Duration
+	Registration    string // runner.file
+	Labels          []Label
+	WorkdirParent   string // "" is .cache/act in the home of the runner's user
+	Problems        []string
+}
+
+// maxLabels bounds what is looked for on the host, one directory for each owner.
+const maxLabels = 200
+
+// ParseConfig reads a config.yaml. A value that it cannot read is a problem, and
+// its default stands.
+func ParseConfig(data []byte) (Config, error) {
+	c := Config{Capacity: 1, Timeout: 3 * time.Hour, Registration: ".runner"}
+	root, err := parseYAML(data)
+	if err != nil {
+		return c, err
+	}
+	if root.Kind != yaml.MappingNode {
+		return c, errNoMapping
+	}
+	r := value(root, "runner")
+	if s := text(value(r, "capacity")); s != "" {
+		if n, err := strconv.Atoi(s); err == nil && n > 0 {
+			c.Capacity = n
+		} else if n != 0 || err != nil { // 0 means 1
+			c.Problems = append(c.Problems, fmt.Sprintf("runner.capacity is %.50q, no number", s))
+		}
+	}
+	for key, d := range map[string]*time.Duration{"timeout": &c.Timeout, "shutdown_timeout": &c.ShutdownTimeout} {
+		s := text(value(r, key))
+		if s == "" || s == "0" {
+			continue
+		}
+		v, err := time.ParseDuration(s)
+		if err != nil || v < 0 {
+			c.Problems = append(c.Problems, fmt.Sprintf("runner.%s is %.50q, no duration", key, s))
+			continue
+		}
+		*d = v
+	}
+	slices.Sort(c.Problems)
+	if s := text(value(r, "file")); s != "" {
+		c.Registration = s
+	}
+	for _, s := range texts(value(r, "labels")) {
+		c.addLabels(s)
+	}
+	if len(c.Labels) > maxLabels {
+		return c, fmt.Errorf("it has %d labels; want at most %d", len(c.Labels), maxLabels)
+	}
+	c.WorkdirParent = text(value(value(root, "host"), "workdir_parent"))
+	return c, nil
+}
+
+// addLabels reads labels as config.yaml lists them, and as GITEA_RUNNER_LABELS
+// has them, with commas.
+func (c *Config) addLabels(s string) {
+	for l := range strings.SplitSeq(s, ",") {
+		if l = strings.TrimSpace(l); l != "" {
+			c.Labels = append(c.Labels, ParseLabel(l))
+		}
+	}
+}
+
+// ReadRegistration takes the labels of the registration's file (.runner) where
+// the configuration has none, as the runner does. The file's token is not kept.
+func (c *Config) ReadRegistration(data []byte) error {
+	var r struct {
+		Labels []string `json:"labels"`
+	}
+	if err := json.Unmarshal(data, &r); err != nil {
+		return err
+	}
+	if len(c.Labels) == 0 {
+		for _, l := range r.Labels {
+			c.addLabels(l)
+		}
+	}
+	return nil
+}
+
+// Duration is a length of time as config.yaml has it: 1h, not 1h0m0s.
+func Duration(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}

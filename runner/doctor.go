@@ -1,0 +1,148 @@
+package runner
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Layer is one of the layers that keep a host usable, and how it is here.
+type Layer struct {
+	Layer    string    `json:"layer"` // L1 to L12
+	Title    string    `json:"title"`
+	Level    Level     `json:"level"`
+	Evidence string    `json:"evidence"`
+	Fix      string    `json:"fix,omitempty"`
+	Findings []Finding `json:"findings"` // the worst first; the line tells that one
+}
+
+var titles = [...]string{
+	"diagnostics of GitHub's runner", "background cleaning", "host-wide build lock", "runner capacity and labels",
+	"jobs of the workflows", "graceful shutdown", "retired runner in a container", "build pressure", "runner pool",
+	"labels that the workflows want", "isolation readiness", "split by owner",
+}
+
+// Diagnose makes one line of each layer. found is what others have looked at,
+// good says what is well where nothing was found.
+func Diagnose(h Host, workflows []Workflow, found []Finding, good map[int]string) []Layer {
+	found = slices.Concat(found, Audit(h), CheckWorkflows(workflows, h.HostLabels()), checkWanted(h, workflows), checkSplit(h), checkSeen(h))
+	layers := make([]Layer, 0, len(titles))
+	for i, title := range titles {
+		l := Layer{Layer: fmt.Sprintf("L%d", i+1), Title: title, Evidence: h.good(i+1, len(workflows)), Findings: []Finding{}}
+		if say := good[i+1]; say != "" {
+			l.Evidence = say
+		}
+		for _, f := range found {
+			if f.Layer == i+1 {
+				l.Findings = append(l.Findings, f)
+			}
+		}
+		slices.SortStableFunc(l.Findings, func(a, b Finding) int { return int(b.Level - a.Level) })
+		if len(l.Findings) > 0 {
+			l.Level, l.Evidence, l.Fix = l.Findings[0].Level, l.Findings[0].Evidence, l.Findings[0].Fix
+		}
+		layers = append(layers, l)
+	}
+	return layers
+}
+
+// good is the evidence of a layer that nothing was found about.
+func (h Host) good(layer, workflows int) string {
+	switch layer {
+	case 4:
+		return fmt.Sprintf("capacity %d, %d labels", h.Config.Capacity, len(h.Config.Labels))
+	case 5:
+		return fmt.Sprintf("%d workflows looked at", workflows)
+	case 6:
+		return "KillMode=mixed, shutdown_timeout " + Duration(h.Config.ShutdownTimeout)
+	case 7:
+		for _, c := range h.Containers {
+			if c.Name == WrappedContainer {
+				return fmt.Sprintf("Restart=%.20q Status=%.20q, and nothing scheduled%s starts it", c.Restart, c.Status, h.asFar())
+			}
+		}
+		return fmt.Sprintf("no runner in a container, and nothing scheduled%s starts one", h.asFar())
+	case 9:
+		return fmt.Sprintf("one daemon on each registration, %d tasks of late, no job directories left", len(h.Tasks))
+	case 10:
+		return fmt.Sprintf("every label of %d workflows is served here", workflows)
+	case 11:
+		return "isolation_ready=true"
+	case 12:
+		if len(h.Splits()) < 2 {
+			return "not needed: the labels are of one owner"
+		}
+		return "each owner has a runner of its own"
+	}
+	return "nothing found"
+}
+
+func (h Host) asFar() string {
+	if len(h.ScheduleUnseen) > 0 {
+		return " that could be seen"
+	}
+	return ""
+}
+
+// checkSeen says of the runner pool what was looked at in vain.
+func checkSeen(h Host) []Finding {
+	var unseen []string
+	for _, why := range []string{h.ProcessesUnseen, h.DockerUnseen, h.TasksUnseen, h.JobDirsUnseen} {
+		if why != "" {
+			unseen = append(unseen, why)
+		}
+	}
+	if unseen == nil {
+		return nil
+	}
+	return []Finding{{9, Warn, "not all of it was seen: " + strings.Join(unseen, "; "), "run it on the host, as the runner's user"}}
+}
+
+// checkWanted joins the checkout's workflows with the labels of this host's
+// runner. Others may serve the rest.
+func checkWanted(h Host, workflows []Workflow) []Finding {
+	if h.ConfigUnseen != "" {
+		return []Finding{{10, Warn, "the labels that this host serves are not known", "run it as the runner's user, or give -runner-dir"}}
+	}
+	serves := make([]string, 0, len(h.Config.Labels))
+	for _, l := range h.Config.Labels {
+		serves = append(serves, l.Name)
+	}
+	var missing []string
+	for _, w := range workflows {
+		for _, j := range w.Jobs {
+			for _, d := range j.RunsOn {
+				if d.Unresolved == "" && !covers(serves, d.Labels) {
+					missing = append(missing, fmt.Sprintf("%.60q of %.60q", strings.Join(d.Labels, ", "), w.File))
+				}
+			}
+		}
+	}
+	if missing == nil {
+		return nil
+	}
+	return []Finding{{10, Warn, fmt.Sprintf("this host's runner does not serve %s", strings.Join(missing[:min(3, len(missing))], ", ")), "hostguard runner labels tells whether another does"}}
+}
+
+func checkSplit(h Host) []Finding {
+	r := CheckReadiness(h)
+	var all []Finding
+	if !r.Ready {
+		all = append(all, Finding{11, Warn, "isolation_ready=false blocker=" + r.Blocker, "hostguard runner readiness; safe_next_step=" + r.Next})
+	}
+	switch {
+	case h.ConfigUnseen != "":
+		all = append(all, Finding{12, Warn, "whose labels this host serves is not known", "run it as the runner's user, or give -runner-dir"})
+	case r.Mixed:
+		registered := 0
+		for _, d := range r.SplitDirs {
+			if d.Status == "registered" {
+				registered++
+			}
+		}
+		if registered < r.WantedServices || r.InstalledServices < r.WantedServices {
+			all = append(all, Finding{12, Warn, fmt.Sprintf("one runner serves %d owners; of theirs %d are registered, %d have a service", r.WantedServices, registered, r.InstalledServices), "hostguard runner readiness; " + r.Next})
+		}
+	}
+	return all
+}

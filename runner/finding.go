@@ -1,0 +1,24 @@
+package runner
+
+// Level is how bad something is.
+type Level int
+
+const (
+	OK Level = iota
+	Warn
+	Bad
+)
+
+func (l Level) String() string { return [...]string{"ok", "warn", "bad"}[l] }
+
+// MarshalText makes the word of it.
+func (l Level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
+
+// Finding is one thing that is not as it should be. Evidence is text of ours, in
+// which what others wrote is quoted; Fix is a command, or what to change where.
+type Finding struct {
+	Layer    int    `json:"layer"` // of doctor
+	Level    Level  `json:"level"`
+	Evidence string `json:"evidence"`
+	Fix      string `json:"fix"`
+}

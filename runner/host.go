@@ -1,0 +1,166 @@
+package runner
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// PrimaryService is the unit of the host's own runner.
+const PrimaryService = "gitea-act-runner-host.service"
+
+// WrappedContainer is the runner in a container that the host's own replaced.
+const WrappedContainer = "gitea-runner"
+
+// TaskPrefix begins the names of the containers that jobs run in.
+const TaskPrefix = "GITEA-ACTIONS-TASK-"
+
+// Host is what could be seen of a host. A text in one of the Unseen fields says
+// why the facts beside it are not, or not all, there.
+type Host struct {
+	Owner string // whose host it is; "" for the most common owner of its labels
+
+	Units       []Unit
+	UnitsUnseen []string // one for each scope
+	Lingers     bool     // the user's units start without a login
+
+	Dir              string // of the primary runner
+	ConfigPath       string
+	Config           Config
+	ConfigUnseen     string
+	Registered       bool
+	RegistrationPath string
+	SplitDirs        []SplitDir
+	JobDirs          []JobDir // that no process uses
+	JobDirsUnseen    string
+	Containers       []Container // that run a runner
+	ActiveContainers []string    // that run a job
+	DockerUnseen     string
+	Daemons          []Daemon // processes of this host
+	GitHubRoots      []string // of running listeners of GitHub's runner, one each
+	ProcessesUnseen  string
+	Tasks            []Task
+	TasksUnseen      string
+	Schedule         []Scheduled
+	ScheduleUnseen   []string
+}
+
+// Unit is a service or a timer of systemd.
+type Unit struct {
+	Name, Scope       string // system or user
+	Load, Active, Sub string
+	MainPID, Restarts int
+	KillMode          string
+	StopTimeout       time.Duration // 0 for none
+	Exec              [][]string    // the arguments of each ExecStart
+	WorkDir           string
+	Triggers          []string // of a timer
+}
+
+// SplitDir is the directory of a runner that one owner would have alone.
+type SplitDir struct {
+	Path, Status string // missing, unregistered or registered
+}
+
+// JobDir is a job's private directory.
+type JobDir struct {
+	Path    string
+	Changed time.Time
+}
+
+// Container is a container that runs a runner.
+type Container struct {
+	Name, Restart, Status string
+	Running               bool
+	Labels                []string // of its environment
+	Mounts                []string // directories and files of the host
+}
+
+// Daemon is a process that takes jobs.
+type Daemon struct {
+	PID          int
+	Registration string // the file, "" if that is not known
+}
+
+// Named finds a unit, the one that runs first; false if there is none.
+func (h Host) Named(name string) (Unit, bool) {
+	best, found := Unit{}, false
+	for _, u := range h.Units {
+		if u.Name == name && u.Load != "not-found" && (!found || u.Active == "active" && best.Active != "active") {
+			best, found = u, true
+		}
+	}
+	return best, found
+}
+
+// Services are the units that run a runner, the primary one first.
+func (h Host) Services() []Unit {
+	var services []Unit
+	for _, u := range h.Units {
+		if u.Load == "not-found" || !strings.HasSuffix(u.Name, ".service") {
+			continue
+		}
+		if u.Name == PrimaryService || slices.ContainsFunc(u.Exec, IsDaemon) {
+			services = append(services, u)
+		}
+	}
+	slices.SortStableFunc(services, func(a, b Unit) int {
+		if a.Name == PrimaryService && b.Name != PrimaryService {
+			return -1
+		}
+		if b.Name == PrimaryService && a.Name != PrimaryService {
+			return 1
+		}
+		return 0
+	})
+	return services
+}
+
+// programs are the names of Gitea's runner, and of its fork.
+var programs = []string{"act_runner", "gitea-runner", "forgejo-runner"}
+
+// IsDaemon tells the arguments of a process that takes jobs.
+func IsDaemon(argv []string) bool {
+	return len(argv) > 1 && slices.Contains(programs, filepath.Base(argv[0])) && slices.Contains(argv[1:], "daemon")
+}
+
+// ConfigOf is the configuration that a daemon's arguments name, or "".
+func ConfigOf(argv []string) string {
+	for i, a := range argv {
+		for _, flag := range []string{"--config", "-c"} {
+			if a == flag && i+1 < len(argv) {
+				return argv[i+1]
+			}
+			if path, found := strings.CutPrefix(a, flag+"="); found {
+				return path
+			}
+		}
+	}
+	return ""
+}
+
+// OwnedBy is whose host it is.
+func (h Host) OwnedBy() string {
+	if h.Owner != "" {
+		return h.Owner
+	}
+	return MostCommonOwner(h.Config.Labels)
+}
+
+// HostLabels are the labels whose jobs run on the host itself.
+func (h Host) HostLabels() []string {
+	var labels []string
+	for _, l := range h.Config.Labels {
+		if l.Schema == "host" {
+			labels = append(labels, l.Name)
+		}
+	}
+	return labels
+}
+
+// IsDaemonImage tells the image of a runner by its name.
+func IsDaemonImage(image string) bool {
+	name, _, _ := strings.Cut(image[strings.LastIndex(image, "/")+1:], ":")
+	return slices.Contains(programs, name) || name == "runner" && strings.Contains(image, "gitea")
+}

@@ -1,0 +1,93 @@
+package runner
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// Label is one label of a runner's configuration, such as
+// "ubuntu-latest:docker://image" or "awoooi-host:host".
+type Label struct {
+	Name   string
+	Schema string // host, docker, or what else it says
+	Full   string
+}
+
+// ParseLabel reads a label as the runner does: without a schema it means host.
+func ParseLabel(s string) Label {
+	l := Label{Full: s}
+	parts := strings.SplitN(s, ":", 3)
+	l.Name, l.Schema = parts[0], "host"
+	if len(parts) > 1 {
+		l.Schema = parts[1]
+	}
+	return l
+}
+
+// Shared is the owner word of labels that belong to nobody.
+const Shared = "shared"
+
+// shared are the first words of labels that name a system or a machine, not an
+// owner.
+var shared = []string{
+	"alpine", "amd64", "any", "arm", "arm64", "centos", "debian", "default", "docker", "fedora", "gpu", "host", "latest",
+	"linux", "mac", "macos", "node", "self", "shared", "ubuntu", "windows", "x64", "x86",
+}
+
+// OwnerOf is the first word of a label's name ("awoooi" of "awoooi-host"), which
+// says whose it is, or Shared.
+func OwnerOf(name string) string {
+	word := strings.ToLower(name)
+	if end := strings.IndexFunc(word, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }); end >= 0 {
+		word = word[:end] // it becomes part of a path, too
+	}
+	if word == "" || slices.Contains(shared, strings.TrimRight(word, "0123456789")) || slices.Contains(shared, word) {
+		return Shared
+	}
+	return word
+}
+
+// MostCommonOwner is the owner word that most labels have, the first among
+// equals, or "".
+func MostCommonOwner(labels []Label) string {
+	var order []string
+	count := map[string]int{}
+	for _, l := range labels {
+		if o := OwnerOf(l.Name); o != Shared {
+			if count[o]++; count[o] == 1 {
+				order = append(order, o)
+			}
+		}
+	}
+	if len(order) == 0 {
+		return ""
+	}
+	return slices.MaxFunc(order, func(a, b string) int {
+		return cmp.Or(cmp.Compare(count[a], count[b]), cmp.Compare(slices.Index(order, b), slices.Index(order, a)))
+	})
+}
+
+// ClassOf is what a label is to its owner: shared_queue, OWN_dedicated or
+// foreign_dedicated.
+func ClassOf(name, own string) string {
+	switch o := OwnerOf(name); o {
+	case Shared:
+		return "shared_queue"
+	case strings.ToLower(own):
+		return o + "_dedicated"
+	}
+	return "foreign_dedicated"
+}
+
+// Foreign are the labels that belong to somebody else.
+func Foreign(labels []Label, own string) []Label {
+	var foreign []Label
+	for _, l := range labels {
+		if ClassOf(l.Name, own) == "foreign_dedicated" {
+			foreign = append(foreign, l)
+		}
+	}
+	return foreign
+}

@@ -1,0 +1,146 @@
+package runner
+
+import (
+	"cmp"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Readiness answers whether the runner of several owners can be split now. Its
+// names and values are those of the script that it replaces.
+type Readiness struct {
+	PrimaryService    string           `json:"primary_service"`
+	Unit              *ReadinessUnit   `json:"unit,omitempty"`
+	Dir               string           `json:"primary_runner_dir"`
+	Registration      string           `json:"primary_registration_file"` // present, missing or unknown
+	Labels            []LabelClass     `json:"primary_labels"`
+	Mixed             bool             `json:"mixed_owner_classes"`
+	SplitDirs         []ReadinessSplit `json:"split_dirs"`
+	InstalledServices int              `json:"installed_split_services"`
+	WantedServices    int              `json:"wanted_split_services"`
+	Active            []string         `json:"active_action_containers"`
+	Ready             bool             `json:"isolation_ready"`
+	Blocker           string           `json:"blocker"`
+	Next              string           `json:"safe_next_step"`
+	Unseen            []string         `json:"unseen"`
+}
+
+type ReadinessUnit struct {
+	Scope  string `json:"scope"`
+	Load   string `json:"LoadState"`
+	Active string `json:"ActiveState"`
+	Sub    string `json:"SubState"`
+}
+
+// LabelClass are the labels of one owner.
+type LabelClass struct {
+	Labels []string `json:"labels"`
+	Class  string   `json:"class"`
+}
+
+type ReadinessSplit struct {
+	Dir    string `json:"split_dir"`
+	Status string `json:"status"`
+}
+
+// Splits are the owners that the primary's labels belong to: its own first, then
+// shared, then the others.
+func (h Host) Splits() []string {
+	own := h.OwnedBy()
+	var owners []string
+	for _, l := range h.Config.Labels {
+		if o := OwnerOf(l.Name); !slices.Contains(owners, o) {
+			owners = append(owners, o)
+		}
+	}
+	rank := func(o string) int {
+		switch o {
+		case strings.ToLower(own):
+			return 0
+		case Shared:
+			return 1
+		}
+		return 2
+	}
+	slices.SortStableFunc(owners, func(a, b string) int { return cmp.Compare(rank(a), rank(b)) })
+	return owners
+}
+
+// SplitDirOf is where the runner of one owner lives, beside the primary's.
+func SplitDirOf(primary, owner string) string {
+	return filepath.Join(filepath.Dir(primary), "act-runner-"+owner)
+}
+
+// SplitServiceOf is the unit of that runner.
+func SplitServiceOf(owner string) string { return "gitea-act-runner-" + owner + ".service" }
+
+// CheckReadiness judges. What could not be seen makes it not ready.
+func CheckReadiness(h Host) Readiness {
+	r := Readiness{
+		PrimaryService: PrimaryService, Dir: h.Dir, Registration: "missing", Labels: []LabelClass{}, SplitDirs: []ReadinessSplit{},
+		Active: append([]string{}, h.ActiveContainers...), Unseen: []string{},
+	}
+	if u, found := h.Named(PrimaryService); found {
+		r.Unit = &ReadinessUnit{u.Scope, u.Load, u.Active, u.Sub}
+	}
+	switch {
+	case h.Registered:
+		r.Registration = "present"
+	case h.ConfigUnseen != "":
+		r.Registration = "unknown"
+	}
+	for _, l := range h.Config.Labels {
+		class := ClassOf(l.Name, h.OwnedBy())
+		at := slices.IndexFunc(r.Labels, func(c LabelClass) bool { return c.Class == class && OwnerOf(c.Labels[0]) == OwnerOf(l.Name) })
+		if at < 0 {
+			at, r.Labels = len(r.Labels), append(r.Labels, LabelClass{Class: class})
+		}
+		r.Labels[at].Labels = append(r.Labels[at].Labels, l.Name)
+	}
+	owners := h.Splits()
+	r.Mixed = len(owners) > 1
+	registered := true
+	if r.Mixed {
+		for _, d := range h.SplitDirs {
+			r.SplitDirs = append(r.SplitDirs, ReadinessSplit{d.Path, d.Status})
+			registered = registered && d.Status == "registered"
+		}
+		r.WantedServices = len(owners)
+		for _, o := range owners {
+			if u, found := h.Named(SplitServiceOf(o)); found && u.Load == "loaded" {
+				r.InstalledServices++
+			}
+		}
+	}
+	for _, unseen := range append(slices.Clone(h.UnitsUnseen), h.ConfigUnseen, h.DockerUnseen) {
+		if unseen != "" {
+			r.Unseen = append(r.Unseen, unseen)
+		}
+	}
+	r.Blocker, r.Next = r.judge(h, registered)
+	r.Ready = r.Blocker == "none"
+	return r
+}
+
+func (r Readiness) judge(h Host, registered bool) (blocker, next string) {
+	switch {
+	case h.ConfigUnseen != "":
+		return "primary_runner_config_unreadable", "run_as_the_runner_user_or_give_runner_dir"
+	case len(h.Config.Labels) == 0:
+		return "primary_runner_has_no_labels", "register_the_primary_runner"
+	case !r.Mixed:
+		return "none", "none"
+	case !registered:
+		return "single_registered_runner_with_mixed_owner_labels", "register_additional_runner_dirs_before_removing_live_labels"
+	case r.InstalledServices < r.WantedServices && len(h.UnitsUnseen) > 0:
+		return "split_services_unknown", "run_on_the_host_as_the_runner_user"
+	case r.InstalledServices < r.WantedServices:
+		return "split_services_not_installed", "install_split_services_and_smoke_test_before_draining_primary"
+	case h.DockerUnseen != "":
+		return "active_action_containers_unknown", "run_as_a_user_of_the_docker_socket"
+	case len(r.Active) > 0:
+		return "active_action_containers", "wait_until_no_action_container_runs"
+	}
+	return "none", "drain_primary_then_remove_mixed_labels"
+}

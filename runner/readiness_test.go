@@ -1,0 +1,51 @@
+package runner
+
+import "testing"
+
+// mixed is a host whose one runner serves three owners.
+func mixed() Host {
+	h := good()
+	h.Config.Labels = append(h.Config.Labels, ParseLabel("ewoooc-host:docker://x"))
+	for _, owner := range h.Splits() {
+		h.SplitDirs = append(h.SplitDirs, SplitDir{SplitDirOf(h.Dir, owner), "missing"})
+	}
+	return h
+}
+
+func (h *Host) split(registered, installed int) {
+	for i, owner := range h.Splits() {
+		if i < registered {
+			h.SplitDirs[i].Status = "registered"
+		}
+		u := Unit{Name: SplitServiceOf(owner), Load: "not-found"}
+		if i < installed {
+			u.Load = "loaded"
+		}
+		h.Units = append(h.Units, u)
+	}
+}
+
+func TestWhatBlocksASplit(t *testing.T) {
+	for name, c := range map[string]struct {
+		change        func(*Host)
+		ready         bool
+		blocker, next string
+	}{
+		"nothing is there":  {func(h *Host) { h.split(0, 0) }, false, "single_registered_runner_with_mixed_owner_labels", "register_additional_runner_dirs_before_removing_live_labels"},
+		"one is missing":    {func(h *Host) { h.split(2, 3) }, false, "single_registered_runner_with_mixed_owner_labels", "register_additional_runner_dirs_before_removing_live_labels"},
+		"a service is":      {func(h *Host) { h.split(3, 2) }, false, "split_services_not_installed", "install_split_services_and_smoke_test_before_draining_primary"},
+		"services not seen": {func(h *Host) { h.split(3, 0); h.UnitsUnseen = []string{"no systemd"} }, false, "split_services_unknown", "run_on_the_host_as_the_runner_user"},
+		"a job runs":        {func(h *Host) { h.split(3, 3); h.ActiveContainers = []string{"GITEA-ACTIONS-TASK-1"} }, false, "active_action_containers", "wait_until_no_action_container_runs"},
+		"jobs not seen":     {func(h *Host) { h.split(3, 3); h.DockerUnseen = "no Docker" }, false, "active_action_containers_unknown", "run_as_a_user_of_the_docker_socket"},
+		"all is there":      {func(h *Host) { h.split(3, 3) }, true, "none", "drain_primary_then_remove_mixed_labels"},
+		"one owner":         {func(h *Host) { h.Config.Labels = h.Config.Labels[1:2] }, true, "none", "none"},
+		"no configuration":  {func(h *Host) { h.ConfigUnseen = "no" }, false, "primary_runner_config_unreadable", "run_as_the_runner_user_or_give_runner_dir"},
+		"no labels":         {func(h *Host) { h.Config.Labels = nil }, false, "primary_runner_has_no_labels", "register_the_primary_runner"},
+	} {
+		h := mixed()
+		c.change(&h)
+		if r := CheckReadiness(h); r.Ready != c.ready || r.Blocker != c.blocker || r.Next != c.next {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+}

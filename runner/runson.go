@@ -1,0 +1,168 @@
+package runner
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// maxCombinations bounds a matrix, as GitHub does.
+const maxCombinations = 256
+
+// demands are the different sets of labels that a job's runs-on means, over its
+// matrix.
+func demands(runsOn, matrix *yaml.Node) []Demand {
+	if labels := value(runsOn, "labels"); labels != nil { // GitHub's runner groups
+		runsOn = labels
+	}
+	written := texts(runsOn)
+	if len(written) == 0 {
+		return []Demand{{Unresolved: "it has no runs-on"}}
+	}
+	if !slices.ContainsFunc(written, hasExpression) {
+		return []Demand{{Labels: written}}
+	}
+	legs, err := combinations(matrix)
+	if err != nil {
+		return []Demand{{Labels: written, Unresolved: err.Error()}}
+	}
+	var all []Demand
+	for _, leg := range legs {
+		d := resolve(written, leg)
+		if !slices.ContainsFunc(all, func(o Demand) bool { return o.Unresolved == d.Unresolved && slices.Equal(o.Labels, d.Labels) }) {
+			all = append(all, d)
+		}
+	}
+	return all
+}
+
+func hasExpression(s string) bool { return strings.Contains(s, "${{") }
+
+var (
+	expression = regexp.MustCompile(`\$\{\{\s*(.*?)\s*\}\}`)
+	ofMatrix   = regexp.MustCompile(`^matrix(?:\.([A-Za-z_][A-Za-z0-9_-]*)|\['([^']+)'\])$`)
+)
+
+// resolve puts one leg of the matrix into the labels. A leg's list stands for
+// several labels.
+func resolve(written []string, leg map[string]*yaml.Node) Demand {
+	d := Demand{}
+	for _, label := range written {
+		if whole := expression.FindString(label); whole == strings.TrimSpace(label) {
+			values := texts(leg[nameOf(whole)])
+			if len(values) == 0 || slices.ContainsFunc(values, hasExpression) {
+				return Demand{Labels: written, Unresolved: fmt.Sprintf("%.100s has no value in this file", whole)}
+			}
+			d.Labels = append(d.Labels, values...)
+			continue
+		}
+		unknown := ""
+		d.Labels = append(d.Labels, expression.ReplaceAllStringFunc(label, func(e string) string {
+			v := text(leg[nameOf(e)])
+			if v == "" || hasExpression(v) {
+				unknown = e
+			}
+			return v
+		}))
+		if unknown != "" {
+			return Demand{Labels: written, Unresolved: fmt.Sprintf("%.100s has no value in this file", unknown)}
+		}
+	}
+	return d
+}
+
+// nameOf is the matrix's key that an expression asks for, or "".
+func nameOf(e string) string {
+	m := ofMatrix.FindStringSubmatch(expression.FindStringSubmatch(e)[1])
+	if m == nil {
+		return ""
+	}
+	return m[1] + m[2]
+}
+
+// combinations are the legs of a matrix: the product of its lists, without what
+// exclude names, and with what include adds to legs or as legs of their own.
+func combinations(matrix *yaml.Node) ([]map[string]*yaml.Node, error) {
+	legs := []map[string]*yaml.Node{{}}
+	var names []string
+	for _, p := range pairs(matrix) {
+		if p.key == "include" || p.key == "exclude" {
+			continue
+		}
+		if p.value.Kind != yaml.SequenceNode {
+			continue // an expression: its key has no value here
+		}
+		names = append(names, p.key)
+		var more []map[string]*yaml.Node
+		for _, leg := range legs {
+			for _, v := range p.value.Content {
+				if len(more) == maxCombinations {
+					return nil, fmt.Errorf("its matrix has more than %d legs", maxCombinations)
+				}
+				more = append(more, with(leg, p.key, v))
+			}
+		}
+		legs = more
+	}
+	includes, excludes := mappings(orEmpty(value(matrix, "include"))), mappings(orEmpty(value(matrix, "exclude")))
+	if max(len(includes), len(excludes)) > maxCombinations {
+		return nil, fmt.Errorf("its matrix has more than %d entries to include or exclude", maxCombinations)
+	}
+	legs = slices.DeleteFunc(legs, func(leg map[string]*yaml.Node) bool {
+		return slices.ContainsFunc(excludes, func(e *yaml.Node) bool { return len(e.Content) > 0 && agrees(leg, e, names) })
+	})
+	product := legs
+	for _, e := range includes {
+		added := false
+		for i, leg := range product {
+			if len(names) > 0 && agrees(leg, e, names) {
+				for _, p := range pairs(e) {
+					leg = with(leg, p.key, p.value)
+				}
+				legs[i], added = leg, true
+			}
+		}
+		if added {
+			continue
+		}
+		if len(legs) == maxCombinations {
+			return nil, fmt.Errorf("its matrix has more than %d legs", maxCombinations)
+		}
+		leg := map[string]*yaml.Node{}
+		for _, p := range pairs(e) {
+			leg[p.key] = p.value
+		}
+		legs = append(slices.Clip(legs), leg)
+	}
+	if len(names) == 0 && len(legs) > 1 {
+		legs = legs[1:] // of include alone: the empty product is no leg
+	}
+	return legs, nil
+}
+
+func orEmpty(n *yaml.Node) *yaml.Node {
+	if n == nil {
+		return &yaml.Node{}
+	}
+	return n
+}
+
+func with(leg map[string]*yaml.Node, key string, v *yaml.Node) map[string]*yaml.Node {
+	more := maps.Clone(leg)
+	more[key] = v
+	return more
+}
+
+// agrees tells that an entry says nothing else for the product's names.
+func agrees(leg map[string]*yaml.Node, entry *yaml.Node, names []string) bool {
+	for _, p := range pairs(entry) {
+		if slices.Contains(names, p.key) && text(leg[p.key]) != text(p.value) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,164 @@
+package runner
+
+import (
+	"path"
+	"slices"
+	"strings"
+)
+
+// Commands of shell text, as far as one can tell them without running it: enough
+// to find what is written out in a workflow's run or a script of cron. What a
+// variable or a function does is not seen.
+
+// shellCommand is one simple command: its words, without quotes.
+type shellCommand struct {
+	line  int
+	words []string
+}
+
+// leading are words that stand before a command.
+var leading = []string{"sudo", "exec", "nohup", "time", "if", "then", "else", "elif", "do", "while", "until", "!", "{", "command", "env"}
+
+func shellCommands(script string) []shellCommand {
+	var all []shellCommand
+	var words []string
+	var current strings.Builder
+	line, quote, inWord := 1, rune(0), false
+	word := func() {
+		if inWord {
+			words = append(words, current.String())
+		}
+		current.Reset()
+		inWord = false
+	}
+	end := func(at int) {
+		word()
+		for len(words) > 0 && (slices.Contains(leading, words[0]) || isAssignment(words[0])) {
+			words = words[1:]
+		}
+		if len(words) > 0 && path.Base(words[0]) == "xargs" {
+			words = words[1:]
+			for len(words) > 0 && strings.HasPrefix(words[0], "-") {
+				words = words[1:]
+			}
+			if len(words) > 0 {
+				words = append(words, "$@") // what it reads
+			}
+		}
+		if len(words) > 0 {
+			words[0] = path.Base(words[0])
+			all = append(all, shellCommand{at, words})
+		}
+		words = nil
+	}
+	comment, escaped := false, false
+	for _, r := range script {
+		switch {
+		case r == '\n':
+			if comment || quote == 0 && !escaped {
+				end(line)
+			}
+			comment, escaped = false, false
+			line++
+		case comment:
+		case escaped:
+			escaped, inWord = false, true
+			current.WriteRune(r)
+		case r == '\\' && quote != '\'':
+			escaped = true
+		case quote != 0:
+			if r == quote {
+				quote = 0
+			} else {
+				current.WriteRune(r)
+			}
+		case r == '\'' || r == '"':
+			quote, inWord = r, true
+		case r == '#' && !inWord:
+			comment = true
+		case strings.ContainsRune(";&|()`", r):
+			end(line)
+		case r == ' ' || r == '\t' || r == '\r':
+			word()
+		default:
+			inWord = true
+			current.WriteRune(r)
+		}
+	}
+	end(line)
+	return all
+}
+
+func isAssignment(word string) bool {
+	name, _, found := strings.Cut(word, "=")
+	return found && name != "" && strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_") == ""
+}
+
+// docker is the subcommand of a docker command and the words after it, without
+// flags; nil for another command.
+func (c shellCommand) docker() []string {
+	switch c.words[0] {
+	case "docker-compose":
+		return append([]string{"compose"}, operands(c.words[1:])...)
+	case "docker", "podman":
+		rest := c.words[1:]
+		for len(rest) > 1 && strings.HasPrefix(rest[0], "-") {
+			if slices.Contains([]string{"-H", "--host", "-c", "--context", "--config", "-l", "--log-level"}, rest[0]) {
+				rest = rest[1:]
+			}
+			rest = rest[1:]
+		}
+		return operands(rest)
+	}
+	return nil
+}
+
+func operands(words []string) []string {
+	var all []string
+	for _, w := range words {
+		if !strings.HasPrefix(w, "-") {
+			all = append(all, w)
+		}
+	}
+	return all
+}
+
+func is(words []string, want ...string) bool {
+	return len(words) >= len(want) && slices.Equal(words[:len(want)], want)
+}
+
+// builds tells whether a command builds an image.
+func (c shellCommand) builds() bool {
+	d := c.docker()
+	return is(d, "build") || is(d, "buildx", "build") || is(d, "buildx", "bake") || is(d, "image", "build") ||
+		is(d, "compose") && (slices.Contains(d, "build") || slices.Contains(c.words, "--build"))
+}
+
+// plainLock is the name of a lock that a command makes as a Docker network.
+func (c shellCommand) plainLock() string {
+	if d := c.docker(); is(d, "network", "create") && len(d) > 2 && isLockName(d[len(d)-1]) {
+		return d[len(d)-1]
+	}
+	return ""
+}
+
+// plainUnlock is the name of a lock that a command removes by name.
+func (c shellCommand) plainUnlock() string {
+	if d := c.docker(); is(d, "network", "rm") || is(d, "network", "remove") {
+		for _, name := range d[2:] {
+			if isLockName(name) {
+				return name
+			}
+		}
+	}
+	return ""
+}
+
+func isLockName(s string) bool { return strings.Contains(strings.ToLower(s), "lock") }
+
+// prunesNetworks tells whether a command deletes networks that nobody uses, such
+// as a lock that was made by plain "docker network create".
+func (c shellCommand) prunesNetworks() bool {
+	d := c.docker()
+	return is(d, "network", "prune") || is(d, "system", "prune")
+}

@@ -1,0 +1,44 @@
+package runner
+
+import (
+	"cmp"
+	"regexp"
+	"slices"
+)
+
+// Task is a task of the runner's log.
+type Task struct {
+	Repository string
+	Line       string
+}
+
+var taskLine = regexp.MustCompile(`level=info msg="task \d+ repo is ([^\s"\\]+)`)
+
+// ParseTask reads a line of the runner's log; false if it names no task.
+func ParseTask(line string) (Task, bool) {
+	m := taskLine.FindStringSubmatch(line)
+	if m == nil {
+		return Task{}, false
+	}
+	return Task{Repository: m[1], Line: line}, true
+}
+
+// RepositoryCount is how many tasks a repository had.
+type RepositoryCount struct {
+	Repository string `json:"repository"`
+	Tasks      int    `json:"tasks"`
+}
+
+// CountTasks counts them, the most first.
+func CountTasks(tasks []Task) []RepositoryCount {
+	counts := []RepositoryCount{}
+	for _, t := range tasks {
+		i := slices.IndexFunc(counts, func(c RepositoryCount) bool { return c.Repository == t.Repository })
+		if i < 0 {
+			i, counts = len(counts), append(counts, RepositoryCount{Repository: t.Repository})
+		}
+		counts[i].Tasks++
+	}
+	slices.SortStableFunc(counts, func(a, b RepositoryCount) int { return cmp.Compare(b.Tasks, a.Tasks) })
+	return counts
+}

@@ -1,0 +1,193 @@
+package runner
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+)
+
+// use is what a job does about locks and builds.
+type use struct {
+	build                           string // the first step that builds, quoted
+	acquires, releases, held, gated bool   // held: by a post step or by with-lock
+	early                           string // a release that does not always run
+	plain, unplain                  string // a lock made, or removed, by name
+}
+
+// usesOf reads the steps of a job.
+func usesOf(j Job) use {
+	var u use
+	for _, s := range j.Steps {
+		switch kindOf(s) {
+		case "lock":
+			u.held = true
+		case "acquire-lock":
+			u.acquires = true
+		case "release-lock":
+			u.release(s)
+		case "wait-pressure":
+			u.gated = true
+		}
+		if strings.Contains(s.Uses, "docker/build-push-action@") {
+			u.built(s)
+		}
+		for _, c := range shellCommands(s.Run) {
+			if c.words[0] == "hostguard" && len(c.words) > 1 {
+				switch c.words[1] {
+				case "with-lock":
+					u.held = true
+					if i := slices.Index(c.words, "--"); i > 0 && i+1 < len(c.words) && (shellCommand{words: c.words[i+1:]}).builds() {
+						u.built(s)
+					}
+				case "acquire-lock":
+					u.acquires = true
+				case "release-lock":
+					u.release(s)
+				case "wait-pressure":
+					u.gated = true
+				}
+			}
+			if strings.Contains(c.words[0], "wait-host-web-build-pressure") || len(c.words) > 1 && strings.Contains(c.words[1], "wait-host-web-build-pressure") {
+				u.gated = true // the script that this replaces
+			}
+			if c.builds() {
+				u.built(s)
+			}
+			if name := c.plainLock(); name != "" && u.plain == "" {
+				u.plain = name
+			}
+			if name := c.plainUnlock(); name != "" && u.unplain == "" {
+				u.unplain = name
+			}
+		}
+	}
+	return u
+}
+
+func (u *use) built(s Step) {
+	if u.build == "" {
+		u.build = fmt.Sprintf("line %d", s.Line)
+	}
+}
+
+func (u *use) release(s Step) {
+	u.releases = true
+	if !strings.Contains(s.If, "always()") {
+		u.early = fmt.Sprintf("line %d", s.Line)
+	}
+}
+
+// kindOf is the step of hostguard's action that a step is, "lock" for its
+// sub-action, or "".
+func kindOf(s Step) string {
+	action, _, _ := strings.Cut(s.Uses, "@")
+	switch {
+	case s.Uses == "":
+		return ""
+	case path.Base(action) == "lock" && (path.Base(path.Dir(action)) == "hostguard" || action == "./lock"):
+		return "lock"
+	case path.Base(action) == "hostguard" || action == "./":
+		return s.With["step"]
+	}
+	return ""
+}
+
+// CheckWorkflows finds in workflows what breaks a shared host. A label is of the
+// host if the configuration says so, or by its name.
+func CheckWorkflows(workflows []Workflow, hostLabels []string) []Finding {
+	var all []Finding
+	for _, w := range workflows {
+		all = append(all, checkWorkflow(w, hostLabels)...)
+	}
+	return all
+}
+
+func checkWorkflow(w Workflow, hostLabels []string) []Finding {
+	var all []Finding
+	add := func(layer int, level Level, j *Job, fix, format string, args ...any) {
+		where := fmt.Sprintf("%.100q", w.File)
+		if j != nil {
+			where += fmt.Sprintf(" job %.100q", j.ID)
+		}
+		all = append(all, Finding{layer, level, where + ": " + fmt.Sprintf(format, args...), fix})
+	}
+	after := waits(w)
+	onHost := false
+	for i := range w.Jobs {
+		j := &w.Jobs[i]
+		host := hostLabel(*j, hostLabels)
+		onHost = onHost || host != ""
+		u := usesOf(*j)
+		locked := u.held || u.acquires
+		if u.build != "" && !locked && u.plain == "" {
+			add(3, Bad, j, "put uses: wooo/hostguard/lock@v1.0.0 before it", "builds images (%s) without the host's lock", u.build)
+		}
+		if u.build != "" && !u.gated {
+			add(8, Warn, j, "put step: wait-pressure before the lock", "builds images (%s) without waiting for heavy builds of others", u.build)
+		}
+		if u.build != "" && !u.held && (w.CancelInProgress || j.CancelInProgress) && !locked {
+			add(5, Bad, j, "take the lock with uses: wooo/hostguard/lock@v1.0.0, or set cancel-in-progress: false", "builds without a lock that outlasts cancel-in-progress: Gitea starts the next run while the cancelled one still builds")
+		} else if u.acquires && !u.held && (w.CancelInProgress || j.CancelInProgress) {
+			add(5, Warn, j, "take the lock with uses: wooo/hostguard/lock@v1.0.0, whose post step runs on cancel", "cancel-in-progress with acquire-lock: on act_runner before v2.0 no release step runs when a run is cancelled")
+		}
+		if u.acquires && !u.releases && !u.held {
+			add(3, Bad, j, "add a step with if: always() and step: release-lock, or take uses: wooo/hostguard/lock@v1.0.0", "takes the lock and never gives it back")
+		}
+		if u.early != "" {
+			add(3, Bad, j, "give that step if: always()", "release-lock (%s) does not run when a step before it fails", u.early)
+		}
+		if u.plain != "" {
+			add(3, Warn, j, "take it by step: acquire-lock, lock-name: the same", "makes the lock %.100q by docker network create, which any prune deletes and older engines give to two at once", u.plain)
+		}
+		if u.unplain != "" {
+			add(3, Bad, j, "give it back by step: release-lock, which removes its own only", "docker network rm %.100q may remove another job's lock", u.unplain)
+		}
+		for k := range i {
+			other := &w.Jobs[k]
+			if host != "" && hostLabel(*other, hostLabels) == host && !after(j.ID, other.ID) && !after(other.ID, j.ID) {
+				add(5, Warn, j, fmt.Sprintf("give one of them needs: %s", shellWord(other.ID)), "may run at the same time as job %.100q on %.100q", other.ID, host)
+				break
+			}
+		}
+	}
+	if onHost && w.Push && !w.Concurrency && !slices.ContainsFunc(w.Jobs, func(j Job) bool { return j.Concurrency }) {
+		add(5, Warn, nil, `add concurrency: { group: "cd-${{ github.workflow }}-${{ github.ref }}" }`, "runs on the host without concurrency: each push adds a run beside those before it")
+	}
+	return all
+}
+
+// hostLabel is the label by which a job runs on the host itself, or "".
+func hostLabel(j Job, known []string) string {
+	for _, d := range j.RunsOn {
+		for _, l := range d.Labels {
+			if slices.Contains(known, l) || len(known) == 0 && strings.HasSuffix(l, "-host") {
+				return l
+			}
+		}
+	}
+	return ""
+}
+
+// waits tells, by two jobs' ids, whether the first waits for the second, directly
+// or through others.
+func waits(w Workflow) func(job, other string) bool {
+	needs := map[string][]string{}
+	for _, j := range w.Jobs {
+		needs[j.ID] = j.Needs
+	}
+	before := map[string]map[string]bool{}
+	for _, j := range w.Jobs {
+		seen, next := map[string]bool{}, j.Needs
+		for len(next) > 0 {
+			id := next[0]
+			next = next[1:]
+			if !seen[id] {
+				seen[id] = true
+				next = append(slices.Clip(next), needs[id]...)
+			}
+		}
+		before[j.ID] = seen
+	}
+	return func(job, other string) bool { return before[job][other] }
+}

@@ -1,0 +1,144 @@
+package runner
+
+import (
+	"errors"
+	"fmt"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// What a file may cost us. Real ones have some kilobytes and hundreds of nodes.
+const (
+	MaxFile   = 1 << 20
+	maxNodes  = 50_000
+	maxNested = 64
+)
+
+// parseYAML reads one document. Aliases and merge keys are written out, under a
+// bound: a few lines of aliases to aliases would else become gigabytes.
+func parseYAML(data []byte) (*yaml.Node, error) {
+	if len(data) > MaxFile {
+		return nil, fmt.Errorf("it has %d bytes; want at most %d", len(data), MaxFile)
+	}
+	var doc yaml.Node
+	if err := yaml.Unmarshal(data, &doc); err != nil {
+		return nil, err
+	}
+	if len(doc.Content) == 0 {
+		return &yaml.Node{Kind: yaml.MappingNode}, nil
+	}
+	left := maxNodes
+	return writtenOut(doc.Content[0], 0, &left)
+}
+
+var errTooMuch = fmt.Errorf("it has more than %d nodes or %d levels, with its aliases written out", maxNodes, maxNested)
+
+func writtenOut(n *yaml.Node, level int, left *int) (*yaml.Node, error) {
+	for n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	if *left--; *left < 0 || level > maxNested {
+		return nil, errTooMuch
+	}
+	out := &yaml.Node{Kind: n.Kind, Tag: n.ShortTag(), Value: n.Value, Line: n.Line}
+	for i := 0; i < len(n.Content); i++ {
+		merge := n.Kind == yaml.MappingNode && i%2 == 0 && n.Content[i].ShortTag() == "!!merge"
+		if merge {
+			i++
+		}
+		child, err := writtenOut(n.Content[i], level+1, left)
+		if err != nil {
+			return nil, err
+		}
+		if !merge {
+			out.Content = append(out.Content, child)
+			continue
+		}
+		// Before the keys of the mapping itself, so that value finds those.
+		for _, from := range mappings(child) {
+			out.Content = append(from.Content[:len(from.Content):len(from.Content)], out.Content...)
+		}
+	}
+	return out, nil
+}
+
+func mappings(n *yaml.Node) []*yaml.Node {
+	switch n.Kind {
+	case yaml.MappingNode:
+		return []*yaml.Node{n}
+	case yaml.SequenceNode:
+		var all []*yaml.Node
+		for _, item := range n.Content {
+			if item.Kind == yaml.MappingNode {
+				all = append(all, item)
+			}
+		}
+		return all
+	}
+	return nil
+}
+
+// value is what a mapping says last for a key, or nil.
+func value(n *yaml.Node, key string) *yaml.Node {
+	if n == nil || n.Kind != yaml.MappingNode {
+		return nil
+	}
+	for i := len(n.Content) - 2; i >= 0; i -= 2 {
+		if n.Content[i].Value == key {
+			return n.Content[i+1]
+		}
+	}
+	return nil
+}
+
+// text is a scalar's text; "" for anything else, and for null.
+func text(n *yaml.Node) string {
+	if n == nil || n.Kind != yaml.ScalarNode || n.Tag == "!!null" {
+		return ""
+	}
+	return n.Value
+}
+
+// texts are a scalar, or the scalars of a list.
+func texts(n *yaml.Node) []string {
+	if n == nil {
+		return nil
+	}
+	if n.Kind != yaml.SequenceNode {
+		n = &yaml.Node{Content: []*yaml.Node{n}}
+	}
+	var all []string
+	for _, item := range n.Content {
+		if s := text(item); s != "" {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// pair is one key of a mapping.
+type pair struct {
+	key   string
+	value *yaml.Node
+}
+
+// pairs are the keys of a mapping, each once, in the order of the file.
+func pairs(n *yaml.Node) []pair {
+	if n == nil || n.Kind != yaml.MappingNode {
+		return nil
+	}
+	var all []pair
+	seen := map[string]int{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		p := pair{n.Content[i].Value, n.Content[i+1]}
+		if at, again := seen[p.key]; again {
+			all[at] = p
+			continue
+		}
+		seen[p.key] = len(all)
+		all = append(all, p)
+	}
+	return all
+}
+
+var errNoMapping = errors.New("it is no YAML mapping")

@@ -1,0 +1,111 @@
+package steps
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"hostguard/internal/gitea"
+	"hostguard/runner"
+)
+
+// A checkout is a directory with a repository in it: its workflows, and the
+// server that its remotes name.
+
+// localWorkflows reads the workflows of a checkout, never through a link out of
+// it. A file that cannot be read is a problem of its own.
+func localWorkflows(dir string) (workflows []runner.Workflow, problems []error, err error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open the checkout %q: %w", dir, pathless(err))
+	}
+	defer root.Close()
+	for _, folder := range runner.WorkflowDirs {
+		entries, err := fs.ReadDir(root.FS(), folder)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("read %q: %w", filepath.Join(dir, folder), pathless(err))
+		}
+		for _, entry := range entries {
+			if !runner.IsWorkflow(entry.Name()) || entry.IsDir() {
+				continue
+			}
+			data, err := readBounded(root, path.Join(folder, entry.Name()))
+			if err == nil {
+				var w runner.Workflow
+				if w, err = runner.ParseWorkflow(entry.Name(), data); err == nil {
+					workflows = append(workflows, w)
+				}
+			}
+			if err != nil {
+				problems = append(problems, fmt.Errorf("workflow %q: %.200q", entry.Name(), pathless(err)))
+			}
+		}
+		break // as Gitea does: the first that is there
+	}
+	return workflows, problems, nil
+}
+
+// readBounded reads a regular file up to what any parser here takes, and one
+// byte more.
+func readBounded(root *os.Root, name string) ([]byte, error) {
+	if info, err := root.Stat(name); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() {
+		return nil, errors.New("it is no file")
+	}
+	f, err := root.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, runner.MaxFile+1))
+}
+
+// remote is the server that a checkout's remotes name, and the token for it:
+// GITEA_TOKEN, or the one in a remote's URL, which is of no use to other hosts.
+func (s *session) remote(ctx context.Context, dir string) (gitea.Remote, error) {
+	var found []gitea.Remote
+	for _, name := range []string{"gitea", "origin"} {
+		out, err := exec.CommandContext(ctx, "git", "-C", dir, "remote", "get-url", name).Output()
+		if errors.Is(err, exec.ErrNotFound) {
+			return gitea.Remote{}, errors.New("there is no git to ask for the remotes of the checkout")
+		}
+		if err != nil { // its text may have the URL, and so a token
+			continue
+		}
+		r, err := gitea.ParseRemote(strings.TrimSpace(string(out)))
+		if err != nil {
+			return gitea.Remote{}, fmt.Errorf("the remote %q of %q: %w", name, dir, err)
+		}
+		found = append(found, r)
+	}
+	if len(found) == 0 {
+		return gitea.Remote{}, fmt.Errorf("%q has no remote \"gitea\" or \"origin\"; give -checkout", dir)
+	}
+	r := found[0]
+	switch {
+	case r.Server == "":
+		return r, fmt.Errorf("the remote on %q speaks no HTTP, so the address of its API is not known; add a remote \"gitea\" with an https:// URL", r.Host)
+	case r.Host == "github.com":
+		return r, errors.New("the remote is on github.com, which is no Gitea; add a remote \"gitea\"")
+	}
+	if token := s.Getenv("GITEA_TOKEN"); token != "" {
+		r.Token = gitea.NewToken(token)
+		return r, nil
+	}
+	if i := slices.IndexFunc(found, func(o gitea.Remote) bool { return o.Server == r.Server && o.Token.Given() }); i >= 0 {
+		r.Token = found[i].Token
+	}
+	return r, nil
+}

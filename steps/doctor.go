@@ -1,0 +1,207 @@
+package steps
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"hostguard/clean"
+	"hostguard/internal/proc"
+	"hostguard/lock"
+	"hostguard/pressure"
+	"hostguard/runner"
+)
+
+func doctor(ctx context.Context, s *session) error {
+	in := s.hostInputs()
+	checkout := s.in.text("checkout", ".", nil)
+	asJSON := s.in.boolean("json")
+	s.in.flagOnly("checkout", "json")
+	if err := s.in.parse(); err != nil {
+		return err
+	}
+	d := diagnosis{session: s, good: map[int]string{}}
+	h := s.lookAtHost(ctx, in)
+	readTasks(ctx, &h)
+	s.readSchedule(ctx, &h)
+	workflows := d.workflows(*checkout)
+	d.leftDiagnostics(ctx, h)
+	d.cleaning(h)
+	d.locks(ctx)
+	d.pressure(ctx)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	report := doctorReport{Version: 1, Time: time.Now().UTC(), Layers: runner.Diagnose(h, workflows, d.found, d.good), Unseen: unseenOf(h)}
+	if *asJSON {
+		if err := s.JSON(report); err != nil {
+			return err
+		}
+	} else {
+		report.print(s)
+	}
+	if slices.ContainsFunc(report.Layers, func(l runner.Layer) bool { return l.Level == runner.Bad }) {
+		return &statusError{StatusRefused, errSaid}
+	}
+	return nil
+}
+
+// doctorReport is what "doctor -json" prints.
+type doctorReport struct {
+	Version int            `json:"version"` // of this form
+	Time    time.Time      `json:"time"`
+	Layers  []runner.Layer `json:"layers"`
+	Unseen  []string       `json:"unseen"`
+}
+
+func (r doctorReport) print(s *session) {
+	for _, l := range r.Layers {
+		line := fmt.Sprintf("%-4s %-4s %s: %s", l.Layer, l.Level, l.Title, l.Evidence)
+		if l.Fix != "" {
+			line += "; fix: " + l.Fix
+		}
+		if more := len(l.Findings) - 1; more > 0 {
+			line += fmt.Sprintf(" (%d more: -json)", more)
+		}
+		s.Say("%s", line)
+	}
+	for _, why := range r.Unseen {
+		s.Say("not seen: %s", why)
+	}
+}
+
+// diagnosis is what doctor itself looks at, beside the runner.
+type diagnosis struct {
+	*session
+	found []runner.Finding
+	good  map[int]string
+}
+
+func (d *diagnosis) find(layer int, level runner.Level, fix, format string, args ...any) {
+	d.found = append(d.found, runner.Finding{Layer: layer, Level: level, Evidence: fmt.Sprintf(format, args...), Fix: fix})
+}
+
+// workflows reads those of the checkout, if it is one.
+func (d *diagnosis) workflows(checkout string) []runner.Workflow {
+	workflows, problems, err := localWorkflows(checkout)
+	if err != nil {
+		d.find(5, runner.Warn, "give -checkout a directory that can be read", "%s", err)
+	}
+	for _, p := range problems {
+		d.find(5, runner.Bad, "mend the file; Gitea runs nothing of it", "%s", p)
+	}
+	if len(workflows) == 0 {
+		dir, _ := filepath.Abs(checkout)
+		d.good[5] = fmt.Sprintf("%q has no workflows to look at", dir)
+		d.good[10] = d.good[5]
+	}
+	return workflows
+}
+
+// leftDiagnostics looks for files that would fail the next "Set up job" of a
+// GitHub runner.
+func (d *diagnosis) leftDiagnostics(ctx context.Context, h runner.Host) {
+	roots := slices.Compact(slices.Clone(h.GitHubRoots))
+	if len(roots) == 0 {
+		d.good[1] = "no listener of GitHub's runner runs here"
+		return
+	}
+	for _, root := range roots {
+		left, err := d.leftIn(ctx, root)
+		switch {
+		case err != nil:
+			d.find(1, runner.Warn, "run it as the runner's user", "%.200q was not looked at: %.200q", root, err)
+		case left > 0:
+			d.find(1, runner.Bad, "hostguard clean-diag -runner-root "+word(root), "%d files of dead jobs in %.200q fail the next \"Set up job\"", left, root)
+		}
+	}
+	d.good[1] = fmt.Sprintf("nothing left in %d roots", len(roots))
+}
+
+// leftIn counts by clean-diag's own plan, of which nothing is carried out.
+func (d *diagnosis) leftIn(ctx context.Context, root string) (int, error) {
+	r, err := clean.OpenRunner(root, d.Getenv("HOME"))
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close()
+	workers := proc.GitHubWorkers(procRoot, root)
+	before := time.Now().Add(-blindAge)
+	if len(workers.PIDs) > 0 {
+		before = earlier(before, workers.Oldest)
+	}
+	open, err := proc.OpenFilesNamed(procRoot, clean.IsDiagName)
+	if err != nil {
+		return 0, err
+	}
+	plans, problems := r.PlanDiag(ctx, clean.Evidence{Before: before, OthersBefore: before, Open: open.Has})
+	left := 0
+	for _, plan := range plans {
+		left += len(plan.Files)
+		plan.Close()
+	}
+	return left, errors.Join(problems...)
+}
+
+// cleanupTimer is the unit that cleans in the background.
+const cleanupTimer = "runner-diag-cleanup.timer"
+
+// cleaning looks for it, where there is something to clean.
+func (d *diagnosis) cleaning(h runner.Host) {
+	timer, found := h.Named(cleanupTimer)
+	switch {
+	case found && timer.Active == "active":
+		d.good[2] = cleanupTimer + " is active"
+	case len(h.GitHubRoots) == 0:
+		d.good[2] = "not needed: no listener of GitHub's runner runs here"
+	case !found && len(h.UnitsUnseen) > 0:
+		d.find(2, runner.Warn, "run it on the host, as the runner's user", "%s was not seen: %s", cleanupTimer, strings.Join(h.UnitsUnseen, "; "))
+	case !found:
+		d.find(2, runner.Warn, "run hostguard clean-diag -runner-root "+word(h.GitHubRoots[0])+" from a timer, every 5 minutes", "there is no %s", cleanupTimer)
+	default:
+		d.find(2, runner.Bad, "sudo systemctl enable --now "+cleanupTimer, "%s is %q", cleanupTimer, timer.Active)
+	}
+}
+
+// locks looks at the host's lock.
+func (d *diagnosis) locks(ctx context.Context) {
+	name, backend := defaultLockName, backendDocker
+	m, _, err := d.mutex(ctx, lockInputs{name: &name, backend: &backend}, 0)
+	var surveys []lock.Survey
+	if err == nil {
+		surveys, err = m.Survey(ctx)
+	}
+	if err != nil {
+		d.find(3, runner.Bad, "start Docker, or use lock-backend: file for jobs of a host without it", "no lock can be taken: %s", oneLine(err))
+		return
+	}
+	held := 0
+	for _, survey := range surveys {
+		for _, h := range survey.Holders {
+			held++
+			what := fmt.Sprintf("lock %.100q, %s: %s, %s", survey.Name, describeHolder(h.Entry, time.Now()), h.Verdict.Life, h.Verdict.Evidence)
+			if h.Verdict.Life == lock.Stale || h.Verdict.Life == lock.Dead {
+				d.find(3, runner.Warn, "hostguard status; the next acquire-lock takes it over", "%s", what)
+			}
+		}
+	}
+	d.good[3] = fmt.Sprintf("%d held, none by a dead job", held)
+}
+
+// pressure looks once for heavy builds.
+func (d *diagnosis) pressure(ctx context.Context) {
+	gate, _ := d.gate(pressure.Known(), dockerTime)
+	look, err := gate.Look(ctx)
+	switch {
+	case err != nil:
+		d.find(8, runner.Warn, "run it where /proc can be read", "heavy builds cannot be seen: %s", oneLine(err))
+	case !look.Clear():
+		d.good[8] = "presses now: " + blockers(look.Blockers)
+	default:
+		d.good[8] = fmt.Sprintf("no heavy build runs (looked at %d processes: %s)", look.Seen, look.Scope)
+	}
+}

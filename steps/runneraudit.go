@@ -1,0 +1,193 @@
+package steps
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"hostguard/runner"
+)
+
+func runnerAudit(ctx context.Context, s *session) error {
+	in := s.hostInputs()
+	asJSON := s.in.boolean("json")
+	s.in.flagOnly("json")
+	if err := s.in.parse(); err != nil {
+		return err
+	}
+	lines := 0
+	if v := s.Getenv("TASK_LOG_LINES"); v != "" {
+		var err error
+		if lines, err = strconv.Atoi(v); err != nil || lines < 0 {
+			return usagef("TASK_LOG_LINES is %q; want a whole number such as 20", v)
+		}
+	}
+	h := s.lookAtHost(ctx, in)
+	readTasks(ctx, &h)
+	s.readSchedule(ctx, &h)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	report := newAuditReport(h, lines)
+	if *asJSON {
+		return s.JSON(report)
+	}
+	report.print(s)
+	return nil
+}
+
+// auditReport is what "runner audit -json" prints.
+type auditReport struct {
+	Version  int                      `json:"version"` // of this form
+	Time     time.Time                `json:"time"`
+	Services []serviceReport          `json:"services"`
+	Config   string                   `json:"config"`
+	Runner   *runnerReport            `json:"runner,omitempty"`
+	Owner    string                   `json:"owner"` // the labels of others are foreign
+	Labels   []labelReport            `json:"labels"`
+	Docker   []wrappedReport          `json:"docker"`
+	Active   []string                 `json:"active_action_containers"`
+	Recent   []runner.RepositoryCount `json:"recent_2h_repo_counts"`
+	Log      []string                 `json:"task_log,omitempty"`
+	Findings []runner.Finding         `json:"findings"`
+	Unseen   []string                 `json:"unseen"`
+
+	host runner.Host
+}
+
+type serviceReport struct {
+	Name     string `json:"name"`
+	Scope    string `json:"scope"`
+	Active   string `json:"ActiveState"`
+	Sub      string `json:"SubState"`
+	MainPID  int    `json:"MainPID"`
+	Restarts int    `json:"NRestarts"`
+}
+
+type runnerReport struct {
+	Capacity        int    `json:"capacity"`
+	Timeout         string `json:"timeout"`
+	ShutdownTimeout string `json:"shutdown_timeout"`
+}
+
+type labelReport struct {
+	Label string `json:"label"`
+	Class string `json:"class"`
+}
+
+type wrappedReport struct {
+	Name    string `json:"name"`
+	Restart string `json:"Restart"`
+	Status  string `json:"Status"`
+	Running bool   `json:"Running"`
+}
+
+func newAuditReport(h runner.Host, lines int) auditReport {
+	r := auditReport{
+		Version: 1, Time: time.Now().UTC(), Services: []serviceReport{}, Config: h.ConfigPath, Owner: h.OwnedBy(),
+		Labels: []labelReport{}, Docker: []wrappedReport{}, Active: append([]string{}, h.ActiveContainers...),
+		Recent: runner.CountTasks(h.Tasks), Findings: append([]runner.Finding{}, runner.Audit(h)...), Unseen: []string{}, host: h,
+	}
+	for _, u := range h.Services() {
+		r.Services = append(r.Services, serviceReport{u.Name, u.Scope, u.Active, u.Sub, u.MainPID, u.Restarts})
+	}
+	if h.ConfigUnseen == "" {
+		r.Runner = &runnerReport{h.Config.Capacity, runner.Duration(h.Config.Timeout), runner.Duration(h.Config.ShutdownTimeout)}
+	}
+	for _, l := range h.Config.Labels {
+		class := runner.ClassOf(l.Name, r.Owner)
+		if class == "foreign_dedicated" {
+			class = "foreign_or_cross_repo"
+		}
+		r.Labels = append(r.Labels, labelReport{l.Full, class})
+	}
+	for _, c := range h.Containers {
+		r.Docker = append(r.Docker, wrappedReport{c.Name, c.Restart, c.Status, c.Running})
+	}
+	for _, t := range h.Tasks[max(0, len(h.Tasks)-lines):] {
+		r.Log = append(r.Log, t.Line)
+	}
+	r.Unseen = unseenOf(h)
+	return r
+}
+
+// unseenOf is what a look at the host could not see, each once.
+func unseenOf(h runner.Host) []string {
+	all := []string{}
+	for _, why := range slices.Concat(h.UnitsUnseen, []string{h.ConfigUnseen, h.DockerUnseen, h.ProcessesUnseen, h.JobDirsUnseen, h.TasksUnseen}, h.ScheduleUnseen) {
+		if why != "" && !slices.Contains(all, why) {
+			all = append(all, why)
+		}
+	}
+	return all
+}
+
+func (r auditReport) print(s *session) {
+	h := r.host
+	for _, u := range r.Services {
+		s.Say("service=%s %s/%s, NRestarts=%d, MainPID=%d, scope=%s", word(u.Name), word(u.Active), word(u.Sub), u.Restarts, u.MainPID, u.Scope)
+	}
+	if len(r.Services) == 0 {
+		s.Say("service=%s %s", runner.PrimaryService, cond(len(h.UnitsUnseen) > 0, "unknown", "not-found"))
+	}
+	s.Say("runner.config=%s", word(r.Config))
+	if r.Runner == nil {
+		s.Say("runner.capacity=unknown")
+	} else {
+		s.Say("runner.capacity=%d", r.Runner.Capacity)
+		s.Say("runner.timeout=%s", r.Runner.Timeout)
+		s.Say("runner.shutdown_timeout=%s", r.Runner.ShutdownTimeout)
+	}
+	if len(h.Containers) == 0 {
+		s.Say("docker %s: %s", runner.WrappedContainer, cond(h.DockerUnseen != "", "unknown", "none"))
+	}
+	for _, c := range r.Docker {
+		s.Say("docker %s: Restart=%s Status=%s Running=%t", word(c.Name), word(c.Restart), word(c.Status), c.Running)
+	}
+	s.Say("active_action_containers=%s", active(h))
+	s.Say("owner=%s", cond(r.Owner == "", "none", word(r.Owner)))
+	var foreign []string
+	for _, l := range r.Labels {
+		s.Say("label %s %s", word(l.Label), word(l.Class))
+		if l.Class == "foreign_or_cross_repo" {
+			foreign = append(foreign, word(l.Label))
+		}
+	}
+	s.Say("foreign_labels=%s", cond(foreign == nil, "none", strings.Join(foreign, ",")))
+	var counts []string
+	for _, c := range r.Recent {
+		counts = append(counts, fmt.Sprintf("%s=%d", word(c.Repository), c.Tasks))
+	}
+	s.Say("recent 2h repo counts: %s", cond(counts != nil, strings.Join(counts, " "), cond(h.TasksUnseen != "", "unknown", "none")))
+	for _, line := range r.Log {
+		s.Say("  log %.500q", line)
+	}
+	for _, f := range r.Findings {
+		s.Say("%s: %s; fix: %s", f.Level, f.Evidence, f.Fix)
+	}
+	for _, why := range r.Unseen {
+		s.Say("not seen: %s", why)
+	}
+}
+
+// active names the containers of jobs that run.
+func active(h runner.Host) string {
+	if h.DockerUnseen != "" {
+		return "unknown"
+	}
+	var names []string
+	for _, name := range h.ActiveContainers {
+		names = append(names, word(name))
+	}
+	return cond(names == nil, "none", strings.Join(names, ","))
+}
+
+func cond(which bool, yes, no string) string {
+	if which {
+		return yes
+	}
+	return no
+}

@@ -1,0 +1,186 @@
+package steps
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"hostguard/internal/docker"
+	"hostguard/internal/proc"
+	"hostguard/internal/runnerdir"
+	"hostguard/internal/schedule"
+	"hostguard/internal/systemd"
+	"hostguard/runner"
+)
+
+// taskLog is how far back the journal is read.
+const taskLog = 2 * time.Hour
+
+// hostInputs are those of the commands that look at the host's runner.
+type hostInputs struct{ dir, owner *string }
+
+func (s *session) hostInputs() hostInputs {
+	in := hostInputs{dir: s.in.text("runner-dir", "", nil), owner: s.in.text("owner", "", nil)}
+	s.in.flagOnly("runner-dir", "owner")
+	return in
+}
+
+// lookAtHost sees what there is to see of the host's runner. It never fails:
+// what it could not see it says.
+func (s *session) lookAtHost(ctx context.Context, in hostInputs) runner.Host {
+	h := runner.Host{Owner: *in.owner, Lingers: true}
+	h.Units, h.UnitsUnseen = s.units(ctx, nil)
+	processes, roots, err := proc.Runners(procRoot)
+	h.GitHubRoots = roots
+	if err != nil {
+		h.ProcessesUnseen = oneLine(err)
+	}
+	s.primary(&h, *in.dir)
+	for _, p := range processes {
+		d := runner.Daemon{PID: p.PID}
+		if p.Dir == "" {
+			h.ProcessesUnseen = fmt.Sprintf("where process %d, a runner, works: that takes root or its user", p.PID)
+		} else {
+			d.Registration = registrationOf(p.Dir, runner.ConfigOf(p.Argv))
+		}
+		h.Daemons = append(h.Daemons, d)
+	}
+	if me, err := user.Current(); err == nil {
+		h.Lingers = systemd.Lingers(me.Username)
+	}
+	if len(h.Splits()) > 1 {
+		for _, owner := range h.Splits() {
+			dir := runner.SplitDirOf(h.Dir, owner)
+			h.SplitDirs = append(h.SplitDirs, runner.SplitDir{Path: dir, Status: runnerdir.Status(dir)})
+		}
+		split, _ := s.units(ctx, h.Splits()) // those that are installed and not loaded
+		h.Units = split
+	}
+	engine, err := docker.Connect(ctx, s.Getenv)
+	if err == nil {
+		h.Containers, h.ActiveContainers, err = engine.Runners(ctx)
+	}
+	if err != nil {
+		h.DockerUnseen = oneLine(err)
+	}
+	s.jobDirs(&h)
+	return h
+}
+
+// units are those of the system and of this user, with the primary service and
+// those of a split among them.
+func (s *session) units(ctx context.Context, owners []string) (units []runner.Unit, unseen []string) {
+	named := []string{runner.PrimaryService}
+	for _, owner := range owners {
+		named = append(named, runner.SplitServiceOf(owner))
+	}
+	for _, scope := range []string{systemd.System, systemd.User} {
+		some, err := systemd.Units(ctx, scope, s.Getenv, named)
+		units = append(units, some...)
+		if err != nil {
+			unseen = append(unseen, oneLine(err))
+		}
+	}
+	return units, unseen
+}
+
+// primary finds the directory and the configuration of the host's own runner:
+// those given, or its service's, or ~/act-runner.
+func (s *session) primary(h *runner.Host, dir string) {
+	config := ""
+	services := h.Services()
+	if dir == "" && len(services) > 0 {
+		dir = services[0].WorkDir
+		for _, argv := range services[0].Exec {
+			config = runner.ConfigOf(argv)
+		}
+		if dir == "" && filepath.IsAbs(config) {
+			dir = filepath.Dir(config)
+		}
+	}
+	if dir == "" {
+		dir = filepath.Join(s.Getenv("HOME"), "act-runner")
+	}
+	if full, err := filepath.Abs(strings.TrimPrefix(dir, "!")); err == nil { // systemd marks a tolerated one
+		dir = full
+	}
+	if config == "" {
+		config = "config.yaml"
+	}
+	if !filepath.IsAbs(config) {
+		config = filepath.Join(dir, config)
+	}
+	h.Dir, h.ConfigPath = dir, config
+	var err error
+	h.Config, h.RegistrationPath, h.Registered, err = runnerdir.Read(dir, config)
+	if err != nil {
+		h.ConfigUnseen = fmt.Sprintf("%.200q: %.200q", config, pathless(err))
+	}
+}
+
+// registrationOf is the file by which a daemon that works in dir is registered.
+func registrationOf(dir, config string) string {
+	if config == "" {
+		return filepath.Join(dir, ".runner")
+	}
+	if !filepath.IsAbs(config) {
+		config = filepath.Join(dir, config)
+	}
+	_, registration, _, _ := runnerdir.Read(dir, config)
+	return registration
+}
+
+func (s *session) jobDirs(h *runner.Host) {
+	parent := h.Config.WorkdirParent
+	if parent == "" {
+		parent = filepath.Join(s.Getenv("HOME"), ".cache/act")
+	}
+	var err error
+	h.JobDirs, err = runnerdir.LeftOver(parent, time.Now(), func(dir string) ([]int, error) {
+		return proc.WorkingBelow(procRoot, dir, os.Getpid())
+	})
+	if err != nil {
+		h.JobDirsUnseen = fmt.Sprintf("%.200q", err)
+	}
+}
+
+// readTasks reads the tasks of the last hours from the journal of the runner's
+// services.
+func readTasks(ctx context.Context, h *runner.Host) {
+	services := h.Services()
+	if len(services) == 0 {
+		h.TasksUnseen = "no service whose journal could be read"
+	}
+	for _, u := range services {
+		err := systemd.Log(ctx, u, taskLog, func(line string) {
+			if task, found := runner.ParseTask(line); found {
+				h.Tasks = append(h.Tasks, task)
+			}
+		})
+		if err != nil {
+			h.TasksUnseen = oneLine(err)
+		}
+	}
+}
+
+// readSchedule reads cron tables and timers, and the scripts that they name.
+func (s *session) readSchedule(ctx context.Context, h *runner.Host) {
+	tables := schedule.Tables{Root: "/", Home: s.Getenv("HOME")}
+	h.Schedule, h.ScheduleUnseen = tables.Cron(ctx)
+	for _, timer := range h.Units {
+		for _, triggered := range timer.Triggers {
+			u, found := h.Named(triggered)
+			if !found || !strings.HasSuffix(timer.Name, ".timer") {
+				continue
+			}
+			for _, argv := range u.Exec {
+				h.Schedule = append(h.Schedule, tables.Scheduled(fmt.Sprintf("the timer %q", timer.Name), strings.Join(argv, " ")))
+			}
+		}
+	}
+	h.ScheduleUnseen = append(h.ScheduleUnseen, h.UnitsUnseen...)
+}

@@ -1,0 +1,260 @@
+package steps
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"hostguard/internal/gitea"
+	"hostguard/runner"
+)
+
+func runnerLabels(ctx context.Context, s *session) error {
+	local := map[string]string{}
+	s.in.value("local-repo", func(v string) error {
+		full, path, found := strings.Cut(v, "=")
+		if err := checkRepository(full); !found || path == "" || err != nil {
+			return fmt.Errorf("want OWNER/NAME=PATH")
+		}
+		local[full] = path
+		return nil
+	})
+	checkout := s.in.text("checkout", ".", nil)
+	repositories := s.in.list("repos", nil, checkRepository)
+	asJSON, asMarkdown := s.in.boolean("json"), s.in.boolean("markdown")
+	s.in.flagOnly("local-repo", "checkout", "repos", "json", "markdown")
+	if err := s.in.parse(); err != nil {
+		return err
+	}
+	if *asJSON && *asMarkdown {
+		return usagef("json and markdown are two forms; give one")
+	}
+	report := s.surveyLabels(ctx, *checkout, *repositories, local)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	var err error
+	switch {
+	case *asJSON:
+		err = s.JSON(report)
+	case *asMarkdown:
+		report.printMarkdown(s)
+	default:
+		report.print(s)
+	}
+	if err == nil && len(report.Unread) > 0 {
+		err = fmt.Errorf("not read: %d; %s", len(report.Unread), report.Unread[0].Why)
+	}
+	return err
+}
+
+func checkRepository(full string) error {
+	owner, name, found := strings.Cut(full, "/")
+	if !found || owner == "" || name == "" || strings.Contains(name, "/") {
+		return fmt.Errorf("want OWNER/NAME")
+	}
+	return nil
+}
+
+// labelsReport is what "runner labels -json" prints.
+type labelsReport struct {
+	Version       int           `json:"version"` // of this form
+	Time          time.Time     `json:"time"`
+	Server        string        `json:"server,omitempty"`
+	Runners       []runner.Live `json:"runners"`
+	RunnersUnseen string        `json:"runners_unseen,omitempty"` // why not all were told
+	Wants         []runner.Want `json:"wants"`
+	Notes         []string      `json:"notes"`
+	Unread        []unread      `json:"unread"` // what could be read nowhere
+}
+
+type unread struct {
+	Repository string `json:"repository,omitempty"`
+	Why        string `json:"why"`
+}
+
+// surveyLabels asks the server that the checkout names about the repositories,
+// and looks into local where it does not tell.
+func (s *session) surveyLabels(ctx context.Context, checkout string, names []string, local map[string]string) labelsReport {
+	report := labelsReport{Version: 1, Time: time.Now().UTC(), Runners: []runner.Live{}, Notes: []string{}, Unread: []unread{}}
+	var inventory *gitea.Inventory
+	remote, err := s.remote(ctx, checkout)
+	if err == nil {
+		report.Server = remote.Server
+		inventory, err = gitea.NewInventory(ctx, remote.Server, remote.Token)
+	}
+	switch {
+	case err != nil:
+		report.RunnersUnseen = err.Error()
+		if len(names) == 0 && len(local) == 0 {
+			report.Unread = append(report.Unread, unread{Why: err.Error()})
+		}
+	case names == nil:
+		owner, _, _ := strings.Cut(remote.Repository, "/")
+		var unlisted error
+		if names, unlisted = inventory.Repositories(owner); unlisted != nil {
+			report.Unread = append(report.Unread, unread{Why: unlisted.Error()})
+			names = []string{remote.Repository}
+		}
+	}
+	for full := range local {
+		if !slices.Contains(names, full) {
+			names = append(names, full)
+		}
+	}
+	slices.Sort(names)
+
+	var pool runner.Pool
+	reads := make([]reading, len(names))
+	var group sync.WaitGroup
+	for i, full := range names {
+		group.Go(func() { reads[i] = readRepository(inventory, err, full, local[full]) })
+	}
+	if inventory != nil {
+		group.Go(func() {
+			var some error
+			if pool, some = inventory.Runners(names); some != nil {
+				report.RunnersUnseen = some.Error()
+			}
+		})
+	}
+	group.Wait()
+
+	var read []runner.Repository
+	for i, f := range reads {
+		report.Notes = append(report.Notes, f.notes...)
+		if f.err != nil {
+			report.Unread = append(report.Unread, unread{names[i], f.err.Error()})
+			continue
+		}
+		read = append(read, f.repository)
+	}
+	report.Runners = append(report.Runners, pool.Runners...)
+	report.Wants = runner.Matrix(read, pool)
+	return report
+}
+
+// reading is what could be learned of one repository.
+type reading struct {
+	repository runner.Repository
+	notes      []string
+	err        error
+}
+
+// readRepository asks the server, if there is one to ask, then looks into the
+// checkout, if there is one.
+func readRepository(inventory *gitea.Inventory, err error, full, dir string) (f reading) {
+	f.repository.Name = full
+	if inventory != nil {
+		err = inventory.WorkflowFiles(full, func(name string, data []byte) {
+			w, err := runner.ParseWorkflow(name, data)
+			if err != nil {
+				f.notes = append(f.notes, fmt.Sprintf("%q: workflow %q: %.200q", full, name, err))
+				return
+			}
+			f.repository.Workflows = append(f.repository.Workflows, w)
+		})
+		if err == nil {
+			f.repository.LastRun, err = inventory.LastRuns(full)
+			if err != nil {
+				f.notes = append(f.notes, err.Error())
+			}
+			return f
+		}
+	}
+	f.err = err
+	if dir == "" {
+		return f
+	}
+	f.notes = append(f.notes, fmt.Sprintf("%q is read from %q: %s", full, dir, err))
+	workflows, problems, err := localWorkflows(dir)
+	for _, p := range problems {
+		f.notes = append(f.notes, fmt.Sprintf("%q: %s", full, p))
+	}
+	f.repository.Workflows, f.err = workflows, err
+	return f
+}
+
+func (r labelsReport) printNotes(s *session) {
+	if r.RunnersUnseen != "" {
+		s.Warning("%s", r.RunnersUnseen)
+	}
+	for _, note := range r.Notes {
+		s.Warning("%s", note)
+	}
+	for _, u := range r.Unread[min(1, len(r.Unread)):] { // the first is the error that this ends in
+		s.Warning("%s", u.Why)
+	}
+}
+
+func (r labelsReport) print(s *session) {
+	r.printNotes(s)
+	rows := [][]string{{"verdict", "class", "repository", "workflow", "job", "runs-on", "runners", "last run"}}
+	for _, w := range r.Wants {
+		rows = append(rows, []string{w.Verdict, cmp.Or(w.Class, "-"), word(w.Repository), word(w.Workflow), word(w.Job), runsOn(w), runners(w), lastRun(w)})
+	}
+	s.Table(rows)
+	count := map[string]int{}
+	for _, w := range r.Wants {
+		count[w.Verdict]++
+	}
+	s.Say("jobs: %d; ok %d, offline-only %d, unsatisfiable %d, unknown %d, unresolved %d; runners told: %d", len(r.Wants), count[runner.Satisfiable],
+		count[runner.OfflineOnly], count[runner.Unsatisfiable], count[runner.NotSeen], count[runner.Unresolved], len(r.Runners))
+}
+
+func (r labelsReport) printMarkdown(s *session) {
+	r.printNotes(s)
+	s.Say("| verdict | class | repository | workflow | job | runs-on | runners | last run |")
+	s.Say("|---|---|---|---|---|---|---|---|")
+	for _, w := range r.Wants {
+		s.Say("| %s | %s | %s | %s | %s | %s | %s | %s |", w.Verdict, cmp.Or(w.Class, "-"), code(word(w.Repository)), code(word(w.Workflow)),
+			code(word(w.Job)), code(runsOn(w)), code(runners(w)), code(lastRun(w)))
+	}
+}
+
+// code is a cell that Markdown shows as it is.
+func code(s string) string {
+	return "`" + strings.NewReplacer("`", "'", "|", `\|`).Replace(s) + "`"
+}
+
+func runsOn(w runner.Want) string {
+	words := make([]string, 0, len(w.RunsOn))
+	for _, l := range w.RunsOn {
+		words = append(words, word(l))
+	}
+	if w.Why != "" {
+		words = append(words, fmt.Sprintf("(%q)", w.Why))
+	}
+	return strings.Join(words, ", ")
+}
+
+func runners(w runner.Want) string {
+	words := make([]string, 0, len(w.Runners))
+	for _, r := range w.Runners {
+		state := "idle"
+		switch {
+		case r.Disabled:
+			state = "disabled"
+		case !r.Online:
+			state = "offline"
+		case r.Busy:
+			state = "busy"
+		}
+		words = append(words, word(r.Name)+" "+state)
+	}
+	return cmp.Or(strings.Join(words, ", "), "none")
+}
+
+func lastRun(w runner.Want) string {
+	switch {
+	case w.LastRun == nil:
+		return "-"
+	case w.LastRun.Started.IsZero():
+		return fmt.Sprintf("#%d %s", w.LastRun.Number, word(w.LastRun.Status))
+	}
+	return fmt.Sprintf("#%d %s %s", w.LastRun.Number, word(w.LastRun.Status), w.LastRun.Started.Format(time.DateOnly))
+}
