@@ -14,10 +14,10 @@ import (
 	"hostguard/lock"
 )
 
-// tapped counts how often its watchers are woken.
+// tapped is one waiter's store, and tells whether it was woken.
 type tapped struct {
 	*docker.Engine
-	woken *atomic.Int32
+	woken *atomic.Bool
 }
 
 func (e tapped) Watch(ctx context.Context, prefix string) (<-chan struct{}, error) {
@@ -29,7 +29,7 @@ func (e tapped) Watch(ctx context.Context, prefix string) (<-chan struct{}, erro
 	go func() {
 		defer close(counted)
 		for range wakes {
-			e.woken.Add(1)
+			e.woken.Store(true)
 			counted <- struct{}{}
 		}
 	}()
@@ -51,15 +51,14 @@ func TestAReleaseWakesOneOf64(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var woken atomic.Int32
 		host := proc.Host{Proc: "/proc"}
-		contender := func() *lock.Mutex {
+		contender := func(woken *atomic.Bool) *lock.Mutex {
 			return &lock.Mutex{
-				Engine: tapped{store, &woken}, Host: host, Name: "build", Timeout: time.Minute,
+				Engine: tapped{store, woken}, Host: host, Name: "build", Timeout: time.Minute,
 				Self: lock.Holder{Nonce: lock.NewNonce(), Place: host.Place(), Process: host.Process(os.Getpid())},
 			}
 		}
-		first := contender()
+		first := contender(new(atomic.Bool))
 		held, err := first.Acquire(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -69,8 +68,9 @@ func TestAReleaseWakesOneOf64(t *testing.T) {
 		defer cancel()
 		watching := make(chan struct{}, waiters)
 		got := make(chan error, waiters)
-		for range waiters {
-			m := contender()
+		woken := make([]atomic.Bool, waiters)
+		for i := range woken {
+			m := contender(&woken[i])
 			looks := 0
 			m.OnWait = func(lock.Wait) {
 				if looks++; looks == 2 { // from the second on it watches
@@ -89,7 +89,6 @@ func TestAReleaseWakesOneOf64(t *testing.T) {
 				t.Fatal("they did not all come to wait")
 			}
 		}
-		woken.Store(0)
 		if err := first.Release(t.Context(), held.ID); err != nil {
 			t.Fatal(err)
 		}
@@ -98,7 +97,13 @@ func TestAReleaseWakesOneOf64(t *testing.T) {
 		}
 		// The events of one marker reach all streams together.
 		time.Sleep(100 * time.Millisecond)
-		if n := woken.Load(); n != 1 {
+		n := 0
+		for i := range woken {
+			if woken[i].Load() {
+				n++
+			}
+		}
+		if n != 1 {
 			t.Errorf("Engine %s: a release woke %d of %d waiters", version, n, waiters)
 		}
 		cancel()
