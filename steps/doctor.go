@@ -194,14 +194,15 @@ func (d *diagnosis) locks(ctx context.Context) {
 
 // pressure looks once for heavy builds.
 func (d *diagnosis) pressure(ctx context.Context) {
-	gate, _ := d.gate(pressure.Known(), dockerTime)
+	gate, docker := d.gate(pressure.Known(), dockerTime)
 	look, err := gate.Look(ctx)
-	switch {
-	case err != nil:
+	if err != nil {
 		d.find(8, runner.Warn, "run it where /proc can be read", "heavy builds cannot be seen: %s", oneLine(err))
-	case !look.Clear():
-		d.good[8] = "presses now: " + blockers(look.Blockers)
-	default:
-		d.good[8] = fmt.Sprintf("no heavy build runs (looked at %d processes: %s)", look.Seen, look.Scope)
+		return
+	}
+	docker.name(ctx, look.Blockers)
+	d.good[8] = "no heavy build runs (" + lookedAt(look) + ")"
+	if !look.Clear() {
+		d.good[8] = "presses now: " + pressing(look)
 	}
 }
