@@ -150,6 +150,7 @@ func plantBuild(t *testing.T) {
 	}
 	cmd := exec.Command("node", script, "build", planted)
 	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GITHUB_REPOSITORY="+planted[:100], "GITHUB_RUN_ID="+planted[100:])
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

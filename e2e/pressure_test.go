@@ -63,7 +63,7 @@ func TestABuildInAContainerIsSeenFromOutsideAndFromAnotherContainer(t *testing.T
 				}
 			}
 			code, out = inside("-v", socket+":/var/run/docker.sock", "empty", "/hostguard", "wait-pressure", "-mode", "hard-fail", "-max-attempts", "1")
-			for _, want := range []string{`next build \(pid [0-9]+, for .*in "/src", container "` + task + `", workflow "ci" job "web" task "7"`, `this container, and 1 others through Docker; builds outside containers`} {
+			for _, want := range []string{`next build \(pid [0-9]+, for .*in "/src", container "` + task + `", workflow "ci" job "web" task "7"`, `this container, and 1 of 1 others through Docker; builds outside containers`} {
 				secret(out)
 				if code != 1 || !regexp.MustCompile(want).MatchString(out) {
 					t.Errorf("in a container: status %d, want 1 and %s:\n%s", code, want, out)

@@ -243,11 +243,18 @@ func TestPatternsThatCannotMatchAreRefused(t *testing.T) {
 func FuzzToolIsAlwaysOneOfOurs(f *testing.F) {
 	f.Add("node\x00/x/next\x00build")
 	f.Add("next-build (\n::add-path::x")
+	f.Add("ng build --watch")
+	f.Add("sh\x00-c\x00'webpack' serve")
+	rules := Known()
+	tools := map[string]bool{"": true}
+	for _, r := range rules {
+		tools[r.tool] = true
+	}
 	f.Fuzz(func(t *testing.T, cmdline string) {
-		switch got := matchOf(strings.Split(cmdline, "\x00"), Known()[:3]).tool; got {
-		case "", "next build", "turbo build", "vite build":
-		default:
-			t.Errorf("toolOf(%q) = %q", cmdline, got)
+		argv := strings.Split(cmdline, "\x00")
+		if got := matchOf(argv, rules); !tools[got.tool] {
+			t.Errorf("%q is %q", cmdline, got.tool)
 		}
+		ofStarter(argv, "webpack", rules)
 	})
 }

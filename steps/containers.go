@@ -67,11 +67,8 @@ func (c *containers) others(ctx context.Context) (pressure.List, pressure.Scope,
 	case unread > 0 && unread == all:
 		return nil, "", fmt.Errorf("none of the %d other containers could be looked into through Docker", all)
 	}
-	scope := fmt.Sprintf("this container, and %d others through Docker", all-unread)
-	if unread > 0 {
-		scope += fmt.Sprintf(" (%d more could not be looked into)", unread)
-	}
-	return list, pressure.Scope(scope + "; builds outside containers, and those of docker build, are out of sight"), nil
+	return list, pressure.Scope(fmt.Sprintf("this container, and %d of %d others through Docker; "+
+		"builds outside containers, and those of docker build, are out of sight", all-unread, all)), nil
 }
 
 // name puts names to the containers of blockers, where Docker tells them in time.

@@ -149,7 +149,7 @@ func (s *session) checkPressure(ctx context.Context, gate *pressure.Gate, docker
 	if !last.Clear() {
 		return refusedf("not this change's fault: %s; nothing heavy should begin here now", pressing(verdict))
 	}
-	s.Say("nothing speaks against a heavy build here")
+	s.Say("no other heavy build runs here")
 	return nil
 }
 

@@ -235,7 +235,7 @@ func (s site) watch(t *testing.T, cmd *exec.Cmd, project, tool string) {
 				t.Errorf("none of %d looks fell into the build\n%s", looks, said)
 			}
 			return
-		case <-time.After(2 * time.Millisecond):
+		case <-time.After(10 * time.Millisecond):
 		}
 	}
 }
@@ -261,7 +261,7 @@ func (s site) watchNone(t *testing.T, cmd *exec.Cmd, project, ready string) {
 		select {
 		case err := <-ended:
 			t.Fatalf("%q ended: %v\n%s", cmd.Args, err, said)
-		case <-time.After(2 * time.Millisecond):
+		case <-time.After(10 * time.Millisecond):
 		}
 	}
 }

@@ -165,7 +165,7 @@ func TestClockLeavesTheQueueInOrder(t *testing.T) {
 		}
 		order := filepath.Join(t.TempDir(), "order")
 		var group sync.WaitGroup
-		want := ""
+		var want strings.Builder
 		for i := range members {
 			group.Go(func() {
 				cmd := exec.Command(r.Binary, "with-lock", "-lock-name", r.Lock, "-legacy-settle", "0s", "-timeout", "1m", "--",
@@ -176,14 +176,14 @@ func TestClockLeavesTheQueueInOrder(t *testing.T) {
 				}
 			})
 			queued(t, s, r.Lock, i+1)
-			want += fmt.Sprintln(i)
+			want.WriteString(fmt.Sprintln(i))
 		}
 		if err := holder.Leave(); err != nil {
 			t.Error(err)
 		}
 		group.Wait()
-		if got, err := os.ReadFile(order); string(got) != want {
-			t.Errorf("they held in the order %q, want %q: %v", got, want, err)
+		if got, err := os.ReadFile(order); string(got) != want.String() {
+			t.Errorf("they held in the order %q, want %q: %v", got, want.String(), err)
 		}
 	})
 }
