@@ -94,9 +94,8 @@ func (s *session) surveyLabels(ctx context.Context, checkout string, names []str
 			report.Unread = append(report.Unread, unread{Why: err.Error()})
 		}
 	case names == nil:
-		owner, _, _ := strings.Cut(remote.Repository, "/")
 		var unlisted error
-		if names, unlisted = inventory.Repositories(owner); unlisted != nil {
+		if names, unlisted = inventory.Siblings(remote.Repository); unlisted != nil {
 			report.Unread = append(report.Unread, unread{Why: unlisted.Error()})
 			names = []string{remote.Repository}
 		}

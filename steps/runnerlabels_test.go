@@ -61,7 +61,8 @@ func labelsServer(t *testing.T, wrong func(w http.ResponseWriter, r *http.Reques
 	tokens := map[string]int{}
 	answers := map[string]string{
 		"/version":               `{"version": "1.26.0"}`,
-		"/users/wooo/repos":      `[{"full_name": "wooo/awoooi"}, {"full_name": "wooo/ewoooc"}]`,
+		"/repos/wooo/awoooi":     `{"full_name": "wooo/awoooi", "owner": {"id": 7}}`,
+		"/repos/search":          `{"data": [{"full_name": "wooo/awoooi"}, {"full_name": "wooo/ewoooc"}]}`,
 		"/admin/actions/runners": `{"runners": [{"name": "host-110", "status": "online", "labels": [{"name": "awoooi-host"}]}], "total_count": 1}`,
 		"/repos/wooo/awoooi/contents/.gitea/workflows":    `[{"name": "cd.yaml", "type": "file"}]`,
 		"/repos/wooo/awoooi/raw/.gitea/workflows/cd.yaml": `jobs: {build: {runs-on: awoooi-host}}`,
@@ -77,7 +78,7 @@ func labelsServer(t *testing.T, wrong func(w http.ResponseWriter, r *http.Reques
 		body, found := answers[strings.TrimPrefix(r.URL.Path, "/api/v1")]
 		switch {
 		case wrong != nil && wrong(w, r):
-		case !found, strings.HasSuffix(r.URL.Path, "/repos") && r.URL.Query().Get("page") != "1":
+		case !found, strings.HasSuffix(r.URL.Path, "/search") && r.URL.Query().Get("page") != "1":
 			w.WriteHeader(404)
 		default:
 			w.Header().Set("X-Total-Count", "2")

@@ -130,11 +130,20 @@ func pages[T any](page func(gitea.ListOptions) (items []T, total int64, err erro
 	return nil, fmt.Errorf("the list goes on after %d pages", maxPages)
 }
 
-// Repositories are those of an owner, a user or an organization, that the token
-// may see.
-func (i *Inventory) Repositories(owner string) ([]string, error) {
+// Siblings are the repositories of the same owner, a user or an organization,
+// that the token may see. It searches by the owner's id: a list by the owner's
+// name takes a token with read:user as well.
+func (i *Inventory) Siblings(full string) ([]string, error) {
+	owner, name, _ := strings.Cut(full, "/")
+	repository, response, err := i.client.GetRepo(owner, name)
+	if err != nil {
+		return nil, i.explain(fmt.Sprintf("read the repository %q", full), response, err)
+	}
+	if repository.Owner == nil || repository.Owner.ID <= 0 {
+		return nil, fmt.Errorf("read the repository %q: %q does not tell its owner", full, i.url)
+	}
 	return pages(func(o gitea.ListOptions) ([]string, int64, error) {
-		list, response, err := i.client.ListUserRepos(owner, gitea.ListReposOptions{ListOptions: o})
+		list, response, err := i.client.SearchRepos(gitea.SearchRepoOptions{ListOptions: o, OwnerID: repository.Owner.ID})
 		if err != nil {
 			return nil, 0, i.explain(fmt.Sprintf("list the repositories of %q", owner), response, err)
 		}

@@ -178,9 +178,33 @@ func TestListsAreReadToTheirEnd(t *testing.T) {
 	}
 }
 
+// The tokens that are around have read:repository and not read:user.
+func TestTheOwnersRepositoriesAreSearchedByTheOwnersID(t *testing.T) {
+	i := api(t, "1.26.0", map[string]http.HandlerFunc{
+		"/api/v1/repos/wooo/awoooi": answer(200, `{"owner": {"id": 7}}`),
+		"/api/v1/repos/wooo/odd":    answer(200, `{}`),
+		"/api/v1/repos/search": func(w http.ResponseWriter, r *http.Request) {
+			if q := r.URL.Query(); q.Get("uid") != "7" || q.Get("exclusive") != "true" {
+				t.Errorf("asked %s", r.URL)
+			}
+			w.Header().Set("X-Total-Count", "2")
+			fmt.Fprintf(w, `{"data": [{"full_name": "wooo/page-%s"}]}`, r.URL.Query().Get("page"))
+		},
+	})
+	names, err := i.Siblings("wooo/awoooi")
+	if diff := cmp.Diff([]string{"wooo/page-1", "wooo/page-2"}, names); err != nil || diff != "" {
+		t.Error(err, diff)
+	}
+	if _, err := i.Siblings("wooo/odd"); err == nil || !strings.Contains(err.Error(), "does not tell its owner") {
+		t.Error(err)
+	}
+}
+
 func TestAListWithoutEndIsLeft(t *testing.T) {
-	i := api(t, "1.26.0", map[string]http.HandlerFunc{"/api/v1/users/wooo/repos": answer(200, `[{"full_name": "wooo/again"}]`)})
-	if _, err := i.Repositories("wooo"); err == nil || !strings.Contains(err.Error(), "goes on after") {
+	i := api(t, "1.26.0", map[string]http.HandlerFunc{
+		"/api/v1/repos/wooo/awoooi": answer(200, `{"owner": {"id": 7}}`), "/api/v1/repos/search": answer(200, `{"data": [{"full_name": "wooo/again"}]}`),
+	})
+	if _, err := i.Siblings("wooo/awoooi"); err == nil || !strings.Contains(err.Error(), "goes on after") {
 		t.Error(err)
 	}
 }
