@@ -20,6 +20,7 @@ type Readiness struct {
 	InstalledServices int              `json:"installed_split_services"`
 	WantedServices    int              `json:"wanted_split_services"`
 	Active            []string         `json:"active_action_containers"`
+	ActiveHost        []string         `json:"active_host_jobs"`
 	Ready             bool             `json:"isolation_ready"`
 	Blocker           string           `json:"blocker"`
 	Next              string           `json:"safe_next_step"`
@@ -79,7 +80,7 @@ func SplitServiceOf(owner string) string { return "gitea-act-runner-" + owner + 
 func CheckReadiness(h Host) Readiness {
 	r := Readiness{
 		PrimaryService: PrimaryService, Dir: h.Dir, Registration: "missing", Labels: []LabelClass{}, SplitDirs: []ReadinessSplit{},
-		Active: append([]string{}, h.ActiveContainers...), Unseen: []string{},
+		Active: append([]string{}, h.ActiveContainers...), ActiveHost: append([]string{}, h.ActiveHostJobs...), Unseen: []string{},
 	}
 	if u, found := h.Named(PrimaryService); found {
 		r.Unit = &ReadinessUnit{u.Scope, u.Load, u.Active, u.Sub}
@@ -113,7 +114,7 @@ func CheckReadiness(h Host) Readiness {
 			}
 		}
 	}
-	for _, unseen := range append(slices.Clone(h.UnitsUnseen), h.ConfigUnseen, h.DockerUnseen) {
+	for _, unseen := range append(slices.Clone(h.UnitsUnseen), h.ConfigUnseen, h.DockerUnseen, h.JobDirsUnseen) {
 		if unseen != "" {
 			r.Unseen = append(r.Unseen, unseen)
 		}
@@ -141,6 +142,10 @@ func (r Readiness) judge(h Host, registered bool) (blocker, next string) {
 		return "active_action_containers_unknown", "run_as_a_user_of_the_docker_socket"
 	case len(r.Active) > 0:
 		return "active_action_containers", "wait_until_no_action_container_runs"
+	case h.JobDirsUnseen != "":
+		return "active_host_jobs_unknown", "run_on_the_host_as_the_runner_user"
+	case len(r.ActiveHost) > 0:
+		return "active_host_jobs", "wait_until_no_host_job_runs"
 	}
 	return "none", "drain_primary_then_remove_mixed_labels"
 }

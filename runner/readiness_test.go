@@ -31,16 +31,18 @@ func TestWhatBlocksASplit(t *testing.T) {
 		ready         bool
 		blocker, next string
 	}{
-		"nothing is there":  {func(h *Host) { h.split(0, 0) }, false, "single_registered_runner_with_mixed_owner_labels", "register_additional_runner_dirs_before_removing_live_labels"},
-		"one is missing":    {func(h *Host) { h.split(2, 3) }, false, "single_registered_runner_with_mixed_owner_labels", "register_additional_runner_dirs_before_removing_live_labels"},
-		"a service is":      {func(h *Host) { h.split(3, 2) }, false, "split_services_not_installed", "install_split_services_and_smoke_test_before_draining_primary"},
-		"services not seen": {func(h *Host) { h.split(3, 0); h.UnitsUnseen = []string{"no systemd"} }, false, "split_services_unknown", "run_on_the_host_as_the_runner_user"},
-		"a job runs":        {func(h *Host) { h.split(3, 3); h.ActiveContainers = []string{"GITEA-ACTIONS-TASK-1"} }, false, "active_action_containers", "wait_until_no_action_container_runs"},
-		"jobs not seen":     {func(h *Host) { h.split(3, 3); h.DockerUnseen = "no Docker" }, false, "active_action_containers_unknown", "run_as_a_user_of_the_docker_socket"},
-		"all is there":      {func(h *Host) { h.split(3, 3) }, true, "none", "drain_primary_then_remove_mixed_labels"},
-		"one owner":         {func(h *Host) { h.Config.Labels = h.Config.Labels[1:2] }, true, "none", "none"},
-		"no configuration":  {func(h *Host) { h.ConfigUnseen = "no" }, false, "primary_runner_config_unreadable", "run_as_the_runner_user_or_give_runner_dir"},
-		"no labels":         {func(h *Host) { h.Config.Labels = nil }, false, "primary_runner_has_no_labels", "register_the_primary_runner"},
+		"nothing is there":   {func(h *Host) { h.split(0, 0) }, false, "single_registered_runner_with_mixed_owner_labels", "register_additional_runner_dirs_before_removing_live_labels"},
+		"one is missing":     {func(h *Host) { h.split(2, 3) }, false, "single_registered_runner_with_mixed_owner_labels", "register_additional_runner_dirs_before_removing_live_labels"},
+		"a service is":       {func(h *Host) { h.split(3, 2) }, false, "split_services_not_installed", "install_split_services_and_smoke_test_before_draining_primary"},
+		"services not seen":  {func(h *Host) { h.split(3, 0); h.UnitsUnseen = []string{"no systemd"} }, false, "split_services_unknown", "run_on_the_host_as_the_runner_user"},
+		"a job runs":         {func(h *Host) { h.split(3, 3); h.ActiveContainers = []string{"GITEA-ACTIONS-TASK-1"} }, false, "active_action_containers", "wait_until_no_action_container_runs"},
+		"a host job runs":    {func(h *Host) { h.split(3, 3); h.ActiveHostJobs = []string{"/c/0123456789abcdef"} }, false, "active_host_jobs", "wait_until_no_host_job_runs"},
+		"host jobs not seen": {func(h *Host) { h.split(3, 3); h.JobDirsUnseen = "no" }, false, "active_host_jobs_unknown", "run_on_the_host_as_the_runner_user"},
+		"jobs not seen":      {func(h *Host) { h.split(3, 3); h.DockerUnseen = "no Docker" }, false, "active_action_containers_unknown", "run_as_a_user_of_the_docker_socket"},
+		"all is there":       {func(h *Host) { h.split(3, 3) }, true, "none", "drain_primary_then_remove_mixed_labels"},
+		"one owner":          {func(h *Host) { h.Config.Labels = h.Config.Labels[1:2] }, true, "none", "none"},
+		"no configuration":   {func(h *Host) { h.ConfigUnseen = "no" }, false, "primary_runner_config_unreadable", "run_as_the_runner_user_or_give_runner_dir"},
+		"no labels":          {func(h *Host) { h.Config.Labels = nil }, false, "primary_runner_has_no_labels", "register_the_primary_runner"},
 	} {
 		h := mixed()
 		c.change(&h)

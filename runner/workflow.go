@@ -10,7 +10,6 @@ import (
 // Workflow is what a workflow's file says that matters to its host.
 type Workflow struct {
 	File             string
-	Name             string
 	Push             bool // runs by itself: on push, pull requests or a schedule
 	Concurrency      bool
 	CancelInProgress bool
@@ -53,7 +52,7 @@ func ParseWorkflow(file string, data []byte) (Workflow, error) {
 	if root.Kind != yaml.MappingNode {
 		return Workflow{}, errNoMapping
 	}
-	w := Workflow{File: file, Name: text(value(root, "name"))}
+	w := Workflow{File: file}
 	on := value(root, "on")
 	for _, event := range append(texts(on), keys(on)...) {
 		switch event {

@@ -172,22 +172,25 @@ func hostLabel(j Job, known []string) string {
 // waits tells, by two jobs' ids, whether the first waits for the second, directly
 // or through others.
 func waits(w Workflow) func(job, other string) bool {
-	needs := map[string][]string{}
-	for _, j := range w.Jobs {
-		needs[j.ID] = j.Needs
+	index := map[string]int{}
+	for i, j := range w.Jobs {
+		index[j.ID] = i
 	}
-	before := map[string]map[string]bool{}
-	for _, j := range w.Jobs {
-		seen, next := map[string]bool{}, j.Needs
+	before := make([][]bool, len(w.Jobs))
+	for i := range w.Jobs {
+		seen, next := make([]bool, len(w.Jobs)), []int{i}
 		for len(next) > 0 {
-			id := next[0]
-			next = next[1:]
-			if !seen[id] {
-				seen[id] = true
-				next = append(slices.Clip(next), needs[id]...)
+			last := len(next) - 1
+			needs := w.Jobs[next[last]].Needs
+			next = next[:last]
+			for _, id := range needs {
+				if k, found := index[id]; found && !seen[k] {
+					seen[k] = true
+					next = append(next, k)
+				}
 			}
 		}
-		before[j.ID] = seen
+		before[i] = seen
 	}
-	return func(job, other string) bool { return before[job][other] }
+	return func(job, other string) bool { return before[index[job]][index[other]] }
 }

@@ -41,19 +41,20 @@ func runnerAudit(ctx context.Context, s *session) error {
 
 // auditReport is what "runner audit -json" prints.
 type auditReport struct {
-	Version  int                      `json:"version"` // of this form
-	Time     time.Time                `json:"time"`
-	Services []serviceReport          `json:"services"`
-	Config   string                   `json:"config"`
-	Runner   *runnerReport            `json:"runner,omitempty"`
-	Owner    string                   `json:"owner"` // the labels of others are foreign
-	Labels   []labelReport            `json:"labels"`
-	Docker   []wrappedReport          `json:"docker"`
-	Active   []string                 `json:"active_action_containers"`
-	Recent   []runner.RepositoryCount `json:"recent_2h_repo_counts"`
-	Log      []string                 `json:"task_log,omitempty"`
-	Findings []runner.Finding         `json:"findings"`
-	Unseen   []string                 `json:"unseen"`
+	Version    int                      `json:"version"` // of this form
+	Time       time.Time                `json:"time"`
+	Services   []serviceReport          `json:"services"`
+	Config     string                   `json:"config"`
+	Runner     *runnerReport            `json:"runner,omitempty"`
+	Owner      string                   `json:"owner"` // the labels of others are foreign
+	Labels     []labelReport            `json:"labels"`
+	Docker     []wrappedReport          `json:"docker"`
+	Active     []string                 `json:"active_action_containers"`
+	ActiveHost []string                 `json:"active_host_jobs"`
+	Recent     []runner.RepositoryCount `json:"recent_2h_repo_counts"`
+	Log        []string                 `json:"task_log,omitempty"`
+	Findings   []runner.Finding         `json:"findings"`
+	Unseen     []string                 `json:"unseen"`
 
 	host runner.Host
 }
@@ -89,7 +90,8 @@ func newAuditReport(h runner.Host, lines int) auditReport {
 	r := auditReport{
 		Version: 1, Time: time.Now().UTC(), Services: []serviceReport{}, Config: h.ConfigPath, Owner: h.OwnedBy(),
 		Labels: []labelReport{}, Docker: []wrappedReport{}, Active: append([]string{}, h.ActiveContainers...),
-		Recent: runner.CountTasks(h.Tasks), Findings: append([]runner.Finding{}, runner.Audit(h)...), Unseen: []string{}, host: h,
+		ActiveHost: append([]string{}, h.ActiveHostJobs...),
+		Recent:     runner.CountTasks(h.Tasks), Findings: append([]runner.Finding{}, runner.Audit(h)...), Unseen: []string{}, host: h,
 	}
 	for _, u := range h.Services() {
 		r.Services = append(r.Services, serviceReport{u.Name, u.Scope, u.Active, u.Sub, u.MainPID, u.Restarts})
@@ -148,6 +150,7 @@ func (r auditReport) print(s *session) {
 		s.Say("docker %s: Restart=%s Status=%s Running=%t", word(c.Name), word(c.Restart), word(c.Status), c.Running)
 	}
 	s.Say("active_action_containers=%s", active(h))
+	s.Say("active_host_jobs=%s", activeHostJobs(h))
 	s.Say("owner=%s", cond(r.Owner == "", "none", word(r.Owner)))
 	var foreign []string
 	for _, l := range r.Labels {
@@ -178,11 +181,23 @@ func active(h runner.Host) string {
 	if h.DockerUnseen != "" {
 		return "unknown"
 	}
-	var names []string
-	for _, name := range h.ActiveContainers {
-		names = append(names, word(name))
+	return listed(h.ActiveContainers)
+}
+
+// activeHostJobs names the directories of jobs that run on the host itself.
+func activeHostJobs(h runner.Host) string {
+	if h.JobDirsUnseen != "" {
+		return "unknown"
 	}
-	return cond(names == nil, "none", strings.Join(names, ","))
+	return listed(h.ActiveHostJobs)
+}
+
+func listed(values []string) string {
+	var words []string
+	for _, v := range values {
+		words = append(words, word(v))
+	}
+	return cond(words == nil, "none", strings.Join(words, ","))
 }
 
 func cond(which bool, yes, no string) string {

@@ -140,7 +140,7 @@ func (s *session) jobDirs(h *runner.Host) {
 		parent = filepath.Join(s.Getenv("HOME"), ".cache/act")
 	}
 	var err error
-	h.JobDirs, err = runnerdir.LeftOver(parent, time.Now(), func(dir string) ([]int, error) {
+	h.ActiveHostJobs, h.JobDirs, err = runnerdir.Jobs(parent, time.Now(), func(dir string) ([]int, error) {
 		return proc.WorkingBelow(procRoot, dir, os.Getpid())
 	})
 	if err != nil {

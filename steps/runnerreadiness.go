@@ -80,6 +80,7 @@ func readinessFields(h runner.Host, r runner.Readiness) []readinessField {
 	}
 	add("installed_split_services", "%d/%d", r.InstalledServices, r.WantedServices)
 	add("active_action_containers", "%s", active(h))
+	add("active_host_jobs", "%s", activeHostJobs(h))
 	add("isolation_ready", "%t", r.Ready)
 	add("blocker", "%s", r.Blocker)
 	add("safe_next_step", "%s", r.Next)

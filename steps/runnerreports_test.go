@@ -52,6 +52,7 @@ runner.timeout=3h
 runner.shutdown_timeout=1h
 docker gitea-runner: Restart=no Status=exited Running=false
 active_action_containers=none
+active_host_jobs=none
 owner=awoooi
 label ubuntu-latest:docker://192.168.0.110:5000/awoooi/ci-runner:act-22.04 shared_queue
 label ubuntu-22.04:docker://192.168.0.110:5000/awoooi/ci-runner:act-22.04 shared_queue
@@ -110,6 +111,7 @@ split_dir=/home/wooo/act-runner-shared status=missing
 split_dir=/home/wooo/act-runner-ewoooc status=missing
 installed_split_services=0/3
 active_action_containers=GITEA-ACTIONS-TASK-3435_WORKFLOW-ci_JOB-frontend
+active_host_jobs=none
 isolation_ready=false
 blocker=single_registered_runner_with_mixed_owner_labels
 safe_next_step=register_additional_runner_dirs_before_removing_live_labels
@@ -128,7 +130,7 @@ func TestHostileValuesStayInTheirPlace(t *testing.T) {
 	h.Config.Labels = append(h.Config.Labels, runner.ParseLabel(evil), runner.ParseLabel("::add-path::/x"), runner.ParseLabel(evil+"-host"))
 	h.Config.Problems = []string{"a"}
 	h.Containers = append(h.Containers, runner.Container{Name: evil, Restart: evil, Status: evil, Running: true})
-	h.ActiveContainers = []string{evil}
+	h.ActiveContainers, h.ActiveHostJobs = []string{evil}, []string{"/" + evil}
 	h.Tasks = []runner.Task{{Repository: evil, Line: evil}}
 	h.Schedule = []runner.Scheduled{{Where: "x", Command: "docker start gitea-runner " + evil}}
 	h.Dir, h.ConfigPath = "/"+evil, "/"+evil

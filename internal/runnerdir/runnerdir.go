@@ -82,29 +82,33 @@ const (
 	most    = 50        // directories that are looked at
 )
 
-// LeftOver are the jobs' directories below parent in which nothing changed of
-// late and, by users, no process works.
-func LeftOver(parent string, now time.Time, users func(dir string) ([]int, error)) ([]runner.JobDir, error) {
+// Jobs are the jobs' directories below parent: those in which, by users, a
+// process works, and those in which none does and nothing changed of late.
+func Jobs(parent string, now time.Time, users func(dir string) ([]int, error)) (active []string, left []runner.JobDir, err error) {
 	entries, err := os.ReadDir(parent)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var all []runner.JobDir
 	for _, e := range entries {
-		if !e.IsDir() || len(e.Name()) != 16 || strings.Trim(e.Name(), "0123456789abcdef") != "" || len(all) == most {
+		if !e.IsDir() || len(e.Name()) != 16 || strings.Trim(e.Name(), "0123456789abcdef") != "" || len(left)+len(active) == most {
 			continue
 		}
 		info, err := e.Info()
-		if err != nil || now.Sub(info.ModTime()) < settled {
+		if err != nil {
 			continue
 		}
 		path := filepath.Join(parent, e.Name())
-		if pids, err := users(path); err == nil && len(pids) == 0 {
-			all = append(all, runner.JobDir{Path: path, Changed: info.ModTime()})
+		pids, err := users(path)
+		switch {
+		case err != nil:
+		case len(pids) > 0:
+			active = append(active, path)
+		case now.Sub(info.ModTime()) >= settled:
+			left = append(left, runner.JobDir{Path: path, Changed: info.ModTime()})
 		}
 	}
-	return all, nil
+	return active, left, nil
 }

@@ -45,7 +45,7 @@ func TestARunnersDirectory(t *testing.T) {
 	}
 }
 
-func TestLeftOverJobDirectories(t *testing.T) {
+func TestJobDirectoriesInUseAndLeftOver(t *testing.T) {
 	parent, now := t.TempDir(), time.Now()
 	for name, age := range map[string]time.Duration{
 		"0123456789abcdef": 2 * time.Hour, "1123456789abcdef": 2 * time.Hour, "2123456789abcdef": time.Minute, "tool_cache": 9 * time.Hour, "0123456789ABCDEF": 9 * time.Hour,
@@ -59,16 +59,16 @@ func TestLeftOverJobDirectories(t *testing.T) {
 		}
 	}
 	used := filepath.Join(parent, "1123456789abcdef")
-	left, err := LeftOver(parent, now, func(dir string) ([]int, error) {
+	active, left, err := Jobs(parent, now, func(dir string) ([]int, error) {
 		if dir == used {
 			return []int{1}, nil
 		}
 		return nil, nil
 	})
-	if err != nil || len(left) != 1 || left[0].Path != filepath.Join(parent, "0123456789abcdef") {
-		t.Error(left, err)
+	if err != nil || len(active) != 1 || active[0] != used || len(left) != 1 || left[0].Path != filepath.Join(parent, "0123456789abcdef") {
+		t.Error(active, left, err)
 	}
-	if left, err := LeftOver(filepath.Join(parent, "none"), now, nil); err != nil || left != nil {
+	if _, left, err := Jobs(filepath.Join(parent, "none"), now, nil); err != nil || left != nil {
 		t.Error(left, err)
 	}
 }
