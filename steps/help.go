@@ -43,15 +43,12 @@ steps of a workflow (also as "uses: wooo/hostguard@v1.0.0" with "step: ..."):
 on the host:
   with-lock       run a command while holding the lock
   status          who holds what, who waits, what presses
-<<<<<<< HEAD
+  break-lock      take a lock away by force, and record who did it and why
   doctor          what is wrong here and in this checkout, and what mends it
   runner audit    the host's runner: service, labels, containers, tasks
   runner labels   which job of which repository can run on which runner
   runner readiness
                   whether the runner of several owners can be split now
-=======
-  break-lock      take a lock away by force, and record who did it and why
->>>>>>> main
   install         put this program and its hooks in place
   version, help
 
