@@ -92,7 +92,7 @@ func (c *Config) ReadRegistration(data []byte) error {
 		return err
 	}
 	if len(c.Labels) == 0 {
-		for _, l := range r.Labels {
+		for _, l := range r.Labels[:min(len(r.Labels), maxLabels)] {
 			c.addLabels(l)
 		}
 	}

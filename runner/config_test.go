@@ -35,6 +35,13 @@ func TestConfigsOfBothGenerations(t *testing.T) {
 	}
 }
 
+// Each owner of a label has directories and units that are looked for.
+func TestAConfigWithTooManyLabelsIsRefused(t *testing.T) {
+	if c, err := ParseConfig([]byte("runner: {labels: [" + strings.Repeat("a, ", maxLabels+1) + "]}")); err == nil {
+		t.Errorf("%d labels taken", len(c.Labels))
+	}
+}
+
 func TestLabelsOfTheRegistrationCountWhereTheConfigHasNone(t *testing.T) {
 	registration := []byte(`{"uuid": "u", "token": "secret", "labels": ["a:host", "b:docker://c"]}`)
 	c := Config{}

@@ -130,7 +130,7 @@ func Main(w World) int {
 // nameOf is the command that the arguments name, one word or "runner" and one
 // more, and the arguments after it.
 func nameOf(args []string) (name string, rest []string) {
-	if args[0] == "runner" && len(args) > 1 {
+	if args[0] == "runner" && len(args) > 1 && !strings.HasPrefix(args[1], "-") {
 		return strings.Join(args[:2], " "), args[2:]
 	}
 	return args[0], args[1:]
