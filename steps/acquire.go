@@ -184,7 +184,10 @@ func (l *lockLog) wait(w lock.Wait) {
 
 // inTheWay says what the wait was for.
 func (l *lockLog) inTheWay() string {
-	if l.last.Holder.ID == "" {
+	switch {
+	case l.told.IsZero():
+		return "the store took longer to answer"
+	case l.last.Holder.ID == "":
 		return "others were there before"
 	}
 	text := describeHolder(l.last.Holder, time.Now())
