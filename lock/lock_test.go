@@ -517,7 +517,7 @@ func FuzzLabelsRoundTrip(f *testing.F) {
 	f.Add("::set-env name=BASH_ENV::x", "a\r\nb\x1b[31m", "/x/0123456789abcdef", int64(7), uint64(9), 42, true)
 	f.Fuzz(func(t *testing.T, repository, reason, dir string, age int64, start uint64, pid int, command bool) {
 		if max(len(repository), len(reason), len(dir)) > maxText {
-			t.Skip()
+			return
 		}
 		want := Holder{Reason: reason, JobDir: dir, Command: command, Job: Job{Repository: repository}}
 		if pid > 0 {
