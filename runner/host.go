@@ -57,6 +57,7 @@ type Unit struct {
 	Exec              [][]string    // the arguments of each ExecStart
 	WorkDir           string
 	Triggers          []string // of a timer
+	Enabled           bool     // it starts at boot, or what wants it does
 }
 
 // SplitDir is the directory of a runner that one owner would have alone.

@@ -34,7 +34,7 @@ func (e *Engine) Runners(ctx context.Context) (runners []runner.Container, activ
 			}
 			continue
 		}
-		if name != runner.WrappedContainer && !runner.IsDaemonImage(c.Image) {
+		if !runner.IsRunner(name, c.Image) {
 			continue
 		}
 		if r, err := e.inspect(ctx, c.ID); err == nil { // else it went away meanwhile

@@ -51,7 +51,7 @@ func (e *Engine) StartContainer(ctx context.Context, id string) error {
 
 // StopContainer sends SIGTERM and returns when the container has ended, which
 // Docker brings about by SIGKILL after the limit, in whole seconds. When ctx ends
-// earlier Docker goes on with it.
+// earlier it has its SIGTERM all the same.
 func (e *Engine) StopContainer(ctx context.Context, id string, limit time.Duration) error {
 	seconds := int(limit.Seconds())
 	return e.done(e.client.ContainerStop(ctx, id, container.StopOptions{Timeout: &seconds}))
