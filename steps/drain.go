@@ -94,7 +94,7 @@ func (d *drain) setRestart(policy string) change {
 func (d *drain) end(w working) change {
 	if !w.idle() {
 		return change{
-			say: fmt.Sprintf("send SIGINT to %q: it takes no more jobs, and ends when its own have", d.c.Name),
+			say: fmt.Sprintf("send SIGINT to %q: it takes no more jobs, and ends when its own have, at the latest after its shutdown_timeout", d.c.Name),
 			do:  func(ctx context.Context) error { return d.interrupt(context.WithoutCancel(ctx)) },
 		}
 	}
