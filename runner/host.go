@@ -57,6 +57,7 @@ type Unit struct {
 	Exec              [][]string    // the arguments of each ExecStart
 	WorkDir           string
 	Triggers          []string // of a timer
+	Enabled           bool     // it starts at boot, or what wants it does
 }
 
 // SplitDir is the directory of a runner that one owner would have alone.
@@ -72,10 +73,19 @@ type JobDir struct {
 
 // Container is a container that runs a runner.
 type Container struct {
-	Name, Restart, Status string
-	Running               bool
-	Labels                []string // of its environment
-	Mounts                []string // directories and files of the host
+	ID, Name, Image            string
+	Restart, Status            string
+	Running                    bool
+	Started                    string   // when it last was, "" if never: another time is another start
+	Labels                     []string // of its environment
+	Mounts                     []string // directories and files of the host
+	ComposeDir, ComposeService string   // "" if it is none of docker compose's
+}
+
+// Process is a process of a container, as its host's ps shows it.
+type Process struct {
+	PID, Parent int
+	Argv        []string
 }
 
 // Daemon is a process that takes jobs.

@@ -43,6 +43,25 @@ func Read(dir, config string) (c runner.Config, registration string, registered 
 	return c, registration, true, nil
 }
 
+// Registration finds the registration of a runner among files, and directories
+// that it may be in, such as a container has of its host; false if none can be
+// read.
+func Registration(paths []string) (runner.Registration, bool) {
+	for _, p := range paths {
+		if !filepath.IsAbs(p) {
+			continue
+		}
+		for _, file := range []string{p, filepath.Join(p, ".runner")} {
+			if data, err := readFile(file); err == nil {
+				if r, err := runner.ParseRegistration(data); err == nil {
+					return r, true
+				}
+			}
+		}
+	}
+	return runner.Registration{}, false
+}
+
 func readFile(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {

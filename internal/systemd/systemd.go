@@ -89,7 +89,7 @@ func read(ctx context.Context, b bus, scope string, named []string) ([]runner.Un
 		}
 		u := runner.Unit{
 			Name: name, Scope: scope, Load: text(properties, "LoadState"), Active: text(properties, "ActiveState"),
-			Sub: text(properties, "SubState"),
+			Sub: text(properties, "SubState"), Enabled: strings.HasPrefix(text(properties, "UnitFileState"), "enabled"),
 		}
 		u.Triggers, _ = properties["Triggers"].([]string)
 		if strings.HasSuffix(name, ".service") {
