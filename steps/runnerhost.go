@@ -80,10 +80,10 @@ func (s *session) seeJobs(ctx context.Context, h *runner.Host) {
 	s.jobDirs(h)
 }
 
-// units are those of the system and of this user, with the primary service and
-// those of a split among them.
+// units are those of the system and of this user, with the primary service, the
+// timers that clean and the services of a split among them.
 func (s *session) units(ctx context.Context, owners []string) (units []runner.Unit, unseen []string) {
-	named := []string{runner.PrimaryService}
+	named := []string{runner.PrimaryService, runner.CleanupTimer, runner.OldCleanupTimer}
 	for _, owner := range owners {
 		named = append(named, runner.SplitServiceOf(owner))
 	}
