@@ -2,6 +2,7 @@ package runner
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -101,6 +102,24 @@ func (c *Config) ReadRegistration(data []byte) error {
 		}
 	}
 	return nil
+}
+
+// Registration is what a runner's registration (.runner) says of it. The token is
+// not kept.
+type Registration struct {
+	ID      int64  `json:"id"`
+	Name    string `json:"name"`
+	Address string `json:"address"` // of its server
+}
+
+// ParseRegistration reads a registration; one without an ID is none.
+func ParseRegistration(data []byte) (Registration, error) {
+	var r Registration
+	err := json.Unmarshal(data, &r)
+	if err == nil && r.ID <= 0 {
+		err = errors.New("it has no ID")
+	}
+	return r, err
 }
 
 // Duration is a length of time as config.yaml has it: 1h, not 1h0m0s.

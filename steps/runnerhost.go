@@ -206,7 +206,8 @@ func readTasks(ctx context.Context, h *runner.Host) {
 	}
 }
 
-// readSchedule reads cron tables and timers, and the scripts that they name.
+// readSchedule reads cron tables, timers and services that are enabled or run,
+// and the scripts that they name.
 func (s *session) readSchedule(ctx context.Context, h *runner.Host) {
 	tables := schedule.Tables{Root: "/", Home: s.Getenv("HOME")}
 	h.Schedule, h.ScheduleUnseen = tables.Cron(ctx)
@@ -219,6 +220,14 @@ func (s *session) readSchedule(ctx context.Context, h *runner.Host) {
 			for _, argv := range u.Exec {
 				h.Schedule = append(h.Schedule, tables.Scheduled(fmt.Sprintf("the timer %q", timer.Name), strings.Join(argv, " ")))
 			}
+		}
+	}
+	for _, u := range h.Units {
+		if !u.Enabled() && u.Active != "active" && u.Active != "activating" {
+			continue
+		}
+		for _, argv := range u.Exec {
+			h.Schedule = append(h.Schedule, tables.Scheduled(fmt.Sprintf("the unit %q", u.Name), strings.Join(argv, " ")))
 		}
 	}
 	h.ScheduleUnseen = append(h.ScheduleUnseen, h.UnitsUnseen...)
