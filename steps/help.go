@@ -51,6 +51,9 @@ on the host:
                   whether the runner of several owners can be split now
   runner drain    retire the runner in a container when its jobs have ended
   runner resume   start it again
+  runner service  make the runner a service that lets its jobs end
+  runner cleanup-timer
+                  run clean-diag every 5 minutes
   install         put this program and its hooks in place
   version, help
 
@@ -370,6 +373,76 @@ and its service is gitea-act-runner-OWNER.service.
 exit status: 0 isolation_ready=true, 1 false, 2 wrong use.
 
 example: hostguard runner readiness -owner awoooi
+`
+
+const helpRunnerService = `usage: hostguard runner service [-apply] [-runner-dir DIR] [-labels LABEL,...]
+         [-restart-now] [-wait 1h] [-binary FILE] [-checkout DIR]
+
+Makes the host's runner a service that survives a reboot and lets its jobs end
+when it is stopped. Prints the plan, and changes nothing without -apply; what
+fails is taken back, and a second run changes nothing.
+
+  - config.yaml: capacity 1, shutdown_timeout 1h unless it is longer, and the
+    labels that are given; everything else stays, and the previous one is kept
+    beside it;
+  - the unit that runs this configuration, whatever its name, gets a drop-in
+    with KillMode=mixed and a TimeoutStopSec that fits. Where none does, the unit
+    gitea-act-runner-host.service is made: the system's for root or with sudo
+    that asks for no password (-apply then runs itself by sudo), else the user's;
+  - the restart policy of the container gitea-runner is turned off.
+
+It never starts a second daemon on one registration: it refuses where a second
+unit, a process outside of units or a container runs it, or where that cannot be
+seen.
+
+  -apply           make the changes
+  -runner-dir DIR  where the runner works; default its service's, else
+                   ~/act-runner
+  -labels LIST     all labels that the runner is to have, such as
+                   awoooi-host:host. One that goes must have another runner,
+                   online and enabled; the server of the checkout's remote is
+                   asked, with GITEA_TOKEN
+  -checkout DIR    default the current directory
+  -restart-now     restart a runner whose configuration is changed, as
+                   RESTART_NOW=1 in the environment does; refused while
+                   GITEA-ACTIONS-TASK-* containers or host jobs run
+  -wait 1h         wait so long for their end instead
+  -binary FILE     the runner of a new unit; default act_runner or gitea-runner
+                   in its directory, on PATH, in /usr/local/bin or ~/.local/bin
+
+exit status: 0 done, planned or nothing to change; 1 refused, 2 wrong use,
+3 something failed and was taken back, 130 or 143 interrupted and taken back.
+
+example: hostguard runner service -labels awoooi-host:host -restart-now -wait 1h
+`
+
+const helpRunnerCleanupTimer = `usage: hostguard runner cleanup-timer -runner-root DIR [-runner-root DIR]... [-apply]
+       hostguard runner cleanup-timer -status | -run | -remove [-apply]
+
+Makes hostguard-clean-diag.service and .timer, which run clean-diag for roots of
+GitHub's runner 5 minutes after the boot and every 5 minutes, and turns the old
+runner-diag-cleanup.timer off. Prints the plan, and changes nothing without
+-apply; what fails is taken back, and a second run changes nothing.
+
+The units are the system's for root or with sudo that asks for no password
+(-apply then runs itself by sudo), and run as the owner of the roots; else they
+are the user's. Those of the system may write nothing but _diag of the roots. The
+hostguard that runs this is what the timer runs: for the system's it must be where
+that owner and root alone can change it, such as below /usr/local.
+
+  -runner-root DIR  the directory of run.sh and _diag; may be given again, or
+                    be a list with commas. All must be one user's
+  -apply            make the changes
+  -status           whether it is active, its last and next run, and the last
+                    lines of its journal
+  -run              clean now, and tell how that ended
+  -remove           take it away again; with -apply
+
+exit status: 0 done, planned or nothing to change; 1 refused, or -status of a
+timer that does not run; 2 wrong use, 3 something failed and was taken back, or
+the run has failed; 130 or 143 interrupted and taken back.
+
+example: sudo hostguard runner cleanup-timer -runner-root /home/ci/actions-runner -apply
 `
 
 const helpContainerInputs = `  -container NAME  default gitea-runner. Another has to be of a runner's image

@@ -65,6 +65,8 @@ func commands() []command {
 		{name: "runner readiness", help: helpRunnerReadiness, run: runnerReadiness},
 		{name: "runner drain", help: helpRunnerDrain, run: runnerDrain},
 		{name: "runner resume", help: helpRunnerResume, run: runnerResume},
+		{name: "runner service", help: helpRunnerService, run: runnerService},
+		{name: "runner cleanup-timer", help: helpRunnerCleanupTimer, run: runnerCleanupTimer},
 		{name: "install", help: helpInstall, run: installFiles},
 		{name: "version", help: helpVersion, run: version},
 		{name: "hostguard-job-completed", hook: true, help: helpHooks, run: jobCompleted},

@@ -1,6 +1,6 @@
 // Package runnerdir reads the directory of an act_runner: its configuration, its
 // registration, the directories of its jobs. The token of a registration is
-// neither kept nor told.
+// neither kept nor told. Replace is all that changes something.
 package runnerdir
 
 import (
@@ -19,7 +19,7 @@ import (
 // Read reads the configuration and the registration that it names, relative to
 // the directory that the runner works in.
 func Read(dir, config string) (c runner.Config, registration string, registered bool, err error) {
-	data, err := readFile(config)
+	data, err := ReadFile(config)
 	if err != nil {
 		return c, "", false, err
 	}
@@ -30,7 +30,7 @@ func Read(dir, config string) (c runner.Config, registration string, registered 
 	if !filepath.IsAbs(registration) {
 		registration = filepath.Join(dir, registration)
 	}
-	data, err = readFile(registration)
+	data, err = ReadFile(registration)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return c, registration, false, nil
@@ -52,7 +52,7 @@ func Registration(paths []string) (runner.Registration, bool) {
 			continue
 		}
 		for _, file := range []string{p, filepath.Join(p, ".runner")} {
-			if data, err := readFile(file); err == nil {
+			if data, err := ReadFile(file); err == nil {
 				if r, err := runner.ParseRegistration(data); err == nil {
 					return r, true
 				}
@@ -62,7 +62,9 @@ func Registration(paths []string) (runner.Registration, bool) {
 	return runner.Registration{}, false
 }
 
-func readFile(path string) ([]byte, error) {
+// ReadFile reads a file that is as small as a configuration has to be, and one
+// byte more of one that is not.
+func ReadFile(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
@@ -111,9 +113,13 @@ func Jobs(parent string, now time.Time, users func(dir string) ([]int, error)) (
 	if err != nil {
 		return nil, nil, err
 	}
+	looked := 0
 	for _, e := range entries {
-		if !e.IsDir() || len(e.Name()) != 16 || strings.Trim(e.Name(), "0123456789abcdef") != "" || len(left)+len(active) == most {
+		if !e.IsDir() || len(e.Name()) != 16 || strings.Trim(e.Name(), "0123456789abcdef") != "" {
 			continue
+		}
+		if looked++; looked > most {
+			return active, left, fmt.Errorf("there are more than %d directories of jobs in %q; remove those that no process uses", most, parent)
 		}
 		info, err := e.Info()
 		if err != nil {

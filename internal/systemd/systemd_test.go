@@ -73,7 +73,7 @@ func TestUnitsAreReadAsValues(t *testing.T) {
 		},
 		{Name: "split.service", Scope: User, Load: "not-found", Active: "inactive", Sub: "dead"},
 		{Name: other, Scope: User, Load: "loaded", Active: "inactive", Sub: "dead"},
-		{Name: timer, Scope: User, Load: "loaded", Active: "active", Sub: "waiting", Enabled: true, Triggers: []string{"clean.service"}},
+		{Name: timer, Scope: User, Load: "loaded", Active: "active", Sub: "waiting", File: "enabled", Triggers: []string{"clean.service"}},
 	}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Error(err, diff)
