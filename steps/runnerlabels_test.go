@@ -201,6 +201,21 @@ func TestATokenIsForItsOwnHostAlone(t *testing.T) {
 	}
 }
 
+func TestAServerThatRefusesAllIsNamedOnce(t *testing.T) {
+	url, _ := labelsServer(t, func(w http.ResponseWriter, _ *http.Request) bool {
+		w.WriteHeader(http.StatusUnauthorized)
+		fmt.Fprint(w, `{"message": "no such token"}`)
+		return true
+	})
+	checkout := checkoutOf(t, map[string]string{"gitea": url + "/wooo/awoooi"})
+	for _, more := range [][]string{nil, {"-repos", "wooo/awoooi,wooo/ewoooc"}} {
+		status, _, errs := run(nil, append([]string{"runner", "labels", "-checkout", checkout}, more...)...)
+		if status != StatusFailed || strings.Count(errs, "does not take the token (401") != 1 {
+			t.Errorf("%q: exit status %d\n%s", more, status, errs)
+		}
+	}
+}
+
 func TestACheckoutIsReadWhereTheServerDoesNotTell(t *testing.T) {
 	url, _ := labelsServer(t, func(w http.ResponseWriter, r *http.Request) bool {
 		refused := strings.Contains(r.URL.Path, "/repos/wooo/ewoooc") || strings.Contains(r.URL.Path, "/runners")
