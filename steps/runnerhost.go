@@ -7,6 +7,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"hostguard/internal/docker"
@@ -135,6 +136,11 @@ func registrationOf(dir, config string) string {
 }
 
 func (s *session) jobDirs(h *runner.Host) {
+	// Where another user's jobs are and what works in them is not ours to see.
+	if info, err := os.Stat(h.Dir); err == nil && os.Geteuid() != 0 && int(info.Sys().(*syscall.Stat_t).Uid) != os.Geteuid() {
+		h.JobDirsUnseen = fmt.Sprintf("jobs on the host, of the user whose %.200q is: that takes root or this user", h.Dir)
+		return
+	}
 	parent := h.Config.WorkdirParent
 	if parent == "" {
 		parent = filepath.Join(s.Getenv("HOME"), ".cache/act")
