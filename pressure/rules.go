@@ -24,6 +24,8 @@ type Rule struct {
 	// heavy decides by the words: the arguments that are no flags.
 	heavy func(words []string) bool
 
+	// grouped is for tools that read "-cw" as "-c -w".
+	grouped bool
 	// light is for tools that are over in a moment on a small project: such a
 	// process counts only above a weight, see lightCPU.
 	light bool
@@ -74,45 +76,49 @@ func Known() []Rule {
 				"init", "create", "c", "loader", "l", "plugin", "p"),
 			valued: []string{"--config", "-c", "--mode", "--env", "--name", "--node-env", "--entry", "-o", "--output-path", "-d", "--devtool", "-t", "--target"}},
 
-		// Rollup. Read, 4.68: "node", ".../.bin/rollup", "-c". No title.
-		{tool: "rollup", programs: []string{"rollup"}, heavy: anyBut(), endless: append([]string{"-h", "--help", "-v", "--version"}, watching...)},
+		// Rollup. Run, 4.68: "node", ".../.bin/rollup", "-c". No title. "-cw" is
+		// "-c -w", a watcher.
+		{tool: "rollup", programs: []string{"rollup"}, grouped: true, heavy: anyBut(), endless: append([]string{"-h", "--help", "-v", "--version"}, watching...)},
 
-		// Nuxt. Read, nuxi 3.37: "node", ".../.bin/nuxt", "build". "generate"
-		// builds and renders; "nuxt dev", "preview" and "start" serve.
+		// Nuxt. Run, 4.4 with nuxi 3.37: "node", ".../.bin/nuxt", "build".
+		// "generate" builds and renders; "nuxt dev" (with a
+		// ".../dist/dev/index.mjs" below it), "preview" and "start" serve.
 		{tool: "nuxt build", programs: []string{"nuxt", "nuxi", "nuxt-cli"}, heavy: first("build", "generate")},
 
-		// Astro. Read, 6.0: "node", ".../.bin/astro", "build". No title.
+		// Astro. Run, 5.18 (6.0 wants node 22; read): "node", ".../.bin/astro",
+		// "build". No title.
 		{tool: "astro build", programs: []string{"astro"}, heavy: first("build"), endless: watching,
 			valued: []string{"--root", "--config", "--mode", "--outDir", "--site", "--base"}},
 
-		// Angular. Read, 21.2: "node", ".../.bin/ng", "build", and at once the
-		// one token "ng build --configuration production".
-		{tool: "ng build", programs: []string{"ng"}, titled: true, heavy: first("build", "b"), endless: watching},
+		// Angular. Run, 20.3: "node", ".../.bin/ng", "build", after 0.1 s the one
+		// token "ng build --configuration production", and then with the project,
+		// "ng build (app)". "ng run app:build" is the same build.
+		{tool: "ng build", programs: []string{"ng"}, titled: true, heavy: angularBuild, endless: watching},
 
-		// Gatsby. Read, 5.16: "node", ".../.bin/gatsby", "build"; workers of
-		// their own below it. "gatsby develop" and "gatsby serve" serve.
+		// Gatsby. Run, 5.16: "node", ".../.bin/gatsby", "build"; below it workers,
+		// ".../gatsby-worker/dist/child.js". "gatsby develop" and "gatsby serve" serve.
 		{tool: "gatsby build", programs: []string{"gatsby"}, heavy: first("build")},
 
-		// Docusaurus. Read, 3.10: "node", ".../.bin/docusaurus", "build";
+		// Docusaurus. Run, 3.10: "node", ".../.bin/docusaurus", "build";
 		// "deploy" builds first.
 		{tool: "docusaurus build", programs: []string{"docusaurus"}, heavy: first("build", "deploy")},
 
-		// Remix and its successor. Read, 2.17 and 7.18: "node", ".../.bin/remix",
+		// Remix and its successor. Run, 2.17 and 7.18: "node", ".../.bin/remix",
 		// "vite:build"; "react-router", "build".
 		{tool: "remix build", programs: []string{"remix"}, heavy: first("build", "vite:build")},
 		{tool: "react-router build", programs: []string{"react-router"}, heavy: first("build")},
 
-		// Parcel. Read, 2.16: "node", ".../.bin/parcel", "build"; its workers
+		// Parcel. Run, 2.16: "node", ".../.bin/parcel", "build"; its workers
 		// are threads. "parcel index.html" and "parcel watch" serve.
 		{tool: "parcel build", programs: []string{"parcel"}, heavy: first("build"), endless: []string{"--watch"}},
 
-		// esbuild: the native program. Vite, tsup and dev servers keep one with
-		// --service as a helper; that one is theirs.
+		// esbuild. Run, 0.28: the native program. Vite, Astro, Nuxt, Angular, tsup
+		// and dev servers keep one with --service as a helper; that one is theirs.
 		{tool: "esbuild", programs: []string{"esbuild"}, light: true, heavy: anyBut(),
 			endless: []string{"--watch", "--serve", "--servedir", "--service", "--version", "--help"}},
 
-		// The TypeScript compiler: "node", ".../.bin/tsc", "-b". An editor's
-		// tsserver.js is another script.
+		// The TypeScript compiler. Run, 5.9: "node", ".../.bin/tsc", "-b". An
+		// editor's tsserver.js is another script.
 		{tool: "tsc", programs: []string{"tsc", "vue-tsc"}, light: true, heavy: anyBut(),
 			endless: append([]string{"--version", "-v", "--help", "-h", "--init", "--showConfig"}, watching...)},
 	}
@@ -124,6 +130,14 @@ func first(commands ...string) func([]string) bool {
 
 func anyBut(commands ...string) func([]string) bool {
 	return func(words []string) bool { return len(words) == 0 || !slices.Contains(commands, words[0]) }
+}
+
+func angularBuild(words []string) bool {
+	if len(words) > 1 && words[0] == "run" { // PROJECT:TARGET[:CONFIGURATION]
+		parts := strings.Split(words[1], ":")
+		return len(parts) > 1 && parts[1] == "build"
+	}
+	return len(words) > 0 && (words[0] == "build" || words[0] == "b")
 }
 
 // turboTasks finds a build among the tasks: "turbo build", "turbo run lint
@@ -282,7 +296,7 @@ func (r Rule) words(args []string) (words []string, ok bool) {
 		switch arg := args[i]; {
 		case arg == "--":
 			return words, true
-		case slices.ContainsFunc(r.endless, func(flag string) bool { return given(flag, arg) }):
+		case slices.ContainsFunc(r.endless, func(flag string) bool { return given(flag, arg) || r.grouped && inGroup(flag, arg) }):
 			return nil, false
 		case slices.Contains(r.valued, arg):
 			i++
@@ -297,4 +311,9 @@ func (r Rule) words(args []string) (words []string, ok bool) {
 func given(flag, arg string) bool {
 	value, ok := strings.CutPrefix(arg, flag)
 	return ok && (value == "" || strings.HasPrefix(value, "=") && value != "=false")
+}
+
+// inGroup tells that a flag of one letter is among those of "-cw".
+func inGroup(flag, arg string) bool {
+	return len(flag) == 2 && len(arg) > 2 && arg[0] == '-' && arg[1] != '-' && !strings.Contains(arg, "=") && strings.Contains(arg, flag[1:])
 }

@@ -68,7 +68,9 @@ func ParseConfig(data []byte) (Config, error) {
 		c.addLabels(s)
 	}
 	if len(c.Labels) > maxLabels {
-		return c, fmt.Errorf("it has %d labels; want at most %d", len(c.Labels), maxLabels)
+		err := fmt.Errorf("it has %d labels; want at most %d", len(c.Labels), maxLabels)
+		c.Labels = nil
+		return c, err
 	}
 	c.WorkdirParent = text(value(value(root, "host"), "workdir_parent"))
 	return c, nil

@@ -10,8 +10,12 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// maxCombinations bounds a matrix, as GitHub does.
-const maxCombinations = 256
+// What a matrix may cost us: its legs, as GitHub bounds them, and its keys, of
+// which real ones have a handful. A file of 190 kB took a minute without.
+const (
+	maxCombinations = 256
+	maxKeys         = 64
+)
 
 // demands are the different sets of labels that a job's runs-on means, over its
 // matrix.
@@ -88,7 +92,7 @@ func nameOf(e string) string {
 // exclude names, and with what include adds to legs or as legs of their own.
 func combinations(matrix *yaml.Node) ([]map[string]*yaml.Node, error) {
 	legs := []map[string]*yaml.Node{{}}
-	var names []string
+	names := map[string]bool{}
 	for _, p := range pairs(matrix) {
 		if p.key == "include" || p.key == "exclude" {
 			continue
@@ -96,7 +100,9 @@ func combinations(matrix *yaml.Node) ([]map[string]*yaml.Node, error) {
 		if p.value.Kind != yaml.SequenceNode {
 			continue // an expression: its key has no value here
 		}
-		names = append(names, p.key)
+		if names[p.key] = true; len(names) > maxKeys {
+			return nil, fmt.Errorf("its matrix has more than %d keys", maxKeys)
+		}
 		var more []map[string]*yaml.Node
 		for _, leg := range legs {
 			for _, v := range p.value.Content {
@@ -108,34 +114,30 @@ func combinations(matrix *yaml.Node) ([]map[string]*yaml.Node, error) {
 		}
 		legs = more
 	}
-	includes, excludes := mappings(orEmpty(value(matrix, "include"))), mappings(orEmpty(value(matrix, "exclude")))
+	includes, excludes := entries(value(matrix, "include")), entries(value(matrix, "exclude"))
 	if max(len(includes), len(excludes)) > maxCombinations {
 		return nil, fmt.Errorf("its matrix has more than %d entries to include or exclude", maxCombinations)
 	}
 	legs = slices.DeleteFunc(legs, func(leg map[string]*yaml.Node) bool {
-		return slices.ContainsFunc(excludes, func(e *yaml.Node) bool { return len(e.Content) > 0 && agrees(leg, e, names) })
+		return slices.ContainsFunc(excludes, func(e []pair) bool { return len(e) > 0 && agrees(leg, e, names) })
 	})
 	product := legs
 	for _, e := range includes {
-		added := false
-		for i, leg := range product {
+		alone := true
+		for _, leg := range product {
 			if len(names) > 0 && agrees(leg, e, names) {
-				for _, p := range pairs(e) {
-					leg = with(leg, p.key, p.value)
-				}
-				legs[i], added = leg, true
+				add(leg, e)
+				alone = false
 			}
 		}
-		if added {
+		if !alone {
 			continue
 		}
 		if len(legs) == maxCombinations {
 			return nil, fmt.Errorf("its matrix has more than %d legs", maxCombinations)
 		}
 		leg := map[string]*yaml.Node{}
-		for _, p := range pairs(e) {
-			leg[p.key] = p.value
-		}
+		add(leg, e)
 		legs = append(slices.Clip(legs), leg)
 	}
 	if len(names) == 0 && len(legs) > 1 {
@@ -144,11 +146,20 @@ func combinations(matrix *yaml.Node) ([]map[string]*yaml.Node, error) {
 	return legs, nil
 }
 
-func orEmpty(n *yaml.Node) *yaml.Node {
-	if n == nil {
-		return &yaml.Node{}
+// entries are what include or exclude lists.
+func entries(n *yaml.Node) (all [][]pair) {
+	if n != nil {
+		for _, entry := range mappings(n) {
+			all = append(all, pairs(entry))
+		}
 	}
-	return n
+	return all
+}
+
+func add(leg map[string]*yaml.Node, entry []pair) {
+	for _, p := range entry {
+		leg[p.key] = p.value
+	}
 }
 
 func with(leg map[string]*yaml.Node, key string, v *yaml.Node) map[string]*yaml.Node {
@@ -158,9 +169,9 @@ func with(leg map[string]*yaml.Node, key string, v *yaml.Node) map[string]*yaml.
 }
 
 // agrees tells that an entry says nothing else for the product's names.
-func agrees(leg map[string]*yaml.Node, entry *yaml.Node, names []string) bool {
-	for _, p := range pairs(entry) {
-		if slices.Contains(names, p.key) && text(leg[p.key]) != text(p.value) {
+func agrees(leg map[string]*yaml.Node, entry []pair, names map[string]bool) bool {
+	for _, p := range entry {
+		if names[p.key] && text(leg[p.key]) != text(p.value) {
 			return false
 		}
 	}

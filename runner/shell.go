@@ -17,7 +17,59 @@ type shellCommand struct {
 }
 
 // leading are words that stand before a command.
-var leading = []string{"sudo", "exec", "nohup", "time", "if", "then", "else", "elif", "do", "while", "until", "!", "{", "command", "env"}
+var leading = []string{"nohup", "if", "then", "else", "elif", "do", "while", "until", "!", "{", "command"}
+
+// starters run the command that their arguments are. These are the flags of
+// theirs that take the next word, and how many words are not yet the command.
+var starters = map[string]struct {
+	valued []string
+	words  int
+}{
+	"sudo": {[]string{"-u", "-g", "-C", "-D", "-h", "-p", "-R", "-r", "-T", "-t", "-U"}, 0}, "doas": {[]string{"-u", "-C"}, 0},
+	"env": {[]string{"-u", "-C"}, 0}, "exec": {[]string{"-a"}, 0}, "nice": {[]string{"-n"}, 0}, "ionice": {[]string{"-c", "-n"}, 0},
+	"time": {[]string{"-f", "-o"}, 0}, "timeout": {[]string{"-k", "-s"}, 1},
+}
+
+// started is a command without what starts it.
+func started(words []string) []string {
+	for len(words) > 0 {
+		starter, found := starters[path.Base(words[0])]
+		switch {
+		case found:
+			words = skipFlags(words[1:], starter.valued)
+			words = words[min(starter.words, len(words)):]
+		case slices.Contains(leading, words[0]) || isAssignment(words[0]):
+			words = words[1:]
+		default:
+			return words
+		}
+	}
+	return words
+}
+
+func skipFlags(words, valued []string) []string {
+	for len(words) > 0 && strings.HasPrefix(words[0], "-") {
+		if slices.Contains(valued, words[0]) && len(words) > 1 {
+			words = words[1:]
+		}
+		words = words[1:]
+	}
+	return words
+}
+
+// withoutRedirections are words without ">file", "2>&1" and "< file".
+func withoutRedirections(words []string) (rest []string) {
+	for i := 0; i < len(words); i++ {
+		w := strings.TrimLeft(words[i], "0123456789")
+		switch {
+		case w == "" || w[0] != '<' && w[0] != '>':
+			rest = append(rest, words[i])
+		case strings.Trim(w, "<>&|") == "": // what it names is the next word
+			i++
+		}
+	}
+	return rest
+}
 
 func shellCommands(script string) []shellCommand {
 	var all []shellCommand
@@ -33,9 +85,7 @@ func shellCommands(script string) []shellCommand {
 	}
 	end := func(at int) {
 		word()
-		for len(words) > 0 && (slices.Contains(leading, words[0]) || isAssignment(words[0])) {
-			words = words[1:]
-		}
+		words = started(withoutRedirections(words))
 		if len(words) > 0 && path.Base(words[0]) == "xargs" {
 			words = words[1:]
 			for len(words) > 0 && strings.HasPrefix(words[0], "-") {
@@ -76,6 +126,8 @@ func shellCommands(script string) []shellCommand {
 			quote, inWord = r, true
 		case r == '#' && !inWord:
 			comment = true
+		case r == '&' && strings.HasSuffix(current.String(), ">"): // 2>&1
+			current.WriteRune(r)
 		case strings.ContainsRune(";&|()`", r):
 			end(line)
 		case r == ' ' || r == '\t' || r == '\r':
@@ -130,17 +182,28 @@ func is(words []string, want ...string) bool {
 // builds tells whether a command builds an image.
 func (c shellCommand) builds() bool {
 	d := c.docker()
-	return is(d, "build") || is(d, "buildx", "build") || is(d, "buildx", "bake") || is(d, "image", "build") ||
+	return is(d, "build") || is(d, "buildx", "build") || is(d, "buildx", "b") || is(d, "buildx", "bake") || is(d, "image", "build") || is(d, "builder", "build") ||
 		is(d, "compose") && (slices.Contains(d, "build") || slices.Contains(c.words, "--build"))
 }
 
 // plainLock is the name of a lock that a command makes as a Docker network.
 func (c shellCommand) plainLock() string {
-	if d := c.docker(); is(d, "network", "create") && len(d) > 2 && isLockName(d[len(d)-1]) {
-		return d[len(d)-1]
+	if d := c.docker(); !is(d, "network", "create") {
+		return ""
+	}
+	for i := slices.Index(c.words, "create") + 1; i < len(c.words); i++ {
+		switch w := c.words[i]; {
+		case slices.Contains(networkValued, w):
+			i++
+		case !strings.HasPrefix(w, "-") && isLockName(w):
+			return w
+		}
 	}
 	return ""
 }
+
+// networkValued are the flags of "docker network create" that take the next word.
+var networkValued = []string{"-d", "--driver", "-o", "--opt", "--label", "--subnet", "--gateway", "--ip-range", "--aux-address", "--ipam-driver", "--ipam-opt", "--scope", "--config-from"}
 
 // plainUnlock is the name of a lock that a command removes by name.
 func (c shellCommand) plainUnlock() string {

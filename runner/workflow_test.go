@@ -50,6 +50,7 @@ func TestWhichLabelsAJobWants(t *testing.T) {
 		"another's workflow": {"uses: ./.gitea/workflows/x.yml", []Demand{{Unresolved: "the job calls the workflow ./.gitea/workflows/x.yml"}}},
 		"none":               {"steps: []", []Demand{{Unresolved: "it has no runs-on"}}},
 		"too many includes":  {"runs-on: ${{ matrix.a }}\nstrategy: {matrix: {include: [" + strings.Repeat("{a: b}, ", 257) + "]}}", []Demand{{Labels: []string{"${{ matrix.a }}"}, Unresolved: "its matrix has more than 256 entries to include or exclude"}}},
+		"too many keys":      {"runs-on: ${{ matrix.k1 }}\nstrategy: {matrix: {" + manyKeys(maxKeys+1, "[a]") + "}}", []Demand{{Labels: []string{"${{ matrix.k1 }}"}, Unresolved: "its matrix has more than 64 keys"}}},
 		"too many legs":      {"runs-on: ${{ matrix.a }}\nstrategy: {matrix: {a: [" + strings.Repeat("1,", 17) + "], b: [" + strings.Repeat("1,", 17) + "]}}", []Demand{{Labels: []string{"${{ matrix.a }}"}, Unresolved: "its matrix has more than 256 legs"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -98,6 +99,24 @@ func TestHostileFilesAreRefusedInBounds(t *testing.T) {
 		if _, err := ParseWorkflow("ci.yaml", []byte(yaml)); err == nil {
 			t.Errorf("%s: taken", name)
 		}
+	}
+}
+
+func manyKeys(n int, value string) string {
+	var all strings.Builder
+	for i := range n {
+		fmt.Fprintf(&all, "k%d: %s, ", i, value)
+	}
+	return all.String()
+}
+
+// 256 legs to each of which 256 entries add 40 keys: what is added must not cost
+// a copy of the leg for each key.
+func TestWhatIncludeAddsToALargeMatrixIsCheap(t *testing.T) {
+	yaml := job("runs-on: ${{ matrix.os }}\nstrategy: {matrix: {os: [" + strings.Repeat("a, ", maxCombinations) + "], include: [" +
+		strings.Repeat("{"+manyKeys(40, "v")+"}, ", maxCombinations) + "]}}")
+	if cost := testing.AllocsPerRun(1, func() { parse(t, yaml) }); cost > 1e6 {
+		t.Errorf("%.0f allocations", cost)
 	}
 }
 

@@ -75,12 +75,16 @@ func readBounded(root *os.Root, name string) ([]byte, error) {
 // remote is the server that a checkout's remotes name, and the token for it:
 // GITEA_TOKEN, or the one in a remote's URL, which is of no use to other hosts.
 func (s *session) remote(ctx context.Context, dir string) (gitea.Remote, error) {
+	err := exec.CommandContext(ctx, "git", "-C", dir, "rev-parse", "--git-dir").Run()
+	if errors.Is(err, exec.ErrNotFound) {
+		return gitea.Remote{}, errors.New("there is no git to ask for the remotes of the checkout")
+	}
+	if err != nil {
+		return gitea.Remote{}, fmt.Errorf("%q is no git checkout, or another user's, which git does not read unless its safe.directory names it; give -checkout", dir)
+	}
 	var found []gitea.Remote
 	for _, name := range []string{"gitea", "origin"} {
 		out, err := exec.CommandContext(ctx, "git", "-C", dir, "remote", "get-url", name).Output()
-		if errors.Is(err, exec.ErrNotFound) {
-			return gitea.Remote{}, errors.New("there is no git to ask for the remotes of the checkout")
-		}
 		if err != nil { // its text may have the URL, and so a token
 			continue
 		}

@@ -13,10 +13,12 @@ import (
 )
 
 // How long Docker may take to tell of containers: a hung daemon must not hold up
-// a look, and least of all the one that a runner waits for.
+// a look, and least of all the one that a runner waits for, which has checkTime
+// in all. What is left after the look is for the containers' names.
 const (
 	dockerTime      = 3 * time.Second
 	checkDockerTime = 200 * time.Millisecond
+	checkTime       = 250 * time.Millisecond
 )
 
 // containers asks Docker what the process table does not tell.

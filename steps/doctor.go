@@ -108,6 +108,9 @@ func (d *diagnosis) leftDiagnostics(ctx context.Context, h runner.Host) {
 	roots := slices.Compact(slices.Clone(h.GitHubRoots))
 	if len(roots) == 0 {
 		d.good[1] = "no listener of GitHub's runner runs here"
+		if why := proc.OutOfSight(procRoot); why != "" {
+			d.find(1, runner.Warn, "run it on the host, as root", "whether a listener of GitHub's runner runs here was not seen: %s", why)
+		}
 		return
 	}
 	for _, root := range roots {

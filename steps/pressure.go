@@ -132,6 +132,7 @@ func (s *session) checkPressure(ctx context.Context, gate *pressure.Gate, docker
 	if err := s.checkFiles(); err != nil {
 		return err
 	}
+	start := time.Now()
 	verdict, err := gate.Look(ctx)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -139,6 +140,7 @@ func (s *session) checkPressure(ctx context.Context, gate *pressure.Gate, docker
 	if err != nil {
 		return err
 	}
+	docker.limit = max(0, checkTime-time.Since(start))
 	docker.name(ctx, verdict.Blockers)
 	last := pressure.Attempt{Number: 1, Of: 1, Verdict: verdict}
 	s.Summary(pressureSummary(last))

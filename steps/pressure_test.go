@@ -1,6 +1,8 @@
 package steps
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -88,5 +90,32 @@ func TestSummaryIsATable(t *testing.T) {
 		strings.NewReplacer("`", "'", "|", `\|`).Replace(fmt.Sprintf("%q", hostileDir)))
 	if diff := cmp.Diff(want, pressureSummary(a)); diff != "" {
 		t.Errorf("summary (-want +got):\n%s", diff)
+	}
+}
+
+// slowTable takes its time, as that of a crowded host does.
+type slowTable struct {
+	pressure.List
+	takes time.Duration
+}
+
+func (t slowTable) Each(ctx context.Context, visit func(int, []string)) (pressure.Scope, error) {
+	time.Sleep(t.takes)
+	return t.List.Each(ctx, visit)
+}
+
+// A daemon that hangs may take 200 ms of a look. Once more for the names of
+// containers would be more than the 300 ms that the runner's health check has.
+func TestACheckGivesDockerWhatTheLookHasLeft(t *testing.T) {
+	const look = 150 * time.Millisecond
+	var out bytes.Buffer
+	w := World{Getenv: func(string) string { return "" }, Stdout: &out, Stderr: &out}
+	docker := &containers{getenv: w.Getenv, limit: checkDockerTime}
+	s := &session{World: w, console: newConsole(w)}
+	if err := s.checkPressure(t.Context(), &pressure.Gate{Table: slowTable{takes: look}}, docker); err != nil {
+		t.Fatal(err)
+	}
+	if docker.limit > checkTime-look {
+		t.Errorf("%s left of %s after a look of %s", docker.limit, checkTime, look)
 	}
 }

@@ -188,6 +188,11 @@ func runnerUser(dir string) (*user.User, error) {
 }
 
 func (s *session) jobDirs(h *runner.Host) {
+	// Where another user's jobs are and what works in them is not ours to see.
+	if info, err := os.Stat(h.Dir); err == nil && os.Geteuid() != 0 && int(info.Sys().(*syscall.Stat_t).Uid) != os.Geteuid() {
+		h.JobDirsUnseen = fmt.Sprintf("jobs on the host, of the user whose %.200q is: that takes root or this user", h.Dir)
+		return
+	}
 	parent := h.Config.WorkdirParent
 	if parent == "" {
 		home := s.Getenv("HOME")

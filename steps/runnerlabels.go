@@ -179,14 +179,19 @@ func readRepository(inventory *gitea.Inventory, err error, full, dir string) (f 
 }
 
 func (r labelsReport) printNotes(s *session) {
-	if r.RunnersUnseen != "" {
-		s.Warning("%s", r.RunnersUnseen)
+	said := map[string]bool{"": true}
+	texts := append([]string{r.RunnersUnseen}, r.Notes...)
+	for i, u := range r.Unread {
+		if i == 0 { // the error that this ends in
+			said[u.Why] = true
+		}
+		texts = append(texts, u.Why)
 	}
-	for _, note := range r.Notes {
-		s.Warning("%s", note)
-	}
-	for _, u := range r.Unread[min(1, len(r.Unread)):] { // the first is the error that this ends in
-		s.Warning("%s", u.Why)
+	for _, text := range texts {
+		if !said[text] {
+			said[text] = true
+			s.Warning("%s", text)
+		}
 	}
 }
 

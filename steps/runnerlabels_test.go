@@ -201,6 +201,38 @@ func TestATokenIsForItsOwnHostAlone(t *testing.T) {
 	}
 }
 
+func TestAServerThatRefusesAllIsNamedOnce(t *testing.T) {
+	url, _ := labelsServer(t, func(w http.ResponseWriter, _ *http.Request) bool {
+		w.WriteHeader(http.StatusUnauthorized)
+		fmt.Fprint(w, `{"message": "no such token"}`)
+		return true
+	})
+	checkout := checkoutOf(t, map[string]string{"gitea": url + "/wooo/awoooi"})
+	for _, more := range [][]string{nil, {"-repos", "wooo/awoooi,wooo/ewoooc"}} {
+		status, _, errs := run(nil, append([]string{"runner", "labels", "-checkout", checkout}, more...)...)
+		if status != StatusFailed || strings.Count(errs, "does not take the token (401") != 1 {
+			t.Errorf("%q: exit status %d\n%s", more, status, errs)
+		}
+	}
+}
+
+func TestACheckoutWithoutAServer(t *testing.T) {
+	theirs := checkoutOf(t, map[string]string{"gitea": "http://127.0.0.1:1/wooo/awoooi"})
+	if err := os.Lchown(theirs, 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	for dir, says := range map[string]string{
+		checkoutOf(t, nil): `has no remote "gitea" or "origin"`,
+		t.TempDir():        "is no git checkout",
+		theirs:             "or another user's, which git does not read",
+	} {
+		status, _, errs := run(nil, "runner", "labels", "-checkout", dir)
+		if status != StatusFailed || !strings.Contains(errs, says) {
+			t.Errorf("%s: exit status %d\n%s", dir, status, errs)
+		}
+	}
+}
+
 func TestACheckoutIsReadWhereTheServerDoesNotTell(t *testing.T) {
 	url, _ := labelsServer(t, func(w http.ResponseWriter, r *http.Request) bool {
 		refused := strings.Contains(r.URL.Path, "/repos/wooo/ewoooc") || strings.Contains(r.URL.Path, "/runners")

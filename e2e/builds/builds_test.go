@@ -1,4 +1,4 @@
-// Package builds runs the real Next.js, Vite and Turborepo in every usual way
+// Package builds runs real Next.js, Vite and other builds in every usual way
 // and compares what they say of themselves with what the gate sees.
 package builds
 
@@ -36,6 +36,7 @@ var builds = []struct {
 	{"next", []string{"next", "build"}, "next build"},
 	{"turbo", []string{"turbo", "run", "build"}, "turbo build"},
 	{"webpack", []string{"webpack"}, "webpack"},
+	{"rollup", []string{"rollup", "-c"}, "rollup"},
 }
 
 // The ways to start one. Turborepo wants to know the package manager.
@@ -64,6 +65,7 @@ var noBuilds = []struct {
 	{"vite", []string{"vite", "build", "--watch"}, "built in"},
 	{"webpack", []string{"npx", "--no-install", "webpack", "--watch"}, "compiled"},
 	{"webpack", []string{"pnpm", "exec", "webpack", "--watch"}, "compiled"},
+	{"rollup", []string{"rollup", "-cw"}, "waiting for changes"},
 	{"next", []string{"npm", "run", "dev", "--", "--port", "0"}, "Ready in"},
 	{"next", []string{"next", "start", "--port", "0"}, "Ready in"},
 	{"next", []string{"sh", "-c", "echo next build; exec cat - next build"}, "next build"},

@@ -319,6 +319,7 @@ func TestTheDetectorFindsOverlapsOfPlainCreate(t *testing.T) {
 func TestPlainRivals(t *testing.T) {
 	for _, version := range []string{engine.Old, engine.New} {
 		t.Run(version, func(t *testing.T) {
+			t.Parallel() // most of the time each waits for its settle to end
 			s := start(t, version)
 			start := time.Now()
 			ambiguous := 0

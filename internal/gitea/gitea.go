@@ -138,6 +138,8 @@ func (s *Server) ask(ctx context.Context, job lock.Job) (lock.Life, string) {
 		}
 	}
 	switch {
+	case int64(len(list.Jobs)) < list.TotalCount:
+		return lock.Unknown, "its run goes on, and has more jobs than one answer tells"
 	case legs == 0:
 		return lock.Unknown, "its run goes on, but has no job of its name"
 	case running == legs:
@@ -162,7 +164,5 @@ func ended(what string, at time.Time, response *gitea.Response) (lock.Life, stri
 }
 
 func (s *Server) client(ctx context.Context) (*gitea.Client, error) {
-	return gitea.NewClient(s.url, gitea.SetContext(ctx), gitea.SetToken(s.token), gitea.SetHTTPClient(&http.Client{
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}))
+	return gitea.NewClient(s.url, gitea.SetContext(ctx), gitea.SetToken(s.token), gitea.SetHTTPClient(gentleClient(s.token)))
 }

@@ -50,6 +50,9 @@ func TestWhetherARunGoesOn(t *testing.T) {
 		"not allowed":             {run: `{"message":"user does not exist [uid: 0, name: ]"}`, status: 401, want: lock.Unknown, says: "does not tell"},
 		"broken":                  {run: `oops`, status: 500, want: lock.Unknown, says: "does not tell"},
 		"HTML":                    {run: "<html>\n::set-env name=x::y</html>", want: lock.Unknown, says: "does not tell"},
+		"echoes the token":        {run: "Authorization: token secret", status: 500, want: lock.Unknown, says: "[token]"},
+		"endless":                 {run: strings.Repeat(" ", maxAnswer+1), want: lock.Unknown, says: "more than"},
+		"more legs than are told": {run: run("in_progress", unset), jobs: strings.Replace(jobs(leg("deploy", "completed", before(time.Hour))), ": 1,", ": 51,", 1), want: lock.Unknown, says: "more jobs than one answer"},
 		"another run":             {run: strings.Replace(run("completed", before(time.Hour)), "26", "27", 1), want: lock.Unknown, says: "about another run"},
 	} {
 		t.Run(name, func(t *testing.T) {

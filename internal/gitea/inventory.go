@@ -2,6 +2,7 @@ package gitea
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,16 +36,33 @@ type Inventory struct {
 	url    string
 }
 
-// NewInventory does not ask anything yet.
+// NewInventory asks for the server's version, which tells what else can be asked.
 func NewInventory(ctx context.Context, url string, token Token) (*Inventory, error) {
-	client, err := gitea.NewClient(url, gitea.SetContext(ctx), gitea.SetToken(token.secret), gitea.SetHTTPClient(&http.Client{
-		Transport:     &gentle{slots: make(chan struct{}, atOnce), secret: token.secret},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}))
-	if err != nil {
+	i := &Inventory{url: url}
+	use := func(version string) (err error) {
+		i.client, err = gitea.NewClient(url, gitea.SetContext(ctx), gitea.SetToken(token.secret),
+			gitea.SetHTTPClient(gentleClient(token.secret)), gitea.SetGiteaVersion(version))
+		return err
+	}
+	if err := use(""); err != nil {
 		return nil, fmt.Errorf("use %q: %.200q", url, err)
 	}
-	return &Inventory{client: client, url: url}, nil
+	// Left to itself, the client would ask too, and not tell what came instead.
+	version, response, err := i.client.ServerVersion()
+	if err == nil {
+		err = use(cmp.Or(version, "none"))
+	}
+	if err != nil {
+		return nil, i.explain("read the server's version", response, err)
+	}
+	return i, nil
+}
+
+func gentleClient(secret string) *http.Client {
+	return &http.Client{
+		Transport:     &gentle{slots: make(chan struct{}, atOnce), secret: secret},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
 // gentle lets few requests through at once, each for a bounded time and size.
@@ -104,11 +122,14 @@ func (i *Inventory) explain(what string, response *gitea.Response, err error) er
 		return fmt.Errorf("%s: %q did not answer in time", what, i.url)
 	case strings.Contains(said, "is older than") || strings.Contains(said, "does not satisfy version"):
 		return fmt.Errorf("%s: the server is too old to tell: %s", what, said)
-	case strings.Contains(said, "invalid character") || strings.Contains(said, "unexpected end of JSON") || strings.Contains(said, "cannot unmarshal"):
+	case slices.ContainsFunc(notGitea, func(part string) bool { return strings.Contains(said, part) }):
 		return fmt.Errorf("%s: %q answers something that is not Gitea's (%s); is it a proxy's page?", what, i.url, said)
 	}
 	return fmt.Errorf("%s: %q: %s", what, i.url, said)
 }
+
+// notGitea is what the client says of an answer that it cannot read.
+var notGitea = []string{"invalid character", "unexpected end of JSON", "cannot unmarshal", "malformed version"}
 
 var errNone = errors.New("none")
 

@@ -182,7 +182,7 @@ func GitHubWorkers(procRoot, root string) RunnerWorkers {
 	if workers.Unseen == "" && !seenAny {
 		// A runner's processes share user and namespace: who sees one sees
 		// all. Who sees none has to be sure of seeing everything.
-		workers.Unseen = outOfSight(procRoot)
+		workers.Unseen = OutOfSight(procRoot)
 	}
 	return workers
 }
@@ -205,8 +205,8 @@ func runnerProgram(procRoot, root string, pid int) string {
 	return ""
 }
 
-// outOfSight says why a process table may not show every process of the host.
-func outOfSight(procRoot string) string {
+// OutOfSight says why a process table may not show every process of the host.
+func OutOfSight(procRoot string) string {
 	if ns, err := os.Readlink(filepath.Join(procRoot, "self", "ns", "pid")); err != nil || ns != initPIDs {
 		return "this is a container with processes of its own"
 	}

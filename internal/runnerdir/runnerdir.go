@@ -10,7 +10,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"hostguard/runner"
@@ -100,40 +102,53 @@ func Status(dir string) string {
 
 const (
 	settled = time.Hour // a job's directory that nothing changed for so long
-	most    = 50        // directories that are looked at
+	most    = 500       // directories that are looked at, for each of which users reads the process table
 )
 
 // Jobs are the jobs' directories below parent: those in which, by users, a
-// process works, and those in which none does and nothing changed of late.
+// process works, and those in which none does and nothing changed of late. An
+// error means that there may be more of either; users is asked with paths that
+// have no links in them.
 func Jobs(parent string, now time.Time, users func(dir string) ([]int, error)) (active []string, left []runner.JobDir, err error) {
-	entries, err := os.ReadDir(parent)
+	parent, err = filepath.EvalSymlinks(parent)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, nil
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	looked := 0
+	entries, err := os.ReadDir(parent)
+	if err != nil {
+		return nil, nil, err
+	}
+	entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool {
+		return !e.IsDir() || len(e.Name()) != 16 || strings.Trim(e.Name(), "0123456789abcdef") != ""
+	})
+	if len(entries) > most {
+		err = fmt.Errorf("%q has %d directories of jobs, of which %d are looked at; remove those that are left over", parent, len(entries), most)
+		entries = entries[:most]
+	}
 	for _, e := range entries {
-		if !e.IsDir() || len(e.Name()) != 16 || strings.Trim(e.Name(), "0123456789abcdef") != "" {
-			continue
-		}
-		if looked++; looked > most {
-			return active, left, fmt.Errorf("there are more than %d directories of jobs in %q; remove those that no process uses", most, parent)
-		}
-		info, err := e.Info()
-		if err != nil {
-			continue
-		}
 		path := filepath.Join(parent, e.Name())
-		pids, err := users(path)
+		info, statErr := e.Info()
+		if statErr == nil && os.Geteuid() != 0 && owner(info) != os.Geteuid() {
+			statErr = fmt.Errorf("%q belongs to user %d: where its processes work, root sees and that user", path, owner(info))
+		}
+		var pids []int
+		if statErr == nil {
+			pids, statErr = users(path)
+		}
 		switch {
-		case err != nil:
+		case errors.Is(statErr, fs.ErrNotExist): // its job has ended meanwhile
+		case statErr != nil:
+			err = statErr
 		case len(pids) > 0:
 			active = append(active, path)
 		case now.Sub(info.ModTime()) >= settled:
 			left = append(left, runner.JobDir{Path: path, Changed: info.ModTime()})
 		}
 	}
-	return active, left, nil
+	return active, left, err
 }
+
+func owner(info fs.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Uid) }
