@@ -448,7 +448,7 @@ func (a *acquisition) wait(ctx context.Context, w Wait) {
 	}
 	// Nobody far behind has his turn soon, and 256 who looked every second would
 	// cost the daemon a fifth of a core.
-	rest := min(poll*time.Duration(1+a.waiting.Position/2), longestRest)
+	rest := min(poll*time.Duration(max(a.waiting.Position, 1)), longestRest)
 	if w.Holder.ID == "" && !a.freeSince.IsZero() { // but those ahead may never try
 		ahead := time.Duration(max(a.waiting.Position-1, 0))
 		rest = min(rest, max(time.Until(a.freeSince.Add(ahead*headPatience)), poll/4))
