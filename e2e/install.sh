@@ -49,6 +49,7 @@ if [ "${1:-}" != demo ]; then
 	need strace strace
 	need busybox busybox
 	need curl curl
+	need debootstrap debootstrap
 	ldconfig -p >"$log"
 	grep -q 'libdevmapper\.so\.1\.02\.1 ' "$log" || missing="$missing libdevmapper1.02.1"
 	grep -q 'libseccomp\.so\.2 ' "$log" || missing="$missing libseccomp2"
@@ -113,6 +114,20 @@ unpack_engine() {
 	rm -rf "$work"
 }
 
+# unpack_systemd makes .cache/systemd, the tree of a Debian 12 whose init is systemd.
+unpack_systemd() {
+	root=$cache/systemd
+	[ ! -d "$root" ] || return 0
+	echo "unpacking a Debian 12 with systemd"
+	mirror=$(debian_mirror)
+	rm -rf "$root.new"
+	quietly debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,sudo \
+		bookworm "$root.new" "$mirror" || die "cannot make a tree of Debian 12 from $mirror"
+	rm -rf "$root.new/var/cache/apt" "$root.new/var/lib/apt/lists"
+	mv "$root.new" "$root"
+}
+
 # Debian 13's runc needs a newer libc: both engines use Debian 12's.
 unpack_engine 20.10 bookworm docker.io containerd tini runc
 unpack_engine 26.1 trixie docker.io docker-cli containerd tini
+unpack_systemd

@@ -19,6 +19,7 @@ type Config struct {
 	Timeout         time.Duration
 	ShutdownTimeout time.Duration
 	Registration    string // runner.file
+	Name            string // of the registration, "" if that is not known
 	Labels          []Label
 	WorkdirParent   string // "" is .cache/act in the home of the runner's user
 	Problems        []string
@@ -82,15 +83,18 @@ func (c *Config) addLabels(s string) {
 	}
 }
 
-// ReadRegistration takes the labels of the registration's file (.runner) where
-// the configuration has none, as the runner does. The file's token is not kept.
+// ReadRegistration takes the runner's name from the registration's file (.runner),
+// and its labels where the configuration has none, as the runner does. The file's
+// token is not kept.
 func (c *Config) ReadRegistration(data []byte) error {
 	var r struct {
+		Name   string   `json:"name"`
 		Labels []string `json:"labels"`
 	}
 	if err := json.Unmarshal(data, &r); err != nil {
 		return err
 	}
+	c.Name = r.Name
 	if len(c.Labels) == 0 {
 		for _, l := range r.Labels[:min(len(r.Labels), maxLabels)] {
 			c.addLabels(l)

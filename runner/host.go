@@ -51,12 +51,18 @@ type Host struct {
 type Unit struct {
 	Name, Scope       string // system or user
 	Load, Active, Sub string
+	File              string // enabled, disabled, static, ...
 	MainPID, Restarts int
+	Started           time.Time // its main process; zero if it has none
+	Result            string    // how it ended the last time: success, exit-code, ...
 	KillMode          string
 	StopTimeout       time.Duration // 0 for none
 	Exec              [][]string    // the arguments of each ExecStart
 	WorkDir           string
-	Triggers          []string // of a timer
+	Triggers          []string  // of a timer
+	Last, Next        time.Time // of a timer; zero for never
+
+	Config, Registration string // of a daemon: files, "" if that is not known
 }
 
 // SplitDir is the directory of a runner that one owner would have alone.

@@ -49,6 +49,7 @@ on the host:
   runner labels   which job of which repository can run on which runner
   runner readiness
                   whether the runner of several owners can be split now
+  runner service  make the runner a service that lets its jobs end
   install         put this program and its hooks in place
   version, help
 
@@ -368,6 +369,47 @@ and its service is gitea-act-runner-OWNER.service.
 exit status: 0 isolation_ready=true, 1 false, 2 wrong use.
 
 example: hostguard runner readiness -owner awoooi
+`
+
+const helpRunnerService = `usage: hostguard runner service [-apply] [-runner-dir DIR] [-labels LABEL,...]
+         [-restart-now] [-wait 1h] [-binary FILE] [-checkout DIR]
+
+Makes the host's runner a service that survives a reboot and lets its jobs end
+when it is stopped. Prints the plan, and changes nothing without -apply; what
+fails is taken back, and a second run changes nothing.
+
+  - config.yaml: capacity 1, shutdown_timeout 1h unless it is longer, and the
+    labels that are given; everything else stays, and the previous one is kept
+    beside it;
+  - the unit that runs this configuration, whatever its name, gets a drop-in
+    with KillMode=mixed and a TimeoutStopSec that fits. Where none does, the unit
+    gitea-act-runner-host.service is made: the system's for root or with sudo
+    that asks for no password (-apply then runs itself by sudo), else the user's;
+  - the restart policy of the container gitea-runner is turned off.
+
+It never starts a second daemon on one registration: it refuses where a second
+unit, a process outside of units or a container runs it, or where that cannot be
+seen.
+
+  -apply           make the changes
+  -runner-dir DIR  where the runner works; default its service's, else
+                   ~/act-runner
+  -labels LIST     all labels that the runner is to have, such as
+                   awoooi-host:host. One that goes must have another runner,
+                   online and enabled; the server of the checkout's remote is
+                   asked, with GITEA_TOKEN
+  -checkout DIR    default the current directory
+  -restart-now     restart a runner whose configuration is changed, as
+                   RESTART_NOW=1 in the environment does; refused while
+                   GITEA-ACTIONS-TASK-* containers or host jobs run
+  -wait 1h         wait so long for their end instead
+  -binary FILE     the runner of a new unit; default act_runner or gitea-runner
+                   in its directory, on PATH, in /usr/local/bin or ~/.local/bin
+
+exit status: 0 done, planned or nothing to change; 1 refused, 2 wrong use,
+3 something failed and was taken back, 130 or 143 interrupted and taken back.
+
+example: hostguard runner service -labels awoooi-host:host -restart-now -wait 1h
 `
 
 const helpDoctor = `usage: hostguard doctor [-checkout DIR] [-runner-dir DIR] [-owner WORD] [-json]

@@ -6,7 +6,9 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"hostguard/internal/docker"
@@ -60,6 +62,14 @@ func (s *session) lookAtHost(ctx context.Context, in hostInputs) runner.Host {
 		split, _ := s.units(ctx, h.Splits()) // those that are installed and not loaded
 		h.Units = split
 	}
+	nameFiles(h.Units)
+	s.seeJobs(ctx, &h)
+	return h
+}
+
+// seeJobs looks at the containers, and at the jobs that run now.
+func (s *session) seeJobs(ctx context.Context, h *runner.Host) {
+	h.DockerUnseen, h.JobDirsUnseen = "", ""
 	engine, err := docker.Connect(ctx, s.Getenv)
 	if err == nil {
 		h.Containers, h.ActiveContainers, err = engine.Runners(ctx)
@@ -67,8 +77,7 @@ func (s *session) lookAtHost(ctx context.Context, in hostInputs) runner.Host {
 	if err != nil {
 		h.DockerUnseen = oneLine(err)
 	}
-	s.jobDirs(&h)
-	return h
+	s.jobDirs(h)
 }
 
 // units are those of the system and of this user, with the primary service and
@@ -134,10 +143,40 @@ func registrationOf(dir, config string) string {
 	return registration
 }
 
+// nameFiles finds the configuration and the registration of each daemon's unit.
+func nameFiles(units []runner.Unit) {
+	for i := range units {
+		u := &units[i]
+		dir := strings.TrimPrefix(u.WorkDir, "!")
+		for _, argv := range u.Exec {
+			if !runner.IsDaemon(argv) || dir == "" {
+				continue
+			}
+			u.Registration = registrationOf(dir, runner.ConfigOf(argv))
+			if u.Config = runner.ConfigOf(argv); u.Config != "" && !filepath.IsAbs(u.Config) {
+				u.Config = filepath.Join(dir, u.Config)
+			}
+		}
+	}
+}
+
+// runnerUser is whose the runner's directory is, and so its processes.
+func runnerUser(dir string) (*user.User, error) {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return nil, fmt.Errorf("look at the runner's directory %q: %w", dir, pathless(err))
+	}
+	return user.LookupId(strconv.Itoa(int(info.Sys().(*syscall.Stat_t).Uid)))
+}
+
 func (s *session) jobDirs(h *runner.Host) {
 	parent := h.Config.WorkdirParent
 	if parent == "" {
-		parent = filepath.Join(s.Getenv("HOME"), ".cache/act")
+		home := s.Getenv("HOME")
+		if owner, err := runnerUser(h.Dir); err == nil && os.Geteuid() == 0 { // that sees other users' jobs
+			home = owner.HomeDir
+		}
+		parent = filepath.Join(home, ".cache/act")
 	}
 	var err error
 	h.ActiveHostJobs, h.JobDirs, err = runnerdir.Jobs(parent, time.Now(), func(dir string) ([]int, error) {

@@ -2,6 +2,7 @@ package docker
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -67,4 +68,15 @@ func (e *Engine) runner(ctx context.Context, id string) (runner.Container, bool)
 		}
 	}
 	return r, true
+}
+
+// SetRestart sets whether the daemon starts a container again: no, always, ...
+func (e *Engine) SetRestart(ctx context.Context, name, policy string) error {
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	_, err := e.client.ContainerUpdate(ctx, name, container.UpdateConfig{RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyMode(policy)}})
+	if err != nil {
+		return fmt.Errorf("set the restart policy of %.100q: %w", name, e.classify(err))
+	}
+	return nil
 }

@@ -1,6 +1,6 @@
 // Package runnerdir reads the directory of an act_runner: its configuration, its
 // registration, the directories of its jobs. The token of a registration is
-// neither kept nor told.
+// neither kept nor told. Replace is all that changes something.
 package runnerdir
 
 import (
@@ -19,7 +19,7 @@ import (
 // Read reads the configuration and the registration that it names, relative to
 // the directory that the runner works in.
 func Read(dir, config string) (c runner.Config, registration string, registered bool, err error) {
-	data, err := readFile(config)
+	data, err := ReadFile(config)
 	if err != nil {
 		return c, "", false, err
 	}
@@ -30,7 +30,7 @@ func Read(dir, config string) (c runner.Config, registration string, registered 
 	if !filepath.IsAbs(registration) {
 		registration = filepath.Join(dir, registration)
 	}
-	data, err = readFile(registration)
+	data, err = ReadFile(registration)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return c, registration, false, nil
@@ -43,7 +43,9 @@ func Read(dir, config string) (c runner.Config, registration string, registered 
 	return c, registration, true, nil
 }
 
-func readFile(path string) ([]byte, error) {
+// ReadFile reads a file that is as small as a configuration has to be, and one
+// byte more of one that is not.
+func ReadFile(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
