@@ -19,9 +19,13 @@ type Config struct {
 	Timeout         time.Duration
 	ShutdownTimeout time.Duration
 	Registration    string // runner.file
+	EnvFile         string // runner.env_file
+	ID              int64  // of the registration, by its server; 0 if that is not known
 	Name            string // of the registration, "" if that is not known
+	Server          string // of the registration: its address
 	Labels          []Label
-	WorkdirParent   string // "" is .cache/act in the home of the runner's user
+	CacheDir        string // "" is .cache/actcache in the home of the runner's user
+	WorkdirParent   string // "" is .cache/act there
 	Problems        []string
 }
 
@@ -63,12 +67,14 @@ func ParseConfig(data []byte) (Config, error) {
 	if s := text(value(r, "file")); s != "" {
 		c.Registration = s
 	}
+	c.EnvFile = text(value(r, "env_file"))
 	for _, s := range texts(value(r, "labels")) {
 		c.addLabels(s)
 	}
 	if len(c.Labels) > maxLabels {
 		return c, fmt.Errorf("it has %d labels; want at most %d", len(c.Labels), maxLabels)
 	}
+	c.CacheDir = text(value(value(root, "cache"), "dir"))
 	c.WorkdirParent = text(value(value(root, "host"), "workdir_parent"))
 	return c, nil
 }
@@ -83,18 +89,20 @@ func (c *Config) addLabels(s string) {
 	}
 }
 
-// ReadRegistration takes the runner's name from the registration's file (.runner),
+// ReadRegistration takes who the runner is from the registration's file (.runner),
 // and its labels where the configuration has none, as the runner does. The file's
 // token is not kept.
 func (c *Config) ReadRegistration(data []byte) error {
 	var r struct {
-		Name   string   `json:"name"`
-		Labels []string `json:"labels"`
+		ID      int64    `json:"id"`
+		Name    string   `json:"name"`
+		Address string   `json:"address"`
+		Labels  []string `json:"labels"`
 	}
 	if err := json.Unmarshal(data, &r); err != nil {
 		return err
 	}
-	c.Name = r.Name
+	c.ID, c.Name, c.Server = r.ID, r.Name, r.Address
 	if len(c.Labels) == 0 {
 		for _, l := range r.Labels[:min(len(r.Labels), maxLabels)] {
 			c.addLabels(l)
