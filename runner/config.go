@@ -1,8 +1,10 @@
 package runner
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -77,6 +79,12 @@ func ParseConfig(data []byte) (Config, error) {
 	c.CacheDir = text(value(value(root, "cache"), "dir"))
 	c.WorkdirParent = text(value(value(root, "host"), "workdir_parent"))
 	return c, nil
+}
+
+// JobParent is the directory in which each job has one of its own. Actions are
+// cloned into it, too.
+func (c Config) JobParent(home string) string {
+	return cmp.Or(c.WorkdirParent, filepath.Join(home, ".cache/act"))
 }
 
 // addLabels reads labels as config.yaml lists them, and as GITEA_RUNNER_LABELS

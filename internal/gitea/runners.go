@@ -164,7 +164,7 @@ func (i *Inventory) RegistrationToken(s Scope) (Token, error) {
 }
 
 // RemoveRunner takes a runner's registration away, if the id is that of a runner
-// of this name. One that is not there any more is no error.
+// of this name in the scope.
 func (i *Inventory) RemoveRunner(s Scope, id int64, name string) error {
 	what := fmt.Sprintf("remove the runner %q, whose id is %d", name, id)
 	list, err := i.RunnersOf(s)
@@ -174,7 +174,7 @@ func (i *Inventory) RemoveRunner(s Scope, id int64, name string) error {
 	at := slices.IndexFunc(list, func(r runner.Live) bool { return r.ID == id })
 	switch {
 	case at < 0:
-		return nil
+		return fmt.Errorf("%s: %q shows no such runner of %s", what, i.url, s)
 	case list[at].Name != name:
 		return fmt.Errorf("%s: at %q that id is of %q", what, i.url, list[at].Name)
 	}
