@@ -259,6 +259,25 @@ func (r SplitRunner) Takes(primary []Label) []Label {
 	return takes
 }
 
+// Agrees tells whether a runner that is registered already is the one of the plan.
+func (r SplitRunner) Agrees(c Config) error {
+	has := make([]string, 0, len(c.Labels))
+	for _, l := range c.Labels {
+		has = append(has, l.Name)
+	}
+	slices.Sort(has)
+	want := slices.Sorted(slices.Values(r.Labels))
+	switch {
+	case !slices.Equal(want, slices.Compact(has)):
+		return fmt.Errorf("its labels are %.200q, not %.200q", has, want)
+	case c.Capacity > 1:
+		return fmt.Errorf("its capacity is %d, not 1", c.Capacity)
+	case c.ShutdownTimeout == 0:
+		return errors.New("its shutdown_timeout is 0s: a stop would cancel its jobs")
+	}
+	return nil
+}
+
 // CheckShareable tells whether a copy of a runner's config.yaml can run beside it
 // on one host. What is only a directory a copy gets for itself; what is refused
 // here needs somebody's decision.
@@ -285,15 +304,13 @@ func CheckShareable(data []byte) error {
 	return nil
 }
 
-// Served tells for each of the labels by which of the runners it is served now:
-// those that are online and not disabled.
-func Served(labels []string, runners []Live) map[string][]string {
-	by := map[string][]string{}
-	for _, l := range labels {
-		for _, r := range runners {
-			if r.Online && !r.Disabled && slices.Contains(r.Labels, l) {
-				by[l] = append(by[l], r.Name)
-			}
+// Served are the runners, by name, that take jobs of a label now: those that are
+// online and not disabled.
+func Served(label string, runners []Live) []string {
+	var by []string
+	for _, r := range runners {
+		if r.Online && !r.Disabled && slices.Contains(r.Labels, label) {
+			by = append(by, r.Name)
 		}
 	}
 	return by

@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -196,12 +197,32 @@ func TestWhatTwoRunnersOfOneHostCannotShare(t *testing.T) {
 }
 
 func TestWhoServesALabelNow(t *testing.T) {
-	served := Served([]string{"a", "b", "c"}, []Live{
+	runners := []Live{
 		{Name: "one", Labels: []string{"a", "b"}, Online: true}, {Name: "two", Labels: []string{"b"}, Online: true},
 		{Name: "off", Labels: []string{"c"}}, {Name: "disabled", Labels: []string{"c"}, Online: true, Disabled: true},
-	})
-	if diff := cmp.Diff(map[string][]string{"a": {"one"}, "b": {"one", "two"}}, served); diff != "" {
-		t.Error(diff)
+	}
+	for label, want := range map[string][]string{"a": {"one"}, "b": {"one", "two"}, "c": nil} {
+		if diff := cmp.Diff(want, Served(label, runners)); diff != "" {
+			t.Error(label, diff)
+		}
+	}
+}
+
+func TestARunnerThatIsThereIsThePlans(t *testing.T) {
+	r := SplitRunner{Labels: []string{"b", "a"}}
+	good := Config{Capacity: 1, ShutdownTimeout: time.Hour, Labels: []Label{ParseLabel("a:host"), ParseLabel("b:host")}}
+	if err := r.Agrees(good); err != nil {
+		t.Error(err)
+	}
+	for says, change := range map[string]func(*Config){
+		`its labels are ["a"]`: func(c *Config) { c.Labels = c.Labels[:1] }, "its capacity is 2": func(c *Config) { c.Capacity = 2 },
+		"its shutdown_timeout is 0s": func(c *Config) { c.ShutdownTimeout = 0 },
+	} {
+		c := good
+		change(&c)
+		if err := r.Agrees(c); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%v, want %q", err, says)
+		}
 	}
 }
 

@@ -30,7 +30,7 @@ func (s *session) scope(ctx context.Context) (scope string, sudo bool) {
 }
 
 // keptForRoot are the variables that root's run needs as well.
-var keptForRoot = []string{"GITEA_TOKEN", "DOCKER_HOST", "RESTART_NOW"}
+var keptForRoot = []string{"GITEA_TOKEN", "DOCKER_HOST", "RESTART_NOW", registrationVariable}
 
 // asRoot runs this program again as root, in the place of this process. The
 // arguments are all that it gets: root's home and directories are others.

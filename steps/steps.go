@@ -64,6 +64,7 @@ func commands() []command {
 		{name: "runner labels", help: helpRunnerLabels, run: runnerLabels},
 		{name: "runner readiness", help: helpRunnerReadiness, run: runnerReadiness},
 		{name: "runner service", help: helpRunnerService, run: runnerService},
+		{name: "runner split", help: helpRunnerSplit, run: runnerSplit},
 		{name: "install", help: helpInstall, run: installFiles},
 		{name: "version", help: helpVersion, run: version},
 		{name: "hostguard-job-completed", hook: true, help: helpHooks, run: jobCompleted},
