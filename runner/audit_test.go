@@ -40,13 +40,13 @@ func TestWhatIsWrongWithAHost(t *testing.T) {
 		says   string
 		fix    string
 	}{
-		"two jobs at once":      {func(h *Host) { h.Config.Capacity = 2 }, 4, Bad, "capacity is 2", "runner.capacity to 1"},
+		"two jobs at once":      {func(h *Host) { h.Config.Capacity = 2 }, 4, Bad, "capacity is 2", "runner service -runner-dir /srv/act-runner -apply"},
 		"a bad value":           {func(h *Host) { h.Config.Problems = []string{"runner.capacity is \"x\", no number"} }, 4, Bad, "no number", ""},
 		"no host label":         {func(h *Host) { h.Config.Labels = h.Config.Labels[:1] }, 4, Warn, "no label runs jobs on the host", ""},
-		"no shutdown_timeout":   {func(h *Host) { h.Config.ShutdownTimeout = 0 }, 6, Bad, "shutdown_timeout is 0s", "to 1h"},
+		"no shutdown_timeout":   {func(h *Host) { h.Config.ShutdownTimeout = 0 }, 6, Bad, "shutdown_timeout is 0s", "runner service -runner-dir"},
 		"another's label":       {func(h *Host) { h.Config.Labels = append(h.Config.Labels, ParseLabel("ewoooc-host:host")) }, 9, Warn, `"ewoooc-host"`, "runner split"},
-		"no KillMode":           {func(h *Host) { h.Units[0].KillMode = "control-group" }, 6, Bad, `KillMode="control-group"`, "systemctl --user edit"},
-		"too short a stop":      {func(h *Host) { h.Units[0].StopTimeout = 90 * time.Second }, 6, Bad, "TimeoutStopSec=1m30s", "TimeoutStopSec=3960"},
+		"no KillMode":           {func(h *Host) { h.Units[0].KillMode = "control-group" }, 6, Bad, `KillMode="control-group"`, "runner service -runner-dir /srv/act-runner -apply"},
+		"too short a stop":      {func(h *Host) { h.Units[0].StopTimeout = 90 * time.Second }, 6, Bad, "TimeoutStopSec=1m30s", "runner service -runner-dir"},
 		"no linger":             {func(h *Host) { h.Lingers = false }, 6, Warn, "Linger=no", "enable-linger"},
 		"a dead service":        {func(h *Host) { h.Units[0].Active, h.Units[0].Sub = "failed", "failed" }, 6, Bad, `"failed"/"failed"`, "start"},
 		"no service":            {func(h *Host) { h.Units = nil }, 6, Warn, "no service runs the runner", ""},

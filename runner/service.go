@@ -98,7 +98,11 @@ func (h Host) UnitsOf(s Service) []Unit {
 func (h Host) Adopt(s Service) (Unit, bool, error) {
 	for _, scope := range s.scopes() {
 		if !slices.ContainsFunc(h.Units, func(u Unit) bool { return u.Scope == scope }) {
-			return Unit{}, false, fmt.Errorf("whether a unit of the %s runs this runner is not known: %s", scope, strings.Join(h.UnitsUnseen, "; "))
+			hint := ""
+			if scope == "user" {
+				hint = "; its manager runs without a login after sudo loginctl enable-linger"
+			}
+			return Unit{}, false, fmt.Errorf("whether a unit of the %s runs this runner is not known: %s%s", scope, strings.Join(h.UnitsUnseen, "; "), hint)
 		}
 	}
 	units := h.UnitsOf(s)
@@ -107,6 +111,7 @@ func (h Host) Adopt(s Service) (Unit, bool, error) {
 		for _, u := range units {
 			names = append(names, fmt.Sprintf("the %s's %q", u.Scope, u.Name))
 		}
+		slices.Sort(names)
 		return Unit{}, false, fmt.Errorf("%d units run this runner: %s; remove all but one", len(units), strings.Join(names, " and "))
 	}
 	unit, found := Unit{}, len(units) == 1

@@ -51,6 +51,8 @@ on the host:
                   whether the runner of several owners can be split now
   runner service  make the runner a service that lets its jobs end
   runner split    make one runner for each owner out of one for all
+  runner cleanup-timer
+                  run clean-diag every 5 minutes
   install         put this program and its hooks in place
   version, help
 
@@ -411,6 +413,35 @@ exit status: 0 done, planned or nothing to change; 1 refused, 2 wrong use,
 3 something failed and was taken back, 130 or 143 interrupted and taken back.
 
 example: hostguard runner service -labels awoooi-host:host -restart-now -wait 1h
+`
+
+const helpRunnerCleanupTimer = `usage: hostguard runner cleanup-timer -runner-root DIR [-runner-root DIR]... [-apply]
+       hostguard runner cleanup-timer -status | -run | -remove [-apply]
+
+Makes hostguard-clean-diag.service and .timer, which run clean-diag for roots of
+GitHub's runner 5 minutes after the boot and every 5 minutes, and turns the old
+runner-diag-cleanup.timer off. Prints the plan, and changes nothing without
+-apply; what fails is taken back, and a second run changes nothing.
+
+The units are the system's for root or with sudo that asks for no password
+(-apply then runs itself by sudo), and run as the owner of the roots; else they
+are the user's. They may write nothing but _diag of the roots. The hostguard that
+runs this is what the timer runs: as another user's it must be where that user
+and root alone can change it, such as below /usr/local.
+
+  -runner-root DIR  the directory of run.sh and _diag; may be given again, or
+                    be a list with commas. All must be one user's
+  -apply            make the changes
+  -status           whether it is active, its last and next run, and the last
+                    lines of its journal
+  -run              clean now, and tell how that ended
+  -remove           take it away again; with -apply
+
+exit status: 0 done, planned or nothing to change; 1 refused, or -status of a
+timer that does not run; 2 wrong use, 3 something failed and was taken back, or
+the run has failed; 130 or 143 interrupted and taken back.
+
+example: sudo hostguard runner cleanup-timer -runner-root /home/ci/actions-runner -apply
 `
 
 const helpDoctor = `usage: hostguard doctor [-checkout DIR] [-runner-dir DIR] [-owner WORD] [-json]

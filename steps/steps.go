@@ -65,6 +65,7 @@ func commands() []command {
 		{name: "runner readiness", help: helpRunnerReadiness, run: runnerReadiness},
 		{name: "runner service", help: helpRunnerService, run: runnerService},
 		{name: "runner split", help: helpRunnerSplit, run: runnerSplit},
+		{name: "runner cleanup-timer", help: helpRunnerCleanupTimer, run: runnerCleanupTimer},
 		{name: "install", help: helpInstall, run: installFiles},
 		{name: "version", help: helpVersion, run: version},
 		{name: "hostguard-job-completed", hook: true, help: helpHooks, run: jobCompleted},

@@ -14,7 +14,7 @@ func runnerAPI(t *testing.T, scope string, removed *[]string) *Inventory {
 	path := "/api/v1" + scope + "/actions/runners"
 	return api(t, "1.26.0", map[string]http.HandlerFunc{
 		"/api/v1/admin/actions/runners": answer(403, `{"message": "required=[read:admin]"}`), // unless it is that one
-		path: answer(200, `{"runners": [{"id": 7, "name": "host-110", "status": "online", "labels": [{"name": "awoooi-host"}]}], "total_count": 1}`),
+		path:                            answer(200, `{"runners": [{"id": 7, "name": "host-110", "status": "online", "labels": [{"name": "awoooi-host"}]}], "total_count": 1}`),
 		path + "/registration-token": func(w http.ResponseWriter, r *http.Request) {
 			if r.Method != http.MethodPost {
 				t.Errorf("asked by %s", r.Method)
