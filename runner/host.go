@@ -59,6 +59,8 @@ type Unit struct {
 	StopTimeout       time.Duration // 0 for none
 	Exec              [][]string    // the arguments of each ExecStart
 	WorkDir           string
+	Environment       []string  // NAME=value; there may be secrets among them
+	EnvironmentFiles  []string  // with a "-" before one that may be missing
 	Triggers          []string  // of a timer
 	Last, Next        time.Time // of a timer; zero for never
 

@@ -246,3 +246,19 @@ func FuzzParseSplit(f *testing.F) {
 		}
 	})
 }
+
+// A runner that is split off finds node where the primary did.
+func TestAUnitHasTheEnvironmentThatItIsGiven(t *testing.T) {
+	s := Service{Name: "x.service", Scope: "system", User: "ci", Dir: "/home/ci/r", ConfigPath: "/home/ci/r/config.yaml", Binary: "/usr/bin/act_runner",
+		Environment: []string{"PATH=/opt/node/bin:/bin", `ODD=a "b" 100% \n`}, EnvironmentFiles: []string{"-/etc/default/runner"}}
+	text, err := s.Unit()
+	for _, line := range []string{`Environment="PATH=/opt/node/bin:/bin"`, `Environment="ODD=a \"b\" 100%% \\n"`, "EnvironmentFile=-/etc/default/runner"} {
+		if err != nil || !strings.Contains(text, "\n"+line+"\n") {
+			t.Errorf("%v: no %s in %s", err, line, text)
+		}
+	}
+	s.Environment = []string{"KEY=secret\nExecStart=/bin/evil"}
+	if _, err := s.Unit(); err == nil || !strings.Contains(err.Error(), `the variable "KEY"`) || strings.Contains(err.Error(), "secret") {
+		t.Error(err)
+	}
+}

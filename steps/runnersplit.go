@@ -296,7 +296,7 @@ func (v *splitting) checkShared() (err error) {
 func (v *splitting) service(r runner.SplitRunner) runner.Service {
 	return runner.Service{
 		Name: r.Service, Scope: v.primary.Scope, Dir: r.Dir, ConfigPath: configOf(r), RegistrationPath: filepath.Join(r.Dir, ".runner"),
-		Binary: v.primary.Binary, User: v.primary.User, ShutdownTimeout: shutdownTime,
+		Binary: v.primary.Binary, User: v.primary.User, ShutdownTimeout: shutdownTime, Environment: v.unit.Environment, EnvironmentFiles: v.unit.EnvironmentFiles,
 	}
 }
 
