@@ -77,6 +77,11 @@ func runnerSplit(ctx context.Context, s *session) error {
 	if v.checkout, err = filepath.Abs(*checkout); err != nil {
 		return err
 	}
+	if v.stdin {
+		if err := v.readToken(); err != nil {
+			return err
+		}
+	}
 	v.h = s.lookAtHost(ctx, in)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -85,6 +90,26 @@ func runnerSplit(ctx context.Context, s *session) error {
 		return v.propose()
 	}
 	return v.run(ctx)
+}
+
+// readToken reads the registration token from stdin, as if it came from the
+// environment.
+func (v *splitting) readToken() error {
+	line, err := bufio.NewReader(io.LimitReader(v.Stdin, 4096)).ReadString('\n')
+	if err != nil && err != io.EOF {
+		return fmt.Errorf("read the registration token from stdin: %w", err)
+	}
+	token, getenv := strings.TrimSpace(line), v.Getenv
+	if token == "" {
+		return usagef("there is no registration token on stdin")
+	}
+	v.Getenv = func(name string) string {
+		if name == registrationVariable {
+			return token
+		}
+		return getenv(name)
+	}
+	return nil
 }
 
 // propose prints a plan, ready to be saved.
@@ -109,12 +134,15 @@ func (v *splitting) run(ctx context.Context) error {
 	if err := v.readPlan(); err != nil {
 		return err
 	}
-	sudo, err := v.place(ctx)
-	if err != nil {
-		return err
-	}
-	if sudo && v.apply {
+	// Root sees all that has to be known.
+	if units := v.h.UnitsOf(v.h.PrimaryUnit()); len(units) == 1 && units[0].Scope == systemd.System && os.Geteuid() != 0 {
+		if scope, _ := v.scope(ctx); scope != systemd.System {
+			return fmt.Errorf("the unit %q is the system's, and sudo asks for a password: run it as root, with -runner-dir %s", units[0].Name, word(v.h.Dir))
+		}
 		return v.asRoot("runner split", v.arguments()...)
+	}
+	if err := v.place(); err != nil {
+		return err
 	}
 	moves := runner.Moves(v.plan, v.h.Dir)
 	var runners [][]change
@@ -147,9 +175,6 @@ func (v *splitting) run(ctx context.Context) error {
 		changes = append(append(changes, runners[i]...), v.smokeTest(r))
 	}
 	changes = append(append(changes, primary...), v.servedOnce())
-	if sudo {
-		v.Say("with -apply it runs as root, by sudo")
-	}
 	if err := v.findToken(moves); err != nil {
 		return err
 	}
@@ -218,44 +243,41 @@ func (v *splitting) readPlan() error {
 
 func configOf(r runner.SplitRunner) string { return filepath.Join(r.Dir, "config.yaml") }
 
-// place finds the unit of the primary, and tells whether to go on takes sudo: the
-// others become units of the same manager.
-func (v *splitting) place(ctx context.Context) (sudo bool, err error) {
+// place finds the unit of the primary; the others become units of the same
+// manager.
+func (v *splitting) place() error {
 	v.primary = v.h.PrimaryUnit()
-	mine, may := v.scope(ctx)
-	v.primary.Scope = mine
+	if v.primary.Scope = systemd.User; os.Geteuid() == 0 {
+		v.primary.Scope = systemd.System
+	}
 	unit, found, err := v.h.Adopt(v.primary)
 	switch {
 	case err != nil:
-		return false, refusedf("%w", err)
+		return refusedf("%w", err)
 	case !found:
-		return false, refusedf("no service runs the primary in %q, so that it cannot be stopped and started again; \"hostguard runner service -apply\" makes one", v.h.Dir)
+		return refusedf("no service runs the primary in %q, so that it cannot be stopped and started again; \"hostguard runner service -apply\" makes one", v.h.Dir)
 	case v.h.ProcessesUnseen != "":
-		return false, refusedf("whether something else runs the primary's registration is not known: %s", v.h.ProcessesUnseen)
+		return refusedf("whether something else runs the primary's registration is not known: %s", v.h.ProcessesUnseen)
 	case v.h.DockerUnseen != "":
-		return false, refusedf("whether a container runs the primary's registration is not known: %s", v.h.DockerUnseen)
+		return refusedf("whether a container runs the primary's registration is not known: %s", v.h.DockerUnseen)
 	case unit.Config != v.h.ConfigPath:
-		return false, refusedf("the unit %q runs the primary by %.200q, not by %.200q; give -runner-dir", unit.Name, unit.Config, v.h.ConfigPath)
+		return refusedf("the unit %q runs the primary by %.200q, not by %.200q; give -runner-dir", unit.Name, unit.Config, v.h.ConfigPath)
+	case unit.Scope == systemd.User && strconv.Itoa(os.Geteuid()) != v.owner.Uid:
+		return refusedf("%q is %q's, and so is its unit: run it as that user", v.h.Dir, v.owner.Username)
 	}
 	v.unit, v.primary.Name, v.primary.Scope = unit, unit.Name, unit.Scope
+	if unit.Scope == systemd.System {
+		v.primary.User = v.owner.Username
+	}
 	for _, argv := range unit.Exec {
 		if runner.IsDaemon(argv) {
 			v.primary.Binary = argv[0]
 		}
 	}
 	if !filepath.IsAbs(v.primary.Binary) || !isProgram(v.primary.Binary) {
-		return false, refusedf("the unit %q runs %.200q, which is no program by its full path", unit.Name, v.primary.Binary)
+		return refusedf("the unit %q runs %.200q, which is no program by its full path", unit.Name, v.primary.Binary)
 	}
-	switch {
-	case unit.Scope == systemd.System && mine == systemd.User:
-		return false, fmt.Errorf("the unit %q is the system's, and sudo asks for a password: run it as root, with -runner-dir %s", unit.Name, word(v.h.Dir))
-	case unit.Scope == systemd.System:
-		v.primary.User = v.owner.Username
-		return may, nil
-	case strconv.Itoa(os.Geteuid()) != v.owner.Uid:
-		return false, refusedf("%q is %q's, and so is its unit: run it as that user", v.h.Dir, v.owner.Username)
-	}
-	return false, nil
+	return nil
 }
 
 // arguments are those of the same run as root.
@@ -264,7 +286,7 @@ func (v *splitting) arguments() []string {
 	if err != nil {
 		path = v.path
 	}
-	args := []string{"-apply", "-plan", path, "-runner-dir", v.h.Dir, "-checkout", v.checkout}
+	args := []string{"-plan", path, "-runner-dir", v.h.Dir, "-checkout", v.checkout}
 	if *v.in.owner != "" {
 		args = append(args, "-owner", *v.in.owner)
 	}
@@ -274,8 +296,8 @@ func (v *splitting) arguments() []string {
 	if v.wait > 0 {
 		args = append(args, "-wait", v.wait.String())
 	}
-	if v.stdin {
-		args = append(args, "-token-stdin")
+	if v.apply {
+		args = append(args, "-apply")
 	}
 	return args
 }
@@ -716,20 +738,8 @@ func (v *splitting) findToken(moves []runner.SplitRunner) error {
 		return nil
 	}
 	switch given := v.Getenv(registrationVariable); {
-	case v.stdin:
-		v.Say("the registration token comes from stdin")
-		if !v.apply {
-			return nil
-		}
-		line, err := bufio.NewReader(io.LimitReader(v.Stdin, 4096)).ReadString('\n')
-		if err != nil && err != io.EOF {
-			return fmt.Errorf("read the registration token from stdin: %w", err)
-		}
-		if v.token = strings.TrimSpace(line); v.token == "" {
-			return usagef("there is no registration token on stdin")
-		}
 	case given != "":
-		v.Say("the registration token comes from %s", registrationVariable)
+		v.Say("the registration token comes from %s", cond(v.stdin, "stdin", registrationVariable))
 		v.token = strings.TrimSpace(given)
 	default:
 		v.Say("the registration token is asked for at the server, for %s", v.takes)

@@ -78,6 +78,9 @@ func commands() []command {
 // is that of a hook, or with no arguments the step that the action's step input
 // names (HOSTGUARD_STEP). It returns the exit status.
 func Main(w World) int {
+	if w.Getenv(secretsOnStdin) != "" {
+		w.Getenv = withSecrets(w.Stdin, w.Getenv)
+	}
 	c := newConsole(w)
 	args := w.Args
 	all := commands()

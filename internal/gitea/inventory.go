@@ -177,7 +177,7 @@ func (i *Inventory) Runners(repositories []string) (runner.Pool, error) {
 		return runner.Pool{Runners: all, Whole: true}, nil
 	}
 	pool, seen := runner.Pool{}, map[int64]bool{}
-	lists, _ := i.lists(scopesOf(repositories)) // the first refusal says it all
+	lists, _ := i.lists(scopesOf(repositories)) // the refusal above says it all
 	for _, r := range slices.Concat(lists...) {
 		if !seen[r.ID] {
 			seen[r.ID] = true

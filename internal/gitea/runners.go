@@ -1,7 +1,6 @@
 package gitea
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -122,29 +121,30 @@ func (i *Inventory) RunnersOf(s Scope) ([]runner.Live, error) {
 }
 
 // lists asks for the runners of several scopes. One that may not be read is
-// empty, and the error is of the first of those.
-func (i *Inventory) lists(scopes []Scope) ([][]runner.Live, error) {
+// empty, and has an error.
+func (i *Inventory) lists(scopes []Scope) ([][]runner.Live, []error) {
 	lists, errs := make([][]runner.Live, len(scopes)), make([]error, len(scopes))
 	var group sync.WaitGroup
 	for n, s := range scopes {
 		group.Go(func() { lists[n], errs[n] = i.RunnersOf(s) })
 	}
 	group.Wait()
-	return lists, cmp.Or(errs...)
+	return lists, errs
 }
 
 // ScopeOf finds the scope in which a runner is registered, among those of the
 // repositories, of their owners, of the token's user and of the server.
 func (i *Inventory) ScopeOf(id int64, name string, repositories []string) (Scope, error) {
-	scopes := append(scopesOf(repositories), Scope{user: true}, Scope{}) // the server lists those of all others, too
-	lists, err := i.lists(scopes)
+	scopes := append(scopesOf(repositories), Scope{user: true}, Scope{})
+	lists, errs := i.lists(scopes)
 	for n, list := range lists {
 		if slices.ContainsFunc(list, func(r runner.Live) bool { return r.ID == id && r.Name == name }) {
 			return scopes[n], nil
 		}
 	}
+	err := errs[len(errs)-1] // the server lists those of all others, too
 	if err == nil {
-		err = errors.New("none of the lists that the token may read has it")
+		err = errors.New("it has none of this id and name; is it the server that the runner is registered at?")
 	}
 	return Scope{}, fmt.Errorf("find the runner %q, whose id is %d, at %q: %w", name, id, i.url, err)
 }
