@@ -15,7 +15,7 @@ const grace = 6 * time.Minute
 
 // Audit finds what is wrong with the runner of a host.
 func Audit(h Host) []Finding {
-	return slices.Concat(auditConfig(h), auditUnits(h), auditWrapped(h), auditDaemons(h), auditLeftovers(h), checkSchedule(h.Schedule))
+	return slices.Concat(auditConfig(h), auditUnits(h), auditWrapped(h), auditDaemons(h), auditLeftovers(h), checkSchedule(h.Schedule, h.wrapped()))
 }
 
 func auditConfig(h Host) []Finding {
@@ -105,19 +105,26 @@ func auditWrapped(h Host) []Finding {
 		all = append(all, Finding{7, Warn, "containers were not seen: " + h.DockerUnseen, "run it as a user who may use the Docker socket"})
 	}
 	for _, c := range h.Containers {
-		name := shellWord(c.Name)
 		switch {
 		case c.Running && c.servesHost(h):
-			all = append(all, Finding{7, Bad, fmt.Sprintf("the container %.100q serves a label with :host, so those jobs run inside it and not on the host", c.Name), fmt.Sprintf("docker update --restart=no %s && docker kill --signal=INT %s", name, name)})
+			all = append(all, Finding{7, Bad, fmt.Sprintf("the container %.100q serves a label with :host, so those jobs run inside it and not on the host", c.Name), c.drain()})
 		case c.Running && c.Name == WrappedContainer:
-			all = append(all, Finding{7, Bad, fmt.Sprintf("the container %q takes jobs again", c.Name), fmt.Sprintf("docker update --restart=no %s && docker kill --signal=INT %s", name, name)})
+			all = append(all, Finding{7, Bad, fmt.Sprintf("the container %q takes jobs again", c.Name), c.drain()})
 		case c.Running:
-			all = append(all, Finding{7, Warn, fmt.Sprintf("the container %.100q runs a runner", c.Name), "retire it, where the host's own runner is to do its jobs"})
+			all = append(all, Finding{7, Warn, fmt.Sprintf("the container %.100q runs a runner", c.Name), "where the host's own runner is to do its jobs: " + c.drain()})
 		case c.Restart != "no" && c.Restart != "":
-			all = append(all, Finding{7, Bad, fmt.Sprintf("the container %.100q has Restart=%.20q: Docker may start it again", c.Name, c.Restart), "docker update --restart=no " + name})
+			all = append(all, Finding{7, Bad, fmt.Sprintf("the container %.100q has Restart=%.20q: Docker may start it again", c.Name, c.Restart), c.drain()})
 		}
 	}
 	return all
+}
+
+// wrapped is the retired container, or what is known of it where there is none.
+func (h Host) wrapped() Container {
+	if i := slices.IndexFunc(h.Containers, func(c Container) bool { return c.Name == WrappedContainer }); i >= 0 {
+		return h.Containers[i]
+	}
+	return Container{Name: WrappedContainer}
 }
 
 // servesHost tells whether the container would take jobs of a :host label, by

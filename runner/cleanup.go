@@ -21,8 +21,12 @@ type Cleanup struct {
 	Roots   []string
 }
 
-// Service is the text of its service. It may write nothing but _diag of its
-// roots; /proc stays as it is, since what a process has open is not removed.
+// Service is the text of its service. That of the system may write nothing but
+// _diag of its roots. A user's is not kept from writing: his manager can only do
+// that in a user namespace (PrivateUsers, which systemd implies there since 255),
+// from which the kernel lets nobody look into the processes outside, and then
+// clean-diag does not see what a worker has open. For the same reason nothing
+// here hides processes (ProtectProc).
 func (c Cleanup) Service() (string, error) {
 	for _, path := range append([]string{c.Program}, c.Roots...) {
 		if err := CheckUnitPath(path); err != nil {
@@ -33,13 +37,16 @@ func (c Cleanup) Service() (string, error) {
 	t.WriteString("# Written by hostguard runner cleanup-timer.\n[Unit]\nDescription=Removal of left-over diagnostics of GitHub's runner\n\n[Service]\nType=oneshot\n")
 	if c.Scope == "system" {
 		fmt.Fprintf(&t, "User=%s\n", c.User)
-	} else {
-		t.WriteString("# Without it the manager of a user ignores ProtectSystem.\nPrivateUsers=yes\n")
 	}
 	for _, root := range c.Roots {
 		fmt.Fprintf(&t, "ExecStart=%q clean-diag -runner-root %q\n", c.Program, root)
 	}
-	t.WriteString("NoNewPrivileges=yes\nProtectSystem=strict\nReadWritePaths=")
+	t.WriteString("NoNewPrivileges=yes\n")
+	if c.Scope != "system" {
+		return t.String(), nil
+	}
+	// strict alone leaves /home, /root and /run/user as they are (systemd 252).
+	t.WriteString("ProtectSystem=strict\nProtectHome=read-only\nReadWritePaths=")
 	for i, root := range c.Roots {
 		if i > 0 {
 			t.WriteByte(' ')

@@ -3,6 +3,7 @@ package runner
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -102,10 +103,8 @@ func (c *Config) addLabels(s string) {
 // token is not kept.
 func (c *Config) ReadRegistration(data []byte) error {
 	var r struct {
-		ID      int64    `json:"id"`
-		Name    string   `json:"name"`
-		Address string   `json:"address"`
-		Labels  []string `json:"labels"`
+		Registration
+		Labels []string `json:"labels"`
 	}
 	if err := json.Unmarshal(data, &r); err != nil {
 		return err
@@ -117,6 +116,24 @@ func (c *Config) ReadRegistration(data []byte) error {
 		}
 	}
 	return nil
+}
+
+// Registration is what a runner's registration (.runner) says of it. The token is
+// not kept.
+type Registration struct {
+	ID      int64  `json:"id"`
+	Name    string `json:"name"`
+	Address string `json:"address"` // of its server
+}
+
+// ParseRegistration reads a registration; one without an ID is none.
+func ParseRegistration(data []byte) (Registration, error) {
+	var r Registration
+	err := json.Unmarshal(data, &r)
+	if err == nil && r.ID <= 0 {
+		err = errors.New("it has no ID")
+	}
+	return r, err
 }
 
 // Duration is a length of time as config.yaml has it: 1h, not 1h0m0s.

@@ -67,6 +67,9 @@ type Unit struct {
 	Config, Registration string // of a daemon: files, "" if that is not known
 }
 
+// Enabled tells whether it starts at boot, or when what wants it does.
+func (u Unit) Enabled() bool { return strings.HasPrefix(u.File, "enabled") }
+
 // SplitDir is the directory of a runner that one owner would have alone.
 type SplitDir struct {
 	Path, Status string // missing, unregistered or registered
@@ -80,10 +83,19 @@ type JobDir struct {
 
 // Container is a container that runs a runner.
 type Container struct {
-	Name, Restart, Status string
-	Running               bool
-	Labels                []string // of its environment
-	Mounts                []string // directories and files of the host
+	ID, Name, Image            string
+	Restart, Status            string
+	Running                    bool
+	Started                    string   // when it last was, "" if never: another time is another start
+	Labels                     []string // of its environment
+	Mounts                     []string // directories and files of the host
+	ComposeDir, ComposeService string   // "" if it is none of docker compose's
+}
+
+// Process is a process of a container, as its host's ps shows it.
+type Process struct {
+	PID, Parent int
+	Argv        []string
 }
 
 // Daemon is a process that takes jobs.

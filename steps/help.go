@@ -49,6 +49,8 @@ on the host:
   runner labels   which job of which repository can run on which runner
   runner readiness
                   whether the runner of several owners can be split now
+  runner drain    retire the runner in a container when its jobs have ended
+  runner resume   start it again
   runner service  make the runner a service that lets its jobs end
   runner split    make one runner for each owner out of one for all
   runner cleanup-timer
@@ -442,6 +444,59 @@ timer that does not run; 2 wrong use, 3 something failed and was taken back, or
 the run has failed; 130 or 143 interrupted and taken back.
 
 example: sudo hostguard runner cleanup-timer -runner-root /home/ci/actions-runner -apply
+`
+
+const helpContainerInputs = `  -container NAME  default gitea-runner. Another has to be of a runner's image
+  -runner-dir DIR  where the host's own runner works; default its service's, else
+                   ~/act-runner
+  -checkout DIR    whose remote "gitea", else "origin", names the server; default
+                   the current directory. The token is GITEA_TOKEN, else that of
+                   the remote's URL, and needs write access to the runner
+`
+
+const helpRunnerDrain = `usage: hostguard runner drain [-apply] [-container NAME] [-timeout 1h] [-force]
+         [-disable=false] [-checkout DIR] [-runner-dir DIR]
+
+Retires the runner in a container: restart policy no; disabled at Gitea, where
+server (1.26) and token allow it; and its end. While no task runs it is stopped:
+SIGTERM, and SIGKILL after the timeout. Else it gets SIGINT: it takes no more
+jobs, and is waited for until its own have ended. Prints the plan; changes
+nothing without -apply. A second run changes nothing.
+
+  -apply           make the changes
+  -timeout 1h      how long to wait. After SIGINT it drains on, as it does after
+                   Ctrl-C: that cannot be taken back
+  -force           call it drained although something starts it again
+  -disable=false   leave it as it is at Gitea
+` + helpContainerInputs + `
+Cron tables, timers and units, and the scripts that they name, are read for what
+starts it again; with that it is not called drained. The way back is
+"hostguard runner resume".
+
+exit status: 0 drained, or planned; 1 not ended in time, started again, or
+something starts it again; 2 wrong use; 3 no Docker, no permission, or lost;
+130 or 143 interrupted: the last line tells the state.
+
+example: hostguard runner drain -apply -timeout 2h
+`
+
+const helpRunnerResume = `usage: hostguard runner resume [-apply] [-container NAME]
+         [-restart unless-stopped] [-enable=false] [-checkout DIR]
+         [-runner-dir DIR]
+
+Undoes "runner drain": restart policy, enabled at Gitea, started. Refuses while the
+host's own runner works by the same registration: two on one cancel each other's
+jobs. Prints the plan; changes nothing without -apply, and waits 2 seconds
+whether the container runs on.
+
+  -apply           make the changes
+  -restart POLICY  unless-stopped, the default, or always, on-failure, no
+  -enable=false    leave it as it is at Gitea
+` + helpContainerInputs + `
+exit status: 0 done or planned, 1 refused, 2 wrong use, 3 hostguard could not do
+its work, 130 or 143 interrupted.
+
+example: hostguard runner resume -apply -restart always
 `
 
 const helpDoctor = `usage: hostguard doctor [-checkout DIR] [-runner-dir DIR] [-owner WORD] [-json]

@@ -55,19 +55,18 @@ func runnerCleanupTimer(ctx context.Context, s *session) error {
 		return usagef("give -runner-root for a timer that cleans there, or one of -status, -run and -remove; see \"hostguard help runner cleanup-timer\"")
 	}
 	c.h.Units, c.h.UnitsUnseen = s.units(ctx, nil)
+	if os.Geteuid() == 0 && slices.ContainsFunc(c.h.Units, func(u runner.Unit) bool { return u.Scope == systemd.System }) {
+		c.h.UnitsUnseen = nil // root has a manager of its own when it is logged in only
+	}
 	if c.roots != nil {
 		return c.install(ctx)
 	}
 	timers := c.h.Cleanups()
-	if len(timers) == 0 || timers[0].Name != runner.CleanupTimer {
-		if !c.status && len(c.h.UnitsUnseen) == 0 {
-			return refusedf("there is no %s; give -runner-root to make one", runner.CleanupTimer)
-		}
-		if len(c.h.UnitsUnseen) > 0 && len(timers) == 0 {
-			return fmt.Errorf("no %s was seen: %s", runner.CleanupTimer, strings.Join(c.h.UnitsUnseen, "; "))
-		}
-	}
-	switch {
+	switch seen := len(timers) > 0; {
+	case !seen && len(c.h.UnitsUnseen) > 0:
+		return fmt.Errorf("no %s was seen: %s", runner.CleanupTimer, strings.Join(c.h.UnitsUnseen, "; "))
+	case !seen, timers[0].Name != runner.CleanupTimer && !c.status:
+		return refusedf("there is no %s; give -runner-root to make one", runner.CleanupTimer)
 	case c.status:
 		return c.tell(ctx, timers)
 	case c.run:
@@ -266,9 +265,6 @@ const (
 
 // tell is the status.
 func (c *cleaningTimer) tell(ctx context.Context, timers []runner.Unit) error {
-	if len(timers) == 0 {
-		return refusedf("there is neither a %s nor a %s", runner.CleanupTimer, runner.OldCleanupTimer)
-	}
 	now := time.Now()
 	for _, t := range timers {
 		c.Say("timer=%s scope=%s %s/%s, %s", t.Name, t.Scope, word(t.Active), word(t.Sub), word(t.File))

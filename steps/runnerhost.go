@@ -81,10 +81,10 @@ func (s *session) seeJobs(ctx context.Context, h *runner.Host) {
 	s.jobDirs(h)
 }
 
-// units are those of the system and of this user, with the primary service and
-// those of a split among them.
+// units are those of the system and of this user, with the primary service, the
+// timers that clean and the services of a split among them.
 func (s *session) units(ctx context.Context, owners []string) (units []runner.Unit, unseen []string) {
-	named := []string{runner.PrimaryService}
+	named := []string{runner.PrimaryService, runner.CleanupTimer, runner.OldCleanupTimer}
 	for _, owner := range owners {
 		named = append(named, runner.SplitServiceOf(owner))
 	}
@@ -219,7 +219,8 @@ func readTasks(ctx context.Context, h *runner.Host) {
 	}
 }
 
-// readSchedule reads cron tables and timers, and the scripts that they name.
+// readSchedule reads cron tables, timers and services that are enabled or run,
+// and the scripts that they name.
 func (s *session) readSchedule(ctx context.Context, h *runner.Host) {
 	tables := schedule.Tables{Root: "/", Home: s.Getenv("HOME")}
 	h.Schedule, h.ScheduleUnseen = tables.Cron(ctx)
@@ -232,6 +233,14 @@ func (s *session) readSchedule(ctx context.Context, h *runner.Host) {
 			for _, argv := range u.Exec {
 				h.Schedule = append(h.Schedule, tables.Scheduled(fmt.Sprintf("the timer %q", timer.Name), strings.Join(argv, " ")))
 			}
+		}
+	}
+	for _, u := range h.Units {
+		if !u.Enabled() && u.Active != "active" && u.Active != "activating" {
+			continue
+		}
+		for _, argv := range u.Exec {
+			h.Schedule = append(h.Schedule, tables.Scheduled(fmt.Sprintf("the unit %q", u.Name), strings.Join(argv, " ")))
 		}
 	}
 	h.ScheduleUnseen = append(h.ScheduleUnseen, h.UnitsUnseen...)

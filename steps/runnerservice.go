@@ -309,7 +309,10 @@ func (v *servicing) planContainer() []change {
 			if err != nil {
 				return err
 			}
-			return engine.SetRestart(ctx, c.Name, policy)
+			if err := engine.SetRestart(ctx, c.ID, policy); err != nil {
+				return fmt.Errorf("set the restart policy of %q: %w", c.Name, err)
+			}
+			return nil
 		}
 		v.back = append(v.back, fmt.Sprintf("docker update --restart=%s %s", word(c.Restart), c.Name))
 		changes = append(changes, change{

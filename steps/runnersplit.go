@@ -679,7 +679,7 @@ func (v *splitting) servedOnce() change {
 // checkServer finds the primary at its server, and that builds of its jobs wait
 // for each other whatever runner they run on.
 func (v *splitting) checkServer(ctx context.Context) error {
-	remote, inventory, err := v.session.inventory(ctx, v.checkout)
+	remote, inventory, err := v.session.inventory(context.WithoutCancel(ctx), v.checkout) // to take it back after an interruption
 	if err != nil {
 		return refusedf("the runners' server cannot be asked: %w", err)
 	}

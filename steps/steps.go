@@ -63,6 +63,8 @@ func commands() []command {
 		{name: "runner audit", help: helpRunnerAudit, run: runnerAudit},
 		{name: "runner labels", help: helpRunnerLabels, run: runnerLabels},
 		{name: "runner readiness", help: helpRunnerReadiness, run: runnerReadiness},
+		{name: "runner drain", help: helpRunnerDrain, run: runnerDrain},
+		{name: "runner resume", help: helpRunnerResume, run: runnerResume},
 		{name: "runner service", help: helpRunnerService, run: runnerService},
 		{name: "runner split", help: helpRunnerSplit, run: runnerSplit},
 		{name: "runner cleanup-timer", help: helpRunnerCleanupTimer, run: runnerCleanupTimer},

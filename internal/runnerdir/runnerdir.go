@@ -43,6 +43,25 @@ func Read(dir, config string) (c runner.Config, registration string, registered 
 	return c, registration, true, nil
 }
 
+// Registration finds the registration of a runner among files, and directories
+// that it may be in, such as a container has of its host; false if none can be
+// read.
+func Registration(paths []string) (runner.Registration, bool) {
+	for _, p := range paths {
+		if !filepath.IsAbs(p) {
+			continue
+		}
+		for _, file := range []string{p, filepath.Join(p, ".runner")} {
+			if data, err := ReadFile(file); err == nil {
+				if r, err := runner.ParseRegistration(data); err == nil {
+					return r, true
+				}
+			}
+		}
+	}
+	return runner.Registration{}, false
+}
+
 // ReadFile reads a file that is as small as a configuration has to be, and one
 // byte more of one that is not.
 func ReadFile(path string) ([]byte, error) {
