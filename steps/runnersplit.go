@@ -371,13 +371,17 @@ func (v *splitting) newRunner(r runner.SplitRunner) ([]change, error) {
 		Capacity: 1, ShutdownTimeout: shutdownTime, Registration: ".runner",
 		CacheDir: filepath.Join(r.Dir, ".cache/actcache"), WorkdirParent: filepath.Join(r.Dir, ".cache/act"),
 	}
-	for _, l := range r.Takes(v.h.Config.Labels) {
-		want.Labels = append(want.Labels, l.Full)
-	}
 	if env := v.h.Config.EnvFile; env != "" && !filepath.IsAbs(env) {
 		want.EnvFile = filepath.Join(v.h.Dir, env)
 	}
 	config, said, err := runner.EditConfig(v.config, want)
+	if err == nil {
+		var labels []string
+		for _, l := range r.Takes(v.h.Config.Labels) {
+			labels = append(labels, l.Full)
+		}
+		config, _, err = runner.EditConfig(config, runner.ConfigWant{Labels: labels})
+	}
 	if err != nil {
 		return nil, refusedf("copy %q: %w", v.h.ConfigPath, err)
 	}
@@ -389,7 +393,7 @@ func (v *splitting) newRunner(r runner.SplitRunner) ([]change, error) {
 	var made runnerdir.Made
 	begun := false
 	return []change{{
-		say: fmt.Sprintf("make %q, %q's alone, with a copy of %q: %s", r.Dir, v.owner.Username, v.h.ConfigPath, strings.Join(said, ", ")),
+		say: fmt.Sprintf("make %q, %q's alone, with a copy of %q that has the labels %s: %s", r.Dir, v.owner.Username, v.h.ConfigPath, quotedList(r.Labels), strings.Join(said, ", ")),
 		do: func(context.Context) (err error) {
 			made, err = runnerdir.Make(r.Dir, uid, gid, config)
 			begun = err == nil // else it has taken itself back

@@ -72,9 +72,9 @@ func setUp(m *testing.M) (status int, err error) {
 	return m.Run(), nil
 }
 
-// git knows of any directory that its remote "gitea" is the machine's.
+// git knows of any directory "awoooi" that its remote "gitea" is the machine's.
 const git = `#!/bin/sh
-[ "$5" = gitea ] && echo http://127.0.0.1:3000/wooo/awoooi.git
+[ "$5" = gitea ] && [ "${2##*/}" = awoooi ] && echo http://127.0.0.1:3000/wooo/awoooi.git
 `
 
 func boot(t *testing.T, options ...string) *machine {

@@ -116,7 +116,7 @@ func TestARunnerOfThreeOwnersIsSplit(t *testing.T) {
 
 			// Each label has one runner; the reports agree; nothing is left to do.
 			labels := m.run(0, "ci", "cd ~/awoooi && GITEA_TOKEN=api-canary hostguard runner labels", "jobs: 3; ok 3,")
-			for _, row := range []string{"awoooi-host    host110-awoooi idle", "ewoooc-host    host110-ewoooc idle", "ubuntu-latest  host110-shared idle"} {
+			for _, row := range []string{"awoooi-host    host110 offline, host110-awoooi idle", "ewoooc-host    host110 offline, host110-ewoooc idle", "ubuntu-latest  host110 offline, host110-shared idle"} {
 				if !strings.Contains(labels, row) {
 					t.Errorf("no %q in\n%s", row, labels)
 				}
@@ -158,7 +158,7 @@ func (m *machine) noTokens(said string) {
 	if strings.Contains(said, "canary") {
 		m.t.Errorf("a token is in what it says:\n%s", said)
 	}
-	found, _ := m.Run("root", `grep -l canary /var/tmp/recorded/argv /var/tmp/recorded/environ
+	found, _ := m.Run("root", `grep -sl canary /var/tmp/recorded/argv /var/tmp/recorded/environ
 		grep -rl canary /home /etc /tmp /root /var/tmp --exclude-dir recorded
 		journalctl | grep canary`)
 	if found != "" {
@@ -222,9 +222,9 @@ func TestWhatASplitRefuses(t *testing.T) {
 			t.Fatalf("before\n%s\nafter\n%s", before, after)
 		}
 	}
-	refused(1, strings.Replace(command, "api-canary", "other", 1), "does not take the token (401")
+	refused(1, strings.Replace(command, "api-canary", "other", 1), "the runners' server cannot be asked", "no such token")
 	refused(1, strings.Replace(command, "cd ~/awoooi", "cd /", 1), "the runners' server cannot be asked", "give -checkout")
-	refused(1, "DOCKER_HOST=unix:///nowhere "+command, "whether a container runs the primary's registration is not known")
+	refused(1, "export DOCKER_HOST=unix:///nowhere; "+command, "whether a container runs the primary's registration is not known")
 
 	m.give("root", "/srv/gitea/wooo/ewoooc/cd.yaml", workflow("ewoooc-host", ""))
 	refused(1, command, `"wooo/ewoooc": "cd.yaml" job "build" builds images (line 7) without the host's lock`, "fix: put uses: wooo/hostguard/lock")
