@@ -427,9 +427,9 @@ runner-diag-cleanup.timer off. Prints the plan, and changes nothing without
 
 The units are the system's for root or with sudo that asks for no password
 (-apply then runs itself by sudo), and run as the owner of the roots; else they
-are the user's. They may write nothing but _diag of the roots. The hostguard that
-runs this is what the timer runs: as another user's it must be where that user
-and root alone can change it, such as below /usr/local.
+are the user's. Those of the system may write nothing but _diag of the roots. The
+hostguard that runs this is what the timer runs: for the system's it must be where
+that owner and root alone can change it, such as below /usr/local.
 
   -runner-root DIR  the directory of run.sh and _diag; may be given again, or
                     be a list with commas. All must be one user's

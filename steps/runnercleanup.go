@@ -228,7 +228,14 @@ func (c *cleaningTimer) start(ctx context.Context, scope string) error {
 	}
 	began := time.Now()
 	err := c.clean(ctx, scope)
-	c.tellLog(ctx, scope, time.Since(began)+time.Second, 50)
+	for end := time.Now().Add(journalTime); ; time.Sleep(50 * time.Millisecond) {
+		lines, unread := c.log(ctx, scope, time.Since(began)+time.Second, 50)
+		told := slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "clean-diag: ") })
+		if told || unread != nil || time.Now().After(end) || ctx.Err() != nil {
+			c.tellLog(lines, unread)
+			break
+		}
+	}
 	if err == nil {
 		c.Say("%s ended with Result=success after %s", runner.CleanupService, short(time.Since(began)))
 	}
@@ -257,6 +264,11 @@ func (c *cleaningTimer) takeAway(ctx context.Context, scope string) error {
 	return c.carryOut(ctx, changes, c.apply, "\"hostguard runner cleanup-timer -runner-root ROOT -apply\"")
 }
 
+// journalTime is how long the journal may take to show what the service has said.
+// Of a user's service it may lack lines for ever: it finds out too late whose a
+// process was that has ended.
+const journalTime = time.Second
+
 // statusLog is how far back the status shows the journal, and how much of it.
 const (
 	statusLog   = 24 * time.Hour
@@ -278,7 +290,7 @@ func (c *cleaningTimer) tell(ctx context.Context, timers []runner.Unit) error {
 			return err
 		}
 		c.Say("service=%s %s/%s, Result=%s", u.Name, word(u.Active), word(u.Sub), word(u.Result))
-		c.tellLog(ctx, t.Scope, statusLog, statusLines)
+		c.tellLog(c.log(ctx, t.Scope, statusLog, statusLines))
 	}
 	if timers[0].Active != "active" {
 		return refusedf("%s does not run; fix: %s", timers[0].Name, systemd.Command(timers[0].Scope, "enable", "--now", timers[0].Name))
@@ -286,18 +298,21 @@ func (c *cleaningTimer) tell(ctx context.Context, timers []runner.Unit) error {
 	return nil
 }
 
-// tellLog shows the last lines that the service has logged.
-func (c *cleaningTimer) tellLog(ctx context.Context, scope string, since time.Duration, most int) {
-	var lines []string
-	err := systemd.Log(ctx, runner.Unit{Name: runner.CleanupService, Scope: scope}, since, func(line string) {
+// log is the last of what the service has logged.
+func (c *cleaningTimer) log(ctx context.Context, scope string, since time.Duration, most int) (lines []string, err error) {
+	err = systemd.Log(ctx, runner.Unit{Name: runner.CleanupService, Scope: scope}, since, func(line string) {
 		if lines = append(lines, line); len(lines) > most {
 			lines = lines[1:]
 		}
 	})
+	return lines, err
+}
+
+func (c *cleaningTimer) tellLog(lines []string, unread error) {
 	for _, line := range lines {
 		c.Say("  log %.500q", line)
 	}
-	if err != nil {
-		c.Say("not seen: %s", oneLine(err))
+	if unread != nil {
+		c.Say("not seen: %s", oneLine(unread))
 	}
 }

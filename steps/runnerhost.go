@@ -78,6 +78,11 @@ func (s *session) seeJobs(ctx context.Context, h *runner.Host) {
 	if err != nil {
 		h.DockerUnseen = oneLine(err)
 	}
+	for _, c := range h.Containers {
+		for i := range c.Mounts {
+			c.Mounts[i] = linkless(c.Mounts[i])
+		}
+	}
 	s.jobDirs(h)
 }
 
@@ -127,6 +132,7 @@ func (s *session) primary(h *runner.Host, dir string) {
 	h.Dir, h.ConfigPath = dir, config
 	var err error
 	h.Config, h.RegistrationPath, h.Registered, err = runnerdir.Read(dir, config)
+	h.RegistrationPath = linkless(h.RegistrationPath)
 	if err != nil {
 		h.ConfigUnseen = fmt.Sprintf("%.200q: %.200q", config, pathless(err))
 	}
@@ -135,13 +141,25 @@ func (s *session) primary(h *runner.Host, dir string) {
 // registrationOf is the file by which a daemon that works in dir is registered.
 func registrationOf(dir, config string) string {
 	if config == "" {
-		return filepath.Join(dir, ".runner")
+		return linkless(filepath.Join(dir, ".runner"))
 	}
 	if !filepath.IsAbs(config) {
 		config = filepath.Join(dir, config)
 	}
 	_, registration, _, _ := runnerdir.Read(dir, config)
-	return registration
+	return linkless(registration)
+}
+
+// linkless is a path by which two names of one file are equal: a daemon that is
+// known by a link's name must not get a second one beside it.
+func linkless(path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil && path != "" {
+		return filepath.Join(dir, filepath.Base(path))
+	}
+	return path
 }
 
 // nameFiles finds the configuration and the registration of each daemon's unit.

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"hostguard/install"
 	"hostguard/internal/docker"
 	"hostguard/internal/gitea"
 	"hostguard/internal/runnerdir"
@@ -145,8 +146,12 @@ func (v *servicing) followConfig(path string) (err error) {
 		return nil
 	}
 	v.h.ConfigPath, v.sv.ConfigPath = path, path
-	v.h.Config, v.h.RegistrationPath, v.h.Registered, err = runnerdir.Read(v.h.Dir, path)
-	return err
+	v.h.Config, _, v.h.Registered, err = runnerdir.Read(v.h.Dir, path)
+	if err != nil {
+		return fmt.Errorf("read %q, which the unit %q names: %w", path, v.unit.Name, pathless(err))
+	}
+	v.sv.ShutdownTimeout = v.h.Config.ShutdownTimeout
+	return nil
 }
 
 func (v *servicing) findBinary(owner *user.User) (err error) {
@@ -154,6 +159,11 @@ func (v *servicing) findBinary(owner *user.User) (err error) {
 		v.binary, err = v.program([]string{"act_runner", "gitea-runner"}, []string{v.h.Dir}, []string{"/usr/local/bin", filepath.Join(owner.HomeDir, ".local/bin")})
 	}
 	v.sv.Binary = v.binary
+	if err == nil && owner.Uid == "0" {
+		if err := install.CheckOwners(v.binary, 0); err != nil {
+			return refusedf("root would run %w; give -binary one that is root's alone", err)
+		}
+	}
 	return err
 }
 
@@ -186,6 +196,9 @@ func (v *servicing) plan(ctx context.Context) ([]change, error) {
 	changes := slices.Concat(config, units, v.planContainer())
 	v.edited = config != nil || v.changedSince(v.unit.Started)
 	if v.restart && v.edited && v.unit.Active == "active" {
+		if v.workflow != nil {
+			return nil, refusedf("this is a job of a runner, and a restart would wait for its end; run it from a shell, or leave the restart out")
+		}
 		if busy := v.h.Busy(); busy != "" && v.wait == 0 {
 			return nil, refusedf("the runner is not restarted while jobs run: %s; give -wait 1h, or leave the restart out", busy)
 		}

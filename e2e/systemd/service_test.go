@@ -158,7 +158,10 @@ func TestASecondDaemonIsRefused(t *testing.T) {
 	m.give("root", "/etc/systemd/system/two.service", strings.Replace(oldUnit, " --config /home/ci/act-runner/config.yaml", " --config config.yaml", 1))
 	m.run(0, "root", "systemctl daemon-reload; systemctl start one two")
 	refused(`2 units run this runner: the system's "one.service" and the system's "two.service"`)
-	m.run(0, "root", "systemctl stop one two; rm /etc/systemd/system/*.service; systemctl daemon-reload")
+	// Known by a link's name it is the same runner.
+	m.run(0, "root", "systemctl stop two; rm /etc/systemd/system/two.service; systemctl daemon-reload; ln -s /home/ci/act-runner /srv/link")
+	m.run(0, "root", "hostguard runner service -runner-dir /srv/link", `the system's unit "one.service" runs this runner`)
+	m.run(0, "root", "systemctl stop one; rm /etc/systemd/system/*.service; systemctl daemon-reload")
 
 	m.give("root", "/etc/systemd/system/"+unit, strings.ReplaceAll(oldUnit, "/home/ci/act-runner", "/srv/other"))
 	m.run(0, "root", "systemctl daemon-reload")

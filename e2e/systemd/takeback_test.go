@@ -44,9 +44,19 @@ func TestWhatFailsIsTakenBack(t *testing.T) {
 	m.until("systemctl is-active -q " + unit)
 	m.shows("", "KillMode", "control-group")
 
+	// Each call of systemctl in turn.
+	m.give("root", "/opt/systemctl", "#!/bin/sh\nn=$(cat /run/calls); echo $((n-1)) >/run/calls; [ $n != 1 ] || exit 7; exec /bin/systemctl \"$@\"\n")
+	m.run(0, "root", "chmod 755 /opt/systemctl; sed -i '/^ExecStartPre/d' /etc/systemd/system/"+unit+"; systemctl daemon-reload")
+	for call := range 2 {
+		m.run(3, "root", fmt.Sprintf("echo %d >/run/calls; PATH=/opt:$PATH %s -restart-now", call+1, command), "exit status 7", back)
+		m.config("ci", oldConfig)
+		m.run(0, "root", "systemctl is-active -q "+unit)
+		m.shows("", "KillMode,NeedDaemonReload", "control-group no")
+	}
+
 	// A file system that is full: at each size of what is free.
 	m.run(0, "root", "systemctl stop "+unit+"; cp -a /home/ci/act-runner /small/; chown -R ci /small; sed -i 's#/home/ci/act-runner#/small/act-runner#' /etc/systemd/system/"+unit+
-		"; sed -i '/^ExecStartPre/d' /etc/systemd/system/"+unit+"; systemctl daemon-reload; systemctl start "+unit)
+		"; systemctl daemon-reload; systemctl start "+unit)
 	was := m.run(0, "root", "cat /small/act-runner/config.yaml; ls -A /small/act-runner")
 	for _, free := range []int{0, 1} { // pages: none for the kept one, none for the new one
 		m.run(0, "root", fmt.Sprintf("dd if=/dev/zero of=/small/fill bs=4096 2>/dev/null; truncate -s -%d /small/fill; df /small | tail -1", free*4096))

@@ -113,9 +113,13 @@ func Jobs(parent string, now time.Time, users func(dir string) ([]int, error)) (
 	if err != nil {
 		return nil, nil, err
 	}
+	looked := 0
 	for _, e := range entries {
-		if !e.IsDir() || len(e.Name()) != 16 || strings.Trim(e.Name(), "0123456789abcdef") != "" || len(left)+len(active) == most {
+		if !e.IsDir() || len(e.Name()) != 16 || strings.Trim(e.Name(), "0123456789abcdef") != "" {
 			continue
+		}
+		if looked++; looked > most {
+			return active, left, fmt.Errorf("there are more than %d directories of jobs in %q; remove those that no process uses", most, parent)
 		}
 		info, err := e.Info()
 		if err != nil {

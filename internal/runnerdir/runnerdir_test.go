@@ -2,9 +2,11 @@ package runnerdir
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -69,6 +71,15 @@ func TestJobDirectoriesInUseAndLeftOver(t *testing.T) {
 	})
 	if err != nil || len(active) != 1 || active[0] != used || len(left) != 1 || left[0].Path != filepath.Join(parent, "0123456789abcdef") {
 		t.Error(active, left, err)
+	}
+	// One that was not looked at may be in use.
+	for i := range most {
+		if err := os.Mkdir(filepath.Join(parent, fmt.Sprintf("%016x", i)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, _, err := Jobs(parent, now, func(string) ([]int, error) { return nil, nil }); err == nil || !strings.Contains(err.Error(), "more than 50 directories") {
+		t.Error(err)
 	}
 	if _, left, err := Jobs(filepath.Join(parent, "none"), now, nil); err != nil || left != nil {
 		t.Error(left, err)
