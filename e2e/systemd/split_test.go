@@ -53,9 +53,9 @@ const takesLock = "      - uses: https://gitea.example.com/wooo/hostguard/lock@v
 var owners = []string{"awoooi", "shared", "ewoooc"}
 
 // mixed is a machine with a Gitea and one runner for three owners.
-func mixed(t *testing.T, docker *engine.Engine, program string) *machine {
+func mixed(t *testing.T, docker *engine.Engine, program string, options ...string) *machine {
 	t.Helper()
-	m := bootWith(t, docker)
+	m := bootWith(t, docker, options...)
 	for _, name := range []string{"awoooi", "ewoooc"} {
 		m.give("root", "/srv/gitea/wooo/"+name+"/cd.yaml", workflow(name+"-host", takesLock))
 	}
@@ -76,7 +76,7 @@ func mixed(t *testing.T, docker *engine.Engine, program string) *machine {
 func (m *machine) state() string {
 	m.t.Helper()
 	return m.run(0, "root", `find /home/ci /etc/systemd/system -path '*/.cache' -prune -o \( -type f -o -type l \) -print0 | sort -z | xargs -0 sha256sum
-		ls -A /home/ci
+		ls -A /home/ci | grep -vx .cache
 		systemctl list-units --all --plain --no-legend 'gitea-act-runner*' | tr -s ' '
 		for u in /etc/systemd/system/gitea-act-runner*.service; do systemctl is-enabled ${u##*/}; done
 		`+runnersOf)
@@ -201,6 +201,101 @@ func TestASplitThatFailsIsTakenBack(t *testing.T) {
 	}
 }
 
+// oneForAll is a plan that moves all labels to one runner: the fewest changes.
+const oneForAll = "runners: [{owner: shared, labels: [ubuntu-latest, ubuntu-22.04, awoooi-host, ewoooc-host]DIR}]"
+
+// Whatever fails, the host and the server are as they were.
+func TestEachStepOfASplitIsTakenBack(t *testing.T) {
+	t.Parallel()
+	m := mixed(t, quiet, "gitea-runner", "--tmpfs", "/small:size=24k,mode=755,uid=1000")
+	m.give("ci", "/home/ci/split.yaml", strings.Replace(oneForAll, "DIR", "", 1))
+	m.give("ci", "/home/ci/small.yaml", strings.Replace(oneForAll, "DIR", ", directory: /small/act-runner-shared", 1))
+	m.give("ci", "/home/ci/most.yaml", `runners:
+  - {owner: awoooi, labels: [awoooi-host, ubuntu-latest, ubuntu-22.04], directory: /home/ci/act-runner}
+  - {owner: ewoooc, labels: [ewoooc-host]}
+`)
+	before := m.state()
+	const command = split + " -runner-dir /home/ci/act-runner -plan /home/ci/PLAN.yaml -apply"
+	on := func(plan string) string {
+		return strings.NewReplacer("~", "/home/ci", "PLAN", plan, "cd ", "PATH=/opt:$PATH; cd ").Replace(command)
+	}
+	back := func(status int, what, script string, says ...string) {
+		t.Helper()
+		said := m.run(status, "root", script, append(says, "everything is as it was before")...)
+		m.until(runnersOf + " | grep -q 'host110\",\"status\":\"online'")
+		if after := m.state(); after != before {
+			t.Fatalf("%s: before\n%s\nafter\n%s\nit said\n%s", what, before, after, said)
+		}
+		m.run(0, "root", "test -z \"$(ls /small)\"")
+		m.noTokens(said)
+	}
+
+	// Each call of systemctl in turn: the unit is read, it is started, the primary
+	// is stopped, or restarted with fewer labels.
+	m.give("root", "/opt/systemctl", "#!/bin/sh\nn=$(cat /run/calls); echo $((n-1)) >/run/calls; [ $n != 1 ] || exit 7; exec /bin/systemctl \"$@\"\n")
+	m.run(0, "root", "chmod 755 /opt/systemctl")
+	for _, plan := range []string{"split", "most"} {
+		for call := range 3 {
+			back(3, fmt.Sprintf("%s, call %d", plan, call+1), fmt.Sprintf("echo %d >/run/calls; %s", call+1, on(plan)), "exit status 7")
+		}
+	}
+	m.run(0, "root", "rm /opt/systemctl")
+
+	// A full disk: no page for the directory's files, and none for the registration.
+	for _, free := range []int{0, 1} {
+		m.run(0, "root", fmt.Sprintf("dd if=/dev/zero of=/small/fill bs=4096 2>/dev/null; truncate -s -%d /small/fill", free*4096))
+		said, status := m.Run("root", on("small"))
+		m.run(0, "root", "rm /small/fill")
+		if status != 3 || !strings.Contains(said, "no space left on device") {
+			t.Errorf("%d pages: exit status %d\n%s", free, status, said)
+		}
+		if free == 0 && !strings.Contains(said, "everything is as it was before") || free == 1 && !strings.Contains(said, `a runner "host110-shared", whose id is`) {
+			t.Errorf("%d pages: %s", free, said)
+		}
+		m.run(0, "root", `[ -z "$(ls /small)" ]; for id in $(seq 2 99); do gitea DELETE /admin/actions/runners/$id; done`)
+		if after := m.state(); after != before {
+			t.Fatalf("%d pages: before\n%s\nafter\n%s\nit said\n%s", free, before, after, said)
+		}
+	}
+
+	// Ctrl-C and a lost connection, while it waits for a job of the primary.
+	m.run(0, "ci", "touch ~/act-runner/task")
+	m.until("ls -d /home/ci/.cache/act/*")
+	for signal, status := range map[string]int{"INT": 130, "HUP": 143} {
+		run := m.Command("root", on("split")+" -wait 1m >/run/said 2>&1 & echo $! >/run/hg; wait $!")
+		if err := run.Start(); err != nil {
+			t.Fatal(err)
+		}
+		m.until("grep -q waiting /run/said && systemctl is-active -q gitea-act-runner-shared.service")
+		m.run(0, "root", "kill -"+signal+" $(pidof hostguard)")
+		_ = run.Wait()
+		said := m.run(0, "root", "cat /run/said", "everything is as it was before")
+		if run.ProcessState.ExitCode() != status {
+			t.Errorf("%s: status %d, it said\n%s", signal, run.ProcessState.ExitCode(), said)
+		}
+		if after := m.state(); after != before {
+			t.Fatalf("%s: before\n%s\nafter\n%s\nit said\n%s", signal, before, after, said)
+		}
+	}
+
+	// Once a job runs on the new runner, that is not taken away from it.
+	run := m.Command("root", on("split")+" -wait 1m >/run/said 2>&1")
+	if err := run.Start(); err != nil {
+		t.Fatal(err)
+	}
+	m.until("grep -q waiting /run/said")
+	m.run(0, "ci", "touch ~/act-runner-shared/task")
+	m.until("ls -d /home/ci/act-runner-shared/.cache/act/*")
+	m.run(0, "root", "kill -INT $(pidof hostguard); sleep 1")
+	m.until("systemctl show -P ActiveState gitea-act-runner-shared.service | grep -q deactivating")
+	m.run(0, "ci", "sleep 1; touch ~/act-runner-shared/finish")
+	_ = run.Wait()
+	m.run(0, "root", "cat /run/said", "everything is as it was before") // it ended in time
+	if after := m.state(); after != before {
+		t.Fatalf("before\n%s\nafter\n%s", before, after)
+	}
+}
+
 func TestWhatASplitRefuses(t *testing.T) {
 	t.Parallel()
 	docker, err := engine.Start(engine.New)
@@ -275,7 +370,9 @@ func TestThePrimaryKeepsWhatThePlanLeavesToIt(t *testing.T) {
 	m.run(0, "ci", "touch ~/act-runner/task")
 	m.until("ls -d /home/ci/.cache/act/*")
 	m.run(1, "ci", split+" -plan ~/split.yaml -apply", "the primary is not stopped while jobs run: host job in")
-	waiting := m.Command("ci", split+" -plan ~/split.yaml -apply -wait 1m")
+	// The server gives no registration token: it comes by stdin, also through sudo.
+	m.give("root", "/srv/gitea/fails", "POST /api/v1/admin/actions/runners/registration-token 403")
+	waiting := m.Command("ci", "echo registration-canary | ( "+split+" -plan ~/split.yaml -apply -wait 1m -token-stdin )")
 	log := new(contend.Log)
 	waiting.Stdout, waiting.Stderr = log, log
 	if err := waiting.Start(); err != nil {
@@ -288,6 +385,7 @@ func TestThePrimaryKeepsWhatThePlanLeavesToIt(t *testing.T) {
 	if err := waiting.Wait(); err != nil {
 		t.Fatal(err, log.String())
 	}
+	m.noTokens(log.String())
 	m.is("root", "cat /home/ci/act-runner/result", "success")
 	m.config("ci", strings.Replace(mixedConfig, `    - "ewoooc-host:host" # since May`+"\n", "", 1))
 	m.is("root", "systemctl show --value -p ActiveState,UnitFileState "+unit+" | paste -sd' '", "active enabled")
