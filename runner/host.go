@@ -115,6 +115,11 @@ func (h Host) Named(name string) (Unit, bool) {
 	return best, found
 }
 
+// Off tells that the unit does not run, and is not started by a boot.
+func (u Unit) Off() bool {
+	return (u.Active == "inactive" || u.Active == "failed") && !strings.HasPrefix(u.File, "enabled")
+}
+
 // Services are the units that run a runner, the primary one first.
 func (h Host) Services() []Unit {
 	var services []Unit

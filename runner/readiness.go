@@ -81,7 +81,7 @@ func SplitServiceOf(owner string) string { return "gitea-act-runner-" + owner + 
 func (h Host) Separated() bool {
 	owners := h.Splits()
 	primary, found := h.Named(PrimaryService)
-	if len(owners) < 2 || len(h.SplitDirs) != len(owners) || !found || primary.Active == "active" || primary.File != "disabled" {
+	if len(owners) < 2 || len(h.SplitDirs) != len(owners) || !found || !primary.Off() {
 		return false
 	}
 	for i, owner := range owners {

@@ -51,12 +51,10 @@ type splitting struct {
 	found   map[string]runner.Config // of those that are registered already, by directory
 
 	inventory *gitea.Inventory
-	takes     gitea.Scope // whose jobs the primary takes
-	before    []runner.Live
+	takes     gitea.Scope   // whose jobs the primary takes
+	before    []runner.Live // before anything is done
 	token     string
 	back      []string // commands
-
-	smokeTime, servedTime time.Duration
 }
 
 func runnerSplit(ctx context.Context, s *session) error {
@@ -69,7 +67,7 @@ func runnerSplit(ctx context.Context, s *session) error {
 	if err := s.in.parse(); err != nil {
 		return err
 	}
-	v := &splitting{session: s, in: in, path: *plan, local: local, wait: *wait, stdin: *stdin, apply: *apply, found: map[string]runner.Config{}, smokeTime: smokeTime, servedTime: servedTime}
+	v := &splitting{session: s, in: in, path: *plan, local: local, wait: *wait, stdin: *stdin, apply: *apply, found: map[string]runner.Config{}}
 	if *plan == "" && (*apply || *stdin || *wait > 0) {
 		return usagef("no plan is given: \"hostguard runner split >split.yaml\" proposes one; then give -plan split.yaml")
 	}
@@ -189,12 +187,7 @@ func (v *splitting) run(ctx context.Context) error {
 
 // readPlan reads the plan and looks at what it names on this host.
 func (v *splitting) readPlan() error {
-	f, err := os.Open(v.path)
-	if err != nil {
-		return usagef("read the plan %q: %w", v.path, pathless(err))
-	}
-	data, err := io.ReadAll(io.LimitReader(f, runner.MaxFile+1))
-	f.Close()
+	data, err := runnerdir.ReadFile(v.path)
 	if err != nil {
 		return usagef("read the plan %q: %w", v.path, pathless(err))
 	}
@@ -260,6 +253,8 @@ func (v *splitting) place() error {
 		return refusedf("whether something else runs the primary's registration is not known: %s", v.h.ProcessesUnseen)
 	case v.h.DockerUnseen != "":
 		return refusedf("whether a container runs the primary's registration is not known: %s", v.h.DockerUnseen)
+	case unit.Active == "active" && (v.h.Config.ShutdownTimeout == 0 || !unit.Stops(v.h.Config.ShutdownTimeout)):
+		return refusedf("the unit %q would cancel a job that begins while it is stopped; \"hostguard runner service -apply\" mends that", unit.Name)
 	case unit.Config != v.h.ConfigPath:
 		return refusedf("the unit %q runs the primary by %.200q, not by %.200q; give -runner-dir", unit.Name, unit.Config, v.h.ConfigPath)
 	case unit.Scope == systemd.User && strconv.Itoa(os.Geteuid()) != v.owner.Uid:
@@ -444,7 +439,7 @@ func (v *splitting) unregister(ctx context.Context, r runner.SplitRunner, name s
 	}
 	by := fmt.Sprintf("remove it at %q by hand", v.h.Config.Server)
 	c, _, registered, err := runnerdir.Read(r.Dir, configOf(r))
-	if err == nil && registered && c.ID != 0 {
+	if err == nil && registered && c.ID != 0 && !v.knew(c.ID) {
 		if err := v.inventory.RemoveRunner(v.takes, c.ID, c.Name); err != nil {
 			return fmt.Errorf("%w; %s", err, by)
 		}
@@ -457,19 +452,24 @@ func (v *splitting) unregister(ctx context.Context, r runner.SplitRunner, name s
 		return fmt.Errorf("whether a runner %q is left is not known: %w; if so, %s", name, err, by)
 	}
 	for _, l := range runners {
-		if l.Name == name && !slices.ContainsFunc(v.before, func(b runner.Live) bool { return b.ID == l.ID }) {
+		if l.Name == name && !v.knew(l.ID) {
 			return fmt.Errorf("a runner %q, whose id is %d, may be left of it; if so, %s", name, l.ID, by)
 		}
 	}
 	return nil
 }
 
+// knew tells that the server had a runner of this id before.
+func (v *splitting) knew(id int64) bool {
+	return slices.ContainsFunc(v.before, func(l runner.Live) bool { return l.ID == id })
+}
+
 // smokeTest is the change after which a runner is known to serve its labels.
 func (v *splitting) smokeTest(r runner.SplitRunner) change {
 	return change{
-		say: fmt.Sprintf("see that %q runs and that its runner is online with %s, within %s", r.Service, quotedList(r.Labels), smokeTime),
+		say: fmt.Sprintf("see that %q runs and that its runner is online with %s, within %s", r.Service, quotedList(r.Labels), short(smokeTime)),
 		do: func(ctx context.Context) error {
-			return until(ctx, v.smokeTime, func() error {
+			return until(ctx, smokeTime, func() error {
 				u, err := v.session.unit(ctx, v.primary.Scope, r.Service)
 				if err != nil {
 					return err
@@ -554,18 +554,22 @@ func until(ctx context.Context, limit time.Duration, try func() error) error {
 func (v *splitting) planPrimary() ([]change, error) {
 	stays := runner.Stays(v.plan, v.h)
 	if len(stays) == 0 {
-		if v.unit.Active != "active" && v.unit.File == "disabled" {
+		if v.unit.Off() {
 			return nil, nil
 		}
 		start := []string{"enable", "--now", v.primary.Name}
+		switch {
+		case v.unit.File != "enabled":
+			start = []string{"start", v.primary.Name}
+		case v.unit.Active != "active":
+			start = []string{"enable", v.primary.Name}
+		}
 		v.back = append([]string{systemd.Command(v.primary.Scope, start...)}, v.back...)
 		stop := []string{"disable", "--now", v.primary.Name}
 		return []change{v.idle(), {
-			say: systemd.Command(v.primary.Scope, stop...) + ", as others have all its labels",
-			do:  func(ctx context.Context) error { return systemd.Control(ctx, v.primary.Scope, v.Getenv, stop...) },
-			undo: func(ctx context.Context) error {
-				return systemd.Control(ctx, v.primary.Scope, v.Getenv, start...)
-			},
+			say:  systemd.Command(v.primary.Scope, stop...) + ", as others have all its labels",
+			do:   func(ctx context.Context) error { return systemd.Control(ctx, v.primary.Scope, v.Getenv, stop...) },
+			undo: func(ctx context.Context) error { return systemd.Control(ctx, v.primary.Scope, v.Getenv, start...) },
 		}}, nil
 	}
 	if len(stays) == len(v.h.Config.Labels) {
@@ -652,9 +656,9 @@ func (v *splitting) servedOnce() change {
 		}
 	}
 	return change{
-		say: fmt.Sprintf("see that each label is served by the runner of the plan alone, within %s", servedTime),
+		say: fmt.Sprintf("see that each label is served by the runner of the plan alone, within %s", short(servedTime)),
 		do: func(ctx context.Context) error {
-			return until(ctx, v.servedTime, func() error {
+			return until(ctx, servedTime, func() error {
 				all, err := v.runners()
 				if err != nil {
 					return err

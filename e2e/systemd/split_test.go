@@ -176,7 +176,6 @@ func TestASplitThatFailsIsTakenBack(t *testing.T) {
 		"never online":              {"POST /fake/alive 500", "offline or disabled", ""},
 		"runners are told no more":  {"GET /api/v1/admin/actions/runners 500", "answers 500", ""},
 		"a lost reply":              {"REPLY /fake/register 1", "change 2 of", `a runner "host110-awoooi", whose id is`},
-		"no removal of the runners": {"POST /fake/alive 500\nDELETE /api/v1/admin/actions/runners 403", "remove it at", "could not take back all of it"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -239,7 +238,14 @@ func TestEachStepOfASplitIsTakenBack(t *testing.T) {
 			back(3, fmt.Sprintf("%s, call %d", plan, call+1), fmt.Sprintf("echo %d >/run/calls; %s", call+1, on(plan)), "exit status 7")
 		}
 	}
-	m.run(0, "root", "rm /opt/systemctl")
+
+	// What cannot be taken back is said by name.
+	m.give("root", "/srv/gitea/fails", "DELETE /api/v1/admin/actions/runners 403")
+	m.run(3, "root", "echo 2 >/run/calls; "+on("split"), "could not take back all of it", `remove the runner "host110-shared", whose id is`, `remove it at "http://127.0.0.1:3000" by hand`, "the rest is as it was before")
+	m.run(0, "root", "rm /opt/systemctl /srv/gitea/fails; for id in $(seq 2 99); do gitea DELETE /admin/actions/runners/$id; done")
+	if after := m.state(); after != before {
+		t.Fatalf("before\n%s\nafter\n%s", before, after)
+	}
 
 	// A full disk: no page for the directory's files, and none for the registration.
 	for _, free := range []int{0, 1} {
@@ -277,23 +283,32 @@ func TestEachStepOfASplitIsTakenBack(t *testing.T) {
 			t.Fatalf("%s: before\n%s\nafter\n%s\nit said\n%s", signal, before, after, said)
 		}
 	}
+}
 
-	// Once a job runs on the new runner, that is not taken away from it.
-	run := m.Command("root", on("split")+" -wait 1m >/run/said 2>&1")
+// A job that a new runner has begun is let end, and what it needs is left: what
+// could not be taken back is said.
+func TestAJobOfANewRunnerIsNotCutOff(t *testing.T) {
+	t.Parallel()
+	m := mixed(t, quiet, "gitea-runner")
+	m.give("ci", "/home/ci/split.yaml", strings.Replace(oneForAll, "DIR", "", 1))
+	m.run(0, "ci", "touch ~/act-runner/task")
+	m.until("ls -d /home/ci/.cache/act/*")
+	run := m.Command("ci", split+" -plan ~/split.yaml -apply -wait 1m >~/said 2>&1")
 	if err := run.Start(); err != nil {
 		t.Fatal(err)
 	}
-	m.until("grep -q waiting /run/said")
+	m.until("grep -q waiting /home/ci/said")
 	m.run(0, "ci", "touch ~/act-runner-shared/task")
 	m.until("ls -d /home/ci/act-runner-shared/.cache/act/*")
-	m.run(0, "root", "kill -INT $(pidof hostguard); sleep 1")
+	m.run(0, "root", "kill -INT $(pidof hostguard)")
 	m.until("systemctl show -P ActiveState gitea-act-runner-shared.service | grep -q deactivating")
-	m.run(0, "ci", "sleep 1; touch ~/act-runner-shared/finish")
-	_ = run.Wait()
-	m.run(0, "root", "cat /run/said", "everything is as it was before") // it ended in time
-	if after := m.state(); after != before {
-		t.Fatalf("before\n%s\nafter\n%s", before, after)
-	}
+	_ = run.Wait() // a minute
+	m.run(0, "ci", "cat ~/said", "could not take back all of it", `"gitea-act-runner-shared.service" is "deactivating": a job of it may run; once it has stopped, remove "/home/ci/act-runner-shared" and its runner at the server`)
+	m.run(0, "root", "ls -d /home/ci/act-runner-shared/.cache/act/*; gitea GET /admin/actions/runners | grep host110-shared")
+	m.run(0, "ci", "touch ~/act-runner-shared/finish ~/act-runner/finish")
+	m.until("! systemctl is-active -q gitea-act-runner-shared.service && [ -e /home/ci/act-runner-shared/result ]")
+	m.is("root", "cat /home/ci/act-runner-shared/result", "success")
+	m.run(0, "root", "systemctl is-active "+unit)
 }
 
 func TestWhatASplitRefuses(t *testing.T) {
@@ -320,6 +335,11 @@ func TestWhatASplitRefuses(t *testing.T) {
 	refused(1, strings.Replace(command, "api-canary", "other", 1), "the runners' server cannot be asked", "no such token")
 	refused(1, strings.Replace(command, "cd ~/awoooi", "cd /", 1), "the runners' server cannot be asked", "give -checkout")
 	refused(1, "export DOCKER_HOST=unix:///nowhere; "+command, "whether a container runs the primary's registration is not known")
+
+	m.give("root", "/etc/systemd/system/"+unit+".d/x.conf", "[Service]\nKillMode=control-group\n")
+	m.run(0, "root", "systemctl daemon-reload")
+	m.run(1, "ci", command, "would cancel a job that begins while it is stopped")
+	m.run(0, "root", "rm -r /etc/systemd/system/"+unit+".d; systemctl daemon-reload")
 
 	m.give("root", "/srv/gitea/wooo/ewoooc/cd.yaml", workflow("ewoooc-host", ""))
 	refused(1, command, `"wooo/ewoooc": "cd.yaml" job "build" builds images (line 7) without the host's lock`, "fix: put uses: wooo/hostguard/lock")
@@ -356,6 +376,22 @@ func TestWhatASplitRefuses(t *testing.T) {
 	if after := m.state(); after != before {
 		t.Fatalf("before\n%s\nafter\n%s", before, after)
 	}
+}
+
+// Without root the units are the user's.
+func TestAUsersRunnerIsSplit(t *testing.T) {
+	t.Parallel()
+	m := mixed(t, quiet, "act_runner")
+	m.run(0, "root", "systemctl disable --now "+unit+"; rm /etc/systemd/system/"+unit+"; systemctl daemon-reload; mv /home/ci/act-runner /home/ci/awoooi /home/plain; chown -R plain /home/plain; systemctl start user@1001")
+	m.run(0, "plain", "hostguard runner service -apply")
+	m.give("plain", "/home/plain/split.yaml", strings.Replace(oneForAll, "DIR", "", 1))
+	const command = split + " -plan ~/split.yaml -apply"
+	m.run(1, "root", strings.NewReplacer("~", "/home/plain", "split -plan", "split -runner-dir /home/plain/act-runner -plan").Replace(command), "runs this runner, outside of any unit that was seen")
+	said := m.run(0, "plain", command, "systemctl --user enable --now gitea-act-runner-shared.service", "done; the way back is", "Linger=no")
+	m.noTokens(said)
+	m.is("root", "stat -c '%U %a' /home/plain/act-runner-shared", "plain 700")
+	m.is("plain", "XDG_RUNTIME_DIR=/run/user/1001 systemctl --user is-active "+unit+" gitea-act-runner-shared.service; :", "inactive\nactive")
+	m.run(0, "plain", command, "nothing to change")
 }
 
 // A plan may leave labels to the primary. Jobs of the new runners do not keep it
