@@ -171,11 +171,11 @@ func TestASplitThatFailsIsTakenBack(t *testing.T) {
 		fails, says string
 		left        string // what cannot be taken back
 	}{
-		"no registration token":     {"POST /api/v1/admin/actions/runners/registration-token 403", "give a GITEA_TOKEN with write:admin", ""},
-		"no registration":           {"POST /fake/register 500", "change 2 of", ""},
-		"never online":              {"POST /fake/alive 500", "offline or disabled", ""},
-		"runners are told no more":  {"GET /api/v1/admin/actions/runners 500", "answers 500", ""},
-		"a lost reply":              {"REPLY /fake/register 1", "change 2 of", `a runner "host110-awoooi", whose id is`},
+		"no registration token":    {"POST /api/v1/admin/actions/runners/registration-token 403", "give a GITEA_TOKEN with write:admin", ""},
+		"no registration":          {"POST /fake/register 500", "change 2 of", ""},
+		"never online":             {"POST /fake/alive 500", "offline or disabled", ""},
+		"runners are told no more": {"GET /api/v1/admin/actions/runners 500", "answers 500", ""},
+		"a lost reply":             {"REPLY /fake/register 1", "change 2 of", `a runner "host110-awoooi", whose id is`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
