@@ -45,7 +45,7 @@ type working struct {
 }
 
 func (d *drain) look(ctx context.Context) (w working) {
-	if w.c, w.err = d.engine.Runner(ctx, d.c.ID); w.err != nil || !w.c.Running {
+	if w.c, w.err = d.engine.Runner(ctx, d.c.ID); w.err != nil || !w.c.Running || w.restarts() {
 		return w
 	}
 	if _, w.tasks, w.err = d.engine.Runners(ctx); w.err != nil {
@@ -57,10 +57,19 @@ func (d *drain) look(ctx context.Context) (w working) {
 	return w
 }
 
+// restarts tells that nothing runs until Docker starts it again, for which the
+// daemon has Running=true.
+func (w working) restarts() bool { return w.c.Status == "restarting" }
+
 // idle is sure that nothing would be cut off.
-func (w working) idle() bool { return w.known && len(w.tasks)+len(w.jobs) == 0 }
+func (w working) idle() bool {
+	return w.restarts() || w.known && len(w.tasks)+len(w.jobs) == 0
+}
 
 func (w working) String() string {
+	if w.restarts() {
+		return fmt.Sprintf("container %q has ended, and Docker is about to start it again", w.c.Name)
+	}
 	var parts []string
 	if len(w.tasks) > 0 {
 		parts = append(parts, "tasks "+listed(w.tasks))
@@ -92,29 +101,33 @@ func (d *drain) setRestart(policy string) change {
 // end is the change that cannot be taken back, the last one. An interruption does
 // not cut it short: what the container was told has to be known.
 func (d *drain) end(w working) change {
-	if !w.idle() {
-		return change{
-			say: fmt.Sprintf("send SIGINT to %q: it takes no more jobs, and ends when its own have", d.c.Name),
-			do:  func(ctx context.Context) error { return d.interrupt(context.WithoutCancel(ctx)) },
-		}
-	}
-	return change{
+	c := change{
 		say: fmt.Sprintf("stop %q: SIGTERM, and SIGKILL if it has not ended after %s", d.c.Name, runner.Duration(d.timeout)),
 		do: func(ctx context.Context) error {
-			if now := d.look(ctx); now.err == nil && now.c.Running && !now.idle() {
-				d.Say("%s: SIGINT instead", now)
-				return d.interrupt(context.WithoutCancel(ctx))
+			now := d.look(ctx)
+			if now.err == nil {
+				d.c.Started = now.c.Started // what is told to end is that
 			}
-			return d.stop(ctx)
+			if w.idle() && (now.err != nil || !now.c.Running || now.idle()) {
+				return d.stop(ctx)
+			}
+			if w.idle() {
+				d.Say("%s: SIGINT instead", now)
+			}
+			return d.interrupt(ctx)
 		},
 	}
+	if !w.idle() {
+		c.say = fmt.Sprintf("send SIGINT to %q: it takes no more jobs, and ends when its own have, at the latest after its shutdown_timeout", d.c.Name)
+	}
+	return c
 }
 
 func (d *drain) interrupt(ctx context.Context) error {
 	d.told, d.begin, d.limit = "got SIGINT", time.Now(), d.timeout
-	err := d.engine.SignalContainer(ctx, d.c.ID, "SIGINT")
+	err := d.engine.SignalContainer(context.WithoutCancel(ctx), d.c.ID, "SIGINT")
 	if errors.Is(err, docker.ErrNotRunning) {
-		return nil
+		return d.stop(ctx) // lest Docker is about to start it again
 	}
 	return d.unlessUnknown(err)
 }

@@ -502,8 +502,8 @@ example: hostguard runner resume -apply -restart always
 const helpDoctor = `usage: hostguard doctor [-checkout DIR] [-runner-dir DIR] [-owner WORD] [-json]
 
 Looks at each layer that keeps this host usable, L1 to L12, at the workflows of
-a checkout, and at what cron and timers run. One line each: ok, warn or bad, the
-evidence, and what mends it. Changes nothing and needs no root; what it could not
+a checkout, and at what cron, timers and units run. One line each: ok, warn or
+bad, the evidence, and what mends it. Changes nothing and needs no root; what it could not
 see it says.
 
   -checkout DIR    default the current directory

@@ -56,13 +56,14 @@ func (d *drain) start() change {
 			if err := d.engine.StartContainer(context.WithoutCancel(ctx), d.c.ID); err != nil {
 				return err
 			}
+			first := d.look(ctx)
 			select {
 			case <-ctx.Done():
 				return context.Cause(ctx)
 			case <-time.After(drainCalm):
 			}
 			w := d.look(ctx)
-			if w.err == nil && !w.c.Running {
+			if w.err == nil && (!w.c.Running || w.restarts() || w.c.Started != first.c.Started) {
 				d.sayLog(ctx, d.begin)
 				return fmt.Errorf("the container %q ends when it is started; its log above tells why", d.c.Name)
 			}

@@ -14,7 +14,6 @@ import (
 
 	"hostguard/install"
 	"hostguard/internal/docker"
-	"hostguard/internal/gitea"
 	"hostguard/internal/runnerdir"
 	"hostguard/internal/systemd"
 	"hostguard/runner"
@@ -245,13 +244,10 @@ func (v *servicing) checkReplaced(ctx context.Context) error {
 	if len(removed) == 0 {
 		return nil
 	}
-	remote, err := v.remote(ctx, v.checkout)
+	remote, inventory, err := v.inventory(ctx, v.checkout)
 	var pool runner.Pool
 	if err == nil {
-		var inventory *gitea.Inventory
-		if inventory, err = gitea.NewInventory(ctx, remote.Server, remote.Token); err == nil {
-			pool, err = inventory.Runners([]string{remote.Repository})
-		}
+		pool, err = inventory.Runners([]string{remote.Repository})
 	}
 	refusal := pool.Replaced(removed, v.h.Config.Name)
 	switch {

@@ -85,7 +85,7 @@ func TestDrain(t *testing.T) {
 				docker(t, e, "run", "-d", "--rm", "--network", "none", "--name", "GITEA-ACTIONS-TASK-1_WORKFLOW-ci_JOB-web", "gitea/act_runner", "task")
 				for name, test := range map[string]func(*testing.T, *engine.Engine){
 					"a task's container": waitsForNoOtherTask, "its own job": waitsForItsOwnJob, "not in time": tellsThatItDrainsOn,
-					"cron": isRevived, "removed": isRemoved, "interrupted": isInterrupted, "hangup": losesItsTerminal, "lost": losesTheDaemon,
+					"ends at once": doesNotResume, "cron": isRevived, "removed": isRemoved, "interrupted": isInterrupted, "hangup": losesItsTerminal, "lost": losesTheDaemon,
 				} {
 					t.Run(name, func(t *testing.T) {
 						t.Parallel()
@@ -399,6 +399,25 @@ func leavesOthersAlone(t *testing.T, e *engine.Engine) {
 	b.begin("drain", "-apply").end(0, `there is no container "gitea-runner"`, "nothing to change")
 }
 
+// A container that ends when it is started is as it was.
+func doesNotResume(t *testing.T, e *engine.Engine) {
+	docker(t, e, "create", "--network", "none", "--name", "short", "gitea/act_runner", "step")
+	t.Cleanup(func() { _, _ = e.Docker("rm", "-f", "short") })
+	b := &box{t: t, e: e, name: "short", ctl: t.TempDir(), host: e.Host()}
+	b.begin("resume", "-apply").end(3, `change 2 of 2: the container "short" ends when it is started`, "everything is as it was before")
+	b.is("Restart=no Status=exited")
+	// Docker tries it again and again.
+	docker(t, e, "update", "--restart", "always", "short")
+	docker(t, e, "start", "short")
+	for limit := time.Now().Add(within); docker(t, e, "inspect", "short", "--format", "{{.State.Status}} {{lt 4 .RestartCount}}") != "restarting true"; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(limit) {
+			t.Fatal(b.state())
+		}
+	}
+	b.begin("drain", "-apply").end(0, "docker short: Restart=no Status=exited\n")
+	b.drained()
+}
+
 // The container of a task may be another runner's, so it is waited for the
 // runner's own end.
 func waitsForNoOtherTask(t *testing.T, e *engine.Engine) {
@@ -582,10 +601,10 @@ func isInterruptedWhileItStops(t *testing.T, e *engine.Engine) {
 	b.drained()
 }
 
-// A terminal that is closed takes its output away as well.
+// A service manager ends it; or its terminal is closed, and its output with it.
 func losesItsTerminal(t *testing.T, e *engine.Engine) {
 	b := newBox(t, e, "hangup", true)
-	p := b.begin("drain", "-apply") // to have seen what it does meanwhile
+	p := b.begin("drain", "-apply")
 	p.until("waiting since")
 	p.signal(syscall.SIGTERM)
 	p.end(143, "drains on: it got SIGINT")
@@ -618,7 +637,7 @@ func losesItsTerminal(t *testing.T, e *engine.Engine) {
 
 // Whatever request is lost on its way, or its answer on the way back.
 func losesTheDaemon(t *testing.T, e *engine.Engine) {
-	for request, nth := range map[string]int{"POST /update": 1, "POST /kill": 1, "GET /json": 4, "GET /containers/json": 3, "GET /top": 2, "GET /logs": 1} {
+	for request, nth := range map[string]int{"POST /update": 1, "POST /kill": 1, "GET /json": 6, "GET /containers/json": 4, "GET /top": 3, "GET /logs": 1} {
 		for act, what := range map[wire.Act]string{wire.DropRequest: "request", wire.DropReply: "reply"} {
 			t.Run(request+" "+what, func(t *testing.T) {
 				t.Parallel()

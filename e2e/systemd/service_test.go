@@ -191,7 +191,8 @@ func (m *machine) container(docker *engine.Engine, options ...string) {
 	if err := docker.ImportEmpty("empty"); err != nil {
 		m.t.Fatal(err)
 	}
-	m.docker(docker, append(append([]string{"run", "--detach", "--network", "none", "-v", "/usr:/usr:ro"}, options...), "empty", "sleep", "1000")...)
+	id := m.docker(docker, append(append([]string{"run", "--detach", "--network", "none", "-v", "/usr:/usr:ro"}, options...), "empty", "sleep", "1000")...)
+	m.t.Cleanup(func() { _, _ = docker.Docker("rm", "--force", id) }) // else the engine waits 10 s for its end
 }
 
 func (m *machine) docker(docker *engine.Engine, args ...string) string {

@@ -37,7 +37,7 @@ func TestWhatFailsIsTakenBack(t *testing.T) {
 
 	// A new configuration with which the runner does not start: it runs with the
 	// old one again. (What stands in for the runner is the unit's own check.)
-	m.give("root", "/etc/systemd/system/"+unit, strings.Replace(oldUnit, "ExecStart=", "ExecStartPre=grep -q 'capacity: 2' config.yaml\nExecStart=", 1))
+	m.give("root", "/etc/systemd/system/"+unit, strings.NewReplacer("ExecStart=", "ExecStartPre=grep -q 'capacity: 2' config.yaml\nExecStart=", "Restart=always", "Restart=no").Replace(oldUnit))
 	m.run(0, "root", "systemctl daemon-reload; systemctl restart "+unit)
 	m.run(3, "root", command+" -restart-now", "systemctl restart "+unit, back)
 	m.config("ci", oldConfig)

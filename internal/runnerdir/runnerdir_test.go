@@ -89,16 +89,11 @@ func TestJobDirectoriesInUseAndLeftOver(t *testing.T) {
 func TestARegistrationIsFoundInWhatAContainerHas(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "data", ".runner")
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-		t.Fatal(err)
-	}
 	for text, want := range map[string]runner.Registration{
 		`{"id": 5, "name": "n", "address": "http://g", "token": "secret"}`: {ID: 5, Name: "n", Address: "http://g"},
 		`{"id": 0, "name": "n"}`: {}, `not JSON`: {},
 	} {
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		write(t, text, file)
 		for _, paths := range [][]string{{dir, filepath.Dir(file)}, {"/dev/null", file}} {
 			if got, found := Registration(paths); got != want || found != (want.ID != 0) {
 				t.Errorf("%s in %q: %+v, %t", text, paths, got, found)
