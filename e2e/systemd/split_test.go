@@ -140,7 +140,7 @@ func TestARunnerOfThreeOwnersIsSplit(t *testing.T) {
 			// The way back, as it was told.
 			_, back, _ := strings.Cut(said, `the way back is "`)
 			back, _, _ = strings.Cut(back, "\"\n")
-			for _, step := range strings.Split(back, "; ") {
+			for step := range strings.SplitSeq(back, "; ") {
 				if !strings.HasPrefix(step, "remove its runner") {
 					m.run(0, "root", step)
 				}
@@ -433,7 +433,7 @@ func TestThePrimaryKeepsWhatThePlanLeavesToIt(t *testing.T) {
 	// The way back, as it was told.
 	_, back, _ := strings.Cut(log.String(), `the way back is "`)
 	back, _, _ = strings.Cut(back, "\"\n")
-	for _, step := range strings.Split(back, "; ") {
+	for step := range strings.SplitSeq(back, "; ") {
 		if !strings.HasPrefix(step, "remove its runner") {
 			m.run(0, "root", step)
 		}

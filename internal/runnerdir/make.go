@@ -15,7 +15,7 @@ import (
 // make there must be the user's to give. One that is there has to be the user's.
 func CheckPlace(dir string, uid int) error {
 	at := "/"
-	for _, part := range strings.Split(strings.Trim(dir, "/"), "/") {
+	for part := range strings.SplitSeq(strings.Trim(dir, "/"), "/") {
 		at = filepath.Join(at, part)
 		info, err := os.Lstat(at)
 		if at == dir && errors.Is(err, fs.ErrNotExist) {
