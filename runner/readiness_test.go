@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -81,5 +82,14 @@ func TestASeparatedHostIsGood(t *testing.T) {
 		if l := Diagnose(h, nil, nil, nil)[n-1]; l.Level != Warn || !strings.Contains(l.Fix, "hostguard runner split") {
 			t.Errorf("%+v", l)
 		}
+	}
+}
+
+func TestTheContainersOfOtherTasks(t *testing.T) {
+	containers := []string{"GITEA-ACTIONS-TASK-1_WORKFLOW-ci_JOB-a", "GITEA-ACTIONS-TASK-12_WORKFLOW-ci_JOB-b", "GITEA-ACTIONS-TASK-x"}
+	task, found := ParseTask(`level=info msg="task 1 repo is wooo/awoooi http://g"`)
+	got := Others(containers, []Task{task})
+	if !found || !slices.Equal(got, containers[1:]) || len(Others(containers, nil)) != 3 {
+		t.Errorf("%q", got)
 	}
 }
