@@ -43,6 +43,9 @@ func (v *splitting) planPrimary() ([]change, error) {
 	if len(stays) == len(v.h.Config.Labels) {
 		return nil, nil
 	}
+	if v.unit.Active != "active" {
+		return nil, refusedf("the primary's service %q is %.20q; start it first, so that it serves what stays with it", v.unit.Name, v.unit.Active)
+	}
 	var labels []string
 	for _, l := range stays {
 		labels = append(labels, l.Full)
