@@ -36,12 +36,12 @@ func auditConfig(h Host) []Finding {
 	if h.Config.ShutdownTimeout == 0 {
 		all = append(all, Finding{6, Bad, "shutdown_timeout is 0s: a restart cancels the jobs that run", serviceFix(h.Dir)})
 	}
-	if foreign := Foreign(h.Config.Labels, h.OwnedBy()); len(foreign) > 0 {
+	if foreign := Foreign(h.Config.Labels, h.OwnedBy()); len(foreign) > 0 && !h.Separated() {
 		names := make([]string, 0, len(foreign))
 		for _, l := range foreign {
 			names = append(names, fmt.Sprintf("%.100q", l.Name))
 		}
-		all = append(all, Finding{9, Warn, "labels of other owners share this queue: " + strings.Join(names, ", "), "hostguard runner readiness; never remove one without a runner that replaces it"})
+		all = append(all, Finding{9, Warn, "labels of other owners share this queue: " + strings.Join(names, ", "), "hostguard runner split; never remove one without a runner that replaces it"})
 	}
 	return all
 }
@@ -57,7 +57,7 @@ func auditUnits(h Host) []Finding {
 		all = append(all, Finding{6, Warn, "no service runs the runner: after a crash or a reboot nobody starts it", serviceFix(h.Dir)})
 	case !found && len(h.UnitsUnseen) == 0:
 		all = append(all, Finding{6, Warn, fmt.Sprintf("the runner's service is not %s but %q", PrimaryService, services[0].Name), "rename it, so that all tools find it"})
-	case found && primary.Active != "active":
+	case found && primary.Active != "active" && !h.Separated():
 		all = append(all, Finding{6, Bad, fmt.Sprintf("%s is %q/%q", PrimaryService, primary.Active, primary.Sub), systemctl(primary) + "start " + PrimaryService})
 	}
 	for _, u := range services {

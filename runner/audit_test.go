@@ -44,7 +44,7 @@ func TestWhatIsWrongWithAHost(t *testing.T) {
 		"a bad value":           {func(h *Host) { h.Config.Problems = []string{"runner.capacity is \"x\", no number"} }, 4, Bad, "no number", ""},
 		"no host label":         {func(h *Host) { h.Config.Labels = h.Config.Labels[:1] }, 4, Warn, "no label runs jobs on the host", ""},
 		"no shutdown_timeout":   {func(h *Host) { h.Config.ShutdownTimeout = 0 }, 6, Bad, "shutdown_timeout is 0s", "runner service -runner-dir"},
-		"another's label":       {func(h *Host) { h.Config.Labels = append(h.Config.Labels, ParseLabel("ewoooc-host:host")) }, 9, Warn, `"ewoooc-host"`, "readiness"},
+		"another's label":       {func(h *Host) { h.Config.Labels = append(h.Config.Labels, ParseLabel("ewoooc-host:host")) }, 9, Warn, `"ewoooc-host"`, "runner split"},
 		"no KillMode":           {func(h *Host) { h.Units[0].KillMode = "control-group" }, 6, Bad, `KillMode="control-group"`, "runner service -runner-dir /srv/act-runner -apply"},
 		"too short a stop":      {func(h *Host) { h.Units[0].StopTimeout = 90 * time.Second }, 6, Bad, "TimeoutStopSec=1m30s", "runner service -runner-dir"},
 		"no linger":             {func(h *Host) { h.Lingers = false }, 6, Warn, "Linger=no", "enable-linger"},

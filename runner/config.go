@@ -1,9 +1,11 @@
 package runner
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,9 +22,13 @@ type Config struct {
 	Timeout         time.Duration
 	ShutdownTimeout time.Duration
 	Registration    string // runner.file
+	EnvFile         string // runner.env_file
+	ID              int64  // of the registration, by its server; 0 if that is not known
 	Name            string // of the registration, "" if that is not known
+	Server          string // of the registration: its address
 	Labels          []Label
-	WorkdirParent   string // "" is .cache/act in the home of the runner's user
+	CacheDir        string // "" is .cache/actcache in the home of the runner's user
+	WorkdirParent   string // "" is .cache/act there
 	Problems        []string
 }
 
@@ -64,6 +70,7 @@ func ParseConfig(data []byte) (Config, error) {
 	if s := text(value(r, "file")); s != "" {
 		c.Registration = s
 	}
+	c.EnvFile = text(value(r, "env_file"))
 	for _, s := range texts(value(r, "labels")) {
 		c.addLabels(s)
 	}
@@ -72,8 +79,15 @@ func ParseConfig(data []byte) (Config, error) {
 		c.Labels = nil
 		return c, err
 	}
+	c.CacheDir = text(value(value(root, "cache"), "dir"))
 	c.WorkdirParent = text(value(value(root, "host"), "workdir_parent"))
 	return c, nil
+}
+
+// JobParent is the directory in which each job has one of its own. Actions are
+// cloned into it, too.
+func (c Config) JobParent(home string) string {
+	return cmp.Or(c.WorkdirParent, filepath.Join(home, ".cache/act"))
 }
 
 // addLabels reads labels as config.yaml lists them, and as GITEA_RUNNER_LABELS
@@ -86,18 +100,18 @@ func (c *Config) addLabels(s string) {
 	}
 }
 
-// ReadRegistration takes the runner's name from the registration's file (.runner),
+// ReadRegistration takes who the runner is from the registration's file (.runner),
 // and its labels where the configuration has none, as the runner does. The file's
 // token is not kept.
 func (c *Config) ReadRegistration(data []byte) error {
 	var r struct {
-		Name   string   `json:"name"`
+		Registration
 		Labels []string `json:"labels"`
 	}
 	if err := json.Unmarshal(data, &r); err != nil {
 		return err
 	}
-	c.Name = r.Name
+	c.ID, c.Name, c.Server = r.ID, r.Name, r.Address
 	if len(c.Labels) == 0 {
 		for _, l := range r.Labels[:min(len(r.Labels), maxLabels)] {
 			c.addLabels(l)

@@ -124,11 +124,13 @@ func checkWanted(h Host, workflows []Workflow) []Finding {
 	return []Finding{{10, Warn, fmt.Sprintf("this host's runner does not serve %s", strings.Join(missing[:min(3, len(missing))], ", ")), "hostguard runner labels tells whether another does"}}
 }
 
+const splitFix = "hostguard runner split tells the plan and carries it out; safe_next_step="
+
 func checkSplit(h Host) []Finding {
 	r := CheckReadiness(h)
 	var all []Finding
 	if !r.Ready {
-		all = append(all, Finding{11, Warn, "isolation_ready=false blocker=" + r.Blocker, "hostguard runner readiness; safe_next_step=" + r.Next})
+		all = append(all, Finding{11, Warn, "isolation_ready=false blocker=" + r.Blocker, splitFix + r.Next})
 	}
 	switch {
 	case h.ConfigUnseen != "":
@@ -141,7 +143,9 @@ func checkSplit(h Host) []Finding {
 			}
 		}
 		if registered < r.WantedServices || r.InstalledServices < r.WantedServices {
-			all = append(all, Finding{12, Warn, fmt.Sprintf("one runner serves %d owners; of theirs %d are registered, %d have a service", r.WantedServices, registered, r.InstalledServices), "hostguard runner readiness; " + r.Next})
+			all = append(all, Finding{12, Warn, fmt.Sprintf("one runner serves %d owners; of theirs %d are registered, %d have a service", r.WantedServices, registered, r.InstalledServices), splitFix + r.Next})
+		} else if !h.Separated() {
+			all = append(all, Finding{12, Warn, fmt.Sprintf("each of %d owners has a runner, and the first one still has the labels of all", r.WantedServices), splitFix + r.Next})
 		}
 	}
 	return all

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -15,12 +16,16 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// ConfigWant is what a config.yaml should say below runner. What is zero here
-// is left alone.
+// ConfigWant is what a config.yaml should say. What is zero here is left alone.
 type ConfigWant struct {
 	Capacity        int
 	ShutdownTimeout time.Duration
 	Labels          []string // all of them, in any order
+
+	Registration  string // runner.file
+	EnvFile       string // runner.env_file
+	CacheDir      string // cache.dir
+	WorkdirParent string // host.workdir_parent
 }
 
 // EditConfig makes a config.yaml say what is wanted, and tells in clauses for
@@ -39,7 +44,7 @@ func EditConfig(data []byte, want ConfigWant) (edited []byte, changes []string, 
 		}
 	}
 	text, bom := bytes.CutPrefix(data, []byte("\ufeff"))
-	f := configText{text: string(text), eol: "\n"}
+	f := configText{text: string(text), eol: "\n", section: "runner"}
 	if first, _, _ := strings.Cut(f.text, "\n"); strings.HasSuffix(first, "\r") {
 		f.eol = "\r\n"
 	}
@@ -53,19 +58,24 @@ func EditConfig(data []byte, want ConfigWant) (edited []byte, changes []string, 
 			return nil, nil, err
 		}
 	}
-	scalar := func(key, text string, meaning func(Config) string) {
+	scalar := func(section, key, text string, meaning func(Config) string) {
 		var said []string
-		if err == nil {
+		if err == nil && text != "" {
+			f.section = section
 			said, err = f.editScalar(key, text, meaning)
 			changes = append(said, changes...)
 		}
 	}
+	scalar("host", "workdir_parent", want.WorkdirParent, func(c Config) string { return c.WorkdirParent })
+	scalar("cache", "dir", want.CacheDir, func(c Config) string { return c.CacheDir })
+	scalar("runner", "env_file", want.EnvFile, func(c Config) string { return c.EnvFile })
 	if want.ShutdownTimeout != 0 {
-		scalar("shutdown_timeout", Duration(want.ShutdownTimeout), func(c Config) string { return Duration(c.ShutdownTimeout) })
+		scalar("runner", "shutdown_timeout", Duration(want.ShutdownTimeout), func(c Config) string { return Duration(c.ShutdownTimeout) })
 	}
 	if want.Capacity != 0 {
-		scalar("capacity", strconv.Itoa(want.Capacity), func(c Config) string { return strconv.Itoa(c.Capacity) })
+		scalar("runner", "capacity", strconv.Itoa(want.Capacity), func(c Config) string { return strconv.Itoa(c.Capacity) })
 	}
+	scalar("runner", "file", want.Registration, func(c Config) string { return c.Registration })
 	if err != nil {
 		return nil, nil, err
 	}
@@ -88,17 +98,29 @@ func (f *configText) editScalar(key, text string, meaning func(Config) string) (
 		return nil, err
 	}
 	is := meaning(c)
-	if c.unreadable(key) {
-		is = "not readable"
+	was := "is " + cmp.Or(scalarOf(is), "empty")
+	if f.section == "runner" && c.unreadable(key) {
+		is, was = "", "is not readable"
 	}
 	if is == text {
 		return nil, nil
 	}
-	change := fmt.Sprintf("set runner.%s to %s (is %s)", key, text, is)
-	if root, err := parseYAML([]byte(f.text)); err == nil && value(value(root, "runner"), key) == nil {
-		change = fmt.Sprintf("set runner.%s to %s (not set, which means %s)", key, text, is)
+	if root, err := parseYAML([]byte(f.text)); err == nil && value(value(root, f.section), key) == nil {
+		was = "not set"
+		if is != "" {
+			was += ", which means " + is
+		}
 	}
-	return []string{change}, f.setScalar(key, text, func(c Config) bool { return meaning(c) == text })
+	change := fmt.Sprintf("set %s.%s to %s (%s)", f.section, key, scalarOf(text), was)
+	return []string{change}, f.setScalar(key, scalarOf(text), func(c Config) bool { return meaning(c) == text })
+}
+
+// scalarOf is a text as YAML has it, in quotes where it could mean something else.
+func scalarOf(text string) string {
+	if strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-") == "" && !strings.HasPrefix(text, "-") {
+		return text
+	}
+	return strconv.Quote(text)
 }
 
 // unreadable tells that a key of runner is a problem.
@@ -107,7 +129,10 @@ func (c Config) unreadable(key string) bool {
 }
 
 // configText is a config.yaml between two edits. Its last line is ended.
-type configText struct{ text, eol string }
+type configText struct {
+	text, eol string
+	section   string // whose keys are edited
+}
 
 // document is the one document of the file, as it is written: with aliases.
 func (f *configText) document() (*yaml.Node, error) {
@@ -160,12 +185,12 @@ func entry(mapping *yaml.Node, key string) (k, v *yaml.Node, err error) {
 }
 
 // byHand refuses an edit.
-func byHand(key, text string, line int, why error) error {
+func (f *configText) byHand(key, text string, line int, why error) error {
 	where := ""
 	if line > 0 {
 		where = fmt.Sprintf(" in line %d", line)
 	}
-	return fmt.Errorf("runner.%s cannot be changed safely: %w; change it by hand%s, to %s", key, why, where, text)
+	return fmt.Errorf("%s.%s cannot be changed safely: %w; change it by hand%s, to %s", f.section, key, why, where, text)
 }
 
 var (
@@ -173,16 +198,16 @@ var (
 	errElsewhere = errors.New("that would change something else as well")
 )
 
-// setScalar sets a key of runner to a plain scalar.
+// setScalar sets a key of the section to a scalar.
 func (f *configText) setScalar(key, text string, wanted func(Config) bool) error {
 	line := key + ": " + text
 	root, err := f.document()
 	if err != nil {
-		return byHand(key, line, 0, err)
+		return f.byHand(key, line, 0, err)
 	}
 	runner, k, v, err := f.find(root, key)
 	if err != nil {
-		return byHand(key, line, lineOf(runner), err)
+		return f.byHand(key, line, lineOf(runner), err)
 	}
 	if k == nil {
 		return f.insert(root, runner, key, line, []string{line}, wanted)
@@ -191,39 +216,39 @@ func (f *configText) setScalar(key, text string, wanted func(Config) bool) error
 	if v.Value == "" && v.Style == 0 && v.ShortTag() == "!!null" {
 		_, colon, ok := f.span(k)
 		if !ok || !strings.HasPrefix(f.text[colon:], ":") {
-			return byHand(key, line, k.Line, errNotPlain)
+			return f.byHand(key, line, k.Line, errNotPlain)
 		}
 		edited = f.text[:colon+1] + " " + text + f.text[colon+1:]
 	} else {
 		at, end, ok := f.span(v)
 		if !ok {
-			return byHand(key, line, k.Line, errNotPlain)
+			return f.byHand(key, line, k.Line, errNotPlain)
 		}
 		edited = f.text[:at] + text + f.text[end:]
 	}
 	if !f.becomes(edited, key, wanted) {
-		return byHand(key, line, k.Line, errElsewhere)
+		return f.byHand(key, line, k.Line, errElsewhere)
 	}
 	return nil
 }
 
-// find finds a key of runner. Without a mapping there, runner is the key
-// "runner" itself, or nil.
-func (f *configText) find(root *yaml.Node, key string) (runner, k, v *yaml.Node, err error) {
-	k, v, err = entry(root, "runner")
+// find finds a key of the section. Without a mapping there, section is the key of
+// the section itself, or nil.
+func (f *configText) find(root *yaml.Node, key string) (section, k, v *yaml.Node, err error) {
+	k, v, err = entry(root, f.section)
 	switch {
 	case err != nil || k == nil:
 		return nil, nil, nil, err
 	case v.Kind == yaml.ScalarNode && v.ShortTag() == "!!null":
 		return k, nil, nil, nil
 	case v.Kind != yaml.MappingNode:
-		return k, nil, nil, errors.New("runner is no mapping of its own")
+		return k, nil, nil, fmt.Errorf("%s is no mapping of its own", f.section)
 	}
-	runner = k
+	section = k
 	if k, v, err = entry(v, key); err != nil {
-		return runner, nil, nil, err
+		return section, nil, nil, err
 	}
-	return runner, k, v, nil
+	return section, k, v, nil
 }
 
 func lineOf(n *yaml.Node) int {
@@ -233,10 +258,10 @@ func lineOf(n *yaml.Node) int {
 	return n.Line
 }
 
-// insert adds a key to runner, in lines whose first is the key's, and runner
-// itself where that is missing: above the example of it that is commented out, or
+// insert adds a key to the section, in lines whose first is the key's, and the
+// section itself where that is missing: above the example of it that is commented out, or
 // else at the top of the mapping, or at the end of the file.
-func (f *configText) insert(root, runner *yaml.Node, key, byhand string, add []string, wanted func(Config) bool) error {
+func (f *configText) insert(root, section *yaml.Node, key, byhand string, add []string, wanted func(Config) bool) error {
 	lines := strings.SplitAfter(f.text, "\n")
 	lines = lines[:len(lines)-1] // what is behind the last line's end
 	var places []int
@@ -244,28 +269,28 @@ func (f *configText) insert(root, runner *yaml.Node, key, byhand string, add []s
 	if len(root.Content) > 0 {
 		indent = root.Content[0].Column - 1
 	}
-	if runner == nil {
-		add = append([]string{"runner:"}, indented(add, 2)...)
-		if at := example(lines, "runner"); at >= 0 {
+	if section == nil {
+		add = append([]string{f.section + ":"}, indented(add, 2)...)
+		if at := f.example(lines, f.section); at >= 0 {
 			places = append(places, at)
 		}
 		places = append(places, len(lines))
 	} else {
-		_, v, _ := entry(root, "runner")
-		indent = runner.Column + 1
+		_, v, _ := entry(root, f.section)
+		indent = section.Column + 1
 		if v.Kind == yaml.MappingNode && len(v.Content) > 0 {
 			indent = v.Content[0].Column - 1
 		}
 		last := len(lines)
 		for i := 0; i < len(root.Content); i += 2 {
-			if line := root.Content[i].Line; line > runner.Line {
+			if line := root.Content[i].Line; line > section.Line {
 				last = min(last, line-1)
 			}
 		}
-		if at := example(lines[runner.Line:last], key); at >= 0 {
-			places = append(places, runner.Line+at)
+		if at := f.example(lines[section.Line:last], key); at >= 0 {
+			places = append(places, section.Line+at)
 		}
-		places = append(places, runner.Line)
+		places = append(places, section.Line)
 	}
 	var text strings.Builder
 	for _, line := range indented(add, indent) {
@@ -276,10 +301,10 @@ func (f *configText) insert(root, runner *yaml.Node, key, byhand string, add []s
 			return nil
 		}
 	}
-	if runner != nil {
-		return byHand(key, byhand+" below runner", runner.Line, errors.New("there is no place for it that is safe"))
+	if section != nil {
+		return f.byHand(key, byhand+" below "+f.section, section.Line, errors.New("there is no place for it that is safe"))
 	}
-	return byHand(key, byhand+" below a new key runner", 0, errors.New("there is no place for it that is safe"))
+	return f.byHand(key, byhand+" below a new key "+f.section, 0, errors.New("there is no place for it that is safe"))
 }
 
 func indented(lines []string, by int) []string {
@@ -297,12 +322,12 @@ var (
 
 // example is the line in which a key is commented out, before another section
 // is; -1 if there is none.
-func example(lines []string, key string) int {
+func (f *configText) example(lines []string, key string) int {
 	for i, line := range lines {
 		if m := commentedKey.FindStringSubmatch(line); m != nil && m[1] == key {
 			return i
 		}
-		if key != "runner" && commentedSection.MatchString(line) {
+		if key != f.section && commentedSection.MatchString(line) {
 			break
 		}
 	}
@@ -314,22 +339,22 @@ func (f *configText) becomes(edited, key string, wanted func(Config) bool) bool 
 	before, errBefore := parseYAML([]byte(f.text))
 	after, errAfter := parseYAML([]byte(edited))
 	c, err := ParseConfig([]byte(edited))
-	if errBefore != nil || errAfter != nil || err != nil || !wanted(c) || c.unreadable(key) {
+	if errBefore != nil || errAfter != nil || err != nil || !wanted(c) || f.section == "runner" && c.unreadable(key) {
 		return false
 	}
-	now := configText{edited, f.eol}
-	if _, err := now.document(); err != nil || !same(without(before, key), without(after, key)) {
+	now := configText{text: edited, eol: f.eol}
+	if _, err := now.document(); err != nil || !same(f.without(before, key), f.without(after, key)) {
 		return false
 	}
 	f.text = edited
 	return true
 }
 
-// without is a configuration without one key of runner, and without a runner of
-// which that leaves nothing.
-func without(root *yaml.Node, key string) *yaml.Node {
-	return filtered(root, "runner", func(runner *yaml.Node) *yaml.Node {
-		rest := filtered(runner, key, func(*yaml.Node) *yaml.Node { return nil })
+// without is a configuration without one key of the section, and without a section
+// of which that leaves nothing.
+func (f *configText) without(root *yaml.Node, key string) *yaml.Node {
+	return filtered(root, f.section, func(section *yaml.Node) *yaml.Node {
+		rest := filtered(section, key, func(*yaml.Node) *yaml.Node { return nil })
 		if len(rest.Content) == 0 && (rest.Kind == yaml.MappingNode || rest.Tag == "!!null") {
 			return nil
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
@@ -19,6 +20,9 @@ var serves = []string{
 	"ubuntu-latest:docker://192.168.0.110:5000/awoooi/ci-runner:act-22.04",
 	"ubuntu-22.04:docker://192.168.0.110:5000/awoooi/ci-runner:act-22.04", "awoooi-host:host", "new-host:host",
 }
+
+// moved is what a runner has for itself beside another of the same host.
+var moved = ConfigWant{Registration: "/r/.runner", EnvFile: "/home/wooo/act runner/.env", CacheDir: "/r/.cache/actcache", WorkdirParent: "/r/.cache/act"}
 
 // Of the configurations of both generations, only these lines are others.
 func TestOnlyTheWantedLinesOfAConfigChange(t *testing.T) {
@@ -43,6 +47,21 @@ func TestOnlyTheWantedLinesOfAConfigChange(t *testing.T) {
 			"commented.yaml", ConfigWant{Capacity: 2, ShutdownTimeout: time.Hour, Labels: []string{"a:host"}}, nil,
 			[]string{"runner:", "  capacity: 2", "  shutdown_timeout: 1h", "  labels:", `    - "a:host"`},
 			[]string{"set runner.capacity to 2 (not set, which means 1)", "set runner.shutdown_timeout to 1h (not set, which means 0s)", `add "a:host" to runner.labels`},
+		},
+		"classic, moved": {
+			"classic.yaml", moved, []string{"  file: .runner", "  env_file: .env", `  dir: ""`, "  workdir_parent:"},
+			[]string{"  file: /r/.runner", `  env_file: "/home/wooo/act runner/.env"`, "  dir: /r/.cache/actcache", "  workdir_parent: /r/.cache/act"},
+			[]string{"set runner.file to /r/.runner (is .runner)", `set runner.env_file to "/home/wooo/act runner/.env" (is .env)`, "set cache.dir to /r/.cache/actcache (is empty)", "set host.workdir_parent to /r/.cache/act (is empty)"},
+		},
+		"new, moved": {
+			"new.yaml", moved, nil,
+			[]string{`  env_file: "/home/wooo/act runner/.env"`, "  file: /r/.runner", "  workdir_parent: /r/.cache/act", "cache:", "  dir: /r/.cache/actcache"},
+			[]string{"set runner.file to /r/.runner (not set, which means .runner)", `set runner.env_file to "/home/wooo/act runner/.env" (not set)`, "set cache.dir to /r/.cache/actcache (not set)", "set host.workdir_parent to /r/.cache/act (not set)"},
+		},
+		"all commented out, moved": {
+			"commented.yaml", moved, nil,
+			[]string{"runner:", "  file: /r/.runner", `  env_file: "/home/wooo/act runner/.env"`, "host:", "  workdir_parent: /r/.cache/act", "cache:", "  dir: /r/.cache/actcache"},
+			[]string{"set runner.file to /r/.runner (not set, which means .runner)", `set runner.env_file to "/home/wooo/act runner/.env" (not set)`, "set cache.dir to /r/.cache/actcache (not set)", "set host.workdir_parent to /r/.cache/act (not set)"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -229,16 +248,19 @@ func FuzzEditConfig(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		f.Add(data, 1, 60, "a:host b")
+		f.Add(data, 1, 60, "a:host b", "/x/y")
 	}
 	for _, data := range []string{"runner: {capacity: 2, labels: [a, 'b']}", "runner:\n  labels:\n  - a # x\n  - b", "a: &a {capacity: 3}\nrunner:\n  <<: *a\r\n", "runner: &r\n  capacity: 2\nx: *r\n---\n"} {
-		f.Add([]byte(data), 1, 0, "c")
+		f.Add([]byte(data), 1, 0, "c", "/x y")
 	}
-	f.Fuzz(func(t *testing.T, data []byte, capacity, minutes int, labels string) {
-		if capacity < 0 || minutes < 0 || minutes > 1e6 || !utf8.ValidString(labels) {
+	f.Fuzz(func(t *testing.T, data []byte, capacity, minutes int, labels, dir string) {
+		if strings.ContainsFunc(dir, func(r rune) bool { return !unicode.IsPrint(r) }) || capacity < 0 || minutes < 0 || minutes > 1e6 || !utf8.ValidString(labels) {
 			return
 		}
-		want := ConfigWant{capacity, time.Duration(minutes) * time.Minute, strings.Fields(labels)}
+		want := ConfigWant{
+			Capacity: capacity, ShutdownTimeout: time.Duration(minutes) * time.Minute, Labels: strings.Fields(labels),
+			Registration: dir, EnvFile: dir, CacheDir: dir, WorkdirParent: dir,
+		}
 		got, changes, err := EditConfig(data, want)
 		if err != nil {
 			if got != nil || changes != nil {
@@ -255,6 +277,9 @@ func FuzzEditConfig(f *testing.F) {
 		c, err := ParseConfig(got)
 		if err != nil || capacity > 0 && c.Capacity != capacity || minutes > 0 && c.ShutdownTimeout != want.ShutdownTimeout {
 			t.Fatalf("%+v, %v of %q", c, err, got)
+		}
+		if dir != "" && (c.Registration != dir || c.EnvFile != dir || c.CacheDir != dir || c.WorkdirParent != dir) {
+			t.Fatalf("%+v of %q", c, got)
 		}
 		if before, after := unlessEdited(t, data), unlessEdited(t, got); !cmp.Equal(before, after) {
 			t.Fatalf("%q becomes %q, and that means\n%s", data, got, cmp.Diff(before, after))
@@ -285,20 +310,22 @@ func unlessEdited(t *testing.T, data []byte) map[string]any {
 	if err := yaml.Unmarshal(data, &all); err != nil {
 		return nil
 	}
-	if runner := reflect.ValueOf(all["runner"]); runner.Kind() == reflect.Map { // not all keys are texts
-		rest := map[any]any{}
-		for _, key := range runner.MapKeys() {
-			if k := key.Interface(); k != "capacity" && k != "shutdown_timeout" && k != "labels" {
-				rest[k] = runner.MapIndex(key).Interface()
+	for section, edited := range map[string][]any{"runner": {"capacity", "shutdown_timeout", "labels", "file", "env_file"}, "cache": {"dir"}, "host": {"workdir_parent"}} {
+		if keys := reflect.ValueOf(all[section]); keys.Kind() == reflect.Map { // not all keys are texts
+			rest := map[any]any{}
+			for _, key := range keys.MapKeys() {
+				if k := key.Interface(); !slices.Contains(edited, k) {
+					rest[k] = keys.MapIndex(key).Interface()
+				}
+			}
+			all[section] = rest
+			if len(rest) == 0 {
+				delete(all, section)
 			}
 		}
-		all["runner"] = rest
-		if len(rest) == 0 {
-			delete(all, "runner")
+		if all[section] == nil {
+			delete(all, section)
 		}
-	}
-	if all["runner"] == nil {
-		delete(all, "runner")
 	}
 	return all
 }

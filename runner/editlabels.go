@@ -54,11 +54,11 @@ func (f *configText) setLabels(labels []string) error {
 	byhand := key + ": [" + strings.Join(quoted, ", ") + "]"
 	root, err := f.document()
 	if err != nil {
-		return byHand(key, byhand, 0, err)
+		return f.byHand(key, byhand, 0, err)
 	}
 	runner, k, v, err := f.find(root, key)
 	if err != nil {
-		return byHand(key, byhand, lineOf(runner), err)
+		return f.byHand(key, byhand, lineOf(runner), err)
 	}
 	if k == nil {
 		return f.insert(root, runner, key, byhand, append([]string{key + ":"}, listed(quoted, 2)...), wanted)
@@ -78,7 +78,7 @@ func (f *configText) setLabels(labels []string) error {
 		err = errElsewhere
 	}
 	if err != nil {
-		return byHand(key, byhand, k.Line, err)
+		return f.byHand(key, byhand, k.Line, err)
 	}
 	return nil
 }

@@ -59,6 +59,8 @@ type Unit struct {
 	StopTimeout       time.Duration // 0 for none
 	Exec              [][]string    // the arguments of each ExecStart
 	WorkDir           string
+	Environment       []string  // NAME=value; there may be secrets among them
+	EnvironmentFiles  []string  // with a "-" before one that may be missing
 	Triggers          []string  // of a timer
 	Last, Next        time.Time // of a timer; zero for never
 
@@ -111,6 +113,11 @@ func (h Host) Named(name string) (Unit, bool) {
 		}
 	}
 	return best, found
+}
+
+// Off tells that the unit does not run, and is not started by a boot.
+func (u Unit) Off() bool {
+	return (u.Active == "inactive" || u.Active == "failed") && !strings.HasPrefix(u.File, "enabled")
 }
 
 // Services are the units that run a runner, the primary one first.

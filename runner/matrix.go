@@ -8,6 +8,7 @@ import (
 
 // Live is a runner as its server knows it.
 type Live struct {
+	ID       int64    `json:"-"`
 	Name     string   `json:"name"`
 	Labels   []string `json:"labels"`
 	Online   bool     `json:"online"`

@@ -76,6 +76,23 @@ func SplitDirOf(primary, owner string) string {
 // SplitServiceOf is the unit of that runner.
 func SplitServiceOf(owner string) string { return "gitea-act-runner-" + owner + ".service" }
 
+// Separated tells that the split is done: each owner has a runner of its own that
+// runs, and the primary is stopped for good.
+func (h Host) Separated() bool {
+	owners := h.Splits()
+	primary, found := h.Named(PrimaryService)
+	if len(owners) < 2 || len(h.SplitDirs) != len(owners) || !found || !primary.Off() {
+		return false
+	}
+	for i, owner := range owners {
+		u, found := h.Named(SplitServiceOf(owner))
+		if h.SplitDirs[i].Status != "registered" || !found || u.Active != "active" {
+			return false
+		}
+	}
+	return true
+}
+
 // CheckReadiness judges. What could not be seen makes it not ready.
 func CheckReadiness(h Host) Readiness {
 	r := Readiness{
@@ -134,6 +151,8 @@ func (r Readiness) judge(h Host, registered bool) (blocker, next string) {
 		return "none", "none"
 	case !registered:
 		return "single_registered_runner_with_mixed_owner_labels", "register_additional_runner_dirs_before_removing_live_labels"
+	case h.Separated():
+		return "none", "none"
 	case r.InstalledServices < r.WantedServices && len(h.UnitsUnseen) > 0:
 		return "split_services_unknown", "run_on_the_host_as_the_runner_user"
 	case r.InstalledServices < r.WantedServices:

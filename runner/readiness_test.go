@@ -1,6 +1,10 @@
 package runner
 
-import "testing"
+import (
+	"slices"
+	"strings"
+	"testing"
+)
 
 // mixed is a host whose one runner serves three owners.
 func mixed() Host {
@@ -25,6 +29,14 @@ func (h *Host) split(registered, installed int) {
 	}
 }
 
+// separate stops the primary for good, while the others run.
+func (h *Host) separate() {
+	for i := range h.Units {
+		h.Units[i].Active = "active"
+	}
+	h.Units[0].Active, h.Units[0].File = "inactive", "disabled"
+}
+
 func TestWhatBlocksASplit(t *testing.T) {
 	for name, c := range map[string]struct {
 		change        func(*Host)
@@ -40,6 +52,9 @@ func TestWhatBlocksASplit(t *testing.T) {
 		"host jobs not seen": {func(h *Host) { h.split(3, 3); h.JobDirsUnseen = "no" }, false, "active_host_jobs_unknown", "run_on_the_host_as_the_runner_user"},
 		"jobs not seen":      {func(h *Host) { h.split(3, 3); h.DockerUnseen = "no Docker" }, false, "active_action_containers_unknown", "run_as_a_user_of_the_docker_socket"},
 		"all is there":       {func(h *Host) { h.split(3, 3) }, true, "none", "drain_primary_then_remove_mixed_labels"},
+		"all is done":        {func(h *Host) { h.split(3, 3); h.separate() }, true, "none", "none"},
+		"it may come back":   {func(h *Host) { h.split(3, 3); h.separate(); h.Units[0].File = "enabled" }, true, "none", "drain_primary_then_remove_mixed_labels"},
+		"one has stopped":    {func(h *Host) { h.split(3, 3); h.separate(); h.Units[2].Active = "failed" }, true, "none", "drain_primary_then_remove_mixed_labels"},
 		"one owner":          {func(h *Host) { h.Config.Labels = h.Config.Labels[1:2] }, true, "none", "none"},
 		"no configuration":   {func(h *Host) { h.ConfigUnseen = "no" }, false, "primary_runner_config_unreadable", "run_as_the_runner_user_or_give_runner_dir"},
 		"no labels":          {func(h *Host) { h.Config.Labels = nil }, false, "primary_runner_has_no_labels", "register_the_primary_runner"},
@@ -49,5 +64,32 @@ func TestWhatBlocksASplit(t *testing.T) {
 		if r := CheckReadiness(h); r.Ready != c.ready || r.Blocker != c.blocker || r.Next != c.next {
 			t.Errorf("%s: %+v", name, r)
 		}
+	}
+}
+
+// After a split the stopped primary is as it should be: nobody is told to start it.
+func TestASeparatedHostIsGood(t *testing.T) {
+	h := mixed()
+	h.split(3, 3)
+	h.separate()
+	for _, l := range Diagnose(h, nil, nil, nil) {
+		if l.Level != OK {
+			t.Errorf("%+v", l)
+		}
+	}
+	h.Units[0].Active = "active"
+	for _, n := range []int{9, 12} {
+		if l := Diagnose(h, nil, nil, nil)[n-1]; l.Level != Warn || !strings.Contains(l.Fix, "hostguard runner split") {
+			t.Errorf("%+v", l)
+		}
+	}
+}
+
+func TestTheContainersOfOtherTasks(t *testing.T) {
+	containers := []string{"GITEA-ACTIONS-TASK-1_WORKFLOW-ci_JOB-a", "GITEA-ACTIONS-TASK-12_WORKFLOW-ci_JOB-b", "GITEA-ACTIONS-TASK-x"}
+	task, found := ParseTask(`level=info msg="task 1 repo is wooo/awoooi http://g"`)
+	got := Others(containers, []Task{task})
+	if !found || !slices.Equal(got, containers[1:]) || len(Others(containers, nil)) != 3 {
+		t.Errorf("%q", got)
 	}
 }

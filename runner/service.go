@@ -18,6 +18,8 @@ type Service struct {
 	Binary           string
 	User             string        // of a system unit; a user's unit is that user's
 	ShutdownTimeout  time.Duration // of the configuration
+	Environment      []string      // NAME=value
+	EnvironmentFiles []string      // with a "-" before one that may be missing
 }
 
 // PrimaryUnit is the service of the host's own runner.
@@ -60,10 +62,26 @@ func (s Service) Unit() (string, error) {
 		wantedBy, user = "multi-user.target", "User="+s.User+"\n"
 	}
 	fmt.Fprintf(&t, "\n[Service]\n%sWorkingDirectory=%s\nExecStart=%q daemon --config %q\nRestart=on-failure\nRestartSec=5\n", user, s.Dir, s.Binary, s.ConfigPath)
+	for _, file := range s.EnvironmentFiles {
+		if err := CheckUnitPath(strings.TrimPrefix(file, "-")); err != nil {
+			return "", err
+		}
+		fmt.Fprintf(&t, "EnvironmentFile=%s\n", file)
+	}
+	for _, variable := range s.Environment {
+		if strings.ContainsFunc(variable, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			name, _, _ := strings.Cut(variable, "=")
+			return "", fmt.Errorf("the value of the variable %.100q has characters that a unit cannot have in one line; set it in an EnvironmentFile", name)
+		}
+		fmt.Fprintf(&t, "Environment=\"%s\"\n", unitEscapes.Replace(variable))
+	}
 	fmt.Fprintf(&t, stopLines, int(StopTimeout(s.ShutdownTimeout).Seconds()))
 	fmt.Fprintf(&t, "\n[Install]\nWantedBy=%s\n", wantedBy)
 	return t.String(), nil
 }
+
+// unitEscapes are for a text in double quotes (systemd.syntax(7), systemd.unit(5)).
+var unitEscapes = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "%", "%%")
 
 // CheckUnitPath refuses a path that a unit's text would turn into another one:
 // systemd expands % and $, and unescapes.

@@ -146,6 +146,21 @@ func isAssignment(word string) bool {
 	return found && name != "" && strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_") == ""
 }
 
+// flag is the value of a flag of hostguard's, or "".
+func (c shellCommand) flag(name string) string {
+	for i, w := range c.words {
+		w, value, given := strings.Cut(strings.TrimLeft(w, "-"), "=")
+		switch {
+		case w != name || !strings.HasPrefix(c.words[i], "-"):
+		case given:
+			return value
+		case i+1 < len(c.words):
+			return c.words[i+1]
+		}
+	}
+	return ""
+}
+
 // docker is the subcommand of a docker command and the words after it, without
 // flags; nil for another command.
 func (c shellCommand) docker() []string {

@@ -4,15 +4,17 @@ import (
 	"cmp"
 	"regexp"
 	"slices"
+	"strings"
 )
 
 // Task is a task of the runner's log.
 type Task struct {
+	ID         string // its container's name has it
 	Repository string
 	Line       string
 }
 
-var taskLine = regexp.MustCompile(`level=info msg="task \d+ repo is ([^\s"\\]+)`)
+var taskLine = regexp.MustCompile(`level=info msg="task (\d+) repo is ([^\s"\\]+)`)
 
 // ParseTask reads a line of the runner's log; false if it names no task.
 func ParseTask(line string) (Task, bool) {
@@ -20,7 +22,14 @@ func ParseTask(line string) (Task, bool) {
 	if m == nil {
 		return Task{}, false
 	}
-	return Task{Repository: m[1], Line: line}, true
+	return Task{ID: m[1], Repository: m[2], Line: line}, true
+}
+
+// Others are the containers of jobs that run none of the tasks.
+func Others(containers []string, tasks []Task) []string {
+	return slices.DeleteFunc(slices.Clone(containers), func(name string) bool {
+		return slices.ContainsFunc(tasks, func(t Task) bool { return strings.HasPrefix(name, TaskPrefix+t.ID+"_") })
+	})
 }
 
 // RepositoryCount is how many tasks a repository had.

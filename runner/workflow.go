@@ -23,6 +23,7 @@ type Job struct {
 	Concurrency      bool
 	CancelInProgress bool
 	RunsOn           []Demand // one for each different set of labels of its matrix
+	Calls            string   // the workflow that it is instead, else ""
 	Steps            []Step
 }
 
@@ -90,6 +91,7 @@ func parseJob(id string, n *yaml.Node) Job {
 	j := Job{ID: id, Needs: texts(value(n, "needs"))}
 	j.Concurrency, j.CancelInProgress = concurrency(n)
 	if uses := text(value(n, "uses")); uses != "" {
+		j.Calls = uses
 		j.RunsOn = []Demand{{Unresolved: "the job calls the workflow " + uses}}
 		return j
 	}

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"slices"
@@ -9,41 +10,58 @@ import (
 
 // use is what a job does about locks and builds.
 type use struct {
-	build                           string // the first step that builds, quoted
-	acquires, releases, held, gated bool   // held: by a post step or by with-lock
-	early                           string // a release that does not always run
-	plain, unplain                  string // a lock made, or removed, by name
+	build                           string   // the first step that builds, quoted
+	bare                            string   // the first that does while the job has no lock
+	acquires, releases, held, gated bool     // held: by a post step or by with-lock
+	early                           string   // a release that does not always run
+	plain, unplain                  string   // a lock made, or removed, by name
+	locks                           []string // the names of those that it takes, "" for the default
 }
 
-// usesOf reads the steps of a job.
+// usesOf reads the steps of a job, in their order.
 func usesOf(j Job) use {
 	var u use
+	locked, kept := false, false // kept: until the job ends
+	take := func(name, backend string) {
+		if backend == "file" {
+			name += " (file)" // no one of the other backend sees it
+		}
+		if !slices.Contains(u.locks, name) {
+			u.locks = append(u.locks, name)
+		}
+	}
 	for _, s := range j.Steps {
 		switch kindOf(s) {
 		case "lock":
-			u.held = true
+			u.held, locked, kept = true, true, true
+			take(s.With["lock-name"], s.With["lock-backend"])
 		case "acquire-lock":
-			u.acquires = true
+			u.acquires, locked = true, true
+			take(s.With["lock-name"], s.With["lock-backend"])
 		case "release-lock":
 			u.release(s)
+			locked = kept
 		case "wait-pressure":
 			u.gated = true
 		}
 		if strings.Contains(s.Uses, "docker/build-push-action@") {
-			u.built(s)
+			u.built(s, locked)
 		}
 		for _, c := range shellCommands(s.Run) {
 			if c.words[0] == "hostguard" && len(c.words) > 1 {
 				switch c.words[1] {
 				case "with-lock":
 					u.held = true
+					take(c.flag("lock-name"), c.flag("lock-backend"))
 					if i := slices.Index(c.words, "--"); i > 0 && i+1 < len(c.words) && (shellCommand{words: c.words[i+1:]}).builds() {
-						u.built(s)
+						u.built(s, true)
 					}
 				case "acquire-lock":
-					u.acquires = true
+					u.acquires, locked = true, true
+					take(c.flag("lock-name"), c.flag("lock-backend"))
 				case "release-lock":
 					u.release(s)
+					locked = kept
 				case "wait-pressure":
 					u.gated = true
 				}
@@ -52,10 +70,12 @@ func usesOf(j Job) use {
 				u.gated = true // the script that this replaces
 			}
 			if c.builds() {
-				u.built(s)
+				u.built(s, locked)
 			}
-			if name := c.plainLock(); name != "" && u.plain == "" {
-				u.plain = name
+			if name := c.plainLock(); name != "" {
+				locked = true // until the job ends: where it is removed, a trap or a function may say
+				take(name, "")
+				u.plain = cmp.Or(u.plain, name)
 			}
 			if name := c.plainUnlock(); name != "" && u.unplain == "" {
 				u.unplain = name
@@ -65,9 +85,11 @@ func usesOf(j Job) use {
 	return u
 }
 
-func (u *use) built(s Step) {
-	if u.build == "" {
-		u.build = fmt.Sprintf("line %d", s.Line)
+func (u *use) built(s Step, locked bool) {
+	line := fmt.Sprintf("line %d", s.Line)
+	u.build = cmp.Or(u.build, line)
+	if !locked {
+		u.bare = cmp.Or(u.bare, line)
 	}
 }
 
@@ -120,8 +142,8 @@ func checkWorkflow(w Workflow, hostLabels []string) []Finding {
 		onHost = onHost || host != ""
 		u := usesOf(*j)
 		locked := u.held || u.acquires
-		if u.build != "" && !locked && u.plain == "" {
-			add(3, Bad, j, "put uses: wooo/hostguard/lock@v1.0.0 before it", "builds images (%s) without the host's lock", u.build)
+		if u.bare != "" {
+			add(3, Bad, j, "put uses: wooo/hostguard/lock@v1.0.0 before it", "builds images (%s) without the host's lock", u.bare)
 		}
 		if u.build != "" && !u.gated {
 			add(8, Warn, j, "put step: wait-pressure before the lock", "builds images (%s) without waiting for heavy builds of others", u.build)

@@ -113,3 +113,13 @@ func (s *session) remote(ctx context.Context, dir string) (gitea.Remote, error) 
 	}
 	return r, nil
 }
+
+// inventory asks the server that a checkout's remotes name.
+func (s *session) inventory(ctx context.Context, checkout string) (gitea.Remote, *gitea.Inventory, error) {
+	remote, err := s.remote(ctx, checkout)
+	if err != nil {
+		return gitea.Remote{}, nil, err
+	}
+	inventory, err := gitea.NewInventory(ctx, remote.Server, remote.Token)
+	return remote, inventory, err
+}

@@ -52,6 +52,7 @@ on the host:
   runner drain    retire the runner in a container when its jobs have ended
   runner resume   start it again
   runner service  make the runner a service that lets its jobs end
+  runner split    make one runner for each owner out of one for all
   runner cleanup-timer
                   run clean-diag every 5 minutes
   install         put this program and its hooks in place
@@ -512,4 +513,45 @@ see it says.
 exit status: 0 nothing is bad, 1 something is, 2 wrong use.
 
 example: hostguard doctor -checkout ~/src/awoooi
+`
+
+const helpRunnerSplit = `usage: hostguard runner split [-runner-dir DIR] [-owner WORD]
+       hostguard runner split -plan FILE [-wait 1h] [-apply] [-checkout DIR]
+                 [-local-repo OWNER/NAME=PATH]... [-token-stdin]
+
+Makes of one runner that serves several owners one for each of them. Without
+-plan it prints the plan that the labels suggest, as YAML to be saved. With one it
+prints what it would do; with -apply, for each runner of the plan, it makes its
+directory with a copy of the primary's config.yaml, registers it, installs its
+service, and sees at the server that it is online with exactly its labels. Then
+the primary loses these labels, or is stopped for good if it has no others, and
+each label must be served by one runner alone. It stops at the first failure with
+everything as it was, and a second run changes nothing.
+
+  -plan FILE      runners: a list of owner, labels, directory and service; the
+                  last two have defaults. One with the primary's directory is the
+                  primary, and keeps those labels
+  -apply          make the changes
+  -wait 1h        how long to wait until no job of the primary runs; by default
+                  not at all
+  -checkout DIR   default the current directory; its remote names the server
+  -local-repo OWNER/NAME=PATH
+                  where the server does not tell a repository's workflows, they
+                  are read from PATH; may be given again
+  -token-stdin    read the registration token from stdin
+` + helpHostInputs + `
+It refuses unless every job of every repository that wants one of the labels and
+builds images takes the same lock: runners that share a Docker daemon run at once.
+
+GITEA_TOKEN, or the token of the remote's URL, needs read:repository and read:admin
+(for a runner of an organization, read:organization). The registration token comes
+from stdin, from GITEA_RUNNER_REGISTRATION_TOKEN, or from the server, for which the
+token needs write:admin. No token is ever printed, or an argument of a program.
+
+exit status: 0 done, planned or nothing to change, 1 refused (what is missing, or
+a new runner that does not serve its labels), 2 wrong use, a plan that is none,
+3 hostguard could not do its work, 130 or 143 interrupted.
+
+example: hostguard runner split >split.yaml
+         hostguard runner split -plan split.yaml -wait 1h -apply
 `

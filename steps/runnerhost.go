@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -187,26 +188,38 @@ func runnerUser(dir string) (*user.User, error) {
 	return user.LookupId(strconv.Itoa(int(info.Sys().(*syscall.Stat_t).Uid)))
 }
 
+// jobDirs looks at the jobs of the primary and of the runners that are split off.
 func (s *session) jobDirs(h *runner.Host) {
+	h.ActiveHostJobs, h.JobDirs, h.JobDirsUnseen = nil, nil, ""
 	// Where another user's jobs are and what works in them is not ours to see.
 	if info, err := os.Stat(h.Dir); err == nil && os.Geteuid() != 0 && int(info.Sys().(*syscall.Stat_t).Uid) != os.Geteuid() {
 		h.JobDirsUnseen = fmt.Sprintf("jobs on the host, of the user whose %.200q is: that takes root or this user", h.Dir)
 		return
 	}
-	parent := h.Config.WorkdirParent
-	if parent == "" {
-		home := s.Getenv("HOME")
-		if owner, err := runnerUser(h.Dir); err == nil && os.Geteuid() == 0 { // that sees other users' jobs
-			home = owner.HomeDir
-		}
-		parent = filepath.Join(home, ".cache/act")
+	home := s.Getenv("HOME")
+	if owner, err := runnerUser(h.Dir); err == nil && os.Geteuid() == 0 { // that sees other users' jobs
+		home = owner.HomeDir
 	}
-	var err error
-	h.ActiveHostJobs, h.JobDirs, err = runnerdir.Jobs(parent, time.Now(), func(dir string) ([]int, error) {
-		return proc.WorkingBelow(procRoot, dir, os.Getpid())
-	})
-	if err != nil {
-		h.JobDirsUnseen = fmt.Sprintf("%.200q", err)
+	parents := []string{h.Config.JobParent(home)}
+	for _, d := range h.SplitDirs {
+		if d.Status != "registered" {
+			continue
+		}
+		c, _, _, err := runnerdir.Read(d.Path, filepath.Join(d.Path, "config.yaml"))
+		if err != nil {
+			h.JobDirsUnseen = fmt.Sprintf("those of the runner in %.200q: %.200q", d.Path, pathless(err))
+		} else if parent := c.JobParent(home); !slices.Contains(parents, parent) {
+			parents = append(parents, parent)
+		}
+	}
+	for _, parent := range parents {
+		active, left, err := runnerdir.Jobs(parent, time.Now(), func(dir string) ([]int, error) {
+			return proc.WorkingBelow(procRoot, dir, os.Getpid())
+		})
+		h.ActiveHostJobs, h.JobDirs = append(h.ActiveHostJobs, active...), append(h.JobDirs, left...)
+		if err != nil {
+			h.JobDirsUnseen = fmt.Sprintf("%.200q", err)
+		}
 	}
 }
 

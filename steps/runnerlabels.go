@@ -14,15 +14,7 @@ import (
 )
 
 func runnerLabels(ctx context.Context, s *session) error {
-	local := map[string]string{}
-	s.in.value("local-repo", func(v string) error {
-		full, path, found := strings.Cut(v, "=")
-		if err := checkRepository(full); !found || path == "" || err != nil {
-			return fmt.Errorf("want OWNER/NAME=PATH")
-		}
-		local[full] = path
-		return nil
-	})
+	local := s.localRepositories()
 	checkout := s.in.text("checkout", ".", nil)
 	repositories := s.in.list("repos", nil, checkRepository)
 	asJSON, asMarkdown := s.in.boolean("json"), s.in.boolean("markdown")
@@ -50,6 +42,20 @@ func runnerLabels(ctx context.Context, s *session) error {
 		err = fmt.Errorf("not read: %d; %s", len(report.Unread), report.Unread[0].Why)
 	}
 	return err
+}
+
+// localRepositories are checkouts by repository, for where a server does not tell.
+func (s *session) localRepositories() map[string]string {
+	local := map[string]string{}
+	s.in.value("local-repo", func(v string) error {
+		full, path, found := strings.Cut(v, "=")
+		if err := checkRepository(full); !found || path == "" || err != nil {
+			return fmt.Errorf("want OWNER/NAME=PATH")
+		}
+		local[full] = path
+		return nil
+	})
+	return local
 }
 
 func checkRepository(full string) error {
@@ -81,12 +87,8 @@ type unread struct {
 // and looks into local where it does not tell.
 func (s *session) surveyLabels(ctx context.Context, checkout string, names []string, local map[string]string) labelsReport {
 	report := labelsReport{Version: 1, Time: time.Now().UTC(), Runners: []runner.Live{}, Notes: []string{}, Unread: []unread{}}
-	var inventory *gitea.Inventory
-	remote, err := s.remote(ctx, checkout)
-	if err == nil {
-		report.Server = remote.Server
-		inventory, err = gitea.NewInventory(ctx, remote.Server, remote.Token)
-	}
+	remote, inventory, err := s.inventory(ctx, checkout)
+	report.Server = remote.Server
 	switch {
 	case err != nil:
 		report.RunnersUnseen = err.Error()
@@ -108,11 +110,7 @@ func (s *session) surveyLabels(ctx context.Context, checkout string, names []str
 	slices.Sort(names)
 
 	var pool runner.Pool
-	reads := make([]reading, len(names))
 	var group sync.WaitGroup
-	for i, full := range names {
-		group.Go(func() { reads[i] = readRepository(inventory, err, full, local[full]) })
-	}
 	if inventory != nil {
 		group.Go(func() {
 			var some error
@@ -121,11 +119,12 @@ func (s *session) surveyLabels(ctx context.Context, checkout string, names []str
 			}
 		})
 	}
+	reads := readRepositories(inventory, err, names, local)
 	group.Wait()
 
 	var read []runner.Repository
 	for i, f := range reads {
-		report.Notes = append(report.Notes, f.notes...)
+		report.Notes = append(append(report.Notes, f.broken...), f.notes...)
 		if f.err != nil {
 			report.Unread = append(report.Unread, unread{names[i], f.err.Error()})
 			continue
@@ -140,8 +139,20 @@ func (s *session) surveyLabels(ctx context.Context, checkout string, names []str
 // reading is what could be learned of one repository.
 type reading struct {
 	repository runner.Repository
+	broken     []string // workflows that cannot be read
 	notes      []string
 	err        error
+}
+
+// readRepositories reads each as readRepository does.
+func readRepositories(inventory *gitea.Inventory, err error, names []string, local map[string]string) []reading {
+	reads := make([]reading, len(names))
+	var group sync.WaitGroup
+	for i, full := range names {
+		group.Go(func() { reads[i] = readRepository(inventory, err, full, local[full]) })
+	}
+	group.Wait()
+	return reads
 }
 
 // readRepository asks the server, if there is one to ask, then looks into the
@@ -152,7 +163,7 @@ func readRepository(inventory *gitea.Inventory, err error, full, dir string) (f 
 		err = inventory.WorkflowFiles(full, func(name string, data []byte) {
 			w, err := runner.ParseWorkflow(name, data)
 			if err != nil {
-				f.notes = append(f.notes, fmt.Sprintf("%q: workflow %q: %.200q", full, name, err))
+				f.broken = append(f.broken, fmt.Sprintf("%q: workflow %q: %.200q", full, name, err))
 				return
 			}
 			f.repository.Workflows = append(f.repository.Workflows, w)
@@ -172,7 +183,7 @@ func readRepository(inventory *gitea.Inventory, err error, full, dir string) (f 
 	f.notes = append(f.notes, fmt.Sprintf("%q is read from %q: %s", full, dir, err))
 	workflows, problems, err := localWorkflows(dir)
 	for _, p := range problems {
-		f.notes = append(f.notes, fmt.Sprintf("%q: %s", full, p))
+		f.broken = append(f.broken, fmt.Sprintf("%q: %s", full, p))
 	}
 	f.repository.Workflows, f.err = workflows, err
 	return f

@@ -61,7 +61,7 @@ label awoooi-host:host awoooi_dedicated
 label ewoooc-host:docker://192.168.0.110:5000/awoooi/ci-runner:act-22.04 foreign_or_cross_repo
 foreign_labels=ewoooc-host:docker://192.168.0.110:5000/awoooi/ci-runner:act-22.04
 recent 2h repo counts: none
-warn: labels of other owners share this queue: "ewoooc-host"; fix: hostguard runner readiness; never remove one without a runner that replaces it
+warn: labels of other owners share this queue: "ewoooc-host"; fix: hostguard runner split; never remove one without a runner that replaces it
 `
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -14,7 +14,6 @@ import (
 
 	"hostguard/install"
 	"hostguard/internal/docker"
-	"hostguard/internal/gitea"
 	"hostguard/internal/runnerdir"
 	"hostguard/internal/systemd"
 	"hostguard/runner"
@@ -245,13 +244,10 @@ func (v *servicing) checkReplaced(ctx context.Context) error {
 	if len(removed) == 0 {
 		return nil
 	}
-	remote, err := v.remote(ctx, v.checkout)
+	remote, inventory, err := v.inventory(ctx, v.checkout)
 	var pool runner.Pool
 	if err == nil {
-		var inventory *gitea.Inventory
-		if inventory, err = gitea.NewInventory(ctx, remote.Server, remote.Token); err == nil {
-			pool, err = inventory.Runners([]string{remote.Repository})
-		}
+		pool, err = inventory.Runners([]string{remote.Repository})
 	}
 	refusal := pool.Replaced(removed, v.h.Config.Name)
 	switch {
@@ -354,7 +350,7 @@ func (v *servicing) addRestart(changes []change) []change {
 	changes = append(changes, change{
 		say: systemd.Command(v.sv.Scope, "restart", v.sv.Name) + cond(v.wait > 0, fmt.Sprintf(", once no job runs, within %s", runner.Duration(v.wait)), ", as no job runs"),
 		do: func(ctx context.Context) error {
-			if err := v.untilIdle(ctx); err != nil {
+			if err := v.untilIdle(ctx, v.wait, func() string { v.seeJobs(ctx, &v.h); return v.h.Busy() }); err != nil {
 				return err
 			}
 			restarted = true
@@ -382,26 +378,25 @@ const (
 	sayEvery  = 30 * time.Second // what it waits for, if that does not change
 )
 
-// untilIdle waits until no job runs here.
-func (v *servicing) untilIdle(ctx context.Context) error {
+// untilIdle waits until no job runs here, as far as busy tells.
+func (s *session) untilIdle(ctx context.Context, wait time.Duration, busy func() string) error {
 	start, said, saidAt := time.Now(), "", time.Time{}
 	for {
-		v.seeJobs(ctx, &v.h)
-		busy := v.h.Busy()
+		is := busy()
 		switch waited := time.Since(start); {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case busy == "":
+		case is == "":
 			return nil
-		case waited >= v.wait:
-			return refusedf("jobs run after %s: %s", short(waited), busy)
-		case busy != said || time.Since(saidAt) >= sayEvery:
-			v.Say("waiting %s of %s: %s", short(waited), runner.Duration(v.wait), busy)
-			said, saidAt = busy, time.Now()
+		case waited >= wait:
+			return refusedf("jobs run after %s: %s", short(waited), is)
+		case is != said || time.Since(saidAt) >= sayEvery:
+			s.Say("waiting %s of %s: %s", short(waited), runner.Duration(wait), is)
+			said, saidAt = is, time.Now()
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(min(lookEvery, max(0, v.wait-time.Since(start)))):
+		case <-time.After(min(lookEvery, max(0, wait-time.Since(start)))):
 		}
 	}
 }

@@ -1,9 +1,11 @@
 package steps
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"hostguard/install"
 	"hostguard/internal/systemd"
@@ -29,11 +33,21 @@ func (s *session) scope(ctx context.Context) (scope string, sudo bool) {
 	return systemd.User, false
 }
 
-// keptForRoot are the variables that root's run needs as well.
-var keptForRoot = []string{"GITEA_TOKEN", "DOCKER_HOST", "RESTART_NOW"}
+// keptForRoot are the variables that root's run needs as well; secretsForRoot are
+// those that nobody else may see.
+var (
+	keptForRoot    = []string{"DOCKER_HOST", "RESTART_NOW"}
+	secretsForRoot = []string{"GITEA_TOKEN", registrationVariable}
+)
+
+// secretsOnStdin is the variable that tells root's run that its secrets come by
+// stdin, as asRoot hands them over.
+const secretsOnStdin = "HOSTGUARD_SECRETS_ON_STDIN"
 
 // asRoot runs this program again as root, in the place of this process. The
-// arguments are all that it gets: root's home and directories are others.
+// arguments are all that it gets: root's home and directories are others. Secrets
+// go through a pipe: sudo 1.9 writes each variable that it is told to keep, with
+// its value, into the system's log.
 func (s *session) asRoot(command string, args ...string) error {
 	sudo, err := exec.LookPath("sudo")
 	if err != nil {
@@ -44,22 +58,61 @@ func (s *session) asRoot(command string, args ...string) error {
 		return err
 	}
 	s.Say("as root, by sudo:")
-	argv := []string{"sudo", "-n"}
-	var keep []string
+	var secrets strings.Builder
+	for _, name := range secretsForRoot {
+		if v := s.Getenv(name); v != "" && !strings.ContainsAny(v, "\r\n") {
+			fmt.Fprintf(&secrets, "%s=%s\n", name, v)
+		}
+	}
+	environ, keep := s.Environ, []string{}
 	for _, name := range keptForRoot {
 		if s.Getenv(name) != "" {
 			keep = append(keep, name)
 		}
 	}
-	if keep != nil {
+	if secrets.Len() > 0 {
+		if err := onStdin(secrets.String()); err != nil {
+			return fmt.Errorf("hand secrets to root: %w", err)
+		}
+		environ, keep = append(slices.Clone(environ), secretsOnStdin+"=1"), append(keep, secretsOnStdin)
+	}
+	argv := []string{"sudo", "-n"}
+	if len(keep) > 0 {
 		argv = append(argv, "--preserve-env="+strings.Join(keep, ","))
 	}
 	argv = append(argv, "--", program)
 	argv = append(argv, strings.Fields(command)...)
-	if err := syscall.Exec(sudo, append(argv, args...), s.Environ); err != nil {
+	if err := syscall.Exec(sudo, append(argv, args...), environ); err != nil {
 		return fmt.Errorf("run it again as root by %q: %w", sudo, err)
 	}
 	return nil
+}
+
+// onStdin makes a short text what this process and its successor read from stdin.
+func onStdin(text string) error {
+	read, write, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	_, err = write.WriteString(text)
+	return errors.Join(err, write.Close(), unix.Dup3(int(read.Fd()), 0, 0))
+}
+
+// withSecrets reads those that asRoot has handed over.
+func withSecrets(stdin io.Reader, getenv func(string) string) func(string) string {
+	secrets := map[string]string{}
+	lines := bufio.NewScanner(stdin)
+	for lines.Scan() {
+		if name, value, found := strings.Cut(lines.Text(), "="); found && slices.Contains(secretsForRoot, name) {
+			secrets[name] = value
+		}
+	}
+	return func(name string) string {
+		if v, given := secrets[name]; given {
+			return v
+		}
+		return getenv(name)
+	}
 }
 
 // settle is how long a service has to run to count as started: one whose program

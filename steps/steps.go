@@ -66,6 +66,7 @@ func commands() []command {
 		{name: "runner drain", help: helpRunnerDrain, run: runnerDrain},
 		{name: "runner resume", help: helpRunnerResume, run: runnerResume},
 		{name: "runner service", help: helpRunnerService, run: runnerService},
+		{name: "runner split", help: helpRunnerSplit, run: runnerSplit},
 		{name: "runner cleanup-timer", help: helpRunnerCleanupTimer, run: runnerCleanupTimer},
 		{name: "install", help: helpInstall, run: installFiles},
 		{name: "version", help: helpVersion, run: version},
@@ -79,6 +80,9 @@ func commands() []command {
 // is that of a hook, or with no arguments the step that the action's step input
 // names (HOSTGUARD_STEP). It returns the exit status.
 func Main(w World) int {
+	if w.Getenv(secretsOnStdin) != "" {
+		w.Getenv = withSecrets(w.Stdin, w.Getenv)
+	}
 	c := newConsole(w)
 	args := w.Args
 	all := commands()

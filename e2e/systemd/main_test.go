@@ -44,10 +44,16 @@ func setUp(m *testing.M) (status int, err error) {
 	if out, err := exec.Command("cp", binary, programs).CombinedOutput(); err != nil {
 		return 1, fmt.Errorf("%w: %s", err, out)
 	}
-	build := exec.Command("go", "build", "-o", filepath.Join(programs, "act_runner"), "./act_runner")
+	build := exec.Command("go", "build", "-o", programs, "./act_runner", "./gitea")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return 1, fmt.Errorf("%w: %s", err, out)
+	}
+	if err := os.Symlink("act_runner", filepath.Join(programs, "gitea-runner")); err != nil {
+		return 1, err
+	}
+	if err := os.WriteFile(filepath.Join(programs, "git"), []byte(git), 0o755); err != nil {
+		return 1, err
 	}
 	if machines, err = engine.Start(engine.New); err != nil {
 		return 1, err
@@ -65,6 +71,11 @@ func setUp(m *testing.M) (status int, err error) {
 	}
 	return m.Run(), nil
 }
+
+// git knows of any directory "awoooi" that its remote "gitea" is the machine's.
+const git = `#!/bin/sh
+cd "$2" && [ "$5" = gitea ] && [ "${PWD##*/}" = awoooi ] && echo http://127.0.0.1:3000/wooo/awoooi.git
+`
 
 func boot(t *testing.T, options ...string) *machine {
 	t.Helper()

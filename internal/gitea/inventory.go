@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"code.gitea.io/sdk/gitea"
@@ -111,7 +110,7 @@ func (i *Inventory) explain(what string, response *gitea.Response, err error) er
 	case status == http.StatusUnauthorized:
 		return fmt.Errorf("%s: %q does not take the token (401: %s); make a new one, with the scope read:repository", what, i.url, said)
 	case status == http.StatusForbidden:
-		return fmt.Errorf("%s: %q does not let the token read that (403: %s)", what, i.url, said)
+		return fmt.Errorf("%s: %q does not let the token do that (403: %s)", what, i.url, said)
 	case status == http.StatusNotFound:
 		return fmt.Errorf("%s: %q has none, or shows none without a token that may read it (404): %w", what, i.url, errNone)
 	case status/100 == 3:
@@ -163,10 +162,21 @@ func (i *Inventory) Siblings(full string) ([]string, error) {
 	if repository.Owner == nil || repository.Owner.ID <= 0 {
 		return nil, fmt.Errorf("read the repository %q: %q does not tell its owner", full, i.url)
 	}
+	return i.search(fmt.Sprintf("list the repositories of %q", owner), gitea.SearchRepoOptions{OwnerID: repository.Owner.ID})
+}
+
+// Repositories are all of the server that the token may see: an administrator's
+// sees all that there are.
+func (i *Inventory) Repositories() ([]string, error) {
+	return i.search("list the repositories of the server", gitea.SearchRepoOptions{})
+}
+
+func (i *Inventory) search(what string, options gitea.SearchRepoOptions) ([]string, error) {
 	return pages(func(o gitea.ListOptions) ([]string, int64, error) {
-		list, response, err := i.client.SearchRepos(gitea.SearchRepoOptions{ListOptions: o, OwnerID: repository.Owner.ID})
+		options.ListOptions = o
+		list, response, err := i.client.SearchRepos(options)
 		if err != nil {
-			return nil, 0, i.explain(fmt.Sprintf("list the repositories of %q", owner), response, err)
+			return nil, 0, i.explain(what, response, err)
 		}
 		total, err := strconv.ParseInt(response.Header.Get("X-Total-Count"), 10, 64)
 		if err != nil {
@@ -183,62 +193,19 @@ func (i *Inventory) Siblings(full string) ([]string, error) {
 // Runners are all runners of the server, if the token may read them, else those
 // of the repositories and their owners; the error says why not all.
 func (i *Inventory) Runners(repositories []string) (runner.Pool, error) {
-	all, err := i.runners("list the server's runners", i.client.ListAdminActionRunners)
+	all, err := i.RunnersOf(Scope{})
 	if err == nil {
 		return runner.Pool{Runners: all, Whole: true}, nil
 	}
-	type query struct {
-		what string
-		list listRunners
-	}
-	var queries []query
-	owners := map[string]bool{}
-	for _, full := range repositories {
-		owner, name, _ := strings.Cut(full, "/")
-		queries = append(queries, query{fmt.Sprintf("list the runners of %q", full), func(o gitea.ListActionRunnersOptions) (*gitea.ActionRunnersResponse, *gitea.Response, error) {
-			return i.client.ListRepoActionRunners(owner, name, o)
-		}})
-		if !owners[owner] {
-			owners[owner] = true
-			queries = append(queries, query{fmt.Sprintf("list the runners of %q", owner), func(o gitea.ListActionRunnersOptions) (*gitea.ActionRunnersResponse, *gitea.Response, error) {
-				return i.client.ListOrgActionRunners(owner, o)
-			}})
-		}
-	}
-	lists := make([][]runner.Live, len(queries))
-	var group sync.WaitGroup
-	for n, q := range queries {
-		group.Go(func() { lists[n], _ = i.runners(q.what, q.list) }) // the first refusal says it all
-	}
-	group.Wait()
-	pool, seen := runner.Pool{}, map[string]bool{}
+	pool, seen := runner.Pool{}, map[int64]bool{}
+	lists, _ := i.lists(scopesOf(repositories)) // the refusal above says it all
 	for _, r := range slices.Concat(lists...) {
-		if !seen[r.Name] {
-			seen[r.Name] = true
+		if !seen[r.ID] {
+			seen[r.ID] = true
 			pool.Runners = append(pool.Runners, r)
 		}
 	}
 	return pool, fmt.Errorf("not all runners can be seen (that takes a token with read:admin), only %d: %w", len(pool.Runners), err)
-}
-
-type listRunners = func(gitea.ListActionRunnersOptions) (*gitea.ActionRunnersResponse, *gitea.Response, error)
-
-func (i *Inventory) runners(what string, list listRunners) ([]runner.Live, error) {
-	return pages(func(o gitea.ListOptions) ([]runner.Live, int64, error) {
-		answer, response, err := list(gitea.ListActionRunnersOptions{ListOptions: o})
-		if err != nil {
-			return nil, 0, i.explain(what, response, err)
-		}
-		var some []runner.Live
-		for _, r := range answer.Runners {
-			l := runner.Live{Name: r.Name, Labels: []string{}, Online: r.Status == "online", Busy: r.Busy, Disabled: r.Disabled}
-			for _, label := range r.Labels {
-				l.Labels = append(l.Labels, label.Name)
-			}
-			some = append(some, l)
-		}
-		return some, answer.TotalCount, nil
-	})
 }
 
 // WorkflowFiles are the workflows of a repository's default branch, from the

@@ -52,8 +52,8 @@ func TestWhatAServerTells(t *testing.T) {
 	i := api(t, "1.26.0+dev-rig", nil)
 	pool, err := i.Runners(nil)
 	want := runner.Pool{Whole: true, Runners: []runner.Live{
-		{Name: "host-110", Labels: []string{"awoooi-host"}, Online: true, Busy: true},
-		{Name: "old-110", Labels: []string{"ewoooc-host"}, Disabled: true},
+		{ID: 1, Name: "host-110", Labels: []string{"awoooi-host"}, Online: true, Busy: true},
+		{ID: 2, Name: "old-110", Labels: []string{"ewoooc-host"}, Disabled: true},
 	}}
 	if diff := cmp.Diff(want, pool); err != nil || diff != "" {
 		t.Error(err, diff)
@@ -94,7 +94,7 @@ func TestFailuresAreSaidInOneLine(t *testing.T) {
 		says    string
 	}{
 		"401":          {answer(401, `{"message":"user does not exist [uid: 0, name: ]"}`), "does not take the token (401"},
-		"403":          {answer(403, `{"message":"token does not have at least one of required scope(s)"}`), "does not let the token read that (403"},
+		"403":          {answer(403, `{"message":"token does not have at least one of required scope(s)"}`), "does not let the token do that (403"},
 		"404":          {answer(404, `{"message":"not found"}`), "has none, or shows none"},
 		"500":          {answer(500, "oops\n::set-env name=x::y"), "answers 500"},
 		"429":          {answer(429, "slow down"), "answers 429"},
@@ -166,14 +166,14 @@ func TestAnOlderServerTellsNoRunners(t *testing.T) {
 
 // A token without read:admin sees the runners of its repositories and owners.
 func TestATokenThatMayNotListAllRunners(t *testing.T) {
-	list := func(name string) http.HandlerFunc {
-		return answer(200, fmt.Sprintf(`{"runners": [{"name": %q, "status": "online", "labels": []}], "total_count": 1}`, name))
+	list := func(id int, name string) http.HandlerFunc {
+		return answer(200, fmt.Sprintf(`{"runners": [{"id": %d, "name": %q, "status": "online", "labels": []}], "total_count": 1}`, id, name))
 	}
 	i := api(t, "1.26.0", map[string]http.HandlerFunc{
 		"/api/v1/admin/actions/runners":             answer(403, `{"message":"required=[read:admin]"}`),
-		"/api/v1/repos/wooo/awoooi/actions/runners": list("awoooi's"),
+		"/api/v1/repos/wooo/awoooi/actions/runners": list(1, "awoooi's"),
 		"/api/v1/repos/wooo/ewoooc/actions/runners": answer(403, `{}`),
-		"/api/v1/orgs/wooo/actions/runners":         list("wooo's"),
+		"/api/v1/orgs/wooo/actions/runners":         list(2, "wooo's"),
 	})
 	pool, err := i.Runners([]string{"wooo/awoooi", "wooo/ewoooc"})
 	if err == nil || !strings.Contains(err.Error(), "only 2: ") || pool.Whole || len(pool.Runners) != 2 {

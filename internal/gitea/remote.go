@@ -23,6 +23,10 @@ func NewToken(secret string) Token { return Token{secret} }
 func (Token) Format(f fmt.State, _ rune)   { fmt.Fprint(f, "[token]") }
 func (Token) MarshalText() ([]byte, error) { return []byte("[token]"), nil }
 
+// Secret is the token itself, for the one who has to be given it; never for a
+// message or an argument.
+func (t Token) Secret() string { return t.secret }
+
 // Given tells whether there is one.
 func (t Token) Given() bool { return t.secret != "" }
 

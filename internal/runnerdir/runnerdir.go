@@ -1,6 +1,6 @@
 // Package runnerdir reads the directory of an act_runner: its configuration, its
 // registration, the directories of its jobs. The token of a registration is
-// neither kept nor told. Replace is all that changes something.
+// neither kept nor told. Only Replace, Restore, Make and Remove change something.
 package runnerdir
 
 import (

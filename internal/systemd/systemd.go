@@ -151,6 +151,18 @@ func fill(u *runner.Unit, service map[string]any) {
 	if stop, _ := service["TimeoutStopUSec"].(uint64); stop < math.MaxInt64/1000 { // else infinity
 		u.StopTimeout = time.Duration(stop) * time.Microsecond
 	}
+	u.Environment, _ = service["Environment"].([]string)
+	files, _ := service["EnvironmentFiles"].([][]any) // path, and whether it may be missing
+	for _, f := range files {
+		if len(f) != 2 {
+			continue
+		}
+		path, _ := f[0].(string)
+		if mayMiss, _ := f[1].(bool); mayMiss {
+			path = "-" + path
+		}
+		u.EnvironmentFiles = append(u.EnvironmentFiles, path)
+	}
 	commands, _ := service["ExecStart"].([][]any) // path, arguments, and how it went
 	for _, c := range commands {
 		if len(c) > 1 {

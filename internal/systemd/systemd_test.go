@@ -59,7 +59,8 @@ func TestUnitsAreReadAsValues(t *testing.T) {
 		services: map[string]map[string]any{
 			service: {
 				"MainPID": uint32(7), "NRestarts": uint32(3), "KillMode": "mixed", "TimeoutStopUSec": uint64(90_000_000), "WorkingDirectory": "/srv",
-				"ExecStart": [][]any{{"/bin/act_runner", []string{"/bin/act_runner", "daemon"}, false}},
+				"ExecStart": [][]any{{"/bin/act_runner", []string{"/bin/act_runner", "daemon"}, false}}, "Environment": []string{"PATH=/opt/node/bin"},
+				"EnvironmentFiles": [][]any{{"/etc/default/runner", true}, {"/etc/runner", false}, {"/x"}},
 			},
 			// Whatever a manager of another version sends must not end us.
 			other: {"MainPID": "x", "KillMode": 3, "TimeoutStopUSec": uint64(math.MaxUint64), "ExecStart": [][]any{{}, {"a"}, {"a", 3}, {"a", []string{}}}},
@@ -70,6 +71,7 @@ func TestUnitsAreReadAsValues(t *testing.T) {
 		{
 			Name: service, Scope: User, Load: "loaded", Active: "active", Sub: "running", MainPID: 7, Restarts: 3, KillMode: "mixed",
 			StopTimeout: 90 * time.Second, WorkDir: "/srv", Exec: [][]string{{"/bin/act_runner", "daemon"}},
+			Environment: []string{"PATH=/opt/node/bin"}, EnvironmentFiles: []string{"-/etc/default/runner", "/etc/runner"},
 		},
 		{Name: "split.service", Scope: User, Load: "not-found", Active: "inactive", Sub: "dead"},
 		{Name: other, Scope: User, Load: "loaded", Active: "inactive", Sub: "dead"},

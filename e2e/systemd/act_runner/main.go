@@ -3,8 +3,12 @@
 // directory, and when it is asked to stop it lets the job end, for as long as
 // runner.shutdown_timeout says.
 //
-// A job is a shell in a private directory below ~/.cache/act that waits for a
-// file "finish" in the runner's directory; how it ended is in the file "result".
+// A job is a shell in a private directory below ~/.cache/act, or what the
+// configuration says, that waits for a file "finish" in the runner's directory;
+// how it ended is in the file "result".
+//
+// "register" is that of act_runner, which asks, or by the name gitea-runner that of
+// the newer ones. One that is registered with a server tells it that it is online.
 package main
 
 import (
@@ -20,7 +24,24 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
+type config struct {
+	Runner struct {
+		File            string        `yaml:"file"`
+		Capacity        int           `yaml:"capacity"`
+		ShutdownTimeout time.Duration `yaml:"shutdown_timeout"`
+		Labels          []string      `yaml:"labels"`
+		Crash           bool          `yaml:"crash"` // what no runner has: a start that fails
+	} `yaml:"runner"`
+	Host struct {
+		WorkdirParent string `yaml:"workdir_parent"`
+	} `yaml:"host"`
+}
+
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "register" {
+		register()
+		return
+	}
 	if len(os.Args) != 4 || os.Args[1] != "daemon" || os.Args[2] != "--config" {
 		log.Fatalf("arguments %q", os.Args[1:])
 	}
@@ -28,13 +49,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	var config struct {
-		Runner struct {
-			Capacity        int           `yaml:"capacity"`
-			ShutdownTimeout time.Duration `yaml:"shutdown_timeout"`
-			Crash           bool          `yaml:"crash"` // what no runner has: a start that fails
-		} `yaml:"runner"`
-	}
+	var config config
 	if err := yaml.Unmarshal(data, &config); err != nil {
 		log.Fatal(err)
 	}
@@ -44,6 +59,7 @@ func main() {
 	say("Starting runner daemon, capacity %d", config.Runner.Capacity)
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
+	go config.beOnline()
 	for tasks := 1; ; {
 		select {
 		case <-stop:
@@ -55,7 +71,7 @@ func main() {
 			continue
 		}
 		say("task %d repo is wooo/env-new http://127.0.0.1:3000/", tasks)
-		job := start(tasks)
+		job := start(tasks, config.Host.WorkdirParent)
 		tasks++
 		select {
 		case err := <-job:
@@ -78,16 +94,19 @@ func say(format string, args ...any) {
 }
 
 // start starts a job, whose end comes through the channel.
-func start(n int) <-chan error {
+func start(n int, parent string) <-chan error {
 	here, err := os.Getwd()
 	if err != nil {
 		log.Fatal(err)
 	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		log.Fatal(err)
+	if parent == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			log.Fatal(err)
+		}
+		parent = filepath.Join(home, ".cache/act")
 	}
-	dir := filepath.Join(home, ".cache/act", fmt.Sprintf("%016x", n))
+	dir := filepath.Join(parent, fmt.Sprintf("%016x", n))
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		log.Fatal(err)
 	}

@@ -1,0 +1,443 @@
+package systemd
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"hostguard/e2e/contend"
+	"hostguard/e2e/engine"
+)
+
+// mixedConfig is that of one runner for three owners.
+const mixedConfig = `log:
+  level: info
+
+runner:
+  file: .runner
+  capacity: 1
+  env_file: .env # of the host
+  shutdown_timeout: 1h
+  labels:
+    - "ubuntu-latest:docker://ci-runner:act-22.04"
+    - "ubuntu-22.04:docker://ci-runner:act-22.04"
+    - "awoooi-host:host"
+    - "ewoooc-host:host" # since May
+
+host:
+  workdir_parent:
+`
+
+// mixedUnit runs it as a unit that was made by hand.
+const mixedUnit = `[Unit]
+Description=Gitea Actions Runner
+[Service]
+User=ci
+WorkingDirectory=/home/ci/act-runner
+Environment="PATH=/opt/node/bin:/usr/bin:/bin"
+ExecStart=/usr/local/bin/PROGRAM daemon --config /home/ci/act-runner/config.yaml
+KillMode=mixed
+TimeoutStopSec=3960
+[Install]
+WantedBy=multi-user.target
+`
+
+// workflow builds an image, with these steps before.
+func workflow(label, steps string) string {
+	return "on: push\nconcurrency: cd\njobs:\n  build:\n    runs-on: " + label + "\n    steps:\n" + steps + "      - run: docker build -t app .\n"
+}
+
+const takesLock = "      - uses: https://gitea.example.com/wooo/hostguard/lock@v1.0.0\n"
+
+var owners = []string{"awoooi", "shared", "ewoooc"}
+
+// mixed is a machine with a Gitea and one runner for three owners.
+func mixed(t *testing.T, docker *engine.Engine, program string, options ...string) *machine {
+	t.Helper()
+	m := bootWith(t, docker, options...)
+	for _, name := range []string{"awoooi", "ewoooc"} {
+		m.give("root", "/srv/gitea/wooo/"+name+"/cd.yaml", workflow(name+"-host", takesLock))
+	}
+	m.give("root", "/srv/gitea/wooo/stockplatform-v2/ci.yaml", "jobs: {hygiene: {runs-on: ubuntu-latest, steps: [{run: make}]}}\n")
+	m.run(0, "root", "systemd-run --quiet --unit gitea --working-directory /srv/gitea /usr/local/bin/gitea")
+	m.until("gitea GET /version")
+	m.run(0, "ci", "mkdir ~/awoooi")
+	m.give("ci", "/home/ci/act-runner/config.yaml", mixedConfig)
+	m.run(0, "ci", "cd ~/act-runner && "+program+" register --no-interactive --config config.yaml --instance http://127.0.0.1:3000 --name host110 --token registration-canary")
+	m.run(0, "root", "rm -r /var/tmp/recorded")
+	m.give("root", "/etc/systemd/system/"+unit, strings.Replace(mixedUnit, "PROGRAM", program, 1))
+	m.run(0, "root", "systemctl enable --now "+unit)
+	return m
+}
+
+// state is all that a split changes: files, units, processes' services, the
+// server's runners.
+func (m *machine) state() string {
+	m.t.Helper()
+	return m.run(0, "root", `find /home/ci /etc/systemd/system -path '*/.cache' -prune -o \( -type f -o -type l \) -print0 | sort -z | xargs -0 sha256sum
+		ls -A /home/ci | grep -vx .cache
+		systemctl list-units --all --plain --no-legend 'gitea-act-runner*' | tr -s ' '
+		for u in /etc/systemd/system/gitea-act-runner*.service; do systemctl is-enabled ${u##*/}; done
+		`+runnersOf)
+}
+
+const runnersOf = "gitea GET /admin/actions/runners"
+
+const split = "cd ~/awoooi && GITEA_TOKEN=api-canary hostguard runner split"
+
+func TestARunnerOfThreeOwnersIsSplit(t *testing.T) {
+	for _, program := range []string{"act_runner", "gitea-runner"} {
+		t.Run(program, func(t *testing.T) {
+			t.Parallel()
+			m := mixed(t, quiet, program)
+			m.run(1, "ci", "hostguard runner readiness", "blocker=single_registered_runner_with_mixed_owner_labels", "installed_split_services=0/3")
+			m.run(0, "ci", "cd ~/awoooi && hostguard doctor", "L11  warn", "L12  warn", "fix: hostguard runner split")
+
+			m.run(0, "ci", split+" >~/split.yaml")
+			before := m.state()
+			said := m.run(0, "ci", split+" -plan ~/split.yaml", "the builds of 3 repositories take the lock", `make "/home/ci/act-runner-shared", "ci"'s alone`,
+				`register "host110-ewoooc" at "http://127.0.0.1:3000"`, "nothing is changed yet")
+			if after := m.state(); after != before {
+				t.Fatalf("the plan has changed\n%s\ninto\n%s", before, after)
+			}
+
+			said += m.run(0, "ci", split+" -plan ~/split.yaml -apply", "as root, by sudo:", "done; the way back is ")
+			for _, owner := range owners {
+				dir, service := "/home/ci/act-runner-"+owner, "gitea-act-runner-"+owner+".service"
+				m.is("root", "stat -c '%U %a' "+dir+" "+dir+"/config.yaml", "ci 700\nci 600")
+				m.is("root", "systemctl show --value -p User,KillMode,TimeoutStopUSec,ActiveState,UnitFileState,Environment "+service+" | sort | paste -sd' '", "1h 6min PATH=/opt/node/bin:/usr/bin:/bin active ci enabled mixed")
+				m.run(0, "root", "systemd-analyze verify "+service)
+				m.run(0, "root", "cat "+dir+"/config.yaml", "workdir_parent: "+dir+"/.cache/act", "dir: "+dir+"/.cache/actcache", "env_file: /home/ci/act-runner/.env # of the host", "file: .runner")
+			}
+			m.is("root", "grep host: /home/ci/act-runner-ewoooc/config.yaml", `- "ewoooc-host:host" # since May`+"\nhost:")
+			m.config("ci", mixedConfig)
+			m.is("root", "systemctl show --value -p ActiveState,UnitFileState "+unit+" | paste -sd' '", "inactive disabled")
+
+			// Each label has one runner; the reports agree; nothing is left to do.
+			labels := m.run(0, "ci", "cd ~/awoooi && GITEA_TOKEN=api-canary hostguard runner labels", "jobs: 3; ok 3,")
+			for _, row := range []string{"awoooi-host    host110 offline, host110-awoooi idle", "ewoooc-host    host110 offline, host110-ewoooc idle", "ubuntu-latest  host110 offline, host110-shared idle"} {
+				if !strings.Contains(labels, row) {
+					t.Errorf("no %q in\n%s", row, labels)
+				}
+			}
+			m.run(0, "ci", "hostguard runner readiness", "isolation_ready=true", "blocker=none", "safe_next_step=none", "installed_split_services=3/3")
+			doctor, _ := m.Run("ci", "cd ~/awoooi && hostguard doctor")
+			for _, line := range []string{"L4   ok", "L6   ok", "L11  ok", "L12  ok   split by owner: each owner has a runner of its own"} {
+				if !strings.Contains(doctor, line) {
+					t.Errorf("no %q in\n%s", line, doctor)
+				}
+			}
+			split3 := m.state()
+			m.run(0, "ci", split+" -plan ~/split.yaml -apply", "nothing to change")
+			if after := m.state(); after != split3 {
+				t.Fatalf("a second run has changed\n%s\ninto\n%s", split3, after)
+			}
+
+			m.noTokens(said)
+			m.run(0, "root", "grep -q registration-canary /var/tmp/recorded/stdin")
+
+			// The way back, as it was told.
+			_, back, _ := strings.Cut(said, `the way back is "`)
+			back, _, _ = strings.Cut(back, "\"\n")
+			for step := range strings.SplitSeq(back, "; ") {
+				if !strings.HasPrefix(step, "remove its runner") {
+					m.run(0, "root", step)
+				}
+			}
+			m.is("root", "systemctl show --value -p ActiveState,UnitFileState "+unit+" | paste -sd' '", "active enabled")
+			m.is("root", "ls /home/ci", "act-runner\nawoooi\nsplit.yaml")
+		})
+	}
+}
+
+// noTokens wants no token in what was said, nor in an argument, an environment,
+// the journal or a file that is left.
+func (m *machine) noTokens(said string) {
+	m.t.Helper()
+	if strings.Contains(said, "canary") {
+		m.t.Errorf("a token is in what it says:\n%s", said)
+	}
+	found, _ := m.Run("root", `grep -sl canary /var/tmp/recorded/argv /var/tmp/recorded/environ
+		grep -rl canary /home /etc /tmp /root /var/tmp --exclude-dir recorded
+		journalctl | grep canary`)
+	if found != "" {
+		m.t.Errorf("a token is in\n%s", found)
+	}
+}
+
+func TestASplitThatFailsIsTakenBack(t *testing.T) {
+	for name, c := range map[string]struct {
+		fails, says string
+		left        string // what cannot be taken back
+	}{
+		"no registration token":    {"POST /api/v1/admin/actions/runners/registration-token 403", "give a GITEA_TOKEN with write:admin", ""},
+		"no registration":          {"POST /fake/register 500", "change 2 of", ""},
+		"never online":             {"POST /fake/alive 500", "offline or disabled", ""},
+		"runners are told no more": {"GET /api/v1/admin/actions/runners 500", "answers 500", ""},
+		"a lost reply":             {"REPLY /fake/register 1", "change 2 of", `a runner "host110-awoooi", whose id is`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := mixed(t, quiet, "gitea-runner")
+			m.run(0, "ci", split+" >~/split.yaml")
+			before := m.state()
+			m.give("root", "/srv/gitea/fails", c.fails)
+			said, status := m.Run("ci", split+" -plan ~/split.yaml -apply")
+			if status != 1 && status != 3 || !strings.Contains(said, c.says) || !strings.Contains(said, c.left) {
+				t.Errorf("exit status %d, want %q and %q in\n%s", status, c.says, c.left, said)
+			}
+			m.noTokens(said)
+			m.run(0, "root", "rm /srv/gitea/fails")
+			if c.left != "" {
+				m.run(0, "root", "for id in $(seq 2 99); do gitea DELETE /admin/actions/runners/$id; done")
+			}
+			m.until(runnersOf + " | grep -q 'host110\",\"status\":\"online'")
+			if after := m.state(); after != before {
+				t.Errorf("before\n%s\nafter\n%s", before, after)
+			}
+		})
+	}
+}
+
+// oneForAll is a plan that moves all labels to one runner: the fewest changes.
+const oneForAll = "runners: [{owner: shared, labels: [ubuntu-latest, ubuntu-22.04, awoooi-host, ewoooc-host]DIR}]"
+
+// Whatever fails, the host and the server are as they were.
+func TestEachStepOfASplitIsTakenBack(t *testing.T) {
+	t.Parallel()
+	m := mixed(t, quiet, "gitea-runner", "--tmpfs", "/small:size=24k,mode=755,uid=1000")
+	m.give("ci", "/home/ci/split.yaml", strings.Replace(oneForAll, "DIR", "", 1))
+	m.give("ci", "/home/ci/small.yaml", strings.Replace(oneForAll, "DIR", ", directory: /small/act-runner-shared", 1))
+	m.give("ci", "/home/ci/most.yaml", `runners:
+  - {owner: awoooi, labels: [awoooi-host, ubuntu-latest, ubuntu-22.04], directory: /home/ci/act-runner}
+  - {owner: ewoooc, labels: [ewoooc-host]}
+`)
+	before := m.state()
+	const command = split + " -runner-dir /home/ci/act-runner -plan /home/ci/PLAN.yaml -apply"
+	on := func(plan string) string {
+		return strings.NewReplacer("~", "/home/ci", "PLAN", plan, "cd ", "PATH=/opt:$PATH; cd ").Replace(command)
+	}
+	back := func(status int, what, script string, says ...string) {
+		t.Helper()
+		said := m.run(status, "root", script, append(says, "everything is as it was before")...)
+		m.until(runnersOf + " | grep -q 'host110\",\"status\":\"online'")
+		if after := m.state(); after != before {
+			t.Fatalf("%s: before\n%s\nafter\n%s\nit said\n%s", what, before, after, said)
+		}
+		m.run(0, "root", "test -z \"$(ls /small)\"")
+		m.noTokens(said)
+	}
+
+	// Each call of systemctl in turn: the unit is read, it is started, the primary
+	// is stopped, or restarted with fewer labels.
+	m.give("root", "/opt/systemctl", "#!/bin/sh\nn=$(cat /run/calls); echo $((n-1)) >/run/calls; [ $n != 1 ] || exit 7; exec /bin/systemctl \"$@\"\n")
+	m.run(0, "root", "chmod 755 /opt/systemctl")
+	for _, plan := range []string{"split", "most"} {
+		for call := range 3 {
+			back(3, fmt.Sprintf("%s, call %d", plan, call+1), fmt.Sprintf("echo %d >/run/calls; %s", call+1, on(plan)), "exit status 7")
+		}
+	}
+
+	// What cannot be taken back is said by name.
+	m.give("root", "/srv/gitea/fails", "DELETE /api/v1/admin/actions/runners 403")
+	m.run(3, "root", "echo 2 >/run/calls; "+on("split"), "could not take back all of it", `remove the runner "host110-shared", whose id is`, `remove it at "http://127.0.0.1:3000" by hand`, "the rest is as it was before")
+	m.run(0, "root", "rm /opt/systemctl /srv/gitea/fails; for id in $(seq 2 99); do gitea DELETE /admin/actions/runners/$id; done")
+	if after := m.state(); after != before {
+		t.Fatalf("before\n%s\nafter\n%s", before, after)
+	}
+
+	// A full disk: no page for the directory's files, and none for the registration.
+	for _, free := range []int{0, 1} {
+		m.run(0, "root", fmt.Sprintf("dd if=/dev/zero of=/small/fill bs=4096 2>/dev/null; truncate -s -%d /small/fill", free*4096))
+		said, status := m.Run("root", on("small"))
+		m.run(0, "root", "rm /small/fill")
+		if status != 3 || !strings.Contains(said, "no space left on device") {
+			t.Errorf("%d pages: exit status %d\n%s", free, status, said)
+		}
+		if free == 0 && !strings.Contains(said, "everything is as it was before") || free == 1 && !strings.Contains(said, `a runner "host110-shared", whose id is`) {
+			t.Errorf("%d pages: %s", free, said)
+		}
+		m.run(0, "root", `[ -z "$(ls /small)" ]; for id in $(seq 2 99); do gitea DELETE /admin/actions/runners/$id; done`)
+		if after := m.state(); after != before {
+			t.Fatalf("%d pages: before\n%s\nafter\n%s\nit said\n%s", free, before, after, said)
+		}
+	}
+
+	// Ctrl-C and a lost connection, while it waits for a job of the primary.
+	m.run(0, "ci", "touch ~/act-runner/task")
+	m.until("ls -d /home/ci/.cache/act/*")
+	for signal, status := range map[string]int{"INT": 130, "HUP": 143} {
+		run := m.Command("root", on("split")+" -wait 1m >/run/said 2>&1 & echo $! >/run/hg; wait $!")
+		if err := run.Start(); err != nil {
+			t.Fatal(err)
+		}
+		m.until("grep -q waiting /run/said && systemctl is-active -q gitea-act-runner-shared.service")
+		m.run(0, "root", "kill -"+signal+" $(pidof hostguard)")
+		_ = run.Wait()
+		said := m.run(0, "root", "cat /run/said", "everything is as it was before")
+		if run.ProcessState.ExitCode() != status {
+			t.Errorf("%s: status %d, it said\n%s", signal, run.ProcessState.ExitCode(), said)
+		}
+		if after := m.state(); after != before {
+			t.Fatalf("%s: before\n%s\nafter\n%s\nit said\n%s", signal, before, after, said)
+		}
+	}
+}
+
+// A job that a new runner has begun is let end, and what it needs is left: what
+// could not be taken back is said.
+func TestAJobOfANewRunnerIsNotCutOff(t *testing.T) {
+	t.Parallel()
+	m := mixed(t, quiet, "gitea-runner")
+	m.give("ci", "/home/ci/split.yaml", strings.Replace(oneForAll, "DIR", "", 1))
+	m.run(0, "ci", "touch ~/act-runner/task")
+	m.until("ls -d /home/ci/.cache/act/*")
+	run := m.Command("ci", split+" -plan ~/split.yaml -apply -wait 1m >~/said 2>&1")
+	if err := run.Start(); err != nil {
+		t.Fatal(err)
+	}
+	m.until("grep -q waiting /home/ci/said")
+	m.run(0, "ci", "touch ~/act-runner-shared/task")
+	m.until("ls -d /home/ci/act-runner-shared/.cache/act/*")
+	m.run(0, "root", "kill -INT $(pidof hostguard)")
+	m.until("systemctl show -P ActiveState gitea-act-runner-shared.service | grep -q deactivating")
+	_ = run.Wait() // a minute
+	m.run(0, "ci", "cat ~/said", "could not take back all of it", `"gitea-act-runner-shared.service" is "deactivating": a job of it may run; once it has stopped, remove "/home/ci/act-runner-shared" and its runner at the server`)
+	m.run(0, "root", "ls -d /home/ci/act-runner-shared/.cache/act/*; gitea GET /admin/actions/runners | grep host110-shared")
+	m.run(0, "ci", "touch ~/act-runner-shared/finish ~/act-runner/finish")
+	m.until("! systemctl is-active -q gitea-act-runner-shared.service && [ -e /home/ci/act-runner-shared/result ]")
+	m.is("root", "cat /home/ci/act-runner-shared/result", "success")
+	m.run(0, "root", "systemctl is-active "+unit)
+}
+
+func TestWhatASplitRefuses(t *testing.T) {
+	t.Parallel()
+	docker, err := engine.Start(engine.New)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = docker.Stop() })
+	if err := os.Chmod(docker.Host()[len("unix://"):], 0o666); err != nil {
+		t.Fatal(err)
+	}
+	m := mixed(t, docker, "act_runner")
+	m.run(0, "ci", split+" >~/split.yaml")
+	before := m.state()
+	const command = split + " -plan ~/split.yaml -apply"
+	refused := func(status int, script string, says ...string) {
+		t.Helper()
+		m.run(status, "ci", script, says...)
+		if after := m.state(); after != before {
+			t.Fatalf("before\n%s\nafter\n%s", before, after)
+		}
+	}
+	refused(1, strings.Replace(command, "api-canary", "other", 1), "the runners' server cannot be asked", "no such token")
+	refused(1, strings.Replace(command, "cd ~/awoooi", "cd /", 1), "the runners' server cannot be asked", "give -checkout")
+	refused(1, "export DOCKER_HOST=unix:///nowhere; "+command, "whether a container runs the primary's registration is not known")
+
+	m.give("root", "/etc/systemd/system/"+unit+".d/x.conf", "[Service]\nKillMode=control-group\n")
+	m.run(0, "root", "systemctl daemon-reload")
+	m.run(1, "ci", command, "would cancel a job that begins while it is stopped")
+	m.run(0, "root", "rm -r /etc/systemd/system/"+unit+".d; systemctl daemon-reload")
+
+	m.give("root", "/srv/gitea/wooo/ewoooc/cd.yaml", workflow("ewoooc-host", ""))
+	refused(1, command, `"wooo/ewoooc": "cd.yaml" job "build" builds images (line 7) without the host's lock`, "fix: put uses: wooo/hostguard/lock")
+	m.give("root", "/srv/gitea/wooo/ewoooc/cd.yaml", "jobs: [")
+	refused(1, command, `"wooo/ewoooc": workflow "cd.yaml"`, "mend the file")
+	m.give("root", "/srv/gitea/fails", "GET /api/v1/repos/wooo/ewoooc/contents 403")
+	refused(1, command, "give -local-repo wooo/ewoooc=PATH")
+	m.give("root", "/srv/gitea/fails", "")
+	m.give("root", "/srv/gitea/wooo/ewoooc/cd.yaml", workflow("ewoooc-host", takesLock))
+
+	const task = "GITEA-ACTIONS-TASK-7_WORKFLOW-ci_JOB-build"
+	m.container(docker, "--name", task)
+	refused(1, command, "the primary is not stopped while jobs run", task, "give -wait 1h")
+	waits := m.run(1, "ci", command+" -wait 1s", "jobs run after", "everything is as it was before")
+	if after := m.state(); after != before {
+		t.Fatalf("before\n%s\nafter\n%s\nit said %s", before, after, waits)
+	}
+	m.docker(docker, "rm", "-f", task)
+
+	for plan, says := range map[string]string{
+		"runners: [{owner: awoooi, labels: [awoooi-host]}]":                                                     "no runner of the plan has the primary's label",
+		"runners: [{owner: awoooi, labels: [gpu]}]":                                                             `line 1: the primary has no label "gpu"`,
+		"runners: [{owner: awoooi, labels: [awoooi-host], directory: /etc/act-runner}]":                         `line 1: "/etc" is user 0's`,
+		"runners: [{owner: awoooi, labels: [awoooi-host], directory: /home/ci/link/act-runner}]":                `line 1: "/home/ci/link" is a link`,
+		"runners: [{owner: awoooi, labels: [awoooi-host], directory: /home/plain/act-runner}]":                  `line 1: "/home/plain" is user 1001's`,
+		"runners:\n- {owner: awoooi, labels: [awoooi-host]}\n- {owner: b, labels: [awoooi-host]}":               `line 3: label "awoooi-host" is that of line 2 too`,
+		"runners: [{owner: awoooi, labels: [awoooi-host], directory: /home/ci/act-runner, service: b.service}]": "is the service of the primary's directory",
+	} {
+		m.run(0, "ci", "ln -sfn / ~/link")
+		m.give("ci", "/tmp/plan.yaml", plan)
+		m.run(2, "ci", strings.Replace(command, "~/split.yaml", "/tmp/plan.yaml", 1), says)
+		m.run(0, "ci", "rm ~/link")
+	}
+	if after := m.state(); after != before {
+		t.Fatalf("before\n%s\nafter\n%s", before, after)
+	}
+}
+
+// Without root the units are the user's.
+func TestAUsersRunnerIsSplit(t *testing.T) {
+	t.Parallel()
+	m := mixed(t, quiet, "act_runner")
+	m.run(0, "root", "systemctl disable --now "+unit+"; rm /etc/systemd/system/"+unit+"; systemctl daemon-reload; mv /home/ci/act-runner /home/ci/awoooi /home/plain; chown -R plain /home/plain; systemctl start user@1001")
+	m.run(0, "plain", "hostguard runner service -apply")
+	m.give("plain", "/home/plain/split.yaml", strings.Replace(oneForAll, "DIR", "", 1))
+	const command = split + " -plan ~/split.yaml -apply"
+	m.run(1, "root", strings.NewReplacer("~", "/home/plain", "split -plan", "split -runner-dir /home/plain/act-runner -plan").Replace(command), "runs this runner, outside of any unit that was seen")
+	said := m.run(0, "plain", command, "systemctl --user enable --now gitea-act-runner-shared.service", "done; the way back is", "Linger=no")
+	m.noTokens(said)
+	m.is("root", "stat -c '%U %a' /home/plain/act-runner-shared", "plain 700")
+	m.is("plain", "XDG_RUNTIME_DIR=/run/user/1001 systemctl --user is-active "+unit+" gitea-act-runner-shared.service; :", "inactive\nactive")
+	m.run(0, "plain", command, "nothing to change")
+}
+
+// A plan may leave labels to the primary. Jobs of the new runners do not keep it
+// from its restart, its own do.
+func TestThePrimaryKeepsWhatThePlanLeavesToIt(t *testing.T) {
+	t.Parallel()
+	m := mixed(t, quiet, "gitea-runner")
+	m.give("ci", "/home/ci/split.yaml", `runners:
+  - {owner: awoooi, labels: [awoooi-host, ubuntu-latest, ubuntu-22.04], directory: /home/ci/act-runner}
+  - {owner: ewoooc, labels: [ewoooc-host]}
+`)
+	m.run(0, "ci", "touch ~/act-runner/task")
+	m.until("ls -d /home/ci/.cache/act/*")
+	m.run(1, "ci", split+" -plan ~/split.yaml -apply", "the primary is not stopped while jobs run: host job in")
+	// The server gives no registration token: it comes by stdin, also through sudo.
+	m.give("root", "/srv/gitea/fails", "POST /api/v1/admin/actions/runners/registration-token 403")
+	waiting := m.Command("ci", "echo registration-canary | ( "+split+" -plan ~/split.yaml -apply -wait 1m -token-stdin )")
+	log := new(contend.Log)
+	waiting.Stdout, waiting.Stderr = log, log
+	if err := waiting.Start(); err != nil {
+		t.Fatal(err)
+	}
+	m.until("systemctl is-active -q gitea-act-runner-ewoooc.service")
+	m.run(0, "ci", "touch ~/act-runner-ewoooc/task") // a job of the new one
+	m.until("ls -d /home/ci/act-runner-ewoooc/.cache/act/*")
+	m.run(0, "ci", "touch ~/act-runner/finish")
+	if err := waiting.Wait(); err != nil {
+		t.Fatal(err, log.String())
+	}
+	m.noTokens(log.String())
+	m.is("root", "cat /home/ci/act-runner/result", "success")
+	m.config("ci", strings.Replace(mixedConfig, `    - "ewoooc-host:host" # since May`+"\n", "", 1))
+	m.is("root", "systemctl show --value -p ActiveState,UnitFileState "+unit+" | paste -sd' '", "active enabled")
+	m.run(0, "ci", split+" -plan ~/split.yaml -apply", "nothing to change")
+	m.run(0, "ci", "cd ~/awoooi && GITEA_TOKEN=api-canary hostguard runner labels", fmt.Sprintf("awoooi-host    host110 %s", "idle"), "ewoooc-host    host110-ewoooc idle")
+	m.run(0, "ci", "touch ~/act-runner-ewoooc/finish")
+	m.until("[ -e /home/ci/act-runner-ewoooc/result ]")
+
+	// The way back, as it was told.
+	_, back, _ := strings.Cut(log.String(), `the way back is "`)
+	back, _, _ = strings.Cut(back, "\"\n")
+	for step := range strings.SplitSeq(back, "; ") {
+		if !strings.HasPrefix(step, "remove its runner") {
+			m.run(0, "root", step)
+		}
+	}
+	m.config("ci", mixedConfig)
+	m.is("root", "ls /home/ci", "act-runner\nawoooi\nsplit.yaml")
+}

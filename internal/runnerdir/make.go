@@ -1,0 +1,106 @@
+package runnerdir
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// CheckPlace refuses a path for the directory of a user's runner that leads
+// through a link, or whose parent is not that user's: what a runner is told to
+// make there must be the user's to give. One that is there has to be the user's.
+func CheckPlace(dir string, uid int) error {
+	at := "/"
+	for part := range strings.SplitSeq(strings.Trim(dir, "/"), "/") {
+		at = filepath.Join(at, part)
+		info, err := os.Lstat(at)
+		if at == dir && errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("%q: %w", at, pathless(err))
+		}
+		switch {
+		case info.Mode()&fs.ModeSymlink != 0:
+			return fmt.Errorf("%q is a link; give the path that it leads to", at)
+		case !info.IsDir():
+			return fmt.Errorf("%q is no directory", at)
+		case (at == dir || at == filepath.Dir(dir)) && ownerOf(info) != uid:
+			return fmt.Errorf("%q is user %d's, not that of the primary runner's user %d", at, ownerOf(info), uid)
+		}
+	}
+	return nil
+}
+
+func ownerOf(info fs.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Uid) }
+
+// Made is a directory that Make has made.
+type Made struct {
+	path string
+	info fs.FileInfo
+}
+
+// Make makes the directory of a runner, which must not be there, with its
+// config.yaml. Both are the user's alone. On failure there is none.
+func Make(dir string, uid, gid int, config []byte) (made Made, err error) {
+	made.path = dir
+	err = inDir(dir, func(parent *os.Root, name string) error {
+		if err := parent.Mkdir(name, 0o700); err != nil {
+			return pathless(err)
+		}
+		info, err := parent.Lstat(name)
+		if err != nil {
+			return err
+		}
+		made.info = info
+		return fill(parent, name, uid, gid, config)
+	})
+	if err != nil && made.info != nil {
+		err = errors.Join(err, made.Remove())
+	}
+	return made, err
+}
+
+func fill(parent *os.Root, name string, uid, gid int, config []byte) error {
+	root, err := parent.OpenRoot(name)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	f, err := root.OpenFile("config.yaml", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(config)
+	err = errors.Join(err, f.Chown(uid, gid), f.Sync(), f.Close())
+	if err == nil {
+		err = root.Chown(".", uid, gid) // last: until then nobody else comes in
+	}
+	return err
+}
+
+// Remove removes the directory with all that has come to be in it, if it is still
+// the one that was made. It is no error if it is not there.
+func (m Made) Remove() error {
+	return inDir(m.path, func(parent *os.Root, name string) error {
+		info, err := parent.Lstat(name)
+		if err != nil {
+			return gone(err)
+		}
+		if !os.SameFile(info, m.info) {
+			return errors.New("it is another directory than the one that was made; it is left alone")
+		}
+		return parent.RemoveAll(name)
+	})
+}
+
+func pathless(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
+	}
+	return err
+}

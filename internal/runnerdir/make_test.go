@@ -1,0 +1,91 @@
+package runnerdir
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestADirectoryIsMadeForItsUserAlone(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "act-runner-awoooi")
+	made, err := Make(dir, os.Getuid(), os.Getgid(), []byte("runner: {}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, mode := range map[string]string{dir: "drwx------", filepath.Join(dir, "config.yaml"): "-rw-------"} {
+		if info, err := os.Lstat(path); err != nil || info.Mode().String() != mode {
+			t.Errorf("%s: %v, %v", path, info.Mode(), err)
+		}
+	}
+	if Status(dir) != "unregistered" {
+		t.Error(Status(dir))
+	}
+	if err := os.MkdirAll(filepath.Join(dir, ".cache/act"), 0o755); err != nil { // what its runner has made
+		t.Fatal(err)
+	}
+	for range 2 { // again: it is gone
+		if err := made.Remove(); err != nil || Status(dir) != "missing" {
+			t.Error(err, Status(dir))
+		}
+	}
+}
+
+func TestADirectoryThatWasThereIsLeftAlone(t *testing.T) {
+	dir := t.TempDir()
+	keep := filepath.Join(dir, "keep")
+	if err := os.WriteFile(keep, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Make(dir, os.Getuid(), os.Getgid(), nil); err == nil {
+		t.Error("it was made again")
+	}
+	// One that has taken the place of ours is not ours.
+	other := filepath.Join(t.TempDir(), "other")
+	made, err := Make(other, os.Getuid(), os.Getgid(), nil)
+	if err == nil {
+		err = os.Rename(other, other+".mine")
+	}
+	if err == nil {
+		err = os.Rename(dir, other)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := made.Remove(); err == nil || !strings.Contains(err.Error(), "another directory") {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Join(other, "keep")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAPlaceIsTheUsersOwn(t *testing.T) {
+	home := t.TempDir()
+	for _, dir := range []string{"real/inner", "act-runner"} {
+		if err := os.MkdirAll(filepath.Join(home, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("real", filepath.Join(home, "link")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(home, "file"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	uid := os.Getuid()
+	for dir, says := range map[string]string{
+		"new": "", "act-runner": "", "real/new": "", "link/new": "is a link", "link": "is a link", "file": "is no directory", "file/new": "is no directory",
+		"missing/new": "no such file",
+	} {
+		err := CheckPlace(filepath.Join(home, dir), uid)
+		if (says == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v, want %q", dir, err, says)
+		}
+	}
+	for _, dir := range []string{"new", "act-runner"} {
+		if err := CheckPlace(filepath.Join(home, dir), uid+1); err == nil || !strings.Contains(err.Error(), "not that of the primary runner's user") {
+			t.Errorf("%s: %v", dir, err)
+		}
+	}
+}

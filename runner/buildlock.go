@@ -1,0 +1,62 @@
+package runner
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// CheckBuildLock finds what keeps runners that share one Docker daemon from
+// running these labels at once: jobs that build images and do not take the
+// host's lock, or not the one that the others take. Jobs of several runners then
+// delete each other's containers ("RWLayer … is unexpectedly nil").
+//
+// A job whose labels cannot be told may want any of them. A workflow of the same
+// repository that a job calls is looked at as one of its files; one of another
+// repository cannot be seen. defaultLock is the name of the lock that is taken
+// where none is given.
+func CheckBuildLock(repositories []Repository, labels []string, defaultLock string) []Finding {
+	var all []Finding
+	first, firstWhere := "", ""
+	for _, r := range repositories {
+		for _, w := range r.Workflows {
+			for _, j := range w.Jobs {
+				where := fmt.Sprintf("%.100q: %.100q job %.100q", r.Name, w.File, j.ID)
+				add := func(fix, format string, args ...any) {
+					all = append(all, Finding{3, Bad, where + " " + fmt.Sprintf(format, args...), fix})
+				}
+				if j.Calls != "" && !strings.HasPrefix(j.Calls, "./") {
+					add("write its jobs into a workflow of this repository", "calls the workflow %.100q of another repository, which may build images without the host's lock", j.Calls)
+					continue
+				}
+				u := usesOf(j)
+				if u.build == "" || !j.mayWant(labels) {
+					continue
+				}
+				if u.bare != "" {
+					add("put uses: wooo/hostguard/lock@v1.0.0 before it", "builds images (%s) without the host's lock", u.bare)
+				}
+				for _, lock := range u.locks {
+					if lock == "" || strings.HasPrefix(lock, " (") {
+						lock = defaultLock + lock
+					}
+					switch first = cmp.Or(first, lock); {
+					case firstWhere == "":
+						firstWhere = where
+					case lock != first:
+						add("give all the same lock-name and lock-backend", "takes the lock %.100q, and %s the lock %.100q: who takes one does not wait for the other", lock, firstWhere, first)
+					}
+				}
+			}
+		}
+	}
+	return all
+}
+
+// mayWant tells whether a job could run on a runner of one of the labels.
+func (j Job) mayWant(labels []string) bool {
+	return slices.ContainsFunc(j.RunsOn, func(d Demand) bool {
+		return d.Unresolved != "" || slices.ContainsFunc(d.Labels, func(l string) bool { return slices.Contains(labels, l) })
+	})
+}

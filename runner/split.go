@@ -1,0 +1,317 @@
+package runner
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// SplitRunner is the runner that one owner gets, as a plan declares it. One whose
+// directory is the primary's is the primary: those labels stay where they are.
+type SplitRunner struct {
+	Owner   string   `yaml:"owner"`
+	Labels  []string `yaml:"labels"` // their names
+	Dir     string   `yaml:"directory"`
+	Service string   `yaml:"service"`
+	Line    int      `yaml:"-"` // of the plan, where it begins
+}
+
+// ProposeSplit is the plan that the primary's labels suggest: a runner for each
+// owner, beside the primary's directory.
+func ProposeSplit(h Host) []SplitRunner {
+	var plan []SplitRunner
+	for _, owner := range h.Splits() {
+		r := SplitRunner{Owner: owner, Dir: SplitDirOf(h.Dir, owner), Service: SplitServiceOf(owner)}
+		for _, l := range h.Config.Labels {
+			if OwnerOf(l.Name) == owner && !slices.Contains(r.Labels, l.Name) {
+				r.Labels = append(r.Labels, l.Name)
+			}
+		}
+		plan = append(plan, r)
+	}
+	return plan
+}
+
+// FormatSplit writes a plan as ParseSplit reads it.
+func FormatSplit(plan []SplitRunner) string {
+	var out bytes.Buffer
+	e := yaml.NewEncoder(&out)
+	e.SetIndent(2)
+	_ = e.Encode(map[string][]SplitRunner{"runners": plan}) // of strings, into memory
+	return out.String()
+}
+
+var (
+	ownerWord   = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+	serviceName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*\.service$`)
+)
+
+const (
+	maxOwner   = 50
+	maxService = 255 // systemd's own
+)
+
+// ParseSplit reads a plan for a primary of this directory and service. Each error
+// begins with the line that it is about.
+func ParseSplit(data []byte, primary, primaryService string) ([]SplitRunner, error) {
+	root, err := parseYAML(data)
+	if err != nil {
+		return nil, fmt.Errorf("%.200q", err)
+	}
+	documents := yaml.NewDecoder(bytes.NewReader(data))
+	for range 2 {
+		err = documents.Decode(new(yaml.Node))
+	}
+	if !errors.Is(err, io.EOF) {
+		return nil, errors.New("line 1: it has more than one document")
+	}
+	fields, err := strict(root, "runners")
+	if err != nil {
+		return nil, err
+	}
+	list := fields["runners"]
+	if list == nil || list.Kind != yaml.SequenceNode || len(list.Content) == 0 {
+		return nil, atLine(root, "want a list \"runners\" of owner, labels, directory and service")
+	}
+	if len(list.Content) > maxLabels {
+		return nil, atLine(list, "it has %d runners; want at most %d", len(list.Content), maxLabels)
+	}
+	var plan []SplitRunner
+	for _, item := range list.Content {
+		r, err := parseSplitRunner(item, primary, primaryService)
+		if err == nil {
+			err = r.differs(plan)
+		}
+		if err != nil {
+			return nil, err
+		}
+		plan = append(plan, r)
+	}
+	return plan, nil
+}
+
+func parseSplitRunner(n *yaml.Node, primary, primaryService string) (SplitRunner, error) {
+	r := SplitRunner{Line: n.Line}
+	fields, err := strict(n, "owner", "labels", "directory", "service")
+	if err != nil {
+		return r, err
+	}
+	for name, to := range map[string]*string{"owner": &r.Owner, "directory": &r.Dir, "service": &r.Service} {
+		if v := fields[name]; v != nil {
+			if *to = text(v); *to == "" {
+				return r, atLine(v, "%s is empty or no text", name)
+			}
+		}
+	}
+	line := func(name string) *yaml.Node {
+		if v := fields[name]; v != nil {
+			return v
+		}
+		return n
+	}
+	if !ownerWord.MatchString(r.Owner) || len(r.Owner) > maxOwner {
+		return r, atLine(line("owner"), "owner is %.100q; want a word of a-z, 0-9 and -, such as %q", r.Owner, Shared)
+	}
+	if r.Dir == "" {
+		r.Dir = SplitDirOf(primary, r.Owner)
+	}
+	if strings.ContainsFunc(r.Dir, func(c rune) bool { return !unicode.IsPrint(c) }) || !filepath.IsAbs(r.Dir) || filepath.Clean(r.Dir) != r.Dir {
+		return r, atLine(line("directory"), "directory is %.200q; want a full path without .., such as %q", r.Dir, SplitDirOf(primary, r.Owner))
+	}
+	if r.Service == "" {
+		if r.Service = SplitServiceOf(r.Owner); r.Dir == primary {
+			r.Service = primaryService
+		}
+	}
+	if !serviceName.MatchString(r.Service) || len(r.Service) > maxService {
+		return r, atLine(line("service"), "service is %.200q; want a name such as %q", r.Service, SplitServiceOf(r.Owner))
+	}
+	if (r.Service == primaryService) != (r.Dir == primary) {
+		return r, atLine(line("service"), "%q is the service of the primary's directory %q, and of no other", primaryService, primary)
+	}
+	labels := fields["labels"]
+	if labels == nil || labels.Kind != yaml.SequenceNode || len(labels.Content) == 0 {
+		return r, atLine(line("labels"), "%q has no list of labels", r.Owner)
+	}
+	for _, l := range labels.Content {
+		name := text(l)
+		if name == "" || strings.ContainsFunc(name, func(c rune) bool { return !unicode.IsPrint(c) || c == ':' || c == ',' }) {
+			return r, atLine(l, "label %.100q is not the name of one; want what stands before its colon, such as %q", name, "ubuntu-latest")
+		}
+		if slices.Contains(r.Labels, name) {
+			return r, atLine(l, "label %q is there twice", name)
+		}
+		r.Labels = append(r.Labels, name)
+	}
+	return r, nil
+}
+
+// differs tells that the runner shares nothing with those before it.
+func (r SplitRunner) differs(before []SplitRunner) error {
+	for _, o := range before {
+		clash := ""
+		switch {
+		case r.Owner == o.Owner:
+			clash = fmt.Sprintf("owner %q", r.Owner)
+		case r.Dir == o.Dir || below(r.Dir, o.Dir) || below(o.Dir, r.Dir):
+			clash = fmt.Sprintf("directory %q", r.Dir)
+		case r.Service == o.Service:
+			clash = fmt.Sprintf("service %q", r.Service)
+		}
+		for _, l := range r.Labels {
+			if slices.Contains(o.Labels, l) {
+				clash = fmt.Sprintf("label %q", l)
+			}
+		}
+		if clash != "" {
+			return fmt.Errorf("line %d: %s is that of line %d too; each runner has its own", r.Line, clash, o.Line)
+		}
+	}
+	return nil
+}
+
+func below(path, dir string) bool { return strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/") }
+
+// strict are the values of a mapping that has no other keys than these.
+func strict(n *yaml.Node, known ...string) (map[string]*yaml.Node, error) {
+	if n.Kind != yaml.MappingNode {
+		return nil, atLine(n, "want %s", strings.Join(known, ", "))
+	}
+	fields := map[string]*yaml.Node{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key := n.Content[i]
+		switch {
+		case !slices.Contains(known, key.Value):
+			return nil, atLine(key, "unknown key %.100q; want %s", key.Value, strings.Join(known, ", "))
+		case fields[key.Value] != nil:
+			return nil, atLine(key, "key %q is there twice", key.Value)
+		}
+		fields[key.Value] = n.Content[i+1]
+	}
+	return fields, nil
+}
+
+func atLine(n *yaml.Node, format string, args ...any) error {
+	return fmt.Errorf("line %d: %s", max(1, n.Line), fmt.Sprintf(format, args...))
+}
+
+// CheckSplit tells whether a plan is about all labels of the primary, and about
+// no other, but those that an earlier run has moved. moved are the labels of the
+// plan's own runners that are registered, by directory.
+func CheckSplit(plan []SplitRunner, primary []Label, moved map[string][]Label) error {
+	named := func(labels []Label, name string) bool {
+		return slices.ContainsFunc(labels, func(l Label) bool { return l.Name == name })
+	}
+	var planned []string
+	for _, r := range plan {
+		for _, l := range r.Labels {
+			if !named(primary, l) && !named(moved[r.Dir], l) {
+				return fmt.Errorf("line %d: the primary has no label %q", r.Line, l)
+			}
+		}
+		planned = append(planned, r.Labels...)
+	}
+	for _, l := range primary {
+		if !slices.Contains(planned, l.Name) {
+			return fmt.Errorf("line %d: no runner of the plan has the primary's label %.100q; give it to one, or to one with the primary's directory, where it stays", plan[len(plan)-1].Line, l.Name)
+		}
+	}
+	return nil
+}
+
+// Moves are the runners of a plan that are not the primary.
+func Moves(plan []SplitRunner, primary string) []SplitRunner {
+	return slices.DeleteFunc(slices.Clone(plan), func(r SplitRunner) bool { return r.Dir == primary })
+}
+
+// Stays are the primary's labels that a plan leaves to it.
+func Stays(plan []SplitRunner, h Host) []Label {
+	var stay []Label
+	for _, r := range plan {
+		if r.Dir != h.Dir {
+			continue
+		}
+		for _, l := range h.Config.Labels {
+			if slices.Contains(r.Labels, l.Name) {
+				stay = append(stay, l)
+			}
+		}
+	}
+	return stay
+}
+
+// Takes are the runner's labels as the primary's configuration has them.
+func (r SplitRunner) Takes(primary []Label) []Label {
+	var takes []Label
+	for _, l := range primary {
+		if slices.Contains(r.Labels, l.Name) {
+			takes = append(takes, l)
+		}
+	}
+	return takes
+}
+
+// Agrees tells whether a runner that is registered already is the one of the plan.
+func (r SplitRunner) Agrees(c Config) error {
+	has := make([]string, 0, len(c.Labels))
+	for _, l := range c.Labels {
+		has = append(has, l.Name)
+	}
+	slices.Sort(has)
+	want := slices.Sorted(slices.Values(r.Labels))
+	switch {
+	case !slices.Equal(want, slices.Compact(has)):
+		return fmt.Errorf("its labels are %.200q, not %.200q", has, want)
+	case c.Capacity > 1:
+		return fmt.Errorf("its capacity is %d, not 1", c.Capacity)
+	case c.ShutdownTimeout == 0:
+		return errors.New("its shutdown_timeout is 0s: a stop would cancel its jobs")
+	}
+	return nil
+}
+
+// CheckShareable tells whether a copy of a runner's config.yaml can run beside it
+// on one host. What is only a directory a copy gets for itself; what is refused
+// here needs somebody's decision.
+func CheckShareable(data []byte) error {
+	root, err := parseYAML(data)
+	if err != nil {
+		return fmt.Errorf("%.200q", err)
+	}
+	cache, metrics := value(root, "cache"), value(root, "metrics")
+	for _, c := range []struct {
+		n    *yaml.Node
+		free []string // values by which nothing is shared
+		key  string
+		why  string
+	}{
+		{value(cache, "port"), []string{"", "0"}, "cache.port", "two runners cannot listen on one port; set it to 0, a free one for each"},
+		{value(metrics, "enabled"), []string{"", "false"}, "metrics.enabled", "two runners cannot listen on one address; set it to false"},
+		{value(value(root, "runner"), "tool_cache_mode"), []string{"", "none"}, "runner.tool_cache_mode", "two jobs that install the same tool at once break it; set it to none"},
+	} {
+		if v := text(c.n); !slices.Contains(c.free, v) {
+			return atLine(c.n, "%s is %.50q: %s", c.key, v, c.why)
+		}
+	}
+	return nil
+}
+
+// Served are the runners, by name, that take jobs of a label now: those that are
+// online and not disabled.
+func Served(label string, runners []Live) []string {
+	var by []string
+	for _, r := range runners {
+		if r.Online && !r.Disabled && slices.Contains(r.Labels, label) {
+			by = append(by, r.Name)
+		}
+	}
+	return by
+}
