@@ -152,6 +152,15 @@ func (s *session) jobDirs(h *runner.Host) {
 	if err != nil {
 		h.JobDirsUnseen = fmt.Sprintf("%.200q", err)
 	}
+	// A step may work elsewhere: "cd /srv/app && ./deploy".
+	for _, d := range h.Daemons {
+		if len(h.ActiveHostJobs) > 0 || d.Registration != "" && d.Registration != h.RegistrationPath {
+			continue
+		}
+		if started, _ := proc.Started(procRoot, d.PID, os.Getpid()); len(started) > 0 {
+			h.ActiveHostJobs = append(h.ActiveHostJobs, fmt.Sprintf("process %d of runner %d", started[0], d.PID))
+		}
+	}
 }
 
 // readTasks reads the tasks of the last hours from the journal of the runner's
