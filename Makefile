@@ -8,7 +8,7 @@ GOBUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=false \
 	-ldflags "-s -w -X main.version=$$(cat VERSION) -X main.commit=$(COMMIT)"
 TOOL = go tool -modfile=tools.mod
 
-.PHONY: build dist sbom image release check test unit model fuzz e2e soak bench demo engines clean FORCE
+.PHONY: build dist sbom image release check test unit model fuzz e2e systemd soak bench demo engines clean FORCE
 
 build:
 	$(GOBUILD) -o bin/hostguard .
@@ -87,6 +87,10 @@ fuzz:
 # The longest first: all others run beside it.
 e2e: build
 	cd e2e && go test -count=1 -timeout 20m ./conformance ./...
+
+# The operator's commands on machines whose init is a real systemd.
+systemd: engines build
+	cd e2e && go test -count=1 -timeout 5m ./systemd
 
 soak: engines build
 	HOSTGUARD_SOAK=1 GOMEMLIMIT=1800MiB go test -count=1 -timeout 1h ./lock/model

@@ -49,6 +49,7 @@ if [ "${1:-}" != demo ]; then
 	need strace strace
 	need busybox busybox
 	need curl curl
+	need debootstrap debootstrap
 	ldconfig -p >"$log"
 	grep -q 'libdevmapper\.so\.1\.02\.1 ' "$log" || missing="$missing libdevmapper1.02.1"
 	grep -q 'libseccomp\.so\.2 ' "$log" || missing="$missing libseccomp2"
@@ -71,24 +72,24 @@ debian_mirror() {
 	apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' 'Codename: bookworm' | head -n 1
 }
 
-# unpack_engine VERSION SUITE PACKAGE... makes .cache/engine-VERSION of packages
-# of a Debian suite, fetched through a private set of apt's folders.
-unpack_engine() {
-	version=$1 suite=$2
-	shift 2
-	root=$cache/engine-$version
-	[ ! -d "$root" ] || return 0
-	echo "unpacking Docker Engine $version from Debian $suite"
-
+find_mirror() {
 	mirror=$(debian_mirror)
 	if [ -z "$mirror" ]; then # apt knows the names of its suites after an update
 		update || die "apt-get update failed"
 		mirror=$(debian_mirror)
 	fi
 	[ -n "$mirror" ] || die "no mirror of Debian 12 (bookworm) among apt's sources: the tests run on Debian 12"
+}
 
-	work=$cache/unpack-$version
-	rm -rf "$work"
+# unpack NAME SUITE PACKAGE... makes .cache/NAME of packages of a Debian suite,
+# fetched through a private set of apt's folders.
+unpack() {
+	name=$1 suite=$2
+	shift 2
+	echo "unpacking $name from Debian $suite"
+	find_mirror
+	work=$cache/unpack-$name
+	rm -rf "$work" "$cache/$name"
 	mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$work/debs" "$work/root"
 	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" >"$work/sources.list"
 	cat >"$work/apt.conf" <<-EOF
@@ -104,15 +105,41 @@ unpack_engine() {
 	for deb in "$work"/debs/*.deb; do
 		quietly dpkg-deb -x "$deb" "$work/root" || die "cannot unpack ${deb##*/}"
 	done
-	said=$("$work/root/usr/sbin/dockerd" --version 2>&1) || true
+	mv "$work/root" "$cache/$name"
+	rm -rf "$work"
+}
+
+# unpack_engine VERSION SUITE PACKAGE...
+unpack_engine() {
+	version=$1 root=$cache/engine-$1
+	[ ! -d "$root" ] || return 0
+	shift
+	unpack "engine-$version.new" "$@"
+	said=$("$root.new/usr/sbin/dockerd" --version 2>&1) || true
 	case $said in
 	*"version $version."*) ;;
-	*) die "want Docker Engine $version from Debian $suite, its dockerd says: $said" ;;
+	*) die "want Docker Engine $version from Debian $1, its dockerd says: $said" ;;
 	esac
-	mv "$work/root" "$root"
-	rm -rf "$work"
+	mv "$root.new" "$root"
+}
+
+# unpack_systemd makes .cache/systemd, the tree of a Debian 12 whose init is systemd.
+unpack_systemd() {
+	root=$cache/systemd
+	[ ! -d "$root" ] || return 0
+	echo "unpacking a Debian 12 with systemd"
+	find_mirror
+	rm -rf "$root.new"
+	quietly debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,sudo \
+		bookworm "$root.new" "$mirror" || die "cannot make a tree of Debian 12 from $mirror"
+	rm -rf "$root.new/var/cache/apt" "$root.new/var/lib/apt/lists"
+	mv "$root.new" "$root"
 }
 
 # Debian 13's runc needs a newer libc: both engines use Debian 12's.
 unpack_engine 20.10 bookworm docker.io containerd tini runc
 unpack_engine 26.1 trixie docker.io docker-cli containerd tini
+unpack_systemd
+
+# A cron of the tests' own: an installed one would run on the machine.
+[ -d "$cache/cron" ] || unpack cron bookworm cron

@@ -32,7 +32,7 @@ type File struct {
 
 // Marker stands in every text that is installed, and in the program, which writes
 // them: what has it is ours.
-const Marker = "Written by hostguard install."
+const Marker = "Written by hostguard"
 
 // Action is what has to be done about a file.
 type Action string
@@ -58,8 +58,8 @@ func Plan(files []File) ([]Change, error) {
 		if dir := filepath.Dir(f.Path); !checked[dir] {
 			checked[dir] = true
 			if os.Geteuid() == 0 {
-				if err := checkDir(dir); err != nil {
-					return nil, err
+				if err := CheckOwners(dir, 0); err != nil {
+					return nil, fmt.Errorf("install in %w, and so what root runs from there; make it root's and not writable by others, or choose another -prefix", err)
 				}
 			}
 		}
@@ -126,16 +126,21 @@ func (f File) present() (bool, error) {
 	return bytes.Equal(data, f.Data) && info.Mode().Perm() == f.Mode && owner(info) == os.Geteuid(), nil
 }
 
-// checkDir refuses a directory in which, under root, another user could replace
-// what is put there: jobs run as other users. It follows the path as the kernel
-// does, for whoever may change a link on the way decides where it leads.
-func checkDir(dir string) error {
+// CheckOwners refuses a path at which somebody other than root and the user could
+// replace what is there, or is put there: jobs run as other users. It follows the
+// path as the kernel does, for whoever may change a link on the way decides where
+// it leads. Its error begins with the part of the path that they could change.
+func CheckOwners(path string, user int) error {
 	at, links := "/", 0
 	var here fs.FileInfo // at
 	refuse := func(path string, info fs.FileInfo) error {
-		return fmt.Errorf("install in %q: others than root may change it (owner %d, mode %v), and so what root runs from there; make it root's and not writable by others, or choose another -prefix", path, owner(info), info.Mode())
+		who := "root"
+		if user != 0 {
+			who = fmt.Sprintf("root and user %d", user)
+		}
+		return fmt.Errorf("%q: others than %s may change it (owner %d, mode %v)", path, who, owner(info), info.Mode())
 	}
-	for rest := strings.Split(dir, "/"); len(rest) > 0; {
+	for rest := strings.Split(path, "/"); len(rest) > 0; {
 		next := filepath.Join(at, rest[0])
 		rest = rest[1:]
 		info, err := os.Lstat(next)
@@ -147,7 +152,7 @@ func checkDir(dir string) error {
 		}
 		link := info.Mode()&fs.ModeSymlink != 0
 		// In a sticky directory only its owner can replace an entry of root's.
-		if owner(info) != 0 || !link && open(info) && info.Mode()&fs.ModeSticky == 0 {
+		if owner(info) != 0 && owner(info) != user || !link && open(info) && info.Mode()&fs.ModeSticky == 0 {
 			return refuse(next, info)
 		}
 		if !link {

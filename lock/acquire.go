@@ -27,9 +27,11 @@ type acquisition struct {
 	unknown   map[string]bool // nonces of creates whose fate is unknown
 	queued    bool
 	ticket    ticket
-	wakes     <-chan struct{}
-	tried     bool // once, without a ticket, for nobody waited
-	woken     bool // by a release that found this process at the head
+	wakes     <-chan struct{} // by a marker
+	rings     <-chan struct{} // by the bell
+	tried     bool            // once, without a ticket, for nobody waited
+	woken     bool            // by a release that found this process at the head
+	wokenAt   time.Time
 	freeSince time.Time
 	waiting   Wait // as last reported
 	counted   time.Time
@@ -42,7 +44,9 @@ type acquisition struct {
 // fails too, the error says so.
 func (m *Mutex) Acquire(ctx context.Context) (Held, error) {
 	a := &acquisition{Mutex: m, unknown: map[string]bool{}}
-	err := a.run(ctx)
+	waiting, stop := context.WithCancel(ctx)
+	err := a.run(waiting)
+	stop()                              // nobody has to wake this process any more
 	if err == nil && ctx.Err() != nil { // interrupted in the very last moment
 		err = context.Cause(ctx)
 	}
@@ -51,10 +55,10 @@ func (m *Mutex) Acquire(ctx context.Context) (Held, error) {
 	if err != nil {
 		return Held{}, errors.Join(err, a.withdraw(cleanup))
 	}
-	if a.ticket.id != "" { // it has served; its removal would come on top of every hand-off
+	if a.ticket.ID != "" { // it has served; its removal would come on top of every hand-off
 		m.leaving.Go(func() {
 			// If it fails the ticket dies with this process.
-			_ = bounded(context.WithoutCancel(ctx), func(ctx context.Context) error { return m.Engine.Remove(ctx, a.ticket.id) })
+			_ = bounded(context.WithoutCancel(ctx), func(ctx context.Context) error { return m.Engine.Remove(ctx, a.ticket.ID) })
 		})
 	}
 	return a.held, nil
@@ -67,11 +71,11 @@ func (m *Mutex) Finish() { m.leaving.Wait() }
 // run ends without an error only when a.held is the lock.
 func (a *acquisition) run(ctx context.Context) error {
 	for looked := false; ctx.Err() == nil; looked = true {
-		if a.woken { // the lock was free a moment ago: a look would only cost
-			a.woken = false
+		if a.woken { // the lock is free or about to be: a look would only cost
 			if held, err := a.try(ctx); held || err != nil {
 				return err
 			}
+			a.woken = time.Since(a.wokenAt) < eager
 			continue
 		}
 		seen, err := a.look(ctx)
@@ -125,6 +129,9 @@ func (a *acquisition) try(ctx context.Context) (held bool, err error) {
 	switch {
 	case errors.Is(err, ErrRefused):
 		return false, err
+	case errors.Is(err, ErrConflict) && a.woken:
+		pause(ctx, glance/20) // who woke this process is giving the lock back
+		return false, nil
 	case errors.Is(err, ErrConflict):
 		pause(ctx, rand.N(5*glance)) // a rival may not be listed yet
 		return false, nil
@@ -351,6 +358,9 @@ func (a *acquisition) takeTicket(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if a.Bell != nil && a.rings == nil { // before anybody can see the ticket
+		a.rings, _ = a.Bell.Hear(ctx, a.Self.Nonce) // nil blocks: markers wake us
+	}
 	t := ticket{nonce: a.Self.Nonce, high: a.Self.Priority == PriorityHigh, number: a.ticket.number}
 	if t.number == 0 {
 		t.number = 1
@@ -365,7 +375,7 @@ func (a *acquisition) takeTicket(ctx context.Context) error {
 	if a.Timeout > 0 {
 		labels = with(labels, "timeout", a.Timeout.String())
 	}
-	t.id, err = a.create(ctx, ticketName(a.Name, a.Self.Nonce), labels, h.Create)
+	t.ID, err = a.create(ctx, ticketName(a.Name, a.Self.Nonce), labels, h.Create)
 	if errors.Is(err, ErrConflict) { // with our own try, whose reply was lost
 		err = nil
 		for _, own := range tickets {
@@ -438,16 +448,21 @@ func (a *acquisition) wait(ctx context.Context, w Wait) {
 	}
 	// Nobody far behind has his turn soon, and 256 who looked every second would
 	// cost the daemon a fifth of a core.
-	rest := min(poll*time.Duration(1+a.waiting.Position/2), longestRest)
+	rest := min(poll*time.Duration(max(a.waiting.Position, 1)), longestRest)
 	if w.Holder.ID == "" && !a.freeSince.IsZero() { // but those ahead may never try
 		ahead := time.Duration(max(a.waiting.Position-1, 0))
 		rest = min(rest, max(time.Until(a.freeSince.Add(ahead*headPatience)), poll/4))
 	}
 	timer := time.NewTimer(rest + rand.N(rest/4))
 	defer timer.Stop()
+	defer func() { a.wokenAt = time.Now() }()
 	select {
 	case <-ctx.Done():
 	case <-timer.C:
+	case _, a.woken = <-a.rings:
+		if !a.woken {
+			a.rings = nil
+		}
 	case _, a.woken = <-a.wakes:
 		if !a.woken { // the daemon went away
 			a.wakes = nil

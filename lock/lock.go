@@ -59,6 +59,16 @@ type Engine interface {
 	Watch(ctx context.Context, prefix string) (<-chan struct{}, error)
 }
 
+// Bell wakes waiting processes of this host without the store, whose every change
+// costs a millisecond. It is a courtesy, as a wake marker is: who waits looks now
+// and then as well.
+type Bell interface {
+	// Hear delivers a value after a ring for a waiter's nonce, until ctx ends.
+	Hear(ctx context.Context, nonce string) (<-chan struct{}, error)
+	// Ring is false if no process that can be rung from here hears that nonce.
+	Ring(nonce string) bool
+}
+
 var (
 	ErrConflict = errors.New("there is an entry of that name")
 	ErrNotFound = errors.New("there is no such entry")
@@ -82,6 +92,7 @@ type Mutex struct {
 	Engine Engine
 	Host   Host
 	Runs   Runs // nil where no server may be asked
+	Bell   Bell // nil where waiters are woken through the store alone
 	Name   string
 	Self   Holder
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -25,11 +26,14 @@ func (i *inside) enter() { i.most.Store(max(i.most.Load(), i.now.Add(1))); i.tim
 func (i *inside) leave() { i.now.Add(-1) }
 
 // contend runs n processes, one after another in each of n places, that take
-// and give back the lock until it was held a number of times. acquire returns
-// how to give back.
+// and give back the lock until it was held a number of times, while somebody
+// rings all of them for nothing. acquire returns how to give back.
 func contend(t *testing.T, s *store, n, times int, queueless bool, acquire func(*Mutex) (func(), bool)) *inside {
 	in := &inside{}
 	host := newMachine()
+	bell := newBell()
+	stop := bell.noise()
+	defer stop()
 	var group sync.WaitGroup
 	for range n {
 		group.Go(func() {
@@ -39,7 +43,8 @@ func contend(t *testing.T, s *store, n, times int, queueless bool, acquire func(
 					defer close(done)
 					p := &process{inside: in}
 					m := host.contender(mortal{s, p, queueless})
-					p.end = func() { host.end(m.Self.Process) }
+					m.Bell = bell
+					p.end = func() { host.end(m.Self.Process); bell.unhook(m.Self.Nonce) }
 					release, ok := acquire(m)
 					if ok {
 						p.enter()
@@ -261,56 +266,138 @@ func TestSettleYieldsToAPlainRival(t *testing.T) {
 }
 
 func TestReleaseWakesTheHeadOnlyInOrderOfPriorityAndArrival(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newStore(true, faults{}, 1)
-		host := newMachine()
-		first := host.contender(s)
-		held, err := first.Acquire(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		var mu sync.Mutex
-		var order []string
-		var released time.Time
-		var group sync.WaitGroup
-		for i, priority := range []string{PriorityNormal, PriorityNormal, PriorityHigh, PriorityNormal, PriorityHigh} {
-			m := host.contender(s)
-			m.Self.Priority = priority
-			group.Go(func() {
-				held, err := m.Acquire(t.Context())
+	for name, tt := range map[string]struct {
+		deaf bool // waiters that cannot be rung, as in containers
+	}{
+		"by a marker":   {deaf: true},
+		"by their bell": {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStore(true, faults{}, 1)
+				host := newMachine()
+				bell := newBell()
+				bell.deaf = tt.deaf
+				contender := func() *Mutex {
+					m := host.contender(s)
+					m.Bell = bell
+					return m
+				}
+				first := contender()
+				held, err := first.Acquire(t.Context())
 				if err != nil {
-					t.Error(err)
-					return
+					t.Fatal(err)
 				}
-				mu.Lock()
-				order = append(order, fmt.Sprint(i, priority))
-				if handOff := time.Since(released); handOff > poll/4 {
-					t.Errorf("the hand-off took %v: by the poll, not by the wake", handOff)
+				var mu sync.Mutex
+				var order []string
+				var released time.Time
+				var group sync.WaitGroup
+				for i, priority := range []string{PriorityNormal, PriorityNormal, PriorityHigh, PriorityNormal, PriorityHigh} {
+					m := contender()
+					m.Self.Priority = priority
+					group.Go(func() {
+						held, err := m.Acquire(t.Context())
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						mu.Lock()
+						order = append(order, fmt.Sprint(i, priority))
+						if handOff := time.Since(released); handOff > poll/4 {
+							t.Errorf("the hand-off took %v: by the poll, not by the wake", handOff)
+						}
+						mu.Unlock()
+						released = time.Now()
+						if err := m.Release(t.Context(), held.ID); err != nil {
+							t.Error(err)
+						}
+					})
+					time.Sleep(100 * time.Millisecond)
 				}
-				mu.Unlock()
 				released = time.Now()
-				if err := m.Release(t.Context(), held.ID); err != nil {
-					t.Error(err)
+				if err := first.Release(t.Context(), held.ID); err != nil {
+					t.Fatal(err)
+				}
+				group.Wait()
+				// Who happens to poll in the moment between wakes the head once more.
+				if woken := s.wakes(); tt.deaf && (woken < 5 || woken > 6) || !tt.deaf && woken != 0 {
+					t.Errorf("6 releases woke %d of 5 waiters by markers", woken)
+				}
+				if rung := len(bell.rung); tt.deaf && rung != 0 || !tt.deaf && rung != 5 {
+					t.Errorf("6 releases rang %d of 5 waiters", rung)
+				}
+				if got, want := strings.Join(order, ", "), "2high, 4high, 0normal, 1normal, 3normal"; got != want {
+					t.Errorf("order %s, want %s", got, want)
+				}
+				if left := s.named(queuePrefix("build")); len(left) != 0 {
+					t.Errorf("left in the queue: %v", left)
 				}
 			})
-			time.Sleep(100 * time.Millisecond)
+		})
+	}
+}
+
+// bell rings the processes of one test.
+type bell struct {
+	deaf bool
+
+	mu    sync.Mutex
+	hears map[string]chan struct{}
+	rung  map[string]bool // nonces
+}
+
+func newBell() *bell { return &bell{hears: map[string]chan struct{}{}, rung: map[string]bool{}} }
+
+func (b *bell) Hear(_ context.Context, nonce string) (<-chan struct{}, error) {
+	if b.deaf {
+		return nil, errors.New("no sockets here")
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.hears[nonce] = make(chan struct{}, 1)
+	return b.hears[nonce], nil
+}
+
+func (b *bell) Ring(nonce string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.hears[nonce] == nil {
+		return false
+	}
+	b.rung[nonce] = true
+	select {
+	case b.hears[nonce] <- struct{}{}:
+	default:
+	}
+	return true
+}
+
+// unhook ends the hearing of a process that has ended.
+func (b *bell) unhook(nonce string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.hears, nonce)
+}
+
+// noise rings everybody, whoever holds the lock, until it is stopped.
+func (b *bell) noise() (stop func()) {
+	done := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-time.After(poll):
+			}
+			b.mu.Lock()
+			nonces := slices.Collect(maps.Keys(b.hears))
+			b.mu.Unlock()
+			for _, nonce := range nonces {
+				b.Ring(nonce)
+			}
 		}
-		released = time.Now()
-		if err := first.Release(t.Context(), held.ID); err != nil {
-			t.Fatal(err)
-		}
-		group.Wait()
-		// Who happens to poll in the moment between wakes the head once more.
-		if woken := s.wakes(); woken < 5 || woken > 6 {
-			t.Errorf("6 releases woke %d for 5 waiters", woken)
-		}
-		if got, want := strings.Join(order, ", "), "2high, 4high, 0normal, 1normal, 3normal"; got != want {
-			t.Errorf("order %s, want %s", got, want)
-		}
-		if left := s.named(queuePrefix("build")); len(left) != 0 {
-			t.Errorf("left in the queue: %v", left)
-		}
-	})
+	}()
+	return func() { close(done) }
 }
 
 func TestAnOldNormalTicketIsNotStarvedByHighOnes(t *testing.T) {

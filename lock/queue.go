@@ -22,10 +22,11 @@ const (
 	PriorityHigh   = "high"
 	PriorityNormal = "normal"
 
-	maxTickets   = 256              // that are read
-	ageing       = 30 * time.Minute // after that a normal ticket counts as high
-	maxRemovals  = 32               // of what the dead left, in one look: of 2,000 they took 20 s
-	headPatience = 3 * time.Second  // that a free lock is left to each ticket ahead
+	maxTickets   = 256                   // that are read
+	ageing       = 30 * time.Minute      // after that a normal ticket counts as high
+	maxRemovals  = 32                    // of what the dead left, in one look: of 2,000 they took 20 s
+	eager        = 20 * time.Millisecond // that who was woken tries: the lock may be about to be free
+	headPatience = 3 * time.Second       // that a free lock is left to each ticket ahead
 	markerLife   = time.Minute
 )
 
@@ -46,7 +47,7 @@ func markerPrefix(lock, nonce string) string { return queuePrefix(lock) + "w-" +
 
 // ticket is a place in the queue.
 type ticket struct {
-	id     string
+	Entry
 	nonce  string
 	high   bool
 	number int
@@ -59,45 +60,66 @@ func (t ticket) compare(other ticket) int {
 		}
 		return 1
 	}
-	return cmp.Or(cmp.Compare(t.number, other.number), cmp.Compare(t.id, other.id))
+	return cmp.Or(cmp.Compare(t.number, other.number), cmp.Compare(t.ID, other.ID))
 }
 
 // queue returns the tickets of the living, in order, and removes what the dead
 // left: their tickets, and wake markers whose maker died before removing them.
 // It removes a few only: a look has to end soon, and others look as well.
 func (m *Mutex) queue(ctx context.Context) ([]ticket, error) {
+	entries, err := m.listQueue(ctx)
+	if err != nil {
+		return nil, err
+	}
+	removed := 0
+	entries = slices.DeleteFunc(entries, func(e Entry) bool {
+		if !m.abandoned(e) {
+			return false
+		}
+		if removed++; removed <= maxRemovals {
+			_ = m.Engine.Remove(ctx, e.ID) // the next one tries again
+		}
+		return true
+	})
+	tickets := m.tickets(entries)
+	return tickets[:min(len(tickets), maxTickets)], nil
+}
+
+// head is the nonce of the ticket that is next, if any. A release waits for it,
+// so that no more processes are looked up than it takes.
+func (m *Mutex) head(ctx context.Context) (nonce string) {
+	entries, _ := m.listQueue(ctx)
+	for _, t := range m.tickets(entries) {
+		if !m.abandoned(t.Entry) {
+			return t.nonce
+		}
+	}
+	return ""
+}
+
+func (m *Mutex) listQueue(ctx context.Context) ([]Entry, error) {
 	entries, err := m.Engine.List(ctx, queuePrefix(m.Name))
 	if err != nil {
 		return nil, fmt.Errorf("list the queue of lock %q: %w", m.Name, err)
 	}
-	removed := 0
-	for _, e := range entries {
-		if removed < maxRemovals && m.inQueue(e) && m.abandoned(e) {
-			_ = m.Engine.Remove(ctx, e.ID) // the next one tries again
-			removed++
-		}
-	}
-	return m.tickets(entries), nil
+	return entries, nil
 }
 
-// tickets returns, of any entries, the tickets of the living, in order. One whose
-// name is not that of its nonce is nobody's: no waiter can be woken by it.
+// tickets returns, of any entries, the tickets in order, those of the dead too.
+// One whose name is not that of its nonce is nobody's: no waiter can be woken by
+// it.
 func (m *Mutex) tickets(entries []Entry) []ticket {
 	var tickets []ticket
+	prefix := ticketName(m.Name, "")
 	for _, e := range entries {
-		if m.inQueue(e) && e.label("kind") == kindTicket && e.Name == ticketName(m.Name, e.label("nonce")) && !m.abandoned(e) {
+		if nonce, found := strings.CutPrefix(e.Name, prefix); found && nonce == e.label("nonce") && e.label("kind") == kindTicket {
 			number, _ := strconv.Atoi(e.label("number"))
-			tickets = append(tickets, ticket{
-				id: e.ID, nonce: e.label("nonce"), number: number,
-				high: e.label("priority") == PriorityHigh || m.age(e) > ageing,
-			})
+			tickets = append(tickets, ticket{e, nonce, e.label("priority") == PriorityHigh || m.age(e) > ageing, number})
 		}
 	}
 	slices.SortFunc(tickets, ticket.compare)
-	return tickets[:min(len(tickets), maxTickets)]
+	return tickets
 }
-
-func (m *Mutex) inQueue(e Entry) bool { return strings.HasPrefix(e.Name, queuePrefix(m.Name)) }
 
 // abandoned is true for wake markers older than a minute, and for tickets whose
 // process is gone or must have ended long ago by its own timeout.
@@ -116,18 +138,13 @@ func (m *Mutex) abandoned(e Entry) bool {
 	return false
 }
 
-// head is the ticket that is next, if any.
-func (m *Mutex) head(ctx context.Context) (nonce string) {
-	tickets, err := m.queue(ctx)
-	if err != nil || len(tickets) == 0 {
-		return ""
-	}
-	return tickets[0].nonce
-}
-
-// wake tells the head of the queue that the lock may be free. It is a courtesy:
-// who waits polls as well.
+// wake tells the head of the queue, if there is one, that the lock may be free. It
+// is a courtesy: who waits polls as well. A marker is for those who cannot be
+// rung: in containers, or on other hosts.
 func (m *Mutex) wake(ctx context.Context, nonce string) {
+	if nonce == "" || m.ring(nonce) {
+		return
+	}
 	name := markerPrefix(m.Name, nonce) + NewNonce()[:8]
 	id, err := m.Engine.Create(ctx, name, Holder{Place: m.Self.Place, Uptime: m.Host.Uptime()}.labels(kindWake))
 	if err == nil {
@@ -135,3 +152,5 @@ func (m *Mutex) wake(ctx context.Context, nonce string) {
 		_ = m.Engine.Remove(ctx, id)
 	}
 }
+
+func (m *Mutex) ring(nonce string) bool { return nonce != "" && m.Bell != nil && m.Bell.Ring(nonce) }

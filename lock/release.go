@@ -66,7 +66,12 @@ func (m *Mutex) Release(ctx context.Context, id string) error {
 	next := make(chan string, 1)
 	go func() { // beside the removal: the hand-off is what costs
 		defer close(next)
-		_ = bounded(ctx, func(ctx context.Context) error { next <- m.head(ctx); return nil })
+		_ = bounded(ctx, func(ctx context.Context) error {
+			nonce := m.head(ctx)
+			m.ring(nonce) // so that it is up when the lock is free
+			next <- nonce
+			return nil
+		})
 	}()
 	tried := false
 	err := m.persist(ctx, func(ctx context.Context) error {
@@ -81,9 +86,7 @@ func (m *Mutex) Release(ctx context.Context, id string) error {
 		return fmt.Errorf("release lock %q (id %.12s): %w", m.Name, id, err)
 	}
 	return bounded(ctx, func(ctx context.Context) error {
-		if nonce := <-next; nonce != "" {
-			m.wake(ctx, nonce)
-		}
+		m.wake(ctx, <-next)
 		if !m.uncertain {
 			return nil
 		}

@@ -44,8 +44,9 @@ func (m *Mutex) Survey(ctx context.Context) ([]Survey, error) {
 	for name, s := range locks {
 		of := Mutex{Engine: m.Engine, Host: m.Host, Name: name, Self: m.Self}
 		for _, t := range of.tickets(entries) {
-			i := slices.IndexFunc(entries, func(e Entry) bool { return e.ID == t.id })
-			s.Waiters = append(s.Waiters, entries[i])
+			if len(s.Waiters) < maxTickets && !of.abandoned(t.Entry) {
+				s.Waiters = append(s.Waiters, t.Entry)
+			}
 		}
 		surveys = append(surveys, *s)
 	}

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -14,7 +15,7 @@ const grace = 6 * time.Minute
 
 // Audit finds what is wrong with the runner of a host.
 func Audit(h Host) []Finding {
-	return slices.Concat(auditConfig(h), auditUnits(h), auditWrapped(h), auditDaemons(h), auditLeftovers(h), checkSchedule(h.Schedule))
+	return slices.Concat(auditConfig(h), auditUnits(h), auditWrapped(h), auditDaemons(h), auditLeftovers(h), checkSchedule(h.Schedule, h.wrapped()))
 }
 
 func auditConfig(h Host) []Finding {
@@ -27,13 +28,13 @@ func auditConfig(h Host) []Finding {
 	}
 	if h.Config.Capacity > 1 {
 		all = append(all, Finding{4, Bad, fmt.Sprintf("capacity is %d: jobs of several repositories run at once on one Docker daemon and delete each other's containers", h.Config.Capacity),
-			fmt.Sprintf("set runner.capacity to 1 in %.200q", h.ConfigPath)})
+			serviceFix(h.Dir)})
 	}
 	if len(h.Config.Labels) > 0 && len(h.HostLabels()) == 0 {
 		all = append(all, Finding{4, Warn, "no label runs jobs on the host itself, such as awoooi-host:host", fmt.Sprintf("add one to runner.labels in %.200q, where builds have to run on the host", h.ConfigPath)})
 	}
 	if h.Config.ShutdownTimeout == 0 {
-		all = append(all, Finding{6, Bad, "shutdown_timeout is 0s: a restart cancels the jobs that run", fmt.Sprintf("set runner.shutdown_timeout to 1h in %.200q", h.ConfigPath)})
+		all = append(all, Finding{6, Bad, "shutdown_timeout is 0s: a restart cancels the jobs that run", serviceFix(h.Dir)})
 	}
 	if foreign := Foreign(h.Config.Labels, h.OwnedBy()); len(foreign) > 0 {
 		names := make([]string, 0, len(foreign))
@@ -53,7 +54,7 @@ func auditUnits(h Host) []Finding {
 	case len(services) == 0 && len(h.UnitsUnseen) > 0:
 		all = append(all, Finding{6, Warn, "the runner's service was not seen: " + strings.Join(h.UnitsUnseen, "; "), "run it on the host, as the runner's user"})
 	case len(services) == 0:
-		all = append(all, Finding{6, Warn, "no service runs the runner: after a crash or a reboot nobody starts it", "install a unit " + PrimaryService})
+		all = append(all, Finding{6, Warn, "no service runs the runner: after a crash or a reboot nobody starts it", serviceFix(h.Dir)})
 	case !found && len(h.UnitsUnseen) == 0:
 		all = append(all, Finding{6, Warn, fmt.Sprintf("the runner's service is not %s but %q", PrimaryService, services[0].Name), "rename it, so that all tools find it"})
 	case found && primary.Active != "active":
@@ -65,17 +66,22 @@ func auditUnits(h Host) []Finding {
 		}
 		if u.KillMode != "mixed" {
 			all = append(all, Finding{6, Bad, fmt.Sprintf("unit %q has KillMode=%q: systemd ends the jobs' steps together with the runner, and shutdown_timeout is worth nothing", u.Name, u.KillMode),
-				systemctl(u) + "edit " + shellWord(u.Name) + ", and below [Service]: KillMode=mixed"})
+				serviceFix(cmp.Or(u.WorkDir, h.Dir))})
 		}
-		if least := h.Config.ShutdownTimeout + grace; h.Config.ShutdownTimeout > 0 && u.StopTimeout > 0 && u.StopTimeout < least {
+		if least := StopTimeout(h.Config.ShutdownTimeout); h.Config.ShutdownTimeout > 0 && u.StopTimeout > 0 && u.StopTimeout < least {
 			all = append(all, Finding{6, Bad, fmt.Sprintf("unit %q has TimeoutStopSec=%s, less than shutdown_timeout (%s) and what comes after it", u.Name, Duration(u.StopTimeout), Duration(h.Config.ShutdownTimeout)),
-				fmt.Sprintf("%sedit %s, and below [Service]: TimeoutStopSec=%d", systemctl(u), shellWord(u.Name), int(least.Seconds()))})
+				serviceFix(cmp.Or(u.WorkDir, h.Dir))})
 		}
 		if u.Scope == "user" && !h.Lingers {
 			all = append(all, Finding{6, Warn, fmt.Sprintf("unit %q is a user's, and Linger=no: after a reboot it does not start without a login", u.Name), "sudo loginctl enable-linger"})
 		}
 	}
 	return all
+}
+
+// serviceFix is the command that mends a runner's configuration and its unit.
+func serviceFix(dir string) string {
+	return "hostguard runner service -runner-dir " + shellWord(dir) + " -apply"
 }
 
 func systemctl(u Unit) string {
@@ -99,19 +105,26 @@ func auditWrapped(h Host) []Finding {
 		all = append(all, Finding{7, Warn, "containers were not seen: " + h.DockerUnseen, "run it as a user who may use the Docker socket"})
 	}
 	for _, c := range h.Containers {
-		name := shellWord(c.Name)
 		switch {
 		case c.Running && c.servesHost(h):
-			all = append(all, Finding{7, Bad, fmt.Sprintf("the container %.100q serves a label with :host, so those jobs run inside it and not on the host", c.Name), fmt.Sprintf("docker update --restart=no %s && docker kill --signal=INT %s", name, name)})
+			all = append(all, Finding{7, Bad, fmt.Sprintf("the container %.100q serves a label with :host, so those jobs run inside it and not on the host", c.Name), c.drain()})
 		case c.Running && c.Name == WrappedContainer:
-			all = append(all, Finding{7, Bad, fmt.Sprintf("the container %q takes jobs again", c.Name), fmt.Sprintf("docker update --restart=no %s && docker kill --signal=INT %s", name, name)})
+			all = append(all, Finding{7, Bad, fmt.Sprintf("the container %q takes jobs again", c.Name), c.drain()})
 		case c.Running:
-			all = append(all, Finding{7, Warn, fmt.Sprintf("the container %.100q runs a runner", c.Name), "retire it, where the host's own runner is to do its jobs"})
+			all = append(all, Finding{7, Warn, fmt.Sprintf("the container %.100q runs a runner", c.Name), "where the host's own runner is to do its jobs: " + c.drain()})
 		case c.Restart != "no" && c.Restart != "":
-			all = append(all, Finding{7, Bad, fmt.Sprintf("the container %.100q has Restart=%.20q: Docker may start it again", c.Name, c.Restart), "docker update --restart=no " + name})
+			all = append(all, Finding{7, Bad, fmt.Sprintf("the container %.100q has Restart=%.20q: Docker may start it again", c.Name, c.Restart), c.drain()})
 		}
 	}
 	return all
+}
+
+// wrapped is the retired container, or what is known of it where there is none.
+func (h Host) wrapped() Container {
+	if i := slices.IndexFunc(h.Containers, func(c Container) bool { return c.Name == WrappedContainer }); i >= 0 {
+		return h.Containers[i]
+	}
+	return Container{Name: WrappedContainer}
 }
 
 // servesHost tells whether the container would take jobs of a :host label, by

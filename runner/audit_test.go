@@ -40,27 +40,27 @@ func TestWhatIsWrongWithAHost(t *testing.T) {
 		says   string
 		fix    string
 	}{
-		"two jobs at once":      {func(h *Host) { h.Config.Capacity = 2 }, 4, Bad, "capacity is 2", "runner.capacity to 1"},
+		"two jobs at once":      {func(h *Host) { h.Config.Capacity = 2 }, 4, Bad, "capacity is 2", "runner service -runner-dir /srv/act-runner -apply"},
 		"a bad value":           {func(h *Host) { h.Config.Problems = []string{"runner.capacity is \"x\", no number"} }, 4, Bad, "no number", ""},
 		"no host label":         {func(h *Host) { h.Config.Labels = h.Config.Labels[:1] }, 4, Warn, "no label runs jobs on the host", ""},
-		"no shutdown_timeout":   {func(h *Host) { h.Config.ShutdownTimeout = 0 }, 6, Bad, "shutdown_timeout is 0s", "to 1h"},
+		"no shutdown_timeout":   {func(h *Host) { h.Config.ShutdownTimeout = 0 }, 6, Bad, "shutdown_timeout is 0s", "runner service -runner-dir"},
 		"another's label":       {func(h *Host) { h.Config.Labels = append(h.Config.Labels, ParseLabel("ewoooc-host:host")) }, 9, Warn, `"ewoooc-host"`, "readiness"},
-		"no KillMode":           {func(h *Host) { h.Units[0].KillMode = "control-group" }, 6, Bad, `KillMode="control-group"`, "systemctl --user edit"},
-		"too short a stop":      {func(h *Host) { h.Units[0].StopTimeout = 90 * time.Second }, 6, Bad, "TimeoutStopSec=1m30s", "TimeoutStopSec=3960"},
+		"no KillMode":           {func(h *Host) { h.Units[0].KillMode = "control-group" }, 6, Bad, `KillMode="control-group"`, "runner service -runner-dir /srv/act-runner -apply"},
+		"too short a stop":      {func(h *Host) { h.Units[0].StopTimeout = 90 * time.Second }, 6, Bad, "TimeoutStopSec=1m30s", "runner service -runner-dir"},
 		"no linger":             {func(h *Host) { h.Lingers = false }, 6, Warn, "Linger=no", "enable-linger"},
 		"a dead service":        {func(h *Host) { h.Units[0].Active, h.Units[0].Sub = "failed", "failed" }, 6, Bad, `"failed"/"failed"`, "start"},
 		"no service":            {func(h *Host) { h.Units = nil }, 6, Warn, "no service runs the runner", ""},
 		"no systemd":            {func(h *Host) { h.Units, h.UnitsUnseen = nil, []string{"no systemd"} }, 6, Warn, "was not seen: no systemd", ""},
 		"another unit's name":   {func(h *Host) { h.Units[0].Name = "act_runner.service" }, 6, Warn, `but "act_runner.service"`, ""},
-		"the container is back": {func(h *Host) { h.Containers[0].Running, h.Containers[0].Mounts = true, nil }, 7, Bad, "takes jobs again", "docker kill --signal=INT"},
-		"it serves :host":       {func(h *Host) { h.Containers[0].Running = true }, 7, Bad, "serves a label with :host", "docker update --restart=no gitea-runner"},
+		"the container is back": {func(h *Host) { h.Containers[0].Running, h.Containers[0].Mounts = true, nil }, 7, Bad, "takes jobs again", "hostguard runner drain -apply"},
+		"it serves :host":       {func(h *Host) { h.Containers[0].Running = true }, 7, Bad, "serves a label with :host", "hostguard runner drain -apply"},
 		"by its environment": {func(h *Host) {
 			h.Containers[0] = Container{Name: "x", Running: true, Labels: []string{"awoooi-host:host"}}
 		}, 7, Bad, "serves a label with :host", ""},
-		"it may come back": {func(h *Host) { h.Containers[0].Restart = "unless-stopped" }, 7, Bad, `Restart="unless-stopped"`, "docker update --restart=no"},
+		"it may come back": {func(h *Host) { h.Containers[0].Restart = "unless-stopped" }, 7, Bad, `Restart="unless-stopped"`, "hostguard runner drain -apply"},
 		"another container": {func(h *Host) {
 			h.Containers[0] = Container{Name: "x; rm -rf /", Running: true, Labels: []string{"a:docker://b"}}
-		}, 7, Warn, `"x; rm -rf /" runs a runner`, ""},
+		}, 7, Warn, `"x; rm -rf /" runs a runner`, "hostguard runner drain -container 'x; rm -rf /' -apply"},
 		"no Docker":                {func(h *Host) { h.Containers, h.DockerUnseen = nil, "no Docker" }, 7, Warn, "were not seen", ""},
 		"two daemons":              {func(h *Host) { h.Daemons = append(h.Daemons, Daemon{8, "/srv/act-runner/.runner"}) }, 9, Bad, "process 7 and process 8 take jobs by one registration", ""},
 		"a daemon and a container": {func(h *Host) { h.Containers[0].Running = true }, 9, Bad, `process 7 and container "gitea-runner"`, ""},
@@ -99,7 +99,7 @@ func TestWhatIsHarmlessIsNotFound(t *testing.T) {
 		"docker stop gitea-runner", "docker start postgres", "true # then; docker start gitea-runner", "echo docker start gitea-runner", "# docker start gitea-runner", "docker image prune -af",
 		"docker update --restart=no gitea-runner", "docker inspect gitea-runner", "docker logs --since 10m gitea-runner", "docker network ls",
 	} {
-		if found := checkSchedule([]Scheduled{{Command: command}}); len(found) > 0 {
+		if found := checkSchedule([]Scheduled{{Command: command}}, Container{Name: WrappedContainer}); len(found) > 0 {
 			t.Errorf("%q: %+v", command, found)
 		}
 	}
@@ -112,7 +112,7 @@ func TestHowTheContainerIsStarted(t *testing.T) {
 		"docker -H unix:///x start gitea-runner", "if ! pgrep x; then docker \\\n start gitea-runner; fi", "docker container start gitea-runner",
 		"R=gitea-runner; docker start $R",
 	} {
-		if found := checkSchedule([]Scheduled{{Command: command}}); len(found) != 1 || found[0].Level != Bad {
+		if found := checkSchedule([]Scheduled{{Command: command}}, Container{Name: WrappedContainer}); len(found) != 1 || found[0].Level != Bad {
 			t.Errorf("%q: %+v", command, found)
 		}
 	}

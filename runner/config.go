@@ -2,6 +2,7 @@ package runner
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -19,6 +20,7 @@ type Config struct {
 	Timeout         time.Duration
 	ShutdownTimeout time.Duration
 	Registration    string // runner.file
+	Name            string // of the registration, "" if that is not known
 	Labels          []Label
 	WorkdirParent   string // "" is .cache/act in the home of the runner's user
 	Problems        []string
@@ -84,21 +86,42 @@ func (c *Config) addLabels(s string) {
 	}
 }
 
-// ReadRegistration takes the labels of the registration's file (.runner) where
-// the configuration has none, as the runner does. The file's token is not kept.
+// ReadRegistration takes the runner's name from the registration's file (.runner),
+// and its labels where the configuration has none, as the runner does. The file's
+// token is not kept.
 func (c *Config) ReadRegistration(data []byte) error {
 	var r struct {
+		Name   string   `json:"name"`
 		Labels []string `json:"labels"`
 	}
 	if err := json.Unmarshal(data, &r); err != nil {
 		return err
 	}
+	c.Name = r.Name
 	if len(c.Labels) == 0 {
 		for _, l := range r.Labels[:min(len(r.Labels), maxLabels)] {
 			c.addLabels(l)
 		}
 	}
 	return nil
+}
+
+// Registration is what a runner's registration (.runner) says of it. The token is
+// not kept.
+type Registration struct {
+	ID      int64  `json:"id"`
+	Name    string `json:"name"`
+	Address string `json:"address"` // of its server
+}
+
+// ParseRegistration reads a registration; one without an ID is none.
+func ParseRegistration(data []byte) (Registration, error) {
+	var r Registration
+	err := json.Unmarshal(data, &r)
+	if err == nil && r.ID <= 0 {
+		err = errors.New("it has no ID")
+	}
+	return r, err
 }
 
 // Duration is a length of time as config.yaml has it: 1h, not 1h0m0s.

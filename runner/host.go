@@ -51,13 +51,22 @@ type Host struct {
 type Unit struct {
 	Name, Scope       string // system or user
 	Load, Active, Sub string
+	File              string // enabled, disabled, static, ...
 	MainPID, Restarts int
+	Started           time.Time // its main process; zero if it has none
+	Result            string    // how it ended the last time: success, exit-code, ...
 	KillMode          string
 	StopTimeout       time.Duration // 0 for none
 	Exec              [][]string    // the arguments of each ExecStart
 	WorkDir           string
-	Triggers          []string // of a timer
+	Triggers          []string  // of a timer
+	Last, Next        time.Time // of a timer; zero for never
+
+	Config, Registration string // of a daemon: files, "" if that is not known
 }
+
+// Enabled tells whether it starts at boot, or when what wants it does.
+func (u Unit) Enabled() bool { return strings.HasPrefix(u.File, "enabled") }
 
 // SplitDir is the directory of a runner that one owner would have alone.
 type SplitDir struct {
@@ -72,10 +81,19 @@ type JobDir struct {
 
 // Container is a container that runs a runner.
 type Container struct {
-	Name, Restart, Status string
-	Running               bool
-	Labels                []string // of its environment
-	Mounts                []string // directories and files of the host
+	ID, Name, Image            string
+	Restart, Status            string
+	Running                    bool
+	Started                    string   // when it last was, "" if never: another time is another start
+	Labels                     []string // of its environment
+	Mounts                     []string // directories and files of the host
+	ComposeDir, ComposeService string   // "" if it is none of docker compose's
+}
+
+// Process is a process of a container, as its host's ps shows it.
+type Process struct {
+	PID, Parent int
+	Argv        []string
 }
 
 // Daemon is a process that takes jobs.

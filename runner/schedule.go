@@ -93,33 +93,41 @@ func ScriptsOf(command, home string) []string {
 
 var mentionsRunner = regexp.MustCompile(`gitea[-_]runner|act[-_]runner`)
 
-// checkSchedule finds what would start the retired container again, and what
-// deletes plain locks.
-func checkSchedule(schedule []Scheduled) []Finding {
+// namedIn tells whether a text names the container: the retired one by any of
+// its usual names.
+func (c Container) namedIn(text string) bool {
+	if c.Name == WrappedContainer && mentionsRunner.MatchString(text) {
+		return true
+	}
+	return strings.Contains(text, c.Name) || len(text) >= 12 && strings.HasPrefix(c.ID, text)
+}
+
+// checkSchedule finds what would start a container again, and what deletes plain
+// locks.
+func checkSchedule(schedule []Scheduled, c Container) []Finding {
 	var all []Finding
 	for _, s := range schedule {
 		texts := []Script{{Text: s.Command}}
 		for _, script := range append(texts, s.Scripts...) {
 			where := s.Where
-			mentions := mentionsRunner.MatchString(script.Text)
 			told := map[Finding]bool{} // by layer and level: the first of each is enough
-			for _, c := range shellCommands(script.Text) {
+			for _, command := range shellCommands(script.Text) {
 				if script.Path != "" {
-					where = fmt.Sprintf("%s runs %.200q, whose line %d", s.Where, script.Path, c.line)
+					where = fmt.Sprintf("%s runs %.200q, whose line %d", s.Where, script.Path, command.line)
 				}
 				add := func(layer int, level Level, what, fix string) {
 					if kind := (Finding{Layer: layer, Level: level}); !told[kind] {
 						told[kind] = true
-						all = append(all, Finding{layer, level, fmt.Sprintf("%s %s: %.120q", where, what, strings.Join(c.words, " ")), fix})
+						all = append(all, Finding{layer, level, fmt.Sprintf("%s %s: %.120q", where, what, strings.Join(command.words, " ")), fix})
 					}
 				}
-				switch revives(c, mentions) {
+				switch command.revives(c, script.Text) {
 				case Bad:
-					add(7, Bad, "starts the retired runner", "take it out of that command, then docker update --restart=no "+WrappedContainer+" && docker stop --time 3600 "+WrappedContainer)
+					add(7, Bad, "starts the retired runner", "take it out of that command, then "+c.drain())
 				case Warn:
-					add(7, Warn, "starts containers that it does not name", "see that it leaves out "+WrappedContainer)
+					add(7, Warn, "starts containers that it does not name", fmt.Sprintf("see that it leaves out %.100q", c.Name))
 				}
-				if c.prunesNetworks() {
+				if command.prunesNetworks() {
 					add(3, Warn, "deletes locks made by plain docker network create", "take locks by hostguard acquire-lock, which no prune removes, or prune images and containers only")
 				}
 			}
@@ -128,22 +136,32 @@ func checkSchedule(schedule []Scheduled) []Finding {
 	return all
 }
 
-// revives judges a command: Bad if it starts the retired container, Warn if it
-// starts what a variable names.
-func revives(c shellCommand, mentions bool) Level {
-	d := c.docker()
+// revives judges a command of a script: Bad if it starts the container, Warn if
+// it starts what a variable names, or others of the same compose project.
+func (command shellCommand) revives(c Container, script string) Level {
+	d := command.docker()
 	if is(d, "container") {
 		d = d[1:]
 	}
-	if !is(d, "start") && !is(d, "restart") && !is(d, "run") && !is(d, "unpause") && !is(d, "compose", "up") && !is(d, "compose", "start") && !is(d, "compose", "restart") &&
-		!(is(d, "update") && slices.ContainsFunc(c.words, func(w string) bool { return strings.Contains(w, "always") || strings.Contains(w, "unless-stopped") })) {
+	compose := -1
+	if is(d, "compose") {
+		compose = slices.IndexFunc(d, func(w string) bool { return w == "up" || w == "start" || w == "restart" })
+	}
+	if compose < 0 && !is(d, "start") && !is(d, "restart") && !is(d, "run") && !is(d, "unpause") &&
+		!(is(d, "update") && slices.ContainsFunc(command.words, func(w string) bool { return strings.Contains(w, "always") || strings.Contains(w, "unless-stopped") })) {
 		return OK
 	}
-	if slices.ContainsFunc(c.words, mentionsRunner.MatchString) {
+	if slices.ContainsFunc(command.words, c.namedIn) {
 		return Bad
 	}
-	if slices.ContainsFunc(c.words[1:], func(w string) bool { return strings.Contains(w, "$") }) {
-		if mentions {
+	if compose > 0 && c.ComposeDir != "" && strings.Contains(script, c.ComposeDir) {
+		if services := d[compose+1:]; len(services) == 0 || slices.Contains(services, c.ComposeService) {
+			return Bad
+		}
+		return Warn
+	}
+	if slices.ContainsFunc(command.words[1:], func(w string) bool { return strings.Contains(w, "$") }) {
+		if c.namedIn(script) {
 			return Bad // the variable takes its values from this file
 		}
 		return Warn

@@ -200,7 +200,7 @@ func FuzzShellCommands(f *testing.F) {
 				t.Error("no words")
 			}
 			_, _, _ = c.docker(), c.plainLock(), c.plainUnlock()
-			_ = revives(c, true)
+			_ = c.revives(Container{Name: WrappedContainer}, script)
 		}
 	})
 }

@@ -25,7 +25,7 @@ func parseYAML(data []byte) (*yaml.Node, error) {
 		return nil, err
 	}
 	if len(doc.Content) == 0 {
-		return &yaml.Node{Kind: yaml.MappingNode}, nil
+		return &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}, nil
 	}
 	left := maxNodes
 	return writtenOut(doc.Content[0], 0, &left)

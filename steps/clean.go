@@ -216,6 +216,8 @@ func (c *cleaning) evidence(root string) (clean.Evidence, error) {
 	open, err := proc.OpenFilesNamed(procRoot, clean.IsDiagName)
 	if err != nil {
 		workers.Unseen = "there is no process table here"
+	} else if open.Blind && workers.Unseen == "" {
+		workers.Unseen = "processes do not show their open files to this user namespace"
 	}
 	before, others := c.limits(now, workers, open.Complete)
 	return clean.Evidence{Before: before, OthersBefore: others, Open: open.Has}, nil

@@ -150,23 +150,26 @@ func (d *diagnosis) leftIn(ctx context.Context, root string) (int, error) {
 	return left, errors.Join(problems...)
 }
 
-// cleanupTimer is the unit that cleans in the background.
-const cleanupTimer = "runner-diag-cleanup.timer"
-
-// cleaning looks for it, where there is something to clean.
+// cleaning looks for the timer that cleans in the background, where there is
+// something to clean.
 func (d *diagnosis) cleaning(h runner.Host) {
-	timer, found := h.Named(cleanupTimer)
+	timers := h.Cleanups()
+	active := slices.IndexFunc(timers, func(u runner.Unit) bool { return u.Active == "active" })
+	install := "hostguard runner cleanup-timer -runner-root ROOT -apply"
+	if len(h.GitHubRoots) > 0 {
+		install = "hostguard runner cleanup-timer -runner-root " + word(h.GitHubRoots[0]) + " -apply"
+	}
 	switch {
-	case found && timer.Active == "active":
-		d.good[2] = cleanupTimer + " is active"
+	case active >= 0:
+		d.good[2] = timers[active].Name + " is active"
 	case len(h.GitHubRoots) == 0:
 		d.good[2] = "not needed: no listener of GitHub's runner runs here"
-	case !found && len(h.UnitsUnseen) > 0:
-		d.find(2, runner.Warn, "run it on the host, as the runner's user", "%s was not seen: %s", cleanupTimer, strings.Join(h.UnitsUnseen, "; "))
-	case !found:
-		d.find(2, runner.Warn, "run hostguard clean-diag -runner-root "+word(h.GitHubRoots[0])+" from a timer, every 5 minutes", "there is no %s", cleanupTimer)
+	case len(timers) == 0 && len(h.UnitsUnseen) > 0:
+		d.find(2, runner.Warn, "run it on the host, as the runner's user", "%s was not seen: %s", runner.CleanupTimer, strings.Join(h.UnitsUnseen, "; "))
+	case len(timers) == 0:
+		d.find(2, runner.Warn, install, "there is no %s", runner.CleanupTimer)
 	default:
-		d.find(2, runner.Bad, "sudo systemctl enable --now "+cleanupTimer, "%s is %q", cleanupTimer, timer.Active)
+		d.find(2, runner.Bad, install, "%s is %q", timers[0].Name, timers[0].Active)
 	}
 }
 

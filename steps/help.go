@@ -49,6 +49,11 @@ on the host:
   runner labels   which job of which repository can run on which runner
   runner readiness
                   whether the runner of several owners can be split now
+  runner drain    retire the runner in a container when its jobs have ended
+  runner resume   start it again
+  runner service  make the runner a service that lets its jobs end
+  runner cleanup-timer
+                  run clean-diag every 5 minutes
   install         put this program and its hooks in place
   version, help
 
@@ -370,11 +375,134 @@ exit status: 0 isolation_ready=true, 1 false, 2 wrong use.
 example: hostguard runner readiness -owner awoooi
 `
 
+const helpRunnerService = `usage: hostguard runner service [-apply] [-runner-dir DIR] [-labels LABEL,...]
+         [-restart-now] [-wait 1h] [-binary FILE] [-checkout DIR]
+
+Makes the host's runner a service that survives a reboot and lets its jobs end
+when it is stopped. Prints the plan, and changes nothing without -apply; what
+fails is taken back, and a second run changes nothing.
+
+  - config.yaml: capacity 1, shutdown_timeout 1h unless it is longer, and the
+    labels that are given; everything else stays, and the previous one is kept
+    beside it;
+  - the unit that runs this configuration, whatever its name, gets a drop-in
+    with KillMode=mixed and a TimeoutStopSec that fits. Where none does, the unit
+    gitea-act-runner-host.service is made: the system's for root or with sudo
+    that asks for no password (-apply then runs itself by sudo), else the user's;
+  - the restart policy of the container gitea-runner is turned off.
+
+It never starts a second daemon on one registration: it refuses where a second
+unit, a process outside of units or a container runs it, or where that cannot be
+seen.
+
+  -apply           make the changes
+  -runner-dir DIR  where the runner works; default its service's, else
+                   ~/act-runner
+  -labels LIST     all labels that the runner is to have, such as
+                   awoooi-host:host. One that goes must have another runner,
+                   online and enabled; the server of the checkout's remote is
+                   asked, with GITEA_TOKEN
+  -checkout DIR    default the current directory
+  -restart-now     restart a runner whose configuration is changed, as
+                   RESTART_NOW=1 in the environment does; refused while
+                   GITEA-ACTIONS-TASK-* containers or host jobs run
+  -wait 1h         wait so long for their end instead
+  -binary FILE     the runner of a new unit; default act_runner or gitea-runner
+                   in its directory, on PATH, in /usr/local/bin or ~/.local/bin
+
+exit status: 0 done, planned or nothing to change; 1 refused, 2 wrong use,
+3 something failed and was taken back, 130 or 143 interrupted and taken back.
+
+example: hostguard runner service -labels awoooi-host:host -restart-now -wait 1h
+`
+
+const helpRunnerCleanupTimer = `usage: hostguard runner cleanup-timer -runner-root DIR [-runner-root DIR]... [-apply]
+       hostguard runner cleanup-timer -status | -run | -remove [-apply]
+
+Makes hostguard-clean-diag.service and .timer, which run clean-diag for roots of
+GitHub's runner 5 minutes after the boot and every 5 minutes, and turns the old
+runner-diag-cleanup.timer off. Prints the plan, and changes nothing without
+-apply; what fails is taken back, and a second run changes nothing.
+
+The units are the system's for root or with sudo that asks for no password
+(-apply then runs itself by sudo), and run as the owner of the roots; else they
+are the user's. Those of the system may write nothing but _diag of the roots. The
+hostguard that runs this is what the timer runs: for the system's it must be where
+that owner and root alone can change it, such as below /usr/local.
+
+  -runner-root DIR  the directory of run.sh and _diag; may be given again, or
+                    be a list with commas. All must be one user's
+  -apply            make the changes
+  -status           whether it is active, its last and next run, and the last
+                    lines of its journal
+  -run              clean now, and tell how that ended
+  -remove           take it away again; with -apply
+
+exit status: 0 done, planned or nothing to change; 1 refused, or -status of a
+timer that does not run; 2 wrong use, 3 something failed and was taken back, or
+the run has failed; 130 or 143 interrupted and taken back.
+
+example: sudo hostguard runner cleanup-timer -runner-root /home/ci/actions-runner -apply
+`
+
+const helpContainerInputs = `  -container NAME  default gitea-runner. Another has to be of a runner's image
+  -runner-dir DIR  where the host's own runner works; default its service's, else
+                   ~/act-runner
+  -checkout DIR    whose remote "gitea", else "origin", names the server; default
+                   the current directory. The token is GITEA_TOKEN, else that of
+                   the remote's URL, and needs write access to the runner
+`
+
+const helpRunnerDrain = `usage: hostguard runner drain [-apply] [-container NAME] [-timeout 1h] [-force]
+         [-disable=false] [-checkout DIR] [-runner-dir DIR]
+
+Retires the runner in a container: restart policy no; disabled at Gitea, where
+server (1.26) and token allow it; and its end. While no task runs it is stopped:
+SIGTERM, and SIGKILL after the timeout. Else it gets SIGINT: it takes no more
+jobs, and is waited for until its own have ended. Prints the plan; changes
+nothing without -apply. A second run changes nothing.
+
+  -apply           make the changes
+  -timeout 1h      how long to wait. After SIGINT it drains on, as it does after
+                   Ctrl-C: that cannot be taken back
+  -force           call it drained although something starts it again
+  -disable=false   leave it as it is at Gitea
+` + helpContainerInputs + `
+Cron tables, timers and units, and the scripts that they name, are read for what
+starts it again; with that it is not called drained. The way back is
+"hostguard runner resume".
+
+exit status: 0 drained, or planned; 1 not ended in time, started again, or
+something starts it again; 2 wrong use; 3 no Docker, no permission, or lost;
+130 or 143 interrupted: the last line tells the state.
+
+example: hostguard runner drain -apply -timeout 2h
+`
+
+const helpRunnerResume = `usage: hostguard runner resume [-apply] [-container NAME]
+         [-restart unless-stopped] [-enable=false] [-checkout DIR]
+         [-runner-dir DIR]
+
+Undoes "runner drain": restart policy, enabled at Gitea, started. Refuses while the
+host's own runner works by the same registration: two on one cancel each other's
+jobs. Prints the plan; changes nothing without -apply, and waits 2 seconds
+whether the container runs on.
+
+  -apply           make the changes
+  -restart POLICY  unless-stopped, the default, or always, on-failure, no
+  -enable=false    leave it as it is at Gitea
+` + helpContainerInputs + `
+exit status: 0 done or planned, 1 refused, 2 wrong use, 3 hostguard could not do
+its work, 130 or 143 interrupted.
+
+example: hostguard runner resume -apply -restart always
+`
+
 const helpDoctor = `usage: hostguard doctor [-checkout DIR] [-runner-dir DIR] [-owner WORD] [-json]
 
 Looks at each layer that keeps this host usable, L1 to L12, at the workflows of
-a checkout, and at what cron and timers run. One line each: ok, warn or bad, the
-evidence, and what mends it. Changes nothing and needs no root; what it could not
+a checkout, and at what cron, timers and units run. One line each: ok, warn or
+bad, the evidence, and what mends it. Changes nothing and needs no root; what it could not
 see it says.
 
   -checkout DIR    default the current directory

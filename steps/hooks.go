@@ -90,7 +90,7 @@ func (s *session) giveBack(ctx context.Context, m *lock.Mutex, engine store, of 
 			if !ours || h.Command || !of(ctx, m, engine, h) {
 				continue
 			}
-			named := &lock.Mutex{Engine: m.Engine, Host: m.Host, Name: survey.Name, Self: m.Self}
+			named := &lock.Mutex{Engine: m.Engine, Host: m.Host, Bell: m.Bell, Name: survey.Name, Self: m.Self}
 			switch err := named.Release(ctx, e.ID); {
 			case errors.Is(err, lock.ErrNotFound):
 			case err != nil:

@@ -182,7 +182,7 @@ func completion(all []command) []byte {
 			ofRunner = append(ofRunner, second)
 		}
 	}
-	return fmt.Appendf(nil, `# %s
+	return fmt.Appendf(nil, `# %s install.
 _hostguard() {
 	local word=${COMP_WORDS[COMP_CWORD]} words='%s help' of='%s'
 	if [ "$COMP_CWORD" = 2 ] && [ "${COMP_WORDS[1]}" = runner ]; then
@@ -199,7 +199,7 @@ complete -o default -F _hostguard hostguard
 // manual is the help as one page for man(1).
 func manual(version string, all []command) []byte {
 	var page bytes.Buffer
-	fmt.Fprintf(&page, ".\\\" %s\n.TH HOSTGUARD 1 \"\" \"hostguard %s\"\n.SH NAME\nhostguard \\- keeps a shared CI host usable\n", install.Marker, version)
+	fmt.Fprintf(&page, ".\\\" %s install.\n.TH HOSTGUARD 1 \"\" \"hostguard %s\"\n.SH NAME\nhostguard \\- keeps a shared CI host usable\n", install.Marker, version)
 	section := func(title, text string) {
 		fmt.Fprintf(&page, ".SH %s\n.nf\n", strings.ToUpper(title))
 		for line := range strings.Lines(strings.NewReplacer(`\`, `\e`, "-", `\-`).Replace(text)) {

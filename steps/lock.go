@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"hostguard/internal/bell"
 	"hostguard/internal/docker"
 	"hostguard/internal/filestore"
 	"hostguard/internal/gitea"
@@ -128,7 +129,7 @@ func (s *session) mutex(ctx context.Context, in lockInputs, patience time.Durati
 		return nil, store{}, err
 	}
 	host := proc.Host{Proc: "/proc"}
-	m := &lock.Mutex{Engine: engine.Engine, Host: host, Name: *in.name, Self: s.self(ctx, host, engine)}
+	m := &lock.Mutex{Engine: engine.Engine, Host: host, Bell: bell.Bell{}, Name: *in.name, Self: s.self(ctx, host, engine)}
 	// A token is no input: it must not get into a command line or a log.
 	if token, server := s.Getenv("GITEA_TOKEN"), m.Self.Job.Server; token != "" && server != "" && s.Getenv("GITEA_ACTIONS") == "true" {
 		patience := time.Duration(0)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -61,6 +62,14 @@ func (s *session) lookAtHost(ctx context.Context, in hostInputs) runner.Host {
 		split, _ := s.units(ctx, h.Splits()) // those that are installed and not loaded
 		h.Units = split
 	}
+	nameFiles(h.Units)
+	s.seeJobs(ctx, &h)
+	return h
+}
+
+// seeJobs looks at the containers, and at the jobs that run now.
+func (s *session) seeJobs(ctx context.Context, h *runner.Host) {
+	h.DockerUnseen, h.JobDirsUnseen = "", ""
 	engine, err := docker.Connect(ctx, s.Getenv)
 	if err == nil {
 		h.Containers, h.ActiveContainers, err = engine.Runners(ctx)
@@ -68,14 +77,18 @@ func (s *session) lookAtHost(ctx context.Context, in hostInputs) runner.Host {
 	if err != nil {
 		h.DockerUnseen = oneLine(err)
 	}
-	s.jobDirs(&h)
-	return h
+	for _, c := range h.Containers {
+		for i := range c.Mounts {
+			c.Mounts[i] = linkless(c.Mounts[i])
+		}
+	}
+	s.jobDirs(h)
 }
 
-// units are those of the system and of this user, with the primary service and
-// those of a split among them.
+// units are those of the system and of this user, with the primary service, the
+// timers that clean and the services of a split among them.
 func (s *session) units(ctx context.Context, owners []string) (units []runner.Unit, unseen []string) {
-	named := []string{runner.PrimaryService}
+	named := []string{runner.PrimaryService, runner.CleanupTimer, runner.OldCleanupTimer}
 	for _, owner := range owners {
 		named = append(named, runner.SplitServiceOf(owner))
 	}
@@ -118,6 +131,7 @@ func (s *session) primary(h *runner.Host, dir string) {
 	h.Dir, h.ConfigPath = dir, config
 	var err error
 	h.Config, h.RegistrationPath, h.Registered, err = runnerdir.Read(dir, config)
+	h.RegistrationPath = linkless(h.RegistrationPath)
 	if err != nil {
 		h.ConfigUnseen = fmt.Sprintf("%.200q: %.200q", config, pathless(err))
 	}
@@ -126,13 +140,51 @@ func (s *session) primary(h *runner.Host, dir string) {
 // registrationOf is the file by which a daemon that works in dir is registered.
 func registrationOf(dir, config string) string {
 	if config == "" {
-		return filepath.Join(dir, ".runner")
+		return linkless(filepath.Join(dir, ".runner"))
 	}
 	if !filepath.IsAbs(config) {
 		config = filepath.Join(dir, config)
 	}
 	_, registration, _, _ := runnerdir.Read(dir, config)
-	return registration
+	return linkless(registration)
+}
+
+// linkless is a path by which two names of one file are equal: a daemon that is
+// known by a link's name must not get a second one beside it.
+func linkless(path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil && path != "" {
+		return filepath.Join(dir, filepath.Base(path))
+	}
+	return path
+}
+
+// nameFiles finds the configuration and the registration of each daemon's unit.
+func nameFiles(units []runner.Unit) {
+	for i := range units {
+		u := &units[i]
+		dir := strings.TrimPrefix(u.WorkDir, "!")
+		for _, argv := range u.Exec {
+			if !runner.IsDaemon(argv) || dir == "" {
+				continue
+			}
+			u.Registration = registrationOf(dir, runner.ConfigOf(argv))
+			if u.Config = runner.ConfigOf(argv); u.Config != "" && !filepath.IsAbs(u.Config) {
+				u.Config = filepath.Join(dir, u.Config)
+			}
+		}
+	}
+}
+
+// runnerUser is whose the runner's directory is, and so its processes.
+func runnerUser(dir string) (*user.User, error) {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return nil, fmt.Errorf("look at the runner's directory %q: %w", dir, pathless(err))
+	}
+	return user.LookupId(strconv.Itoa(int(info.Sys().(*syscall.Stat_t).Uid)))
 }
 
 func (s *session) jobDirs(h *runner.Host) {
@@ -143,7 +195,11 @@ func (s *session) jobDirs(h *runner.Host) {
 	}
 	parent := h.Config.WorkdirParent
 	if parent == "" {
-		parent = filepath.Join(s.Getenv("HOME"), ".cache/act")
+		home := s.Getenv("HOME")
+		if owner, err := runnerUser(h.Dir); err == nil && os.Geteuid() == 0 { // that sees other users' jobs
+			home = owner.HomeDir
+		}
+		parent = filepath.Join(home, ".cache/act")
 	}
 	var err error
 	h.ActiveHostJobs, h.JobDirs, err = runnerdir.Jobs(parent, time.Now(), func(dir string) ([]int, error) {
@@ -182,7 +238,8 @@ func readTasks(ctx context.Context, h *runner.Host) {
 	}
 }
 
-// readSchedule reads cron tables and timers, and the scripts that they name.
+// readSchedule reads cron tables, timers and services that are enabled or run,
+// and the scripts that they name.
 func (s *session) readSchedule(ctx context.Context, h *runner.Host) {
 	tables := schedule.Tables{Root: "/", Home: s.Getenv("HOME")}
 	h.Schedule, h.ScheduleUnseen = tables.Cron(ctx)
@@ -195,6 +252,14 @@ func (s *session) readSchedule(ctx context.Context, h *runner.Host) {
 			for _, argv := range u.Exec {
 				h.Schedule = append(h.Schedule, tables.Scheduled(fmt.Sprintf("the timer %q", timer.Name), strings.Join(argv, " ")))
 			}
+		}
+	}
+	for _, u := range h.Units {
+		if !u.Enabled() && u.Active != "active" && u.Active != "activating" {
+			continue
+		}
+		for _, argv := range u.Exec {
+			h.Schedule = append(h.Schedule, tables.Scheduled(fmt.Sprintf("the unit %q", u.Name), strings.Join(argv, " ")))
 		}
 	}
 	h.ScheduleUnseen = append(h.ScheduleUnseen, h.UnitsUnseen...)

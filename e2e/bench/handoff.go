@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hostguard/e2e/engine"
+	"hostguard/internal/bell"
 	"hostguard/internal/docker"
 	"hostguard/internal/proc"
 	"hostguard/lock"
@@ -31,7 +32,7 @@ func contender(host, name string) (*lock.Mutex, error) {
 	}
 	here := proc.Host{Proc: "/proc"}
 	return &lock.Mutex{
-		Engine: store, Host: here, Name: name, Timeout: time.Hour, OnWait: func(lock.Wait) {},
+		Engine: store, Host: here, Bell: bell.Bell{}, Name: name, Timeout: time.Hour, OnWait: func(lock.Wait) {},
 		Self: lock.Holder{Nonce: lock.NewNonce(), Place: here.Place(), Process: here.Process(os.Getpid()), Job: lock.Job{
 			Repository: "wooo/awoooi", Workflow: "cd", Job: "build", RunURL: "https://gitea.example.com/wooo/awoooi/actions/runs/12",
 		}},
@@ -59,6 +60,10 @@ func monotonic() int64 {
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t)
 	return t.Nano()
 }
+
+// held is how long each one holds the lock: it is not given back the moment it was
+// got, and the daemon has gone to sleep by then.
+const held = 50 * time.Millisecond
 
 // handOffs lets n processes wait and gives the lock from one to the next. Each
 // time is from the call of the release, in a process that runs already, as
@@ -119,7 +124,7 @@ func (b *bench) handOffs(e *engine.Engine, n, rounds int) ([]time.Duration, erro
 			case err := <-errs:
 				return nil, err
 			}
-			time.Sleep(50 * time.Millisecond) // a lock is not given back the moment it was got
+			time.Sleep(held)
 		}
 		if err := m.Release(context.Background(), id); err != nil {
 			return nil, err
@@ -129,8 +134,44 @@ func (b *bench) handOffs(e *engine.Engine, n, rounds int) ([]time.Duration, erro
 	return times, nil
 }
 
+// floor is what the engine itself takes for the three requests that a hand-off
+// cannot do without, one after the other: remove, create, list.
+func floor(e *engine.Engine) (time.Duration, error) {
+	m, err := contender(e.Host(), "bench-floor")
+	if err != nil {
+		return 0, err
+	}
+	ctx := context.Background()
+	id, err := m.Engine.Create(ctx, m.Name, nil)
+	if err != nil {
+		return 0, err
+	}
+	var times []time.Duration
+	for range 50 {
+		time.Sleep(held)
+		start := time.Now()
+		if err = m.Engine.Remove(ctx, id); err == nil {
+			id, err = m.Engine.Create(ctx, m.Name, nil)
+		}
+		if err == nil {
+			_, err = m.Engine.List(ctx, m.Name)
+		}
+		if err != nil {
+			return 0, err
+		}
+		times = append(times, time.Since(start))
+	}
+	slices.Sort(times)
+	return times[len(times)/2], m.Engine.Remove(ctx, id)
+}
+
 // handOff measures it for more and more waiters.
 func (b *bench) handOff(e *engine.Engine) error {
+	least, err := floor(e)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("engine %s: remove, create and list, after the same pause: p50 %s\n", e.Version, ms(least))
 	for _, c := range []struct{ waiters, rounds int }{{2, 32}, {8, 8}, {16, 8}, {64, 2}, {256, 1}} {
 		times, err := b.handOffs(e, c.waiters, c.rounds)
 		if err != nil {

@@ -52,6 +52,9 @@ func run() error {
 			return err
 		}
 	}
+	if err := b.waiting(); err != nil {
+		return err
+	}
 	if err := b.recovery(); err != nil {
 		return err
 	}

@@ -100,6 +100,9 @@ func (e *Engine) socket() string { return filepath.Join(e.dir, "docker.sock") }
 // Host is the daemon's address as DOCKER_HOST has it.
 func (e *Engine) Host() string { return "unix://" + e.socket() }
 
+// PID is the process of the daemon, until it is restarted.
+func (e *Engine) PID() int { return e.daemon.process.Pid }
+
 // CLI is the path of this version's docker client.
 func (e *Engine) CLI() string { return filepath.Join(strings.Split(e.path, ":")[1], "docker") }
 

@@ -3,28 +3,37 @@ package wake
 
 import (
 	"context"
+	"errors"
 	"os"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"hostguard/e2e/engine"
+	"hostguard/internal/bell"
 	"hostguard/internal/docker"
 	"hostguard/internal/proc"
 	"hostguard/lock"
 )
 
-// tapped is one waiter's store, and tells whether it was woken.
+// tapped is one waiter's store and bell, and tells whether it was woken.
 type tapped struct {
 	*docker.Engine
+	bell.Bell
 	woken *atomic.Bool
 }
 
 func (e tapped) Watch(ctx context.Context, prefix string) (<-chan struct{}, error) {
 	wakes, err := e.Engine.Watch(ctx, prefix)
-	if err != nil {
-		return nil, err
-	}
+	return e.counted(wakes), err
+}
+
+func (e tapped) Hear(ctx context.Context, nonce string) (<-chan struct{}, error) {
+	rings, err := e.Bell.Hear(ctx, nonce)
+	return e.counted(rings), err
+}
+
+func (e tapped) counted(wakes <-chan struct{}) <-chan struct{} {
 	counted := make(chan struct{}, 1)
 	go func() {
 		defer close(counted)
@@ -33,7 +42,7 @@ func (e tapped) Watch(ctx context.Context, prefix string) (<-chan struct{}, erro
 			counted <- struct{}{}
 		}
 	}()
-	return counted, nil
+	return counted
 }
 
 func TestAReleaseWakesOneOf64(t *testing.T) {
@@ -47,68 +56,88 @@ func TestAReleaseWakesOneOf64(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		store, err := docker.Connect(t.Context(), func(name string) string { return map[string]string{"DOCKER_HOST": e.Host()}[name] })
-		if err != nil {
-			t.Fatal(err)
+		for way, rung := range map[string]bool{"marker": false, "bell": true} {
+			t.Run(version+" by "+way, func(t *testing.T) { wakesOne(t, e, rung) })
 		}
-		host := proc.Host{Proc: "/proc"}
-		contender := func(woken *atomic.Bool) *lock.Mutex {
-			return &lock.Mutex{
-				Engine: tapped{store, woken}, Host: host, Name: "build", Timeout: time.Minute,
-				Self: lock.Holder{Nonce: lock.NewNonce(), Place: host.Place(), Process: host.Process(os.Getpid())},
+	}
+}
+
+const waiters = 64
+
+func wakesOne(t *testing.T, e *engine.Engine, rung bool) {
+	store, err := docker.Connect(t.Context(), func(name string) string { return map[string]string{"DOCKER_HOST": e.Host()}[name] })
+	if err != nil {
+		t.Fatal(err)
+	}
+	host := proc.Host{Proc: "/proc"}
+	contender := func(woken *atomic.Bool) *lock.Mutex {
+		world := tapped{Engine: store, woken: woken}
+		m := &lock.Mutex{
+			Engine: world, Host: host, Name: "build", Timeout: time.Minute,
+			Self: lock.Holder{Nonce: lock.NewNonce(), Place: host.Place(), Process: host.Process(os.Getpid())},
+		}
+		if rung {
+			m.Bell = world
+		}
+		return m
+	}
+	first := contender(new(atomic.Bool))
+	held, err := first.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	watching := make(chan struct{}, waiters)
+	got := make(chan error, waiters)
+	woken := make([]atomic.Bool, waiters)
+	for i := range woken {
+		m := contender(&woken[i])
+		looks := 0
+		m.OnWait = func(lock.Wait) {
+			if looks++; looks == 2 { // from the second on it watches
+				watching <- struct{}{}
 			}
 		}
-		first := contender(new(atomic.Bool))
-		held, err := first.Acquire(t.Context())
-		if err != nil {
-			t.Fatal(err)
+		go func() {
+			_, err := m.Acquire(ctx)
+			m.Finish()
+			got <- err
+		}()
+	}
+	for range waiters {
+		select {
+		case <-watching:
+		case <-time.After(30 * time.Second):
+			t.Fatal("they did not all come to wait")
 		}
-		const waiters = 64
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		watching := make(chan struct{}, waiters)
-		got := make(chan error, waiters)
-		woken := make([]atomic.Bool, waiters)
-		for i := range woken {
-			m := contender(&woken[i])
-			looks := 0
-			m.OnWait = func(lock.Wait) {
-				if looks++; looks == 2 { // from the second on it watches
-					watching <- struct{}{}
-				}
-			}
-			go func() {
-				_, err := m.Acquire(ctx)
-				got <- err
-			}()
+	}
+	if err := first.Release(t.Context(), held.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-got; err != nil {
+		t.Fatal(err)
+	}
+	// The events of one marker reach all streams together.
+	time.Sleep(100 * time.Millisecond)
+	n := 0
+	for i := range woken {
+		if woken[i].Load() {
+			n++
 		}
-		for range waiters {
-			select {
-			case <-watching:
-			case <-time.After(30 * time.Second):
-				t.Fatal("they did not all come to wait")
-			}
-		}
-		if err := first.Release(t.Context(), held.ID); err != nil {
-			t.Fatal(err)
-		}
-		if err := <-got; err != nil {
-			t.Fatal(err)
-		}
-		// The events of one marker reach all streams together.
-		time.Sleep(100 * time.Millisecond)
-		n := 0
-		for i := range woken {
-			if woken[i].Load() {
-				n++
-			}
-		}
-		if n != 1 {
-			t.Errorf("Engine %s: a release woke %d of %d waiters", version, n, waiters)
-		}
-		cancel()
-		for range waiters - 1 {
-			<-got
-		}
+	}
+	if n != 1 {
+		t.Errorf("a release woke %d of %d waiters", n, waiters)
+	}
+	cancel()
+	for range waiters - 1 {
+		<-got
+	}
+	left, err := store.List(t.Context(), "build") // the holder's, whose process lives on
+	for _, l := range left {
+		err = errors.Join(err, store.Remove(t.Context(), l.ID))
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }

@@ -2,9 +2,12 @@ package docker
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
+	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 
 	"hostguard/runner"
@@ -31,10 +34,10 @@ func (e *Engine) Runners(ctx context.Context) (runners []runner.Container, activ
 			}
 			continue
 		}
-		if name != runner.WrappedContainer && !runner.IsDaemonImage(c.Image) {
+		if !runner.IsRunner(name, c.Image) {
 			continue
 		}
-		if r, known := e.runner(ctx, c.ID); known {
+		if r, err := e.inspect(ctx, c.ID); err == nil { // else it went away meanwhile
 			runners = append(runners, r)
 		}
 	}
@@ -42,29 +45,60 @@ func (e *Engine) Runners(ctx context.Context) (runners []runner.Container, activ
 	return runners, active, nil
 }
 
-// runner is false for a container that went away meanwhile.
-func (e *Engine) runner(ctx context.Context, id string) (runner.Container, bool) {
+// ErrNoContainer says that there is no container of that name or ID.
+var ErrNoContainer = errors.New("there is no such container")
+
+// Runner is the container of that name, or of that full ID. Docker would take
+// the begin of an ID for a name as well.
+func (e *Engine) Runner(ctx context.Context, name string) (runner.Container, error) {
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	c, err := e.inspect(ctx, name)
+	if err == nil && c.Name != name && c.ID != name {
+		err = ErrNoContainer
+	}
+	return c, err
+}
+
+func (e *Engine) inspect(ctx context.Context, id string) (runner.Container, error) {
 	c, err := e.client.ContainerInspect(ctx, id)
-	if err != nil || c.ContainerJSONBase == nil || c.State == nil || c.HostConfig == nil {
-		return runner.Container{}, false
+	switch {
+	case cerrdefs.IsNotFound(err):
+		return runner.Container{}, ErrNoContainer
+	case err != nil:
+		return runner.Container{}, e.classify(err)
+	case c.ContainerJSONBase == nil || c.State == nil || c.HostConfig == nil:
+		return runner.Container{}, fmt.Errorf("the Docker daemon at %q says nothing of the container's state", e.Address())
 	}
 	r := runner.Container{
-		Name: strings.TrimPrefix(c.Name, "/"), Restart: string(c.HostConfig.RestartPolicy.Name), Status: c.State.Status, Running: c.State.Running,
-	}
-	if r.Restart == "" {
-		r.Restart = "no"
+		ID: c.ID, Name: strings.TrimPrefix(c.Name, "/"), Restart: restartText(c.HostConfig.RestartPolicy), Status: c.State.Status, Running: c.State.Running,
+		Started: c.State.StartedAt,
 	}
 	if c.Config != nil {
+		r.Image = c.Config.Image
 		for _, variable := range c.Config.Env {
 			if labels, found := strings.CutPrefix(variable, "GITEA_RUNNER_LABELS="); found && labels != "" {
 				r.Labels = strings.Split(labels, ",")
 			}
 		}
+		r.ComposeDir = c.Config.Labels["com.docker.compose.project.working_dir"]
+		r.ComposeService = c.Config.Labels["com.docker.compose.service"]
 	}
 	for _, m := range c.Mounts {
 		if m.Source != "" {
 			r.Mounts = append(r.Mounts, m.Source)
 		}
 	}
-	return r, true
+	return r, nil
+}
+
+// restartText is a restart policy as the docker command takes it.
+func restartText(p container.RestartPolicy) string {
+	switch {
+	case p.Name == "":
+		return "no"
+	case p.MaximumRetryCount > 0:
+		return fmt.Sprintf("%s:%d", p.Name, p.MaximumRetryCount)
+	}
+	return string(p.Name)
 }

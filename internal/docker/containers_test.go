@@ -43,8 +43,8 @@ func TestRunnersAndJobsAmongTheContainers(t *testing.T) {
 	}
 	runners, active, err := engine.Runners(t.Context())
 	want := []runner.Container{
-		{Name: "gitea-runner", Restart: "no", Status: "exited", Mounts: []string{"/srv/act-runner"}},
-		{Name: "other", Restart: "always", Status: "running", Running: true, Labels: []string{"a:host", "b"}},
+		{ID: "a", Name: "gitea-runner", Restart: "no", Status: "exited", Mounts: []string{"/srv/act-runner"}},
+		{ID: "b", Name: "other", Restart: "always", Status: "running", Running: true, Labels: []string{"a:host", "b"}},
 	}
 	if diff := cmp.Diff(want, runners) + cmp.Diff([]string{"GITEA-ACTIONS-TASK-3435_WORKFLOW-ci_JOB-frontend"}, active); err != nil || diff != "" {
 		t.Error(err, diff)

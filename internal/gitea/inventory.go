@@ -120,7 +120,7 @@ func (i *Inventory) explain(what string, response *gitea.Response, err error) er
 		return fmt.Errorf("%s: %q answers %d: %s", what, i.url, status, said)
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%s: %q did not answer in time", what, i.url)
-	case strings.Contains(said, "is older than"):
+	case strings.Contains(said, "is older than") || strings.Contains(said, "does not satisfy version"):
 		return fmt.Errorf("%s: the server is too old to tell: %s", what, said)
 	case slices.ContainsFunc(notGitea, func(part string) bool { return strings.Contains(said, part) }):
 		return fmt.Errorf("%s: %q answers something that is not Gitea's (%s); is it a proxy's page?", what, i.url, said)

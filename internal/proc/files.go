@@ -22,6 +22,9 @@ type OpenFiles struct {
 	// Complete says that every process could be looked into. Without root
 	// the processes of other users cannot.
 	Complete bool
+	// Blind says that not even this user's own could: so it is in a user
+	// namespace, such as a service with PrivateUsers has.
+	Blind bool
 }
 
 type fileID struct{ dev, ino uint64 }
@@ -42,6 +45,10 @@ func OpenFilesNamed(procRoot string, match func(base string) bool) (OpenFiles, e
 		fds, err := os.ReadDir(dir)
 		if err != nil && !isGone(err) {
 			open.Complete = false
+			// That of a process which nobody may look into is root's.
+			if info, err := os.Stat(filepath.Dir(dir)); err == nil && int(info.Sys().(*syscall.Stat_t).Uid) == os.Geteuid() {
+				open.Blind = true
+			}
 		}
 		for _, fd := range fds {
 			path := filepath.Join(dir, fd.Name())

@@ -1,6 +1,6 @@
 // Package runnerdir reads the directory of an act_runner: its configuration, its
 // registration, the directories of its jobs. The token of a registration is
-// neither kept nor told.
+// neither kept nor told. Replace is all that changes something.
 package runnerdir
 
 import (
@@ -21,7 +21,7 @@ import (
 // Read reads the configuration and the registration that it names, relative to
 // the directory that the runner works in.
 func Read(dir, config string) (c runner.Config, registration string, registered bool, err error) {
-	data, err := readFile(config)
+	data, err := ReadFile(config)
 	if err != nil {
 		return c, "", false, err
 	}
@@ -32,7 +32,7 @@ func Read(dir, config string) (c runner.Config, registration string, registered 
 	if !filepath.IsAbs(registration) {
 		registration = filepath.Join(dir, registration)
 	}
-	data, err = readFile(registration)
+	data, err = ReadFile(registration)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return c, registration, false, nil
@@ -45,7 +45,28 @@ func Read(dir, config string) (c runner.Config, registration string, registered 
 	return c, registration, true, nil
 }
 
-func readFile(path string) ([]byte, error) {
+// Registration finds the registration of a runner among files, and directories
+// that it may be in, such as a container has of its host; false if none can be
+// read.
+func Registration(paths []string) (runner.Registration, bool) {
+	for _, p := range paths {
+		if !filepath.IsAbs(p) {
+			continue
+		}
+		for _, file := range []string{p, filepath.Join(p, ".runner")} {
+			if data, err := ReadFile(file); err == nil {
+				if r, err := runner.ParseRegistration(data); err == nil {
+					return r, true
+				}
+			}
+		}
+	}
+	return runner.Registration{}, false
+}
+
+// ReadFile reads a file that is as small as a configuration has to be, and one
+// byte more of one that is not.
+func ReadFile(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"hostguard/runner"
 )
 
 func write(t *testing.T, text string, path ...string) {
@@ -72,6 +74,25 @@ func TestJobDirectoriesInUseAndLeftOver(t *testing.T) {
 	}
 	if _, left, err := Jobs(filepath.Join(parent, "none"), now, nil); err != nil || left != nil {
 		t.Error(left, err)
+	}
+}
+
+func TestARegistrationIsFoundInWhatAContainerHas(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "data", ".runner")
+	for text, want := range map[string]runner.Registration{
+		`{"id": 5, "name": "n", "address": "http://g", "token": "secret"}`: {ID: 5, Name: "n", Address: "http://g"},
+		`{"id": 0, "name": "n"}`: {}, `not JSON`: {},
+	} {
+		write(t, text, file)
+		for _, paths := range [][]string{{dir, filepath.Dir(file)}, {"/dev/null", file}} {
+			if got, found := Registration(paths); got != want || found != (want.ID != 0) {
+				t.Errorf("%s in %q: %+v, %t", text, paths, got, found)
+			}
+		}
+	}
+	if _, found := Registration([]string{""}); found {
+		t.Error("found in the directory of whoever asks")
 	}
 }
 

@@ -1,8 +1,9 @@
-// Package systemd reads units over D-Bus, and their log.
+// Package systemd reads units over D-Bus, and their log, and changes them by the
+// systemctl command.
 //
 // It asks the system's manager or that of one user; neither is started by being
 // asked. Where there is none, in a container or on another init, every answer is
-// an error that says so. Nothing here changes a unit.
+// an error that says so. Only Control changes anything.
 package systemd
 
 import (
@@ -22,6 +23,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/dbus"
 	godbus "github.com/godbus/dbus/v5"
+	"golang.org/x/sys/unix"
 
 	"hostguard/runner"
 )
@@ -50,11 +52,7 @@ func Units(ctx context.Context, scope string, getenv func(string) string, named 
 	defer cancel()
 	address := "unix:path=/run/dbus/system_bus_socket"
 	if scope == User {
-		dir := getenv("XDG_RUNTIME_DIR")
-		if !path.IsAbs(dir) {
-			dir = "/run/user/" + strconv.Itoa(os.Getuid()) // sudo and cron set none
-		}
-		address = "unix:path=" + godbus.EscapeBusAddressValue(path.Join(dir, "bus"))
+		address = "unix:path=" + godbus.EscapeBusAddressValue(path.Join(runtimeDir(getenv), "bus"))
 	}
 	conn, err := dbus.NewConnection(func() (*godbus.Conn, error) { return godbus.Connect(address, godbus.WithContext(ctx)) })
 	if err != nil {
@@ -66,6 +64,14 @@ func Units(ctx context.Context, scope string, getenv func(string) string, named 
 		return nil, fmt.Errorf("ask systemd of the %s: %w", scope, err)
 	}
 	return units, nil
+}
+
+// runtimeDir is where a user's manager listens.
+func runtimeDir(getenv func(string) string) string {
+	if dir := getenv("XDG_RUNTIME_DIR"); path.IsAbs(dir) {
+		return dir
+	}
+	return "/run/user/" + strconv.Itoa(os.Getuid()) // sudo and cron set none
 }
 
 func read(ctx context.Context, b bus, scope string, named []string) ([]runner.Unit, error) {
@@ -89,17 +95,43 @@ func read(ctx context.Context, b bus, scope string, named []string) ([]runner.Un
 		}
 		u := runner.Unit{
 			Name: name, Scope: scope, Load: text(properties, "LoadState"), Active: text(properties, "ActiveState"),
-			Sub: text(properties, "SubState"),
+			Sub: text(properties, "SubState"), File: text(properties, "UnitFileState"),
 		}
 		u.Triggers, _ = properties["Triggers"].([]string)
 		if strings.HasSuffix(name, ".service") {
 			if service, err := b.GetUnitTypePropertiesContext(ctx, name, "Service"); err == nil {
 				fill(&u, service)
 			}
+		} else if timer, err := b.GetUnitTypePropertiesContext(ctx, name, "Timer"); err == nil {
+			u.Last, u.Next = moment(timer, "LastTriggerUSec"), next(timer)
 		}
 		units = append(units, u)
 	}
 	return units, nil
+}
+
+// moment is a time of the wall clock; zero for never.
+func moment(properties map[string]any, name string) time.Time {
+	if usec, _ := properties[name].(uint64); usec > 0 && usec < math.MaxInt64 {
+		return time.UnixMicro(int64(usec))
+	}
+	return time.Time{}
+}
+
+// next is when a timer elapses. One that counts from the boot says so in its
+// clock's time.
+func next(timer map[string]any) time.Time {
+	at := moment(timer, "NextElapseUSecRealtime")
+	if usec, _ := timer["NextElapseUSecMonotonic"].(uint64); usec > 0 && usec < math.MaxInt64/1000 {
+		var now unix.Timespec
+		if unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) == nil {
+			after := time.Now().Add(time.Duration(usec)*time.Microsecond - time.Duration(now.Nano()))
+			if at.IsZero() || after.Before(at) {
+				at = after
+			}
+		}
+	}
+	return at
 }
 
 func text(properties map[string]any, name string) string {
@@ -112,7 +144,10 @@ func fill(u *runner.Unit, service map[string]any) {
 	u.KillMode, u.WorkDir = text(service, "KillMode"), text(service, "WorkingDirectory")
 	pid, _ := service["MainPID"].(uint32)
 	restarts, _ := service["NRestarts"].(uint32)
-	u.MainPID, u.Restarts = int(pid), int(restarts)
+	u.MainPID, u.Restarts, u.Result = int(pid), int(restarts), text(service, "Result")
+	if pid != 0 {
+		u.Started = moment(service, "ExecMainStartTimestamp")
+	}
 	if stop, _ := service["TimeoutStopUSec"].(uint64); stop < math.MaxInt64/1000 { // else infinity
 		u.StopTimeout = time.Duration(stop) * time.Microsecond
 	}

@@ -54,7 +54,7 @@ func TestUnitsAreReadAsValues(t *testing.T) {
 		loaded: []string{service, other, timer, "gone.service"},
 		units: map[string]map[string]any{
 			service: state("loaded", "active", "running"), other: state("loaded", "inactive", "dead"), "split.service": state("not-found", "inactive", "dead"),
-			timer: {"LoadState": "loaded", "ActiveState": "active", "SubState": "waiting", "Triggers": []string{"clean.service"}},
+			timer: {"LoadState": "loaded", "ActiveState": "active", "SubState": "waiting", "UnitFileState": "enabled", "Triggers": []string{"clean.service"}},
 		},
 		services: map[string]map[string]any{
 			service: {
@@ -73,7 +73,7 @@ func TestUnitsAreReadAsValues(t *testing.T) {
 		},
 		{Name: "split.service", Scope: User, Load: "not-found", Active: "inactive", Sub: "dead"},
 		{Name: other, Scope: User, Load: "loaded", Active: "inactive", Sub: "dead"},
-		{Name: timer, Scope: User, Load: "loaded", Active: "active", Sub: "waiting", Triggers: []string{"clean.service"}},
+		{Name: timer, Scope: User, Load: "loaded", Active: "active", Sub: "waiting", File: "enabled", Triggers: []string{"clean.service"}},
 	}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Error(err, diff)

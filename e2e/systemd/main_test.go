@@ -1,0 +1,168 @@
+package systemd
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"hostguard/e2e/contend"
+	"hostguard/e2e/engine"
+)
+
+// What all tests share: the engine that runs the machines, a Docker daemon on
+// which nothing runs, and the programs of the machines.
+var (
+	machines, quiet *engine.Engine
+	programs        string
+)
+
+func TestMain(m *testing.M) {
+	status, err := setUp(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		status = 1
+	}
+	os.Exit(status)
+}
+
+func setUp(m *testing.M) (status int, err error) {
+	binary, err := contend.Hostguard()
+	if err != nil {
+		return 1, err
+	}
+	if programs, err = os.MkdirTemp("/tmp", "hg-programs"); err != nil {
+		return 1, err
+	}
+	defer os.RemoveAll(programs)
+	if err := os.Chmod(programs, 0o755); err != nil {
+		return 1, err
+	}
+	if out, err := exec.Command("cp", binary, programs).CombinedOutput(); err != nil {
+		return 1, fmt.Errorf("%w: %s", err, out)
+	}
+	build := exec.Command("go", "build", "-o", filepath.Join(programs, "act_runner"), "./act_runner")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return 1, fmt.Errorf("%w: %s", err, out)
+	}
+	if machines, err = engine.Start(engine.New); err != nil {
+		return 1, err
+	}
+	defer machines.Stop()
+	if quiet, err = engine.Start(engine.New); err != nil {
+		return 1, err
+	}
+	defer quiet.Stop()
+	if err := os.Chmod(quiet.Host()[len("unix://"):], 0o666); err != nil {
+		return 1, err
+	}
+	if err := ImportImage(machines); err != nil {
+		return 1, err
+	}
+	return m.Run(), nil
+}
+
+func boot(t *testing.T, options ...string) *machine {
+	t.Helper()
+	return bootWith(t, quiet, options...)
+}
+
+// bootWith boots a machine that has a Docker daemon to itself.
+func bootWith(t *testing.T, docker *engine.Engine, options ...string) *machine {
+	t.Helper()
+	m, err := Boot(machines, programs, docker.Host(), options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := m.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &machine{m, t}
+}
+
+// machine is one whose failures are those of a test.
+type machine struct {
+	*Machine
+	t *testing.T
+}
+
+// run wants an exit status of a script, and texts in what it says.
+func (m *machine) run(status int, user, script string, says ...string) string {
+	m.t.Helper()
+	out, got := m.Run(user, script)
+	if got != status {
+		m.t.Fatalf("%s: %s: exit status %d, want %d; it said:\n%s", user, script, got, status, out)
+	}
+	for _, want := range says {
+		if !strings.Contains(out, want) {
+			m.t.Fatalf("%s: %s: not a word of %q; it said:\n%s", user, script, want, out)
+		}
+	}
+	return strings.TrimSpace(out)
+}
+
+// is wants a script to say just this.
+func (m *machine) is(user, script, want string) {
+	m.t.Helper()
+	if got := m.run(0, user, script); got != want {
+		m.t.Fatalf("%s: %s: %q, want %q", user, script, got, want)
+	}
+}
+
+// until waits until a script of root's succeeds.
+func (m *machine) until(script string) {
+	m.t.Helper()
+	if out, status := m.Run("root", "for n in $(seq 200); do if "+script+"; then exit 0; fi >/dev/null 2>&1; sleep 0.1; done; exit 1"); status != 0 {
+		journal, _ := m.Run("root", "journalctl --no-pager -n 15")
+		m.t.Fatalf("not within 20 s: %s\n%s\n%s", script, out, journal)
+	}
+}
+
+// give puts a file of a user's on the machine.
+func (m *machine) give(user, path, text string) {
+	m.t.Helper()
+	cmd := m.Command(user, "mkdir -p $(dirname "+path+") && cat >"+path)
+	cmd.Args = slices.Insert(cmd.Args, 2, "--interactive")
+	cmd.Stdin = strings.NewReader(text)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		m.t.Fatalf("%s: %v: %s", path, err, out)
+	}
+}
+
+// oldConfig is one that was never looked after.
+const oldConfig = `log:
+  level: info # not debug
+
+runner:
+  file: .runner
+  # how many jobs at once
+  capacity: 2
+  timeout: 3h
+  shutdown_timeout: 0s
+  labels:
+    - "ubuntu-latest:docker://ci-runner:act-22.04"
+    - "awoooi-host:host"
+`
+
+// newConfig is what becomes of it.
+var newConfig = strings.NewReplacer("capacity: 2", "capacity: 1", "shutdown_timeout: 0s", "shutdown_timeout: 1h").Replace(oldConfig)
+
+// register gives a user a runner that has not been looked after.
+func (m *machine) register(user string) {
+	m.t.Helper()
+	dir := "/home/" + user + "/act-runner"
+	m.give(user, dir+"/config.yaml", oldConfig)
+	m.give(user, dir+"/.runner", `{"name": "host110", "uuid": "u", "token": "canary", "labels": ["awoooi-host"]}`)
+}
+
+// config wants the text of a user's config.yaml.
+func (m *machine) config(user, want string) {
+	m.t.Helper()
+	m.is("root", "cat /home/"+user+"/act-runner/config.yaml", strings.TrimSpace(want))
+}

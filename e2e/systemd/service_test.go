@@ -1,0 +1,250 @@
+package systemd
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"hostguard/e2e/contend"
+	"hostguard/e2e/engine"
+)
+
+const unit = "gitea-act-runner-host.service"
+
+// shows is what systemd says of a service.
+func (m *machine) shows(scope, properties, want string) {
+	m.t.Helper()
+	user := "root"
+	if scope == "--user" {
+		user, scope = "plain", "--user"
+	}
+	m.is(user, "XDG_RUNTIME_DIR=/run/user/$(id -u) systemctl "+scope+" show --value -p "+properties+" "+unit+" | paste -sd' '", want)
+}
+
+func TestARunnerBecomesAServiceOfTheSystem(t *testing.T) {
+	t.Parallel()
+	m := boot(t)
+	m.register("ci")
+	const command = "hostguard runner service -runner-dir /home/ci/act-runner"
+	m.run(0, "root", command, `  1. in "/home/ci/act-runner/config.yaml": `, `  2. create "/etc/systemd/system/`+unit+`"; systemctl daemon-reload`,
+		"  3. systemctl enable --now "+unit, "nothing is changed yet")
+	m.config("ci", oldConfig)
+	m.run(1, "root", "test -e /etc/systemd/system/"+unit)
+
+	said := m.run(0, "root", command+" -apply", "  3. done", "done; the way back is ")
+	m.config("ci", newConfig)
+	m.is("root", "stat -c '%U %a' /home/ci/act-runner/config.yaml /home/ci/act-runner/config.yaml.*.previous", "ci 644\nci 644")
+	m.shows("", "KillMode,TimeoutStopUSec,User,ActiveState,UnitFileState", "1h 6min ci mixed active enabled")
+	m.run(0, "root", "systemd-analyze verify "+unit)
+	m.run(0, "root", command+" -apply -restart-now", "nothing to change")
+	m.run(0, "root", "hostguard runner audit", "service="+unit+" active/running", "runner.shutdown_timeout=1h")
+
+	// It is there after a reboot, and a job outlives a stop.
+	if _, err := m.Engine.Docker("restart", "--time", "20", m.ID); err != nil {
+		t.Fatal(err)
+	}
+	m.until("systemctl is-active -q " + unit)
+	m.stopWhileBusy("ci", "success")
+
+	_, back, _ := strings.Cut(said, `the way back is "`)
+	m.run(0, "root", strings.TrimSuffix(strings.TrimSpace(back), `"`))
+	m.config("ci", oldConfig)
+	m.run(1, "root", "test -e /etc/systemd/system/"+unit)
+}
+
+// stopWhileBusy stops the service while a job runs, and wants to know how the job
+// ended.
+func (m *machine) stopWhileBusy(user, result string) {
+	m.t.Helper()
+	dir := "/home/" + user + "/act-runner"
+	m.run(0, user, "rm -f "+dir+"/result; touch "+dir+"/task")
+	m.until("ls -d /home/" + user + "/.cache/act/*")
+	m.run(0, "root", "systemctl stop --no-block "+unit)
+	m.until("journalctl -u " + unit + " | grep -q 'shutdown initiated'")
+	m.run(0, user, "sleep 0.2; touch "+dir+"/finish")
+	m.until("! systemctl is-active -q " + unit + " && [ -e " + dir + "/result ]")
+	m.is("root", "cat "+dir+"/result", result)
+	m.run(0, user, "rm "+dir+"/finish")
+}
+
+// oldUnit is what hosts had: systemd ends the steps of jobs with the runner.
+const oldUnit = `[Unit]
+Description=Gitea Actions Runner
+[Service]
+User=ci
+WorkingDirectory=/home/ci/act-runner
+ExecStart=/usr/local/bin/act_runner daemon --config /home/ci/act-runner/config.yaml
+Restart=always
+[Install]
+WantedBy=multi-user.target
+`
+
+func TestTheUnitThatRunsTheRunnerIsAdopted(t *testing.T) {
+	t.Parallel()
+	m := boot(t)
+	m.register("ci")
+	m.give("root", "/etc/systemd/system/"+unit, oldUnit)
+	m.run(0, "root", "systemctl enable --now "+unit)
+	m.stopWhileBusy("ci", "signal: terminated")
+	m.run(0, "root", "systemctl start "+unit)
+
+	// ci may use sudo.
+	said := m.run(0, "ci", "hostguard runner service -apply", "as root, by sudo:", `the system's unit "`+unit+`" runs this runner`,
+		`create "/etc/systemd/system/`+unit+`.d/hostguard.conf"`, "the runner reads its configuration when it starts", "systemctl restart "+unit)
+	m.is("root", "cat /etc/systemd/system/"+unit, strings.TrimSpace(oldUnit))
+	m.shows("", "KillMode,TimeoutStopUSec", "1h 6min mixed")
+	m.run(0, "ci", "RESTART_NOW=1 hostguard runner service -apply", "  1. done", "systemctl restart "+unit)
+	m.run(0, "ci", "RESTART_NOW=1 hostguard runner service -apply", "nothing to change")
+	m.stopWhileBusy("ci", "success")
+
+	_, back, _ := strings.Cut(said, `the way back is "`)
+	back, _, _ = strings.Cut(back, "\"\n")
+	m.run(0, "root", back)
+	m.config("ci", oldConfig)
+	m.shows("", "KillMode,TimeoutStopUSec", "1min 30s control-group")
+}
+
+func TestWithoutSudoTheServiceIsTheUsers(t *testing.T) {
+	t.Parallel()
+	m := boot(t)
+	m.register("plain")
+	const command = "hostguard runner service"
+	// Nobody has logged in: there is no manager to ask.
+	m.run(1, "plain", command+" -apply", "whether a unit of the user runs this runner is not known", "loginctl enable-linger")
+	m.run(0, "root", "systemctl start user@1001")
+	m.run(0, "plain", command+" -apply", `create "/home/plain/.config/systemd/user/`+unit+`"; systemctl --user daemon-reload`,
+		"systemctl --user enable --now "+unit, "Linger=no", "fix: sudo loginctl enable-linger plain")
+	m.shows("--user", "KillMode,TimeoutStopUSec,ActiveState", "1h 6min mixed active")
+	m.config("plain", newConfig)
+	m.run(0, "root", "loginctl enable-linger plain")
+	if said := m.run(0, "plain", command+" -apply", "nothing to change"); strings.Contains(said, "Linger") {
+		t.Error(said)
+	}
+	m.run(0, "plain", "hostguard runner audit", "scope=user")
+
+	// Root does not see that unit, but what it runs.
+	m.run(1, "root", command+" -runner-dir /home/plain/act-runner -apply", "runs this runner, outside of any unit that was seen")
+	m.run(0, "root", "systemctl stop user@1001")
+	m.run(1, "root", command+" -runner-dir /home/plain/act-runner -apply", `"/home/plain/.config/systemd/user/`+unit+`" may start a second daemon`)
+	m.config("plain", newConfig)
+}
+
+func TestASecondDaemonIsRefused(t *testing.T) {
+	t.Parallel()
+	docker, err := engine.Start(engine.New)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = docker.Stop() })
+	m := bootWith(t, docker)
+	m.register("ci")
+	const command = "hostguard runner service -runner-dir /home/ci/act-runner -apply"
+	refused := func(why string) {
+		t.Helper()
+		m.run(1, "root", command, why)
+		m.config("ci", oldConfig)
+	}
+
+	daemon := m.Command("ci", "cd ~/act-runner && exec act_runner daemon --config config.yaml")
+	if err := daemon.Start(); err != nil {
+		t.Fatal(err)
+	}
+	m.until("ls -l /proc/*/exe 2>/dev/null | grep -q act_runner")
+	refused("runs this runner, outside of any unit that was seen")
+	m.run(0, "root", `for p in /proc/[0-9]*; do [ "$(readlink $p/exe)" != /usr/local/bin/act_runner ] || kill ${p#/proc/}; done`)
+	_ = daemon.Wait()
+
+	m.give("root", "/etc/systemd/system/one.service", oldUnit)
+	m.give("root", "/etc/systemd/system/two.service", strings.Replace(oldUnit, " --config /home/ci/act-runner/config.yaml", " --config config.yaml", 1))
+	m.run(0, "root", "systemctl daemon-reload; systemctl start one two")
+	refused(`2 units run this runner: the system's "one.service" and the system's "two.service"`)
+	// Known by a link's name it is the same runner.
+	m.run(0, "root", "systemctl stop two; rm /etc/systemd/system/two.service; systemctl daemon-reload; ln -s /home/ci/act-runner /srv/link")
+	m.run(0, "root", "hostguard runner service -runner-dir /srv/link", `the system's unit "one.service" runs this runner`)
+	m.run(0, "root", "systemctl stop one; rm /etc/systemd/system/*.service; systemctl daemon-reload")
+
+	m.give("root", "/etc/systemd/system/"+unit, strings.ReplaceAll(oldUnit, "/home/ci/act-runner", "/srv/other"))
+	m.run(0, "root", "systemctl daemon-reload")
+	refused(`the system's unit "` + unit + `" is there and does not run "/home/ci/act-runner/config.yaml"`)
+	m.run(0, "root", "rm /etc/systemd/system/"+unit+"; systemctl daemon-reload")
+
+	m.wrapped(docker, "always", "/home/ci/act-runner:/data")
+	refused(`the container "gitea-runner" runs this runner`)
+	m.docker(docker, "kill", "gitea-runner")
+	m.run(1, "root", "DOCKER_HOST=unix:///nowhere "+command, "whether a container runs this runner is not known")
+	m.run(0, "root", command, "docker update --restart=no gitea-runner")
+	m.docker(docker, "start", "gitea-runner")
+	if got := m.docker(docker, "inspect", "-f", "{{.HostConfig.RestartPolicy.Name}}", "gitea-runner"); got != "no" {
+		t.Errorf("the container's restart policy is %q", got)
+	}
+}
+
+// wrapped runs the retired runner in a container of the machine's Docker.
+func (m *machine) wrapped(docker *engine.Engine, restart string, mount string) {
+	m.t.Helper()
+	m.container(docker, "--name", "gitea-runner", "--restart", restart, "-v", mount)
+}
+
+// container runs one that sleeps.
+func (m *machine) container(docker *engine.Engine, options ...string) {
+	m.t.Helper()
+	if err := docker.ImportEmpty("empty"); err != nil {
+		m.t.Fatal(err)
+	}
+	id := m.docker(docker, append(append([]string{"run", "--detach", "--network", "none", "-v", "/usr:/usr:ro"}, options...), "empty", "sleep", "1000")...)
+	m.t.Cleanup(func() { _, _ = docker.Docker("rm", "--force", id) }) // else the engine waits 10 s for its end
+}
+
+func (m *machine) docker(docker *engine.Engine, args ...string) string {
+	m.t.Helper()
+	out, err := docker.Docker(args...)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return out
+}
+
+func TestARestartWaitsForJobs(t *testing.T) {
+	t.Parallel()
+	docker, err := engine.Start(engine.New)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = docker.Stop() })
+	m := bootWith(t, docker)
+	m.register("ci")
+	m.give("root", "/etc/systemd/system/"+unit, oldUnit)
+	m.run(0, "root", "systemctl enable --now "+unit)
+	const task = "GITEA-ACTIONS-TASK-7_WORKFLOW-ci_JOB-build"
+	m.container(docker, "--name", task)
+	const command = "RESTART_NOW=1 hostguard runner service -apply"
+	m.run(1, "ci", command, "not restarted while jobs run", task)
+	m.run(1, "ci", command+" -wait 1s", "waiting ", task, "jobs run after", "everything is as it was before")
+	m.config("ci", oldConfig)
+	m.run(1, "root", "test -e /etc/systemd/system/"+unit+".d")
+
+	started := m.run(0, "root", "systemctl show -P MainPID "+unit)
+	waiting := m.Command("ci", command+" -wait 1m")
+	log := new(contend.Log)
+	waiting.Stdout, waiting.Stderr = log, log
+	if err := waiting.Start(); err != nil {
+		t.Fatal(err)
+	}
+	m.until("test -e /etc/systemd/system/" + unit + ".d/hostguard.conf")
+	m.run(0, "ci", "touch ~/act-runner/task") // a job on the host itself
+	m.until("ls -d /home/ci/.cache/act/*")
+	m.docker(docker, "rm", "-f", task)
+	for end := time.Now().Add(20 * time.Second); !strings.Contains(log.String(), "host job in"); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal(log.String())
+		}
+	}
+	m.is("root", "systemctl show -P MainPID "+unit, started)
+	m.run(0, "ci", "touch ~/act-runner/finish")
+	if err := waiting.Wait(); err != nil {
+		t.Fatal(err, log.String())
+	}
+	m.is("root", "cat /home/ci/act-runner/result", "success")
+	m.config("ci", newConfig)
+	m.run(0, "root", `test "$(systemctl show -P MainPID `+unit+`)" != `+started)
+}

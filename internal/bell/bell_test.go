@@ -1,0 +1,70 @@
+package bell
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"hostguard/lock"
+)
+
+func TestARingIsHeardByItsNonceAlone(t *testing.T) {
+	one, other := lock.NewNonce(), lock.NewNonce()
+	hears := map[string]<-chan struct{}{}
+	for _, nonce := range []string{one, other} {
+		rings, err := Bell{}.Hear(t.Context(), nonce)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hears[nonce] = rings
+	}
+	if !(Bell{}).Ring(one) {
+		t.Error("nobody there")
+	}
+	select {
+	case <-hears[one]:
+	case <-time.After(10 * time.Second):
+		t.Error("not heard")
+	}
+	if len(hears[other]) != 0 {
+		t.Error("the other one heard it")
+	}
+}
+
+func TestNobodyHearsWhoHasEnded(t *testing.T) {
+	nonce := lock.NewNonce()
+	if (Bell{}).Ring(nonce) {
+		t.Error("heard before there was anybody")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	rings, err := Bell{}.Hear(ctx, nonce)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	for range rings { // closed with the socket
+	}
+	if (Bell{}).Ring(nonce) {
+		t.Error("heard after the end")
+	}
+}
+
+// Whoever rings without end is not held up, and makes a waiter try now and then.
+func TestEndlessRingsAreHeardRarely(t *testing.T) {
+	nonce := lock.NewNonce()
+	rings, err := Bell{}.Hear(t.Context(), nonce)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	for range 1000 {
+		if !(Bell{}).Ring(nonce) {
+			t.Fatal("nobody there")
+		}
+	}
+	<-rings
+	<-rings
+	if since := time.Since(begin); since < quiet {
+		t.Errorf("two rings within %s", since)
+	}
+}

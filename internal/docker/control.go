@@ -1,0 +1,131 @@
+package docker
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/pkg/stdcopy"
+
+	"hostguard/runner"
+)
+
+// What is done to a container is done by its full ID, which the daemon matches
+// before any name. An error that is lock.ErrRefused, ErrNotRunning or
+// ErrNoContainer says that nothing was done; after any other it may have been.
+
+// ErrNotRunning says that a container that does not run got no signal.
+var ErrNotRunning = errors.New("the container does not run")
+
+// SetRestart sets a container's restart policy, such as no, unless-stopped or
+// on-failure:3.
+func (e *Engine) SetRestart(ctx context.Context, id, policy string) error {
+	name, count, _ := strings.Cut(policy, ":")
+	p := container.RestartPolicy{Name: container.RestartPolicyMode(name)}
+	if count != "" {
+		var err error
+		if p.MaximumRetryCount, err = strconv.Atoi(count); err != nil {
+			return fmt.Errorf("restart policy %.50q: want a number after the colon", policy)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	_, err := e.client.ContainerUpdate(ctx, id, container.UpdateConfig{RestartPolicy: p})
+	return e.done(err)
+}
+
+// StartContainer starts a container; one that runs is left as it is.
+func (e *Engine) StartContainer(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	return e.done(e.client.ContainerStart(ctx, id, container.StartOptions{}))
+}
+
+// StopContainer sends SIGTERM and returns when the container has ended, which
+// Docker brings about by SIGKILL after the limit, in whole seconds. When ctx ends
+// earlier it has its SIGTERM all the same.
+func (e *Engine) StopContainer(ctx context.Context, id string, limit time.Duration) error {
+	seconds := int(limit.Seconds())
+	return e.done(e.client.ContainerStop(ctx, id, container.StopOptions{Timeout: &seconds}))
+}
+
+// SignalContainer sends a signal to a container's first process.
+func (e *Engine) SignalContainer(ctx context.Context, id, signal string) error {
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	err := e.client.ContainerKill(ctx, id, signal)
+	if cerrdefs.IsConflict(err) || err != nil && strings.Contains(err.Error(), "is not running") { // Engine 20.10: 409 too
+		return ErrNotRunning
+	}
+	return e.done(err)
+}
+
+func (e *Engine) done(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case cerrdefs.IsNotFound(err):
+		return ErrNoContainer
+	}
+	return e.classify(err)
+}
+
+// ContainerProcesses are the processes of a container that runs, with the pids
+// that they have where the daemon runs.
+func (e *Engine) ContainerProcesses(ctx context.Context, id string) ([]runner.Process, error) {
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	list, err := e.top(ctx, container.Summary{ID: id})
+	if err != nil {
+		return nil, err
+	}
+	var all []runner.Process
+	for _, p := range list {
+		all = append(all, runner.Process{PID: p.PID, Parent: p.Process.Parent, Argv: p.Argv})
+	}
+	return all, nil
+}
+
+const maxLog = 64 << 10 // bytes of the last lines
+
+// LastLog are the last lines that a container has printed since then, as they
+// are: with whatever its jobs print.
+func (e *Engine) LastLog(ctx context.Context, id string, since time.Time, lines int) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	c, err := e.client.ContainerInspect(ctx, id)
+	if err != nil {
+		return nil, e.done(err)
+	}
+	stream, err := e.client.ContainerLogs(ctx, id, container.LogsOptions{
+		ShowStdout: true, ShowStderr: true, Tail: strconv.Itoa(lines), Since: strconv.FormatFloat(float64(since.UnixNano())/1e9, 'f', 9, 64),
+	})
+	if err != nil {
+		return nil, e.done(err)
+	}
+	defer stream.Close()
+	var text bytes.Buffer
+	if bounded := io.LimitReader(stream, maxLog); c.Config != nil && c.Config.Tty {
+		_, err = text.ReadFrom(bounded)
+	} else {
+		_, err = stdcopy.StdCopy(&text, &text, bounded) // a stream of its own for each output
+	}
+	var all []string
+	scanner := bufio.NewScanner(&text)
+	scanner.Buffer(nil, maxLog)
+	for scanner.Scan() {
+		all = append(all, scanner.Text())
+	}
+	if err != nil {
+		err = e.classify(err)
+	}
+	return all[max(0, len(all)-lines):], err
+}

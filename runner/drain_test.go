@@ -1,0 +1,90 @@
+package runner
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestWhatRunsInsideARunnersContainer(t *testing.T) {
+	argv := func(words string) []string { return strings.Fields(words) }
+	daemon := []Process{{10, 1, argv("/sbin/tini -- run.sh")}, {11, 10, argv("/bin/bash run.sh")}, {12, 11, argv("/usr/local/bin/act_runner daemon --config /c")}}
+	for name, c := range map[string]struct {
+		processes []Process
+		jobs      string
+		known     bool
+	}{
+		"nothing":             {nil, "", false},
+		"its daemon":          {daemon, "", true},
+		"a step":              {append(daemon[:3:3], Process{13, 12, argv("bash -e step.sh")}, Process{14, 13, argv("make")}), "bash make", true},
+		"what a step left":    {append(daemon[:3:3], Process{15, 10, argv("sleep 9")}), "sleep", true},
+		"Docker beside it":    {append(daemon[:3:3], Process{16, 10, argv("dockerd")}), "dockerd", true},
+		"no daemon":           {[]Process{{10, 1, argv("/entry act_runner daemon")}}, "/entry", false},
+		"a circle of parents": {[]Process{{10, 11, argv("act_runner daemon")}, {11, 10, argv("sh")}}, "", true},
+	} {
+		var jobs []string
+		got, known := OwnJobs(c.processes)
+		for _, p := range got {
+			jobs = append(jobs, p.Argv[0])
+		}
+		if strings.Join(jobs, " ") != c.jobs || known != c.known {
+			t.Errorf("%s: %q, %t", name, jobs, known)
+		}
+	}
+}
+
+func TestWhoIsARunner(t *testing.T) {
+	for _, c := range []struct {
+		name, image string
+		want        bool
+	}{
+		{WrappedContainer, "own/build", true}, {"x", "docker.io/gitea/act_runner:0.2.13", true}, {"gitea-runner-db", "postgres", false}, {"gitea", "gitea/gitea", false},
+	} {
+		if IsRunner(c.name, c.image) != c.want {
+			t.Errorf("%+v", c)
+		}
+	}
+}
+
+func TestWhatStartsAContainerAgain(t *testing.T) {
+	other := Container{Name: "ci-box", ID: strings.Repeat("0123456789ab", 5), ComposeDir: "/srv/ci", ComposeService: "runner"}
+	for command, want := range map[string]Level{
+		"docker start ci-box": Bad, "docker start 0123456789ab": Bad, "docker start gitea-runner": OK, "docker start 0123": OK,
+		"docker compose -f /srv/ci/compose.yaml up -d": Bad, "cd /srv/ci && docker compose up -d": Bad, "cd /srv/ci && docker-compose restart runner": Bad,
+		"cd /srv/ci && docker compose up -d gitea": Warn, "cd /srv/db && docker compose up -d": OK, "docker compose -f /srv/ci/compose.yaml ps": OK,
+		"docker system prune -af": OK, // of another layer
+	} {
+		found := Revivers(Host{Schedule: []Scheduled{{Where: "cron", Command: command}}}, other)
+		got := OK
+		if len(found) > 0 {
+			got = found[0].Level
+		}
+		if got != want || len(found) > 1 {
+			t.Errorf("%q: %+v, want %s", command, found, want)
+		}
+		if want == Bad && !strings.HasSuffix(found[0].Fix, "hostguard runner drain -container ci-box -apply") {
+			t.Errorf("%q: fix %s", command, found[0].Fix)
+		}
+	}
+}
+
+func TestTwoOnOneRegistrationAreRivals(t *testing.T) {
+	h := good()
+	c := h.Containers[0]
+	if found := Rivals(h, c); len(found) != 1 || !strings.Contains(found[0].Evidence, `process 7 and container "gitea-runner"`) {
+		t.Errorf("%+v", found)
+	}
+	h.Daemons[0].Registration = "" // another user's, and its unit is not seen
+	h.Units = nil
+	if found := Rivals(h, c); len(found) != 1 || !strings.Contains(found[0].Evidence, "process 7, a runner, may work") {
+		t.Errorf("%+v", found)
+	}
+	h.Daemons = nil
+	if found := Rivals(h, c); len(found) != 0 {
+		t.Errorf("%+v", found)
+	}
+	h = good()
+	c.Mounts = []string{"/srv/other"}
+	if found := Rivals(h, c); len(found) != 0 {
+		t.Errorf("a registration of its own: %+v", found)
+	}
+}

@@ -1,0 +1,227 @@
+package runner
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// Service is the unit that one runner is to have: one daemon on one registration.
+type Service struct {
+	Name, Scope      string // system or user
+	Dir, ConfigPath  string
+	RegistrationPath string
+	Binary           string
+	User             string        // of a system unit; a user's unit is that user's
+	ShutdownTimeout  time.Duration // of the configuration
+}
+
+// PrimaryUnit is the service of the host's own runner.
+func (h Host) PrimaryUnit() Service {
+	return Service{Name: PrimaryService, Dir: h.Dir, ConfigPath: h.ConfigPath, RegistrationPath: h.RegistrationPath, ShutdownTimeout: h.Config.ShutdownTimeout}
+}
+
+// StopTimeout is the TimeoutStopSec that lets jobs end and be reported.
+func StopTimeout(shutdown time.Duration) time.Duration { return shutdown + grace }
+
+// Stops tells whether the unit lets jobs end when it is stopped: systemd signals
+// the runner alone, and kills no sooner than it must.
+func (u Unit) Stops(shutdown time.Duration) bool {
+	return u.KillMode == "mixed" && (u.StopTimeout == 0 || u.StopTimeout >= StopTimeout(shutdown))
+}
+
+const stopLines = `# systemd signals the runner alone, which then waits for its jobs
+# (shutdown_timeout), runs its post-task script and reports.
+KillMode=mixed
+TimeoutStopSec=%d
+`
+
+// DropIn is the text of what changes in a unit that is there already.
+func DropIn(shutdown time.Duration) string {
+	return "# Written by hostguard runner service.\n[Service]\n" + fmt.Sprintf(stopLines, int(StopTimeout(shutdown).Seconds()))
+}
+
+// Unit is the text of a new one.
+func (s Service) Unit() (string, error) {
+	for _, path := range []string{s.Dir, s.ConfigPath, s.Binary} {
+		if err := CheckUnitPath(path); err != nil {
+			return "", err
+		}
+	}
+	var t strings.Builder
+	t.WriteString("# Written by hostguard runner service.\n[Unit]\nDescription=Gitea Actions runner\n")
+	wantedBy, user := "default.target", ""
+	if s.Scope == "system" {
+		t.WriteString("Wants=network-online.target\nAfter=network-online.target docker.service\n")
+		wantedBy, user = "multi-user.target", "User="+s.User+"\n"
+	}
+	fmt.Fprintf(&t, "\n[Service]\n%sWorkingDirectory=%s\nExecStart=%q daemon --config %q\nRestart=on-failure\nRestartSec=5\n", user, s.Dir, s.Binary, s.ConfigPath)
+	fmt.Fprintf(&t, stopLines, int(StopTimeout(s.ShutdownTimeout).Seconds()))
+	fmt.Fprintf(&t, "\n[Install]\nWantedBy=%s\n", wantedBy)
+	return t.String(), nil
+}
+
+// CheckUnitPath refuses a path that a unit's text would turn into another one:
+// systemd expands % and $, and unescapes.
+func CheckUnitPath(path string) error {
+	switch {
+	case !filepath.IsAbs(path) || filepath.Clean(path) != path:
+		return fmt.Errorf("%.200q is no absolute path without dots; a unit needs one", path)
+	case strings.ContainsAny(path, `%$"'\`), strings.HasSuffix(path, " "), strings.ContainsFunc(path, func(r rune) bool { return !unicode.IsPrint(r) }):
+		return fmt.Errorf("%.200q has characters that a unit cannot name; give the directory a plain name", path)
+	}
+	return nil
+}
+
+// UnitsOf are the units that run this runner, now or when they are started.
+func (h Host) UnitsOf(s Service) []Unit {
+	var of []Unit
+	for _, u := range h.Services() {
+		switch {
+		case u.Registration != "" && u.Registration == s.RegistrationPath,
+			u.Config != "" && u.Config == s.ConfigPath,
+			slices.ContainsFunc(u.Exec, IsDaemon) && u.Config == "" && u.WorkDir == s.Dir,
+			u.MainPID != 0 && slices.ContainsFunc(h.Daemons, func(d Daemon) bool { return d.PID == u.MainPID && d.Registration == s.RegistrationPath }):
+			of = append(of, u)
+		}
+	}
+	return of
+}
+
+// Adopt finds the unit that runs this runner already; false if a new one may be
+// made. An error says why neither may be: two daemons on one registration cancel
+// each other's jobs, and what could not be seen may be one.
+func (h Host) Adopt(s Service) (Unit, bool, error) {
+	for _, scope := range s.scopes() {
+		if !slices.ContainsFunc(h.Units, func(u Unit) bool { return u.Scope == scope }) {
+			hint := ""
+			if scope == "user" {
+				hint = "; its manager runs without a login after sudo loginctl enable-linger"
+			}
+			return Unit{}, false, fmt.Errorf("whether a unit of the %s runs this runner is not known: %s%s", scope, strings.Join(h.UnitsUnseen, "; "), hint)
+		}
+	}
+	units := h.UnitsOf(s)
+	if len(units) > 1 {
+		var names []string
+		for _, u := range units {
+			names = append(names, fmt.Sprintf("the %s's %q", u.Scope, u.Name))
+		}
+		slices.Sort(names)
+		return Unit{}, false, fmt.Errorf("%d units run this runner: %s; remove all but one", len(units), strings.Join(names, " and "))
+	}
+	unit, found := Unit{}, len(units) == 1
+	if found {
+		unit = units[0]
+		if slices.ContainsFunc(unit.Exec, IsDaemon) && unit.Config == "" {
+			return Unit{}, false, fmt.Errorf("the unit %q runs the runner without a configuration; add \"--config %s\" to its ExecStart", unit.Name, s.ConfigPath)
+		}
+	} else if u, exists := h.Named(s.Name); exists {
+		return Unit{}, false, fmt.Errorf("the %s's unit %q is there and does not run %.200q (LoadState=%.20q, ExecStart=%.200q); remove it, or give -runner-dir the directory of its runner", u.Scope, u.Name, s.ConfigPath, u.Load, u.Exec)
+	}
+	if err := h.alone(s, unit); err != nil {
+		return Unit{}, false, err
+	}
+	return unit, found, nil
+}
+
+// scopes are those in which a unit could be that this user's new one must not meet.
+func (s Service) scopes() []string {
+	if s.Scope == "user" {
+		return []string{"system", "user"}
+	}
+	return []string{"system"}
+}
+
+// alone tells whether nothing but the unit runs the runner.
+func (h Host) alone(s Service, unit Unit) error {
+	for _, d := range h.Daemons {
+		if d.Registration == s.RegistrationPath && (unit.MainPID == 0 || d.PID != unit.MainPID) {
+			return fmt.Errorf("process %d runs this runner, outside of any unit that was seen; end it while no job runs", d.PID)
+		}
+	}
+	for _, c := range h.Containers {
+		if c.Running && (c.mounts(s.RegistrationPath) || c.mounts(s.ConfigPath)) {
+			return fmt.Errorf("the container %.100q runs this runner; hostguard runner drain retires it", c.Name)
+		}
+	}
+	if unit.Active == "active" { // then nothing is started
+		return nil
+	}
+	if h.ProcessesUnseen != "" {
+		return fmt.Errorf("whether a process runs this runner is not known: %s", h.ProcessesUnseen)
+	}
+	if h.DockerUnseen != "" {
+		return fmt.Errorf("whether a container runs this runner is not known: %s", h.DockerUnseen)
+	}
+	return nil
+}
+
+// Busy says what runs jobs now, or why that is not known; "" if nothing does.
+func (h Host) Busy() string {
+	var busy []string
+	if h.DockerUnseen != "" {
+		busy = append(busy, "containers were not seen: "+h.DockerUnseen)
+	}
+	for _, c := range h.ActiveContainers {
+		busy = append(busy, fmt.Sprintf("container %.100q", c))
+	}
+	if h.JobDirsUnseen != "" {
+		busy = append(busy, "host jobs were not seen: "+h.JobDirsUnseen)
+	}
+	for _, dir := range h.ActiveHostJobs {
+		busy = append(busy, fmt.Sprintf("host job in %.200q", dir))
+	}
+	return strings.Join(busy, ", ")
+}
+
+// CheckLabels refuses labels for a configuration that a runner would not take.
+func CheckLabels(labels []string) error {
+	seen := map[string]bool{}
+	for _, s := range labels {
+		l := ParseLabel(s)
+		switch {
+		case strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || unicode.IsSpace(r) }) || l.Name == "":
+			return fmt.Errorf("%.200q is no label; want NAME:host or NAME:docker://IMAGE", s)
+		case l.Schema != "host" && l.Schema != "docker":
+			return fmt.Errorf("label %.200q is neither :host nor :docker://IMAGE", s)
+		case seen[l.Name]:
+			return fmt.Errorf("label %.200q is there twice", l.Name)
+		}
+		seen[l.Name] = true
+	}
+	return nil
+}
+
+// Removed are the names that a runner serves and would not with other labels.
+func Removed(have []Label, want []string) []string {
+	var names []string
+	for _, l := range have {
+		if !slices.ContainsFunc(want, func(w string) bool { return ParseLabel(w).Name == l.Name }) && !slices.Contains(names, l.Name) {
+			names = append(names, l.Name)
+		}
+	}
+	return names
+}
+
+// Replaced refuses to take labels away from the runner called own that no other
+// runner, online and enabled, has: jobs that want one would wait for ever. A
+// runner of the same name counts as this one.
+func (p Pool) Replaced(labels []string, own string) error {
+	if own == "" {
+		return errors.New("which of the server's runners this one is, is not known: the registration has no name")
+	}
+	for _, label := range labels {
+		served := slices.ContainsFunc(p.Runners, func(r Live) bool {
+			return r.Name != own && r.Online && !r.Disabled && slices.Contains(r.Labels, label)
+		})
+		if !served {
+			return fmt.Errorf("no other runner that is online and enabled has the label %.100q: its jobs would wait for ever; register one first", label)
+		}
+	}
+	return nil
+}

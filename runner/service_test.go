@@ -1,0 +1,186 @@
+package runner
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestTheTextOfANewUnit(t *testing.T) {
+	s := Service{
+		Name: PrimaryService, Scope: "system", User: "ci", Dir: "/home/ci/my runner", ConfigPath: "/home/ci/my runner/config.yaml",
+		Binary: "/usr/local/bin/act_runner", ShutdownTimeout: time.Hour,
+	}
+	want := `# Written by hostguard runner service.
+[Unit]
+Description=Gitea Actions runner
+Wants=network-online.target
+After=network-online.target docker.service
+
+[Service]
+User=ci
+WorkingDirectory=/home/ci/my runner
+ExecStart="/usr/local/bin/act_runner" daemon --config "/home/ci/my runner/config.yaml"
+Restart=on-failure
+RestartSec=5
+# systemd signals the runner alone, which then waits for its jobs
+# (shutdown_timeout), runs its post-task script and reports.
+KillMode=mixed
+TimeoutStopSec=3960
+
+[Install]
+WantedBy=multi-user.target
+`
+	got, err := s.Unit()
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Error(err, diff)
+	}
+	s.Scope = "user"
+	if got, err := s.Unit(); err != nil || strings.Contains(got, "User=") || !strings.Contains(got, "WantedBy=default.target") {
+		t.Error(got, err)
+	}
+	for _, hostile := range []string{"/a\nExecStartPre=/bin/evil", "/a%n", "/a$HOME", `/a"b`, `/a\x`, "/a/../b", "a", "", "/a ", "/a\x1b[2J"} {
+		s.Dir = hostile
+		if got, err := s.Unit(); err == nil {
+			t.Errorf("%q is taken: %s", hostile, got)
+		}
+	}
+}
+
+func TestTheTextOfACleanup(t *testing.T) {
+	c := Cleanup{Scope: "system", User: "ci", Program: "/usr/local/bin/hostguard", Roots: []string{"/srv/a", "/srv/b c"}}
+	want := `# Written by hostguard runner cleanup-timer.
+[Unit]
+Description=Removal of left-over diagnostics of GitHub's runner
+
+[Service]
+Type=oneshot
+User=ci
+ExecStart="/usr/local/bin/hostguard" clean-diag -runner-root "/srv/a"
+ExecStart="/usr/local/bin/hostguard" clean-diag -runner-root "/srv/b c"
+NoNewPrivileges=yes
+ProtectSystem=strict
+ProtectHome=read-only
+ReadWritePaths="-/srv/a/_diag" "-/srv/b c/_diag"
+`
+	got, err := c.Service()
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Error(err, diff)
+	}
+	c.Scope = "user"
+	if got, err := c.Service(); err != nil || strings.Contains(got, "Protect") || strings.Contains(got, "User") {
+		t.Error(got, err)
+	}
+	c.Roots[0] = "/srv/a\nUser=root"
+	if got, err := c.Service(); err == nil {
+		t.Errorf("a line of its own is taken: %s", got)
+	}
+}
+
+// A unit of the host's runner is found by what it runs; where a second daemon
+// could be, none is installed.
+func TestAServiceThatRunsThisConfigIsAdopted(t *testing.T) {
+	system := Unit{Name: "dbus.service", Scope: "system", Load: "loaded"}
+	daemon := func(h Host) Unit {
+		return Unit{
+			Name: "act_runner.service", Scope: "system", Load: "loaded", Active: "active", MainPID: 7, KillMode: "control-group", WorkDir: h.Dir,
+			Exec: [][]string{{"/usr/bin/act_runner", "daemon", "--config", h.ConfigPath}}, Config: h.ConfigPath, Registration: h.RegistrationPath,
+		}
+	}
+	for name, c := range map[string]struct {
+		change func(*Host)
+		adopts string
+		says   string // the refusal
+	}{
+		"nothing runs it":          {func(h *Host) { h.Units, h.Daemons = []Unit{system}, nil }, "", ""},
+		"one of its name":          {func(*Host) {}, PrimaryService, ""},
+		"one of another name":      {func(h *Host) { h.Units = []Unit{system, daemon(*h)} }, "act_runner.service", ""},
+		"by another configuration": {func(h *Host) { h.Units = []Unit{system, daemon(*h)}; h.Units[1].Config = "/etc/r.yaml" }, "act_runner.service", ""},
+		"by a script": {func(h *Host) {
+			h.Units[0].Exec = [][]string{{"/srv/start.sh"}}
+			h.Units[0].Registration, h.Units[0].Config = "", ""
+		}, PrimaryService, ""},
+		"two":                     {func(h *Host) { h.Units = append(h.Units, daemon(*h)) }, "", "2 units run this runner"},
+		"without a configuration": {func(h *Host) { u := daemon(*h); u.Exec[0], u.Config = u.Exec[0][:2], ""; h.Units = []Unit{u} }, "", "without a configuration"},
+		"no units were seen":      {func(h *Host) { h.Units, h.UnitsUnseen = nil, []string{"no systemd"} }, "", "is not known: no systemd"},
+		"its name runs another":   {func(h *Host) { h.Units[0].Registration, h.Units[0].Config, h.Daemons = "/x/.runner", "/x/c", nil }, "", "does not run"},
+		"its name is masked": {func(h *Host) {
+			h.Units, h.Daemons = []Unit{{Name: PrimaryService, Scope: "system", Load: "masked"}}, nil
+		}, "", `LoadState="masked"`},
+		"a process":                 {func(h *Host) { h.Units = []Unit{system} }, "", "process 7 runs this runner"},
+		"a process beside a unit":   {func(h *Host) { h.Daemons = append(h.Daemons, Daemon{8, h.RegistrationPath}) }, "", "process 8 runs this runner"},
+		"processes were not seen":   {func(h *Host) { h.Units, h.Daemons, h.ProcessesUnseen = []Unit{system}, nil, "hidden" }, "", "is not known: hidden"},
+		"a container":               {func(h *Host) { h.Units, h.Daemons, h.Containers[0].Running = []Unit{system}, nil, true }, "", `the container "gitea-runner" runs this runner`},
+		"a container beside a unit": {func(h *Host) { h.Containers[0].Running = true }, "", `the container "gitea-runner"`},
+		"containers were not seen":  {func(h *Host) { h.Units, h.Daemons, h.DockerUnseen = []Unit{system}, nil, "no Docker" }, "", "is not known: no Docker"},
+		"not seen beside a unit":    {func(h *Host) { h.DockerUnseen = "no Docker" }, PrimaryService, ""},
+		"not seen, and it is stopped": {func(h *Host) {
+			h.DockerUnseen, h.Units[0].Active, h.Units[0].MainPID, h.Daemons = "no Docker", "inactive", 0, nil
+		}, "", "is not known: no Docker"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := good()
+			h.Units[0].Scope, h.Units[0].Registration, h.Units[0].WorkDir = "system", h.RegistrationPath, h.Dir
+			h.Units[0].MainPID, h.Units[0].Config = 7, h.ConfigPath
+			c.change(&h)
+			s := h.PrimaryUnit()
+			s.Scope = "system"
+			u, found, err := h.Adopt(s)
+			if c.says != "" {
+				if err == nil || !strings.Contains(err.Error(), c.says) {
+					t.Errorf("%v, %v; want %q", u.Name, err, c.says)
+				}
+				return
+			}
+			if err != nil || u.Name != c.adopts || found != (c.adopts != "") {
+				t.Errorf("%q, %v, %v; want %q", u.Name, found, err, c.adopts)
+			}
+		})
+	}
+}
+
+func TestAUnitThatLetsJobsEnd(t *testing.T) {
+	for _, c := range []struct {
+		mode string
+		stop time.Duration
+		want bool
+	}{{"mixed", 66 * time.Minute, true}, {"mixed", 0, true}, {"mixed", time.Hour, false}, {"control-group", 0, false}, {"", 0, false}} {
+		if got := (Unit{KillMode: c.mode, StopTimeout: c.stop}).Stops(time.Hour); got != c.want {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+}
+
+func TestALabelGoesOnlyWhereAnotherRunnerHasIt(t *testing.T) {
+	have := []Label{ParseLabel("a-host:host"), ParseLabel("ubuntu-latest:docker://x"), ParseLabel("a-host:docker://x")}
+	if diff := cmp.Diff([]string{"a-host"}, Removed(have, []string{"ubuntu-latest:docker://y"})); diff != "" {
+		t.Error(diff)
+	}
+	for name, c := range map[string]struct {
+		runner Live
+		own    string
+		says   string
+	}{
+		"it has":        {Live{Name: "b", Online: true, Labels: []string{"a-host"}}, "host110", ""},
+		"offline":       {Live{Name: "b", Labels: []string{"a-host"}}, "host110", "no other runner"},
+		"disabled":      {Live{Name: "b", Online: true, Disabled: true, Labels: []string{"a-host"}}, "host110", "no other runner"},
+		"other labels":  {Live{Name: "b", Online: true, Labels: []string{"a-hosts"}}, "host110", "no other runner"},
+		"itself":        {Live{Name: "host110", Online: true, Labels: []string{"a-host"}}, "host110", "no other runner"},
+		"who is itself": {Live{Name: "b", Online: true, Labels: []string{"a-host"}}, "", "has no name"},
+	} {
+		err := Pool{Runners: []Live{c.runner}}.Replaced([]string{"a-host"}, c.own)
+		if c.says == "" && err != nil || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, bad := range [][]string{{"a b:host"}, {"a\n"}, {":host"}, {"a:vm"}, {"a:host", "a:docker://x"}} {
+		if CheckLabels(bad) == nil {
+			t.Errorf("%q is taken", bad)
+		}
+	}
+	if err := CheckLabels([]string{"a", "b:host", "c:docker://x/y:z"}); err != nil {
+		t.Error(err)
+	}
+}
