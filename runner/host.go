@@ -36,7 +36,7 @@ type Host struct {
 	JobDirsUnseen    string
 	Containers       []Container // that run a runner
 	ActiveContainers []string    // that run a job
-	ActiveHostJobs   []string    // directories of jobs of a :host label that processes work in
+	ActiveHostJobs   []string    // of a :host label: directories that processes work in, or a process of the runner
 	DockerUnseen     string
 	Daemons          []Daemon // processes of this host
 	GitHubRoots      []string // of running listeners of GitHub's runner, one each

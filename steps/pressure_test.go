@@ -119,3 +119,19 @@ func TestACheckGivesDockerWhatTheLookHasLeft(t *testing.T) {
 		t.Errorf("%s left of %s after a look of %s", docker.limit, checkTime, look)
 	}
 }
+
+// A variable has 128 KiB, a summary 1 MiB.
+func TestOfThousandsOfBuildsTwentyAreNamed(t *testing.T) {
+	all := make([]pressure.Blocker, 5000)
+	last := pressure.Attempt{Verdict: pressure.Verdict{Blockers: all}}
+	if rows := strings.Count(pressureSummary(last), "\n| ") - 1; rows != mostNamed {
+		t.Errorf("%d rows in the summary", rows)
+	}
+	if text := blockers(all); !strings.HasSuffix(text, ", and 4980 more") {
+		t.Errorf("%.200q", text)
+	}
+	var list []any
+	if err := json.Unmarshal([]byte(blockersJSON(all)), &list); err != nil || len(list) != mostNamed {
+		t.Errorf("%d in the output, %v", len(list), err)
+	}
+}

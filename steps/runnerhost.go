@@ -221,6 +221,25 @@ func (s *session) jobDirs(h *runner.Host) {
 			h.JobDirsUnseen = fmt.Sprintf("%.200q", err)
 		}
 	}
+	// A step may work elsewhere: "cd /srv/app && ./deploy".
+	for _, d := range h.Daemons {
+		if len(h.ActiveHostJobs) > 0 || differ(d.Registration, h.RegistrationPath) {
+			continue
+		}
+		if started, _ := proc.Started(procRoot, d.PID, os.Getpid()); len(started) > 0 {
+			h.ActiveHostJobs = append(h.ActiveHostJobs, fmt.Sprintf("process %d of runner %d", started[0], d.PID))
+		}
+	}
+}
+
+// differ tells that two paths are there and name two files.
+func differ(a, b string) bool {
+	one, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	other, err := os.Stat(b)
+	return err == nil && !os.SameFile(one, other)
 }
 
 // readTasks reads the tasks of the last hours from the journal of the runner's

@@ -58,3 +58,21 @@ func Runners(procRoot string) (daemons []RunnerProcess, githubRoots []string, er
 	slices.Sort(githubRoots)
 	return daemons, githubRoots, nil
 }
+
+// Started are the processes that a process has started and that live, except
+// the process self and its ancestors.
+func Started(procRoot string, pid, self int) ([]int, error) {
+	pids, err := pidsOf(procRoot)
+	if err != nil {
+		return nil, err
+	}
+	own := lineage(procRoot, self)
+	var started []int
+	for _, p := range pids {
+		s, err := Host{procRoot}.stat(p)
+		if err == nil && s.parent == pid && s.state != 'Z' && s.state != 'X' && !slices.Contains(own, p) {
+			started = append(started, p)
+		}
+	}
+	return started, nil
+}
