@@ -364,7 +364,7 @@ const helpRunnerReadiness = `usage: hostguard runner readiness [-runner-dir DIR]
 Tells whether a runner whose labels belong to several owners can be split now:
 each label's owner class, the directories and services of the split, jobs that
 run, what blocks it, and the next step that is safe. Changes nothing. What it
-could not see makes it not ready.
+could not see makes it not ready, where there is something to split.
 
 ` + helpHostInputs + `  -json, -table    other forms of the same
 
