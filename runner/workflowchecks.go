@@ -157,7 +157,7 @@ func checkWorkflow(w Workflow, hostLabels []string) []Finding {
 			add(3, Bad, j, "add a step with if: always() and step: release-lock, or take uses: wooo/hostguard/lock@v1.0.0", "takes the lock and never gives it back")
 		}
 		if u.early != "" {
-			add(3, Bad, j, "give that step if: always()", "release-lock (%s) does not run when a step before it fails", u.early)
+			add(3, Bad, j, "give that step if: always()", "release-lock (%s) does not run after every end of the job, such as a failure or a cancel", u.early)
 		}
 		if u.plain != "" {
 			add(3, Warn, j, "take it by step: acquire-lock, lock-name: the same", "makes the lock %.100q by docker network create, which any prune deletes and older engines give to two at once", u.plain)

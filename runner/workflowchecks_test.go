@@ -54,7 +54,7 @@ func TestWhatIsWrongInAWorkflow(t *testing.T) {
 		"by buildx":                   {deploy(gateStep + "    - run: sudo docker --context x buildx build .\n"), 3, Bad, "without the host's lock"},
 		"a build without the gate":    {deploy(lockStep + buildStep), 8, Warn, "without waiting for heavy builds"},
 		"never given back":            {deploy(gateStep + acquireStep + buildStep), 3, Bad, "takes the lock and never gives it back"},
-		"given back on success alone": {deploy(gateStep + acquireStep + buildStep + strings.Replace(releaseStep, "if: always(), ", "", 1)), 3, Bad, "release-lock (line 10) does not run when a step before it fails"},
+		"given back on success alone": {deploy(gateStep + acquireStep + buildStep + strings.Replace(releaseStep, "if: always(), ", "", 1)), 3, Bad, "release-lock (line 10) does not run after every end of the job"},
 		"a plain lock":                {deploy(gateStep + "    - run: docker network create awoooi-cd-docker-build-lock\n" + buildStep), 3, Warn, `makes the lock "awoooi-cd-docker-build-lock" by docker network create`},
 		"a plain unlock":              {deploy("    - run: docker network rm awoooi-cd-docker-build-lock || true\n"), 3, Bad, "may remove another job's lock"},
 		"cancel without a lock":       {cancels(deploy(gateStep + buildStep)), 5, Bad, "without a lock that outlasts cancel-in-progress"},
