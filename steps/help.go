@@ -13,7 +13,7 @@ func help(c *console, all []command, args []string) int {
 	name, _ := nameOf(args)
 	i := slices.IndexFunc(all, func(cmd command) bool { return cmd.name == name })
 	if i < 0 {
-		c.Error("no help for %q; one of %s", name, names(all))
+		c.Error("no help for %q; one of %s", name, names(like(all, name)))
 		return StatusUsage
 	}
 	c.help(all[i].help)

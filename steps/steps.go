@@ -109,7 +109,7 @@ func Main(w World) int {
 	}
 	i := slices.IndexFunc(all, func(cmd command) bool { return cmd.name == name })
 	if i < 0 {
-		c.Error("unknown command %q; one of %s, or see \"hostguard help\"", name, names(all))
+		c.Error("unknown command %q; one of %s, or see \"hostguard help\"", name, names(like(all, name)))
 		return StatusUsage
 	}
 	if slices.ContainsFunc(rest, isHelpFlag(name)) {
@@ -183,6 +183,14 @@ func (s *session) cancelOnSignal(cancel context.CancelCauseFunc) (stop func()) {
 		}
 	}()
 	return func() { close(done); <-ended }
+}
+
+// like are the commands of runner for one of runner, else all.
+func like(all []command, name string) []command {
+	if first, _, _ := strings.Cut(name, " "); first == "runner" {
+		return slices.DeleteFunc(all, func(cmd command) bool { return !strings.HasPrefix(cmd.name, "runner ") })
+	}
+	return all
 }
 
 func names(all []command) string {
