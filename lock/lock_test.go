@@ -400,6 +400,34 @@ func (b *bell) noise() (stop func()) {
 	return func() { close(done) }
 }
 
+// The removal of a ticket may get lost with a hand-off, and its process has ended
+// by then: without the release it would stay until somebody wants the lock again.
+func TestReleaseRemovesTheTicketsOfTheDead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(true, faults{}, 1)
+		host := newMachine()
+		m := host.contender(s)
+		held, err := m.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, nonce := range []string{"dead", "living"} {
+			h := m.Self
+			h.Nonce, h.Process = nonce, host.start()
+			s.insert(s.newID(), ticketName("build", nonce), with(h.labels(kindTicket), "number", fmt.Sprint(i+1)))
+			if nonce == "dead" {
+				host.end(h.Process)
+			}
+		}
+		if err := m.Release(t.Context(), held.ID); err != nil {
+			t.Fatal(err)
+		}
+		if left := s.named(queuePrefix("build")); len(left) != 1 || left[0].Name != ticketName("build", "living") {
+			t.Errorf("left in the queue: %v", left)
+		}
+	})
+}
+
 func TestAnOldNormalTicketIsNotStarvedByHighOnes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore(true, faults{}, 1)

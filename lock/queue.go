@@ -85,16 +85,18 @@ func (m *Mutex) queue(ctx context.Context) ([]ticket, error) {
 	return tickets[:min(len(tickets), maxTickets)], nil
 }
 
-// head is the nonce of the ticket that is next, if any. A release waits for it,
-// so that no more processes are looked up than it takes.
-func (m *Mutex) head(ctx context.Context) (nonce string) {
+// head is the nonce of the ticket that is next, if any, and the tickets of the
+// dead before it. A release waits for it, so that no more processes are looked up
+// than it takes.
+func (m *Mutex) head(ctx context.Context) (nonce string, dead []ticket) {
 	entries, _ := m.listQueue(ctx)
 	for _, t := range m.tickets(entries) {
 		if !m.abandoned(t.Entry) {
-			return t.nonce
+			return t.nonce, dead
 		}
+		dead = append(dead, t)
 	}
-	return ""
+	return "", dead
 }
 
 func (m *Mutex) listQueue(ctx context.Context) ([]Entry, error) {

@@ -63,12 +63,14 @@ func (m *Mutex) OwnedBySelf(entries []Entry) []Entry {
 func (m *Mutex) Release(ctx context.Context, id string) error {
 	ctx = context.WithoutCancel(ctx)
 	m.Finish() // our own ticket is not the next one
+	var dead []ticket
 	next := make(chan string, 1)
 	go func() { // beside the removal: the hand-off is what costs
 		defer close(next)
 		_ = bounded(ctx, func(ctx context.Context) error {
-			nonce := m.head(ctx)
+			nonce, before := m.head(ctx)
 			m.ring(nonce) // so that it is up when the lock is free
+			dead = before
 			next <- nonce
 			return nil
 		})
@@ -87,6 +89,9 @@ func (m *Mutex) Release(ctx context.Context, id string) error {
 	}
 	return bounded(ctx, func(ctx context.Context) error {
 		m.wake(ctx, <-next)
+		for _, t := range dead[:min(len(dead), maxRemovals)] {
+			_ = m.Engine.Remove(ctx, t.ID) // who waits next tries again
+		}
 		if !m.uncertain {
 			return nil
 		}

@@ -74,7 +74,8 @@ func setUp(m *testing.M) (status int, err error) {
 
 // git knows of any directory "awoooi" that its remote "gitea" is the machine's.
 const git = `#!/bin/sh
-cd "$2" && [ "$5" = gitea ] && [ "${PWD##*/}" = awoooi ] && echo http://127.0.0.1:3000/wooo/awoooi.git
+cd "$2" && [ "${PWD##*/}" = awoooi ] || exit
+[ "$3" = rev-parse ] || [ "$5" = gitea ] && echo http://127.0.0.1:3000/wooo/awoooi.git
 `
 
 func boot(t *testing.T, options ...string) *machine {
