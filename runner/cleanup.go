@@ -22,7 +22,7 @@ type Cleanup struct {
 }
 
 // Service is the text of its service. That of the system may write nothing but
-// _diag of its roots. A user's is not kept from writing: his manager can only do
+// _diag of its roots. A user's is not kept from writing: that manager can only do
 // that in a user namespace (PrivateUsers, which later versions than 252 imply),
 // from which the kernel lets nobody look into the processes outside, and then
 // clean-diag does not see what a worker has open. For the same reason nothing
