@@ -229,7 +229,7 @@ func (v *servicing) planConfig(ctx context.Context) ([]change, error) {
 			return nil, err
 		}
 	}
-	kept := fmt.Sprintf("%s.%s.previous", filepath.Base(path), time.Now().UTC().Format("20060102T150405"))
+	kept := runnerdir.Kept(path)
 	v.back = append(v.back, fmt.Sprintf("mv %s %s", word(filepath.Join(filepath.Dir(path), kept)), word(path)))
 	return []change{{
 		say:  fmt.Sprintf("in %q: %s; the previous one is kept as %q", path, strings.Join(said, ", "), kept),

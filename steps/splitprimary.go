@@ -55,7 +55,7 @@ func (v *splitting) planPrimary() ([]change, error) {
 	if err != nil {
 		return nil, refusedf("edit %q: %w", path, err)
 	}
-	kept := fmt.Sprintf("%s.%s.previous", filepath.Base(path), time.Now().UTC().Format("20060102T150405"))
+	kept := runnerdir.Kept(path)
 	restart := systemd.Command(v.primary.Scope, "restart", v.primary.Name)
 	v.back = append([]string{fmt.Sprintf("mv %s %s && %s", word(filepath.Join(filepath.Dir(path), kept)), word(path), restart)}, v.back...)
 	restarted := false

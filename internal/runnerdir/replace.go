@@ -9,9 +9,15 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"hostguard/runner"
 )
+
+// Kept is the name under which Replace keeps the previous file beside the new one.
+func Kept(path string) string {
+	return fmt.Sprintf("%s.%s.previous", filepath.Base(path), time.Now().UTC().Format("20060102T150405"))
+}
 
 // Replace puts a new text in the place of a file that a person wrote, with its
 // owner and mode, and keeps the previous one beside it under the name kept. The
