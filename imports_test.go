@@ -8,7 +8,8 @@ import (
 )
 
 // The parts that decide over locks and deletions depend on nothing that others
-// write, the runner's reads YAML, and no domain package depends on another.
+// write, the runner's reads YAML, and no domain package depends on another. All may
+// know what runners look like.
 func TestDomainPackagesKeepToTheStandardLibrary(t *testing.T) {
 	for domain, may := range map[string]string{"lock": "", "clean": "", "pressure": "", "runner": "go.yaml.in/yaml/v3"} {
 		out, err := exec.Command("go", "list", "-deps", "./"+domain).Output()
@@ -18,7 +19,8 @@ func TestDomainPackagesKeepToTheStandardLibrary(t *testing.T) {
 		for path := range strings.FieldsSeq(string(out)) {
 			first, _, _ := strings.Cut(path, "/")
 			vendored := first == "vendor" // of the standard library itself
-			if strings.Contains(first, ".") && !vendored && path != may || first == "hostguard" && path != "hostguard/"+domain {
+			if strings.Contains(first, ".") && !vendored && path != may || first == "hostguard" &&
+				path != "hostguard/"+domain && path != "hostguard/internal/actrunner" {
 				t.Errorf("%s imports %s", domain, path)
 			}
 		}
@@ -26,7 +28,7 @@ func TestDomainPackagesKeepToTheStandardLibrary(t *testing.T) {
 }
 
 // An adapter imports the domain package whose interface it implements, and no
-// adapter another.
+// adapter another; a package of names alone is none.
 func TestAdaptersDoNotImportEachOther(t *testing.T) {
 	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./internal/...").Output()
 	if err != nil {
@@ -34,7 +36,9 @@ func TestAdaptersDoNotImportEachOther(t *testing.T) {
 	}
 	for line := range strings.Lines(string(out)) {
 		fields := strings.Fields(line)
-		if i := slices.IndexFunc(fields[1:], func(path string) bool { return strings.HasPrefix(path, "hostguard/internal/") }); i >= 0 {
+		if i := slices.IndexFunc(fields[1:], func(path string) bool {
+			return strings.HasPrefix(path, "hostguard/internal/") && path != "hostguard/internal/actrunner"
+		}); i >= 0 {
 			t.Errorf("%s imports %s", fields[0], fields[1+i])
 		}
 	}

@@ -6,9 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"strings"
 	"time"
+
+	"hostguard/internal/actrunner"
 )
 
 // Host is what can be looked up about the machine that this process runs on.
@@ -132,7 +133,7 @@ func (m *Mutex) byContainer(ctx context.Context, h Holder, _ bool) Verdict {
 		return Verdict{Unknown, "its container is out of sight"}
 	}
 	life, evidence := store.Container(ctx, h.Container)
-	if life != Alive || !h.Command && !isJobDir(h.JobDir) {
+	if life != Alive || !h.Command && !actrunner.IsJobDir(h.JobDir) {
 		return Verdict{life, evidence}
 	}
 	// The container outlives a command, and it is not the job's own where the
@@ -140,7 +141,7 @@ func (m *Mutex) byContainer(ctx context.Context, h Holder, _ bool) Verdict {
 	if v := m.byProcesses(ctx, h, true); v.Life == Dead || v.Life == Alive {
 		return v
 	}
-	if isJobDir(h.JobDir) {
+	if actrunner.IsJobDir(h.JobDir) {
 		return Verdict{Unknown, evidence + ", but that is its runner's"}
 	}
 	return Verdict{life, evidence}
@@ -159,7 +160,7 @@ func (m *Mutex) byProcesses(_ context.Context, h Holder, thorough bool) Verdict 
 	switch {
 	case h.Command:
 		return m.byCommand(h)
-	case isJobDir(h.JobDir):
+	case actrunner.IsJobDir(h.JobDir):
 		return m.byJobDir(h, thorough)
 	case h.Runner.known():
 		switch m.alive(h.Runner) {
@@ -239,12 +240,6 @@ func (m *Mutex) byRun(ctx context.Context, h Holder, _ bool) Verdict {
 		}
 	}
 	return Verdict{life, evidence}
-}
-
-// isJobDir tells whether a path has the form of act_runner's private directory
-// of a job. It comes from a label, and is looked at, nothing more.
-func isJobDir(dir string) bool {
-	return filepath.IsAbs(dir) && filepath.Clean(dir) == dir && isHex(filepath.Base(dir), 16)
 }
 
 // alive looks a process up by pid and start time.

@@ -37,7 +37,9 @@ func TestWhoIsARunner(t *testing.T) {
 		name, image string
 		want        bool
 	}{
-		{WrappedContainer, "own/build", true}, {"x", "docker.io/gitea/act_runner:0.2.13", true}, {"gitea-runner-db", "postgres", false}, {"gitea", "gitea/gitea", false},
+		{WrappedContainer, "own/build", true}, {"x", "docker.io/gitea/act_runner:0.2.13", true},
+		{"x", "gitea/act_runner@sha256:" + strings.Repeat("0", 64), true},
+		{"gitea-runner-db", "postgres", false}, {"gitea", "gitea/gitea", false},
 	} {
 		if IsRunner(c.name, c.image) != c.want {
 			t.Errorf("%+v", c)

@@ -1,10 +1,11 @@
 package runner
 
 import (
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"hostguard/internal/actrunner"
 )
 
 // PrimaryService is the unit of the host's own runner.
@@ -12,9 +13,6 @@ const PrimaryService = "gitea-act-runner-host.service"
 
 // WrappedContainer is the runner in a container that the host's own replaced.
 const WrappedContainer = "gitea-runner"
-
-// TaskPrefix begins the names of the containers that jobs run in.
-const TaskPrefix = "GITEA-ACTIONS-TASK-"
 
 // Host is what could be seen of a host. A text in one of the Unseen fields says
 // why the facts beside it are not, or not all, there.
@@ -143,12 +141,9 @@ func (h Host) Services() []Unit {
 	return services
 }
 
-// programs are the names of Gitea's runner, and of its fork.
-var programs = []string{"act_runner", "gitea-runner", "forgejo-runner"}
-
-// IsDaemon tells the arguments of a process that takes jobs.
+// IsDaemon reports whether the arguments are those of a process that takes jobs.
 func IsDaemon(argv []string) bool {
-	return len(argv) > 1 && slices.Contains(programs, filepath.Base(argv[0])) && slices.Contains(argv[1:], "daemon")
+	return len(argv) > 1 && actrunner.RoleOf(argv[0]) == actrunner.Daemon && slices.Contains(argv[1:], "daemon")
 }
 
 // ConfigOf is the configuration that a daemon's arguments name, or "".
@@ -185,8 +180,10 @@ func (h Host) HostLabels() []string {
 	return labels
 }
 
-// IsDaemonImage tells the image of a runner by its name.
+// IsDaemonImage reports whether an image is a runner's by its name, without its tag
+// and digest.
 func IsDaemonImage(image string) bool {
+	image, _, _ = strings.Cut(image, "@")
 	name, _, _ := strings.Cut(image[strings.LastIndex(image, "/")+1:], ":")
-	return slices.Contains(programs, name) || name == "runner" && strings.Contains(image, "gitea")
+	return actrunner.RoleOf(name) == actrunner.Daemon || name == "runner" && strings.Contains(image, "gitea")
 }

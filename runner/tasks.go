@@ -4,7 +4,8 @@ import (
 	"cmp"
 	"regexp"
 	"slices"
-	"strings"
+
+	"hostguard/internal/actrunner"
 )
 
 // Task is a task of the runner's log.
@@ -28,7 +29,8 @@ func ParseTask(line string) (Task, bool) {
 // Others are the containers of jobs that run none of the tasks.
 func Others(containers []string, tasks []Task) []string {
 	return slices.DeleteFunc(slices.Clone(containers), func(name string) bool {
-		return slices.ContainsFunc(tasks, func(t Task) bool { return strings.HasPrefix(name, TaskPrefix+t.ID+"_") })
+		task, _ := actrunner.TaskOf(name)
+		return slices.ContainsFunc(tasks, func(t Task) bool { return t.ID == task.ID })
 	})
 }
 

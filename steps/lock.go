@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"hostguard/internal/actrunner"
 	"hostguard/internal/bell"
 	"hostguard/internal/docker"
 	"hostguard/internal/filestore"
@@ -190,7 +191,7 @@ func (s *session) self(ctx context.Context, host proc.Host, engine store) lock.H
 }
 
 // jobDir is the private directory of this job, or "".
-func jobDir(getenv func(string) string) string { return jobDirOf(getenv("RUNNER_TEMP"), "tmp") }
+func jobDir(getenv func(string) string) string { return actrunner.JobDir(getenv("RUNNER_TEMP")) }
 
 // jobGone tells that the runner has removed this job's directory: the job was
 // cancelled, and its post steps may have run already.

@@ -10,6 +10,7 @@ import (
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 
+	"hostguard/internal/actrunner"
 	"hostguard/runner"
 )
 
@@ -28,7 +29,7 @@ func (e *Engine) Runners(ctx context.Context) (runners []runner.Container, activ
 		if len(c.Names) > 0 {
 			name = strings.TrimPrefix(c.Names[0], "/")
 		}
-		if strings.HasPrefix(name, runner.TaskPrefix) {
+		if _, isTask := actrunner.TaskOf(name); isTask {
 			if c.State == "running" || c.State == "paused" {
 				active = append(active, name)
 			}

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"hostguard/internal/actrunner"
 	"hostguard/lock"
 )
 
@@ -323,10 +324,6 @@ func (h Host) Parent() lock.Process {
 	return h.Process(os.Getppid())
 }
 
-// runners are the names of the processes that run jobs, and whether each runs
-// one only: Gitea's runner under both its names, and GitHub's worker.
-var runners = map[string]bool{"act_runner": false, "gitea-runner": false, "Runner.Worker": true}
-
 // Runner is the nearest runner above this process, if any, and whether it runs
 // this one job only. The step is the topmost process below it, or this one.
 func (h Host) Runner() (runner, step lock.Process, oneJob bool) {
@@ -337,8 +334,11 @@ func (h Host) Runner() (runner, step lock.Process, oneJob bool) {
 			break
 		}
 		exe, _ := os.Readlink(filepath.Join(h.Proc, strconv.Itoa(pid), "exe"))
-		if oneJob, found := runners[filepath.Base(exe)]; found {
-			return lock.Process{PID: pid, Start: s.start}, step, oneJob
+		switch actrunner.RoleOf(exe) {
+		case actrunner.Daemon:
+			return lock.Process{PID: pid, Start: s.start}, step, false
+		case actrunner.Worker:
+			return lock.Process{PID: pid, Start: s.start}, step, true
 		}
 		step = lock.Process{PID: pid, Start: s.start}
 		pid = s.parent

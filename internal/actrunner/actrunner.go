@@ -1,0 +1,117 @@
+// Package actrunner knows what the runners of Gitea, Forgejo and GitHub look like
+// on a host: their programs, the containers of their jobs and the shape of a job's
+// private directory. Names only: it looks at nothing and proves nothing.
+package actrunner
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Role is what a program does for a runner.
+type Role int
+
+const (
+	NoRunner Role = iota
+	Daemon        // takes jobs from a Gitea or Forgejo and runs them itself
+	Listener      // takes jobs for GitHub's runner
+	Worker        // runs one job of GitHub's runner, and ends with it
+)
+
+// daemons are the names under which Gitea's and Forgejo's runner are released
+// and packaged.
+var daemons = []string{"act_runner", "act-runner", "gitea-runner", "gitea-act-runner", "forgejo-runner"}
+
+// variants are the words that may follow a daemon's name, beside versions: the
+// platform of a release file, and what people and packages add to a second copy.
+var variants = []string{
+	"linux", "darwin", "windows", "freebsd", "amd64", "arm64", "arm", "armv5", "armv6", "armv7", "386", "x86", "64",
+	"aarch64", "riscv64", "s390x", "ppc64le", "loong64", "musl", "static", "exe", "bin",
+	"nightly", "latest", "main", "dev", "old", "new", "orig", "real", "wrapped",
+}
+
+// RoleOf returns the role of an executable, given its path or the target of
+// /proc/PID/exe: that of a replaced binary ends in " (deleted)". A version and a
+// platform may follow the name, as in act_runner-0.2.11-linux-amd64.
+func RoleOf(path string) Role {
+	name := filepath.Base(strings.TrimSuffix(path, " (deleted)"))
+	switch name {
+	case "Runner.Worker":
+		return Worker
+	case "Runner.Listener":
+		return Listener
+	}
+	name = strings.TrimPrefix(name, ".") // of a wrapped program
+	for _, daemon := range daemons {
+		rest, found := strings.CutPrefix(name, daemon)
+		if found && (rest == "" || strings.ContainsAny(rest[:1], "-_.")) && isVariant(rest) {
+			return Daemon
+		}
+	}
+	return NoRunner
+}
+
+// isVariant reports whether every word of a suffix is a version or a variant.
+func isVariant(suffix string) bool {
+	for word := range strings.FieldsFuncSeq(suffix, func(c rune) bool { return strings.ContainsRune("-_.", c) }) {
+		version := strings.TrimPrefix(word, "v")
+		if (version == "" || version[0] < '0' || version[0] > '9') && !slices.Contains(variants, word) {
+			return false
+		}
+	}
+	return true
+}
+
+// Task is what the name of a job's container says of it. Workflow and Job are as
+// the runner has rewritten them, and may be cut or missing.
+type Task struct{ ID, Workflow, Job string }
+
+// TaskOf reads the name of a container; false if it is not that of a job. Known
+// forms: GITEA-ACTIONS-TASK-49_WORKFLOW-ci_JOB-build (act_runner), the same with
+// dashes and -<64 hex> behind 63 characters (gitea-runner 1.0 and later), and
+// FORGEJO-ACTIONS-TASK-49_….
+func TaskOf(container string) (Task, bool) {
+	rest, found := strings.CutPrefix(container, "GITEA-ACTIONS-TASK-")
+	if !found {
+		rest, found = strings.CutPrefix(container, "FORGEJO-ACTIONS-TASK-")
+	}
+	id := rest[:len(rest)-len(strings.TrimLeft(rest, "0123456789"))]
+	if rest = rest[len(id):]; !found || id == "" || rest != "" && !strings.ContainsAny(rest[:1], "_-") {
+		return Task{}, false
+	}
+	if end := len(rest) - 65; end >= 0 && rest[end] == '-' && isHex(rest[end+1:], 64) {
+		rest = rest[:end]
+	}
+	task := Task{ID: id}
+	if rest == "" {
+		return task, true
+	}
+	separator := rest[:1]
+	if workflow, found := strings.CutPrefix(rest, separator+"WORKFLOW-"); found {
+		task.Workflow = workflow
+		if i := strings.LastIndex(workflow, separator+"JOB-"); i >= 0 {
+			task.Workflow, task.Job = workflow[:i], workflow[i+len(separator+"JOB-"):]
+		}
+	}
+	return task, true
+}
+
+// IsJobDir reports whether a path has the form of the private directory that
+// Gitea's and Forgejo's runner give to a job on the host: <parent>/<16 hex>, with
+// hostexecutor, tmp and act in it.
+func IsJobDir(dir string) bool {
+	return filepath.IsAbs(dir) && filepath.Clean(dir) == dir && isHex(filepath.Base(dir), 16)
+}
+
+// JobDir returns the private directory of the job whose RUNNER_TEMP is temp, or
+// "": of a job in a container, of GitHub's runner, or outside any job.
+func JobDir(temp string) string {
+	temp = filepath.Clean(temp)
+	if dir := filepath.Dir(temp); filepath.Base(temp) == "tmp" && IsJobDir(dir) {
+		return dir
+	}
+	return ""
+}
+
+func isHex(s string, n int) bool { return len(s) == n && strings.Trim(s, "0123456789abcdef") == "" }
