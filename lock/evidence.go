@@ -41,9 +41,10 @@ type Traces struct {
 
 // Containers is a store that runs containers as well, as a Docker daemon does.
 type Containers interface {
-	// Container tells whether the container of a full ID lives. Dead is its
-	// own answer that there is none, or that it has ended.
-	Container(ctx context.Context, id string) (Life, string)
+	// Container tells whether the container of a full ID runs, and has since
+	// it was started at that time; "" is any. Dead is the store's own answer
+	// that there is none, that it has ended, or that it was started again.
+	Container(ctx context.Context, id, started string) (Life, string)
 }
 
 // Runs is the server that the jobs come from.
@@ -112,19 +113,26 @@ func (m *Mutex) judge(ctx context.Context, e Entry, thorough bool) Verdict {
 }
 
 // byReboot: boot ids say something only about the same machine, and not from
-// or about a container, which may be a VM with a boot id of its own.
+// or about a container, which may be a VM with a boot id of its own. Where
+// machine ids do not tell that it is the same, this boot has to be later than
+// the entry: the engine of both is on their own machine, which has had one boot
+// since.
 func (m *Mutex) byReboot(_ context.Context, h Holder, _ bool) Verdict {
 	self := m.Self.Place
-	if self.Machine != "" && self.Machine == h.Place.Machine && !self.Container && !h.Place.Container &&
-		self.Boot != "" && h.Place.Boot != "" && self.Boot != h.Place.Boot {
-		return Verdict{Dead, "the host was rebooted since"}
+	if self.Container || h.Place.Container || self.Boot == "" || h.Place.Boot == "" || self.Boot == h.Place.Boot ||
+		!self.local() || !h.Place.local() || !self.sameMachine(h.Place) {
+		return Verdict{}
 	}
-	return Verdict{}
+	booted := time.Now().Add(-m.Host.Uptime())
+	if (self.Machine == "" || h.Place.Machine == "") && (self.Times != "" || !h.Created.Before(booted)) {
+		return Verdict{}
+	}
+	return Verdict{Dead, "the host was rebooted since"}
 }
 
 // byContainer: a holder recorded its container only if the store that keeps its
-// entry showed that container, so the store's word on it counts.
-func (m *Mutex) byContainer(ctx context.Context, h Holder, _ bool) Verdict {
+// entry showed that it is this one, so the store's word on it counts.
+func (m *Mutex) byContainer(ctx context.Context, h Holder, thorough bool) Verdict {
 	if h.Container == "" {
 		return Verdict{}
 	}
@@ -132,28 +140,31 @@ func (m *Mutex) byContainer(ctx context.Context, h Holder, _ bool) Verdict {
 	if !ok || !isHex(h.Container, 64) {
 		return Verdict{Unknown, "its container is out of sight"}
 	}
-	life, evidence := store.Container(ctx, h.Container)
-	if life != Alive || !h.Command && !actrunner.IsJobDir(h.JobDir) {
+	life, evidence := store.Container(ctx, h.Container, h.Started)
+	if life == Dead || h.ownContainer() {
 		return Verdict{life, evidence}
 	}
-	// The container outlives a command, and it is not the job's own where the
-	// runner itself is in one.
-	if v := m.byProcesses(ctx, h, true); v.Life == Dead || v.Life == Alive {
-		return v
+	// A container outlives a command, a shell, and the jobs of a runner in it.
+	v := m.processes(h, thorough || m.Self.Place.same(h.Place))
+	if v.Life == Unknown {
+		v.Evidence = strings.TrimSuffix(evidence+", which says nothing of what was run in it; "+v.Evidence, "; ")
 	}
-	if actrunner.IsJobDir(h.JobDir) {
-		return Verdict{Unknown, evidence + ", but that is its runner's"}
-	}
-	return Verdict{life, evidence}
+	return v
 }
 
-// byProcesses judges a holder that ran on the host: a with-lock by its process
-// and its command's, a job of act_runner by its private directory and whoever
-// works in it, a job of GitHub's runner by its worker.
+// byProcesses judges a holder that ran on the host; those of a container have
+// been looked at.
 func (m *Mutex) byProcesses(_ context.Context, h Holder, thorough bool) Verdict {
-	if h.Place.Container && h.Container != "" && !m.Self.Place.same(h.Place) {
-		return Verdict{} // the container has been asked after
+	if h.Container != "" {
+		return Verdict{}
 	}
+	return m.processes(h, thorough)
+}
+
+// processes judges a with-lock by its process and its command's, a job of
+// act_runner by its private directory and whoever works in it, a job of GitHub's
+// runner by its worker.
+func (m *Mutex) processes(h Holder, thorough bool) Verdict {
 	if !m.Self.Place.same(h.Place) {
 		return Verdict{Unknown, "its processes are out of sight from here"}
 	}
@@ -235,7 +246,7 @@ func (m *Mutex) byRun(ctx context.Context, h Holder, _ bool) Verdict {
 	}
 	life, evidence := m.Runs.Run(ctx, h.Job)
 	if life == Dead {
-		if v := m.byProcesses(ctx, h, true); v.Life == Alive {
+		if v := m.processes(h, true); v.Life == Alive {
 			return v
 		}
 	}
@@ -260,7 +271,8 @@ func (m *Mutex) alive(p Process) Life {
 // the clock would make a living holder old at once. A time to come on that clock
 // is forged, and would keep the entry young for ever.
 func (m *Mutex) age(e Entry) time.Duration {
-	if boot := m.Self.Place.Boot; boot != "" && e.label("boot") == boot { // not Holder: a release asks this of every ticket
+	here := m.Self.Place // and not Holder: a release asks this of every ticket
+	if here.Boot != "" && e.label("boot") == here.Boot && e.label("time-namespace") == here.Times {
 		if uptime, err := time.ParseDuration(e.label("uptime")); err == nil && uptime > 0 {
 			if age := m.Host.Uptime() - uptime; age >= 0 {
 				return age

@@ -24,13 +24,30 @@ func (s *scene) job() {
 	s.holder.Command, s.holder.JobDir, s.holder.Runner = false, jobDir, s.host.start()
 }
 
-// container puts the holder into a container of which the store says so.
+// container makes the holder a job in its own container, of which the store says
+// so.
 func (s *scene) container(says Life) {
 	s.host.end(s.holder.Process)
-	s.holder.Command, s.holder.Container = false, strings.Repeat("c", 64)
+	s.holder.Command, s.holder.Container, s.holder.Job.RunID = false, strings.Repeat("c", 64), "7"
 	s.holder.Place.Container, s.holder.Place.PIDs = true, "of the container"
-	s.waiter.Engine = containers{s.waiter.Engine, says}
+	s.waiter.Engine = containers{s.waiter.Engine, says, "now"}
 }
+
+// tools makes the holder a with-lock in a container that runs on.
+func (s *scene) tools() {
+	s.container(Alive)
+	s.holder.Command, s.holder.Job.RunID = true, ""
+}
+
+// bare takes the machine ids away.
+func (s *scene) bare() {
+	for _, place := range []*Place{&s.holder.Place, &s.waiter.Self.Place} {
+		place.Machine, place.Local = "", true
+	}
+}
+
+// reboot makes the machine's boot later than the entry.
+func (s *scene) reboot() { time.Sleep(time.Minute); s.host.booted = time.Now() }
 
 // run makes the holder a job of the waiter's server, which says so of it.
 func (s *scene) run(says Life) {
@@ -41,10 +58,14 @@ func (s *scene) run(says Life) {
 
 type containers struct {
 	Engine
-	says Life
+	says    Life
+	started string
 }
 
-func (c containers) Container(context.Context, string) (Life, string) {
+func (c containers) Container(_ context.Context, _, started string) (Life, string) {
+	if started != "" && started != c.started {
+		return Dead, "the store says that it was started again"
+	}
 	return c.says, "the store says so"
 }
 
@@ -76,6 +97,15 @@ func TestOnlyProofMakesAnOrphan(t *testing.T) {
 		"boot id of a container (own VM?)":         {func(s *scene) { s.holder.Place.Boot = "vm"; s.holder.Place.Container = true }, Unknown},
 		"boot id seen from a container":            {func(s *scene) { s.holder.Place.Boot = "vm"; s.waiter.Self.Place.Container = true }, Unknown},
 		"boot id unknown":                          {func(s *scene) { s.holder.Place.Boot = ""; s.holder.Command = false }, Unknown},
+		"no machine id":                            {func(s *scene) { s.bare() }, Alive},
+		"no machine id, with-lock gone":            {func(s *scene) { s.bare(); s.host.end(s.holder.Process) }, Dead},
+		"no machine id here":                       {func(s *scene) { s.bare(); s.host.end(s.holder.Process); s.holder.Place.Machine = "m" }, Dead},
+		"no machine id, another boot":              {func(s *scene) { s.bare(); s.holder.Place.Boot = "x"; s.host.end(s.holder.Process) }, Unknown},
+		"no machine id, rebooted":                  {func(s *scene) { s.bare(); s.holder.Place.Boot = "before"; s.reboot() }, Dead},
+		"no machine id, rebooted, time namespace":  {func(s *scene) { s.bare(); s.holder.Place.Boot = "before"; s.reboot(); s.waiter.Self.Place.Times = "x" }, Unknown},
+		"no machine id, of the first version":      {func(s *scene) { s.bare(); s.host.end(s.holder.Process); s.holder.Place.Local = false }, Unknown},
+		"the first version's machine id":           {func(s *scene) { s.host.end(s.holder.Process); s.waiter.Self.Place.Local = true }, Dead},
+		"another time namespace":                   {func(s *scene) { s.host.end(s.holder.Process); s.holder.Place.Times = "x" }, Unknown},
 		"job directory gone":                       {func(s *scene) { s.job(); s.host.gone[jobDir] = true }, Dead},
 		"job directory gone, somebody in it":       {func(s *scene) { s.job(); s.host.gone[jobDir] = true; s.host.works[jobDir] = true }, Alive},
 		"job directory cannot be looked at":        {func(s *scene) { s.job(); s.host.gone[jobDir] = true; s.host.unreadable = fs.ErrPermission }, Unknown},
@@ -94,9 +124,16 @@ func TestOnlyProofMakesAnOrphan(t *testing.T) {
 		"container: no answer":                     {func(s *scene) { s.container(Unknown) }, Unknown},
 		"container: no store that runs any":        {func(s *scene) { s.container(Dead); s.waiter.Engine = newStore(true, faults{}, 1) }, Unknown},
 		"container: no ID":                         {func(s *scene) { s.container(Dead); s.holder.Container = "../x" }, Unknown},
+		"container started again":                  {func(s *scene) { s.container(Alive); s.holder.Started = "before" }, Dead},
+		"container runs since":                     {func(s *scene) { s.container(Alive); s.holder.Started = "now" }, Alive},
+		"a shell in a container that runs":         {func(s *scene) { s.container(Alive); s.holder.Job.RunID = "" }, Unknown},
+		"a shell in a container, old":              {func(s *scene) { s.container(Alive); s.holder.Job.RunID = ""; time.Sleep(3 * time.Hour) }, Stale},
+		"with-lock in a container that runs":       {func(s *scene) { s.tools() }, Unknown},
+		"with-lock in a container, old":            {func(s *scene) { s.tools(); time.Sleep(3 * time.Hour) }, Stale},
+		"with-lock in a container that is gone":    {func(s *scene) { s.tools(); s.waiter.Engine = containers{s.waiter.Engine, Dead, ""} }, Dead},
 		"with-lock killed in a container that runs on": {func(s *scene) {
-			s.container(Alive)
-			s.holder.Command, s.waiter.Self.Place = true, s.holder.Place
+			s.tools()
+			s.waiter.Self.Place = s.holder.Place
 			s.host.end(s.holder.Process)
 		}, Dead},
 		"its runner's container runs": {func(s *scene) { s.job(); s.container(Alive) }, Unknown},
@@ -138,6 +175,7 @@ func TestOnlyProofMakesAnOrphan(t *testing.T) {
 				holder := host.contender(s).Self
 				holder.Uptime = host.Uptime()
 				created := time.Now()
+				time.Sleep(time.Second)
 				sc := &scene{&holder, host, host.contender(s)}
 				c.arrange(sc)
 				v := sc.waiter.judge(t.Context(), Entry{ID: "x", Created: created, Labels: holder.labels(kindLock)}, false)
@@ -177,6 +215,21 @@ func TestAClockStepMakesNobodyOld(t *testing.T) {
 	})
 }
 
+// Its boot-time clock is another one: here the holder's began three hours before.
+func TestATimeNamespaceMakesNobodyOld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		host := newMachine()
+		m := host.contender(newStore(true, faults{}, 1))
+		m.Self.Place.Times = "with an offset"
+		holder := Holder{Place: host.place, StaleAfter: time.Hour, Uptime: time.Minute}
+		host.booted = time.Now().Add(-3 * time.Hour)
+		e := Entry{ID: "x", Created: time.Now(), Labels: holder.labels(kindLock)}
+		if v := m.judge(t.Context(), e, true); v.Life != Unknown {
+			t.Errorf("%s (%s), want unknown", v.Life, v.Evidence)
+		}
+	})
+}
+
 func TestAnUptimeToComeKeepsNobodyYoung(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		host := newMachine()
@@ -194,6 +247,8 @@ func TestTheSameJobIsNeverToldByNamesAlone(t *testing.T) {
 	job := Job{Repository: "wooo/x", RunID: "7", Job: "build"}
 	leg := func(dir string) Holder { return Holder{Place: place, Job: job, JobDir: dir} }
 	worker := func(pid int) Holder { return Holder{Place: place, Job: job, Runner: Process{pid, 5}} }
+	in := func(container string, h Holder) Holder { h.Container = container; return h }
+	bare := Place{Boot: "b", PIDs: "p", Local: true}
 	for name, c := range map[string]struct {
 		a, b Holder
 		want bool
@@ -201,20 +256,40 @@ func TestTheSameJobIsNeverToldByNamesAlone(t *testing.T) {
 		"same directory":                       {leg("/p/0123456789abcdef"), leg("/p/0123456789abcdef"), true},
 		"other leg of a matrix":                {leg("/p/0123456789abcdef"), leg("/p/fedcba9876543210"), false},
 		"names only":                           {leg(""), leg(""), false},
-		"same container":                       {Holder{Container: "c"}, Holder{Container: "c"}, true},
-		"other container":                      {Holder{Container: "c"}, Holder{Container: "d"}, false},
-		"host and container":                   {leg("/p/0123456789abcdef"), Holder{Container: "c", Place: place, JobDir: "/p/0123456789abcdef"}, false},
-		"other job of a runner in a container": {Holder{Container: "c", JobDir: "/p/0123456789abcdef"}, Holder{Container: "c", JobDir: "/p/fedcba9876543210"}, false},
+		"nothing at all":                       {Holder{}, Holder{}, false},
+		"same container":                       {in("c", Holder{}), in("c", Holder{}), false},
+		"same container and names":             {in("c", leg("")), in("c", leg("")), false},
+		"other container":                      {in("c", leg("/p/0123456789abcdef")), in("d", leg("/p/0123456789abcdef")), false},
+		"host and container":                   {leg("/p/0123456789abcdef"), in("c", leg("/p/0123456789abcdef")), false},
+		"same job of a runner in a container":  {in("c", leg("/p/0123456789abcdef")), in("c", leg("/p/0123456789abcdef")), true},
+		"other job of a runner in a container": {in("c", leg("/p/0123456789abcdef")), in("c", leg("/p/fedcba9876543210")), false},
 		"same worker":                          {worker(3), worker(3), true},
 		"other worker":                         {worker(3), worker(4), false},
+		"same worker in a container":           {in("c", worker(3)), in("c", worker(3)), true},
+		"other worker in a container":          {in("c", worker(3)), in("c", worker(4)), false},
+		"worker and directory":                 {worker(3), leg("/p/0123456789abcdef"), false},
+		"no machine id":                        {Holder{Place: bare, Runner: Process{3, 5}}, Holder{Place: bare, Runner: Process{3, 5}}, true},
+		"no place":                             {Holder{Runner: Process{3, 5}}, Holder{Runner: Process{3, 5}}, false},
 	} {
 		if got := c.a.SameJob(c.b); got != c.want {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
 	}
 	shell := Holder{Place: place, Parent: Process{9, 9}}
-	if !shell.SameCaller(shell) || shell.SameCaller(Holder{Place: place, Parent: Process{9, 10}}) || (Holder{Place: place}).SameCaller(Holder{Place: place}) {
-		t.Error("SameCaller mistakes one shell for another")
+	for name, c := range map[string]struct {
+		a, b Holder
+		want bool
+	}{
+		"same shell":                {shell, shell, true},
+		"same shell in a container": {in("c", shell), in("c", shell), true},
+		"other container":           {in("c", shell), in("d", shell), false},
+		"other shell":               {shell, Holder{Place: place, Parent: Process{9, 10}}, false},
+		"no shell":                  {Holder{Place: place}, Holder{Place: place}, false},
+		"in a workflow":             {Holder{Place: place, Parent: Process{9, 9}, Job: job}, shell, false},
+	} {
+		if got := c.a.SameCaller(c.b); got != c.want {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
 	}
 }
 
@@ -225,24 +300,27 @@ func TestTheLivingAreNeverTakenForDead(t *testing.T) {
 	options := func(n *int, of int) int { o := *n % of; *n /= of; return o }
 	synctest.Test(t, func(t *testing.T) {
 		worlds, proofs := 0, 0
-		for n := range 3 * 3 * 4 * 3 * 3 * 3 * 4 * 2 * 2 {
+		for n := range 4 * 3 * 4 * 3 * 3 * 3 * 4 * 2 * 2 {
 			host := newMachine()
 			waiter, holder := host.contender(newStore(true, faults{}, 1)), host.contender(nil).Self
 			holder.Uptime, holder.StaleAfter = host.Uptime(), time.Hour
 			seen := true // the waiter sees a proof of life
 			s := &scene{&holder, host, waiter}
 
-			kind := options(&n, 3)
+			kind := options(&n, 4)
 			if kind > 0 {
 				s.job()
 			}
-			if kind == 2 { // a job of GitHub's runner
+			if kind > 1 { // a job of GitHub's runner
 				holder.JobDir = ""
+			}
+			if kind == 3 { // a job whose steps are run in a container
+				holder.Runner, holder.Job.RunID, seen = Process{}, "7", false
 			}
 			inContainer := options(&n, 3)
 			if inContainer > 0 {
 				holder.Container, holder.Place.Container = strings.Repeat("c", 64), true
-				waiter.Engine = containers{waiter.Engine, []Life{Unknown, Alive}[inContainer-1]}
+				waiter.Engine = containers{waiter.Engine, []Life{Unknown, Alive}[inContainer-1], ""}
 			}
 			switch options(&n, 4) { // where the waiter is
 			case 1:
@@ -277,8 +355,8 @@ func TestTheLivingAreNeverTakenForDead(t *testing.T) {
 			if options(&n, 3) == 1 {
 				host.unreadable = fs.ErrPermission
 			}
-			// A container that runs is one, unless it is that of the runner.
-			seen = seen || inContainer == 2 && kind != 1
+			// A container that runs is one of its own job alone.
+			seen = seen || inContainer == 2 && kind == 3
 			server := options(&n, 4)
 			if server > 0 {
 				holder.Job.Server, waiter.Self.Job.Server = "https://gitea", "https://gitea"

@@ -12,15 +12,17 @@ import (
 // is read from labels was written by others and may be forged: it is shown
 // quoted, and never used as a path to delete, a program to run or an address.
 type Holder struct {
-	Nonce  string // of the acquiring process
-	Create string // fresh for every create
+	Nonce   string    // of the acquiring process
+	Create  string    // fresh for every create
+	Created time.Time // of the entry that this was read from, by the store's clock
 
 	Job     Job
 	Place   Place
 	Process Process // the acquiring process
 	Command bool    // with-lock: the lock lives as long as that command
 
-	Container string  // ID, once the same engine has shown that container
+	Container string  // ID, once the same engine has shown that it is this one
+	Started   string  // when that container was, in the engine's words
 	JobDir    string  // the runner's private directory of this job
 	Runner    Process // the runner or worker process above the job
 	Parent    Process // who called, where there is no job
@@ -44,11 +46,13 @@ type Job struct {
 
 // Place tells hosts, boots and namespaces apart; empty is unknown.
 type Place struct {
-	Machine   string // machine id; recorded only where the engine is local
-	Boot      string // boot id
+	Machine   string // machine id, which not every machine has
+	Boot      string // boot id, which tells the machine as well
 	PIDs      string // pid namespace
+	Times     string // time namespace, which start times and uptimes are of; "" is the first
 	Mounts    string // mount namespace
 	Container bool   // inside some container
+	Local     bool   // the engine is on this machine
 }
 
 // Process is a process that a later one of the same pid cannot be mistaken for.
@@ -78,7 +82,8 @@ func (h *Holder) texts() map[string]*string {
 		"run-attempt": &h.Job.Attempt, "run-url": &h.Job.RunURL, "actor": &h.Job.Actor,
 		"event": &h.Job.Event, "runner-name": &h.Job.RunnerName,
 		"machine": &h.Place.Machine, "boot": &h.Place.Boot, "pid-namespace": &h.Place.PIDs,
-		"mount-namespace": &h.Place.Mounts, "container-id": &h.Container, "job-dir": &h.JobDir,
+		"time-namespace": &h.Place.Times, "mount-namespace": &h.Place.Mounts,
+		"container-id": &h.Container, "container-started": &h.Started, "job-dir": &h.JobDir,
 		"cgroup": &h.Cgroup, "workspace": &h.Workspace, "reason": &h.Reason, "priority": &h.Priority,
 	}
 }
@@ -92,7 +97,7 @@ func (h *Holder) durations() map[string]*time.Duration {
 }
 
 func (h *Holder) flags() map[string]*bool {
-	return map[string]*bool{"command": &h.Command, "in-container": &h.Place.Container}
+	return map[string]*bool{"command": &h.Command, "in-container": &h.Place.Container, "local": &h.Place.Local}
 }
 
 const labelPrefix = "hostguard."
@@ -129,7 +134,7 @@ func (h Holder) labels(kind string) map[string]string {
 // waiter is h without what only the evidence about a holder needs: every release
 // reads all tickets.
 func (h Holder) waiter() Holder {
-	h.Container, h.Cgroup, h.StaleAfter = "", "", 0
+	h.Container, h.Started, h.Cgroup, h.StaleAfter = "", "", "", 0
 	h.Runner, h.Parent, h.Step = Process{}, Process{}, Process{}
 	h.Job.Server, h.Job.RunID, h.Job.RunNumber, h.Job.Attempt, h.Job.Event, h.Job.RunnerName = "", "", "", "", "", ""
 	return h
@@ -142,6 +147,7 @@ func (e Entry) Holder() (h Holder, ours bool) {
 	if e.label("version") == "" {
 		return Holder{}, false
 	}
+	h.Created = e.Created
 	for name, field := range h.texts() {
 		if text := e.label(name); len(text) <= maxText {
 			*field = text
@@ -176,38 +182,49 @@ func with(labels map[string]string, name, value string) map[string]string {
 }
 
 // SameJob tells whether h and other are steps of one job: of the same private
-// job directory, the same container, or the same worker of GitHub's runner.
-// Run id and job name would not do: the legs of a matrix share them.
+// job directory or the same worker of GitHub's runner, in the same container if
+// any. An identity that is missing equals nothing, not even another missing one.
+// Names would not do: the legs of a matrix share them, and all that is run in one
+// container shares that.
 func (h Holder) SameJob(other Holder) bool {
-	if h.Container != other.Container {
-		return false
-	}
-	if h.Container != "" { // the job's own, or that of a runner of several jobs
-		return h.JobDir == other.JobDir
-	}
-	if !h.Place.same(other.Place) {
+	if h.Container != other.Container || h.Container == "" && !h.Place.same(other.Place) {
 		return false
 	}
 	if h.JobDir != "" || other.JobDir != "" {
 		return h.JobDir == other.JobDir && h.Place.Mounts == other.Place.Mounts
 	}
-	if h.Runner.PID != 0 || other.Runner.PID != 0 {
-		return h.Runner.known() && h.Runner == other.Runner
-	}
-	return false
+	return h.Runner.known() && h.Runner == other.Runner && h.Place.same(other.Place)
 }
 
 // SameCaller tells whether, outside any job, the same shell ran both.
 func (h Holder) SameCaller(other Holder) bool {
-	return h.JobDir == "" && other.JobDir == "" && h.Container == "" && other.Container == "" &&
-		h.Runner.PID == 0 && other.Runner.PID == 0 &&
+	return h.outsideJobs() && other.outsideJobs() && h.Container == other.Container &&
 		h.Place.same(other.Place) && h.Parent.known() && h.Parent == other.Parent
+}
+
+// outsideJobs tells that no runner started h: a shell or cron did, or a service.
+func (h Holder) outsideJobs() bool { return h.JobDir == "" && h.Runner.PID == 0 && h.Job.RunID == "" }
+
+// ownContainer tells that the container was made for h's job alone, and lives as
+// long: its steps are run in it from outside, so that no runner is seen above.
+func (h Holder) ownContainer() bool {
+	return h.Container != "" && !h.Command && h.JobDir == "" && h.Runner.PID == 0 && h.Job.RunID != ""
 }
 
 func (p Process) known() bool { return p.PID > 0 && p.Start > 0 }
 
-// same tells that pids mean the same in both places.
+// local tells that the engine was local. The first version recorded the machine
+// only then.
+func (p Place) local() bool { return p.Local || p.Machine != "" }
+
+// same tells that pids and start times mean the same in both places.
 func (p Place) same(other Place) bool {
-	return p.Machine != "" && p.Boot != "" && p.PIDs != "" &&
-		p.Machine == other.Machine && p.Boot == other.Boot && p.PIDs == other.PIDs
+	return p.local() && other.local() && p.sameMachine(other) && p.Boot != "" && p.Boot == other.Boot &&
+		p.PIDs != "" && p.PIDs == other.PIDs && p.Times == other.Times
+}
+
+// sameMachine is false where machine ids tell two machines apart. Many have none,
+// and one that was made from another's image may have its.
+func (p Place) sameMachine(other Place) bool {
+	return p.Machine == "" || other.Machine == "" || p.Machine == other.Machine
 }

@@ -2,7 +2,6 @@ package steps
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -46,15 +45,14 @@ func (c *containers) others(ctx context.Context) (pressure.List, pressure.Scope,
 	if !host.InContainer() { // a machine that is a container, such as LXC's: its jobs can be seen
 		return nil, pressure.OnlyContainer, nil
 	}
-	own := host.ContainerID()
-	if own == "" {
-		return nil, "", errors.New("which container this is cannot be told")
-	}
 	ctx, cancel := context.WithTimeout(ctx, c.limit)
 	defer cancel()
 	engine, err := c.connect(ctx)
-	if err == nil && engine.ContainerName(ctx, own) == "" {
-		err = fmt.Errorf("the Docker daemon at %q is not the one that runs this container", engine.Address())
+	var own string
+	if err == nil {
+		if own, _ = ownContainer(ctx, engine, host); own == "" {
+			err = fmt.Errorf("the Docker daemon at %q does not tell which container this is", engine.Address())
+		}
 	}
 	var list pressure.List
 	var all, unread int
@@ -71,6 +69,13 @@ func (c *containers) others(ctx context.Context) (pressure.List, pressure.Scope,
 	}
 	return list, pressure.Scope(fmt.Sprintf("this container, and %d of %d others through Docker; "+
 		"builds outside containers, and those of docker build, are out of sight", all-unread, all)), nil
+}
+
+// ownContainer finds the container that this process is in, and when that was
+// started.
+func ownContainer(ctx context.Context, engine *docker.Engine, host proc.Host) (id, started string) {
+	group, network, root := host.Container()
+	return engine.Own(ctx, docker.Inside{Group: group, Network: network, Root: root})
 }
 
 // name puts names to the containers of blockers, where Docker tells them in time.

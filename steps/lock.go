@@ -72,6 +72,9 @@ type store struct {
 	local     bool // its other clients share this machine's pids
 	exclusive bool // it refuses a second entry of a name by itself
 	describe  func(context.Context) string
+	// own is the container that this process is in, if the store runs it, and
+	// when that was started.
+	own func(context.Context, proc.Host) (id, started string)
 	// containerName is the name of a container that it knows, else "".
 	containerName func(context.Context, string) string
 }
@@ -90,6 +93,7 @@ func (s *session) openStore(ctx context.Context, backend string) (store, error) 
 			describe: func(context.Context) string {
 				return fmt.Sprintf("lock files in %q; Docker's locks are not seen", files.Dir())
 			},
+			own:           func(context.Context, proc.Host) (id, started string) { return "", "" },
 			containerName: func(context.Context, string) string { return "" },
 		}, nil
 	}
@@ -112,6 +116,9 @@ func (s *session) openStore(ctx context.Context, backend string) (store, error) 
 				line += "; Podman keeps the lock as a plain network, which its prune deletes"
 			}
 			return line
+		},
+		own: func(ctx context.Context, host proc.Host) (id, started string) {
+			return ownContainer(ctx, engine, host)
 		},
 		containerName: engine.ContainerName,
 	}, nil
@@ -179,11 +186,9 @@ func (s *session) self(ctx context.Context, host proc.Host, engine store) lock.H
 	}
 	h.Step, h.Cgroup = step, host.Cgroup()
 	if !engine.local {
-		h.Place.Machine = "" // another machine's pids may be meant
+		h.Place.Machine, h.Place.Local = "", false // who reads it may be on another machine
 	}
-	if id := host.ContainerID(); id != "" && engine.containerName(ctx, id) != "" {
-		h.Container = id // of this daemon, not of one around it
-	}
+	h.Container, h.Started = engine.own(ctx, host)
 	if s.Getenv("GITHUB_ACTIONS") == "" {
 		h.Parent = host.Parent()
 	}

@@ -1,10 +1,6 @@
 package docker
 
 import (
-	"fmt"
-	"net/http"
-	"net/http/httptest"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -25,22 +21,7 @@ func TestRunnersAndJobsAmongTheContainers(t *testing.T) {
 		"/containers/b/json": `{"Id": "b", "Name": "/other", "State": {"Status": "running", "Running": true}, "HostConfig": {"RestartPolicy": {"Name": "always"}},
 			"Config": {"Env": ["GITEA_RUNNER_REGISTRATION_TOKEN=secret", "GITEA_RUNNER_LABELS=a:host,b"]}}`,
 	}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Api-Version", "1.45")
-		_, path, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
-		body, found := answers["/"+path]
-		if !found && !strings.HasSuffix(r.URL.Path, "/_ping") {
-			w.WriteHeader(404)
-		}
-		fmt.Fprint(w, body)
-	}))
-	defer server.Close()
-	engine, err := Connect(t.Context(), func(name string) string {
-		return map[string]string{"DOCKER_HOST": "tcp://" + server.Listener.Addr().String()}[name]
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	engine := daemon(t, answers)
 	runners, active, err := engine.Runners(t.Context())
 	want := []runner.Container{
 		{ID: "a", Name: "gitea-runner", Restart: "no", Status: "exited", Mounts: []string{"/srv/act-runner"}},

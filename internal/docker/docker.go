@@ -143,7 +143,7 @@ func (e *Engine) ContainerName(ctx context.Context, id string) string {
 }
 
 // Container implements lock.Containers.
-func (e *Engine) Container(ctx context.Context, id string) (lock.Life, string) {
+func (e *Engine) Container(ctx context.Context, id, started string) (lock.Life, string) {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
 	c, err := e.client.ContainerInspect(ctx, id)
@@ -155,13 +155,15 @@ func (e *Engine) Container(ctx context.Context, id string) (lock.Life, string) {
 	case c.ContainerJSONBase == nil || c.ID != id || c.State == nil:
 		return lock.Unknown, "the Docker daemon says nothing of its container"
 	}
-	switch c.State.Status {
-	case "exited", "dead", "removing":
+	switch status := c.State.Status; {
+	case status == "exited" || status == "dead" || status == "removing", status == "restarting" && started != "":
 		return lock.Dead, "its container has ended"
-	case "running", "paused":
-		return lock.Alive, fmt.Sprintf("its container %.100q runs", strings.TrimPrefix(c.Name, "/"))
+	case status != "running" && status != "paused":
+		return lock.Unknown, fmt.Sprintf("its container is %.20q", status)
+	case started != "" && started != c.State.StartedAt:
+		return lock.Dead, "its container was started again since"
 	}
-	return lock.Unknown, fmt.Sprintf("its container is %.20q", c.State.Status)
+	return lock.Alive, fmt.Sprintf("its container %.100q runs", strings.TrimPrefix(c.Name, "/"))
 }
 
 // Create adds a config-only network.

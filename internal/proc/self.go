@@ -35,28 +35,49 @@ func (h Host) Place() lock.Place {
 		target, _ := os.Readlink(filepath.Join(h.Proc, "self/ns", name))
 		return target
 	}
-	return lock.Place{
+	place := lock.Place{
 		Machine:   read("/etc/machine-id"),
 		Boot:      read(filepath.Join(h.Proc, "sys/kernel/random/boot_id")),
 		PIDs:      link("pid"),
+		Times:     link("time"),
 		Mounts:    link("mnt"),
 		Container: h.InContainer(),
+		Local:     true,
 	}
+	if !isHex(place.Machine, 32) { // before its first boot, systemd's is a word
+		place.Machine = ""
+	}
+	if place.Times == initTimes {
+		place.Times = ""
+	}
+	return place
 }
 
-// ContainerID is the ID that the mounts of this process show, or "": Docker
-// mounts a container's own files from .../containers/<id>/hostname.
-func (h Host) ContainerID() string {
+// initTimes is the first time namespace (PROC_TIME_INIT_INO).
+const initTimes = "time:[4026531834]"
+
+func isHex(s string, n int) bool { return len(s) == n && strings.Trim(s, "0123456789abcdef") == "" }
+
+// Container returns what this process sees of the container that it is in: the
+// ID in the name of its control group; the ID in its mounts, where Docker puts
+// the files of a network from .../containers/<id>/, which may be another
+// container's; and where the changes of its root file system are kept.
+func (h Host) Container() (group, network, root string) {
+	cgroup, _ := readSome(filepath.Join(h.Proc, "self/cgroup"), cgroupLimit)
 	mounts, _ := os.ReadFile(filepath.Join(h.Proc, "self/mountinfo"))
 	for line := range strings.Lines(string(mounts)) {
-		if _, rest, found := strings.Cut(line, "/containers/"); found {
+		if _, rest, found := strings.Cut(line, "/containers/"); found && network == "" {
 			id, file, _ := strings.Cut(rest, "/")
-			if len(id) == 64 && strings.Trim(id, "0123456789abcdef") == "" && strings.HasPrefix(file, "hostname ") {
-				return id
+			if isHex(id, 64) && strings.HasPrefix(file, "hostname ") {
+				network = id
 			}
 		}
+		if fields := strings.Fields(line); len(fields) > 5 && fields[4] == "/" {
+			_, root, _ = strings.Cut(fields[len(fields)-1], "upperdir=")
+			root, _, _ = strings.Cut(root, ",")
+		}
 	}
-	return ""
+	return containerOf(string(cgroup)), network, root
 }
 
 // initPIDs is the pid namespace that a kernel starts with (its inode is fixed,
@@ -66,7 +87,7 @@ const initPIDs = "pid:[4026531836]"
 // InContainer tells whether this process runs in an application container. A
 // marker file alone does not: machines made from an image still have it.
 func (h Host) InContainer() bool {
-	if h.ContainerID() != "" {
+	if _, network, _ := h.Container(); network != "" {
 		return true
 	}
 	pids, err := os.Readlink(filepath.Join(h.Proc, "self/ns/pid"))

@@ -5,10 +5,51 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"hostguard/lock"
 )
+
+func TestWhichContainerThisIs(t *testing.T) {
+	own, other := strings.Repeat("0a", 32), strings.Repeat("1b", 32)
+	mounts := "136 46 0:38 / / rw,relatime master:4 - overlay overlay rw,lowerdir=/d/l/A:/d/l/B,upperdir=/d/x/diff,workdir=/d/x/work\n" +
+		"155 136 254:0 /var/lib/docker/containers/" + other + "/hostname /etc/hostname rw - ext4 /dev/vda rw\n"
+	for name, c := range map[string]struct {
+		cgroup, mounts       string
+		group, network, root string
+	}{
+		"the host":                       {"0::/user.slice\n", "1 1 254:0 / / rw - ext4 /dev/vda rw\n", "", "", ""},
+		"group's name hidden":            {"0::/\n", mounts, "", other, "/d/x/diff"},
+		"group's name told":              {"4:cpu:/docker/" + own + "\n0::/docker/" + own + "\n", mounts, own, other, "/d/x/diff"},
+		"by systemd":                     {"0::/system.slice/docker-" + own + ".scope\n", mounts, own, other, "/d/x/diff"},
+		"a container's files seen whole": {"0::/\n", "1 1 254:0 /var/lib/docker/containers/" + own + " /c rw - ext4 /dev/vda rw\n", "", "", ""},
+	} {
+		table := t.TempDir()
+		write(t, table, "self/cgroup", c.cgroup)
+		write(t, table, "self/mountinfo", c.mounts)
+		if group, network, root := (Host{table}).Container(); group != c.group || network != c.network || root != c.root {
+			t.Errorf("%s: %q, %q, %q; want %q, %q, %q", name, group, network, root, c.group, c.network, c.root)
+		}
+	}
+}
+
+func TestThePlaceOfThisProcess(t *testing.T) {
+	place := Host{"/proc"}.Place()
+	if place.Boot == "" || place.PIDs == "" || place.Mounts == "" || !place.Local || place != (Host{"/proc"}).Place() {
+		t.Errorf("%+v", place)
+	}
+	table := t.TempDir() // in a time namespace with an offset
+	symlink(t, "time:[4026532000]", mkdir(t, table, "self/ns"), "time")
+	if got := (Host{table}).Place().Times; got != "time:[4026532000]" {
+		t.Errorf("time namespace %q", got)
+	}
+	table = t.TempDir()
+	symlink(t, initTimes, mkdir(t, table, "self/ns"), "time")
+	if got := (Host{table}).Place().Times; got != "" {
+		t.Errorf("the first time namespace is %q, want none", got)
+	}
+}
 
 func TestWhoIsWithinAnExecMayCarryTheNonce(t *testing.T) {
 	table := fixtureProc(t, "make") // its process 7 started at 250
