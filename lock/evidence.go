@@ -17,9 +17,8 @@ type Host interface {
 	// Start returns when the living process pid started, in clock ticks since
 	// boot. fs.ErrNotExist says that there is none; any other error, nothing.
 	Start(pid int) (uint64, error)
-	// Find returns the pid of a process with those traces, or 0. complete
-	// tells that every process that may have them could be read.
-	Find(Traces) (pid int, complete bool)
+	// Find looks for a process with those traces.
+	Find(Traces) Found
 	// Gone tells whether a directory is not there although its parent is. An
 	// error says that this could not be found out.
 	Gone(dir string) (bool, error)
@@ -29,7 +28,9 @@ type Host interface {
 
 // Traces are what a holder's processes can be known by.
 type Traces struct {
-	Nonce string // in HOSTGUARD_HOLD, which with-lock's command inherits; or
+	Nonce string // in HOSTGUARD_HOLD, which with-lock's command inherits; and where they were recorded
+	Limit bool   // in a resource limit, and
+	Net   string // in a socket of that network namespace; or
 	Dir   string // their working directory or a variable is inside
 
 	// A process that cannot be read may have the traces only if it started no
@@ -37,6 +38,15 @@ type Traces struct {
 	// group most hosts could never tell: root always starts something.
 	From   uint64
 	Cgroup string // as Holder.Cgroup; "" is any
+}
+
+// Found is what a look for traces showed.
+type Found struct {
+	Lives bool
+	PID   int // of one that has them; 0 is not known
+	// Unread says why there may be one although none was found; "" is proof
+	// that there is none.
+	Unread string
 }
 
 // Containers is a store that runs containers as well, as a Docker daemon does.
@@ -166,6 +176,11 @@ func (m *Mutex) byProcesses(_ context.Context, h Holder, thorough bool) Verdict 
 // runner by its worker.
 func (m *Mutex) processes(h Holder, thorough bool) Verdict {
 	if !m.Self.Place.same(h.Place) {
+		if h.Command && thorough { // its marks are proof wherever they are seen
+			if found := m.Host.Find(Traces{Nonce: h.Nonce, Limit: h.Limit, Net: h.Net}); found.Lives {
+				return Verdict{Alive, "its command runs" + found.as()}
+			}
+		}
 		return Verdict{Unknown, "its processes are out of sight from here"}
 	}
 	switch {
@@ -186,9 +201,9 @@ func (m *Mutex) processes(h Holder, thorough bool) Verdict {
 }
 
 // byCommand judges a holder that runs a command under with-lock. The command
-// inherits the nonce, for hostguard may have been killed while it runs on.
+// inherits its marks, for hostguard may have been killed while it runs on.
 func (m *Mutex) byCommand(h Holder) Verdict {
-	if !h.Process.known() || h.Nonce == "" {
+	if !h.Process.known() || !isHex(h.Nonce, 32) {
 		return Verdict{Unknown, "its labels do not tell its process"}
 	}
 	switch m.alive(h.Process) {
@@ -197,14 +212,23 @@ func (m *Mutex) byCommand(h Holder) Verdict {
 	case Unknown:
 		return Verdict{Unknown, fmt.Sprintf("its process %d could not be looked up", h.Process.PID)}
 	}
-	pid, complete := m.Host.Find(Traces{Nonce: h.Nonce, From: h.Process.Start, Cgroup: h.Cgroup})
+	found := m.Host.Find(Traces{Nonce: h.Nonce, Limit: h.Limit, Net: h.Net, From: h.Process.Start, Cgroup: h.Cgroup})
+	gone := fmt.Sprintf("its hostguard process %d is gone", h.Process.PID)
 	switch {
-	case pid != 0:
-		return Verdict{Alive, fmt.Sprintf("its hostguard process %d is gone but its command runs on as process %d", h.Process.PID, pid)}
-	case !complete:
-		return Verdict{Unknown, fmt.Sprintf("its hostguard process %d is gone, but some processes that may be its command's could not be read", h.Process.PID)}
+	case found.Lives:
+		return Verdict{Alive, gone + " but its command runs on" + found.as()}
+	case found.Unread != "":
+		return Verdict{Unknown, gone + ", but " + found.Unread}
 	}
-	return Verdict{Dead, fmt.Sprintf("its hostguard process %d is gone and no process of its command is left", h.Process.PID)}
+	return Verdict{Dead, gone + " and no process of its command is left"}
+}
+
+// as names the process, if it is known.
+func (f Found) as() string {
+	if f.PID == 0 {
+		return ": a process has its socket"
+	}
+	return fmt.Sprintf(" as process %d", f.PID)
 }
 
 // byJobDir judges a job of act_runner, which removes the job's private directory
@@ -223,14 +247,14 @@ func (m *Mutex) byJobDir(h Holder, thorough bool) Verdict {
 	if len(ended) == 0 && !thorough {
 		return Verdict{Unknown, "its job directory and its runner are there as far as can be seen: the job may be between two steps"}
 	}
-	pid, complete := m.Host.Find(Traces{Dir: h.JobDir, From: cmp.Or(h.Step.Start, h.Process.Start), Cgroup: h.Cgroup})
+	found := m.Host.Find(Traces{Dir: h.JobDir, From: cmp.Or(h.Step.Start, h.Process.Start), Cgroup: h.Cgroup})
 	switch {
-	case pid != 0:
-		return Verdict{Alive, fmt.Sprintf("process %d works in its job directory", pid)}
+	case found.Lives:
+		return Verdict{Alive, fmt.Sprintf("process %d works in its job directory", found.PID)}
 	case len(ended) == 0:
 		return Verdict{Unknown, "its job directory and its runner are there as far as can be seen, but no process works there: the job may be between two steps"}
-	case !complete:
-		return Verdict{Unknown, strings.Join(ended, " and ") + ", but some processes that may be its job's could not be read"}
+	case found.Unread != "":
+		return Verdict{Unknown, strings.Join(ended, " and ") + ", but " + found.Unread}
 	}
 	return Verdict{Dead, strings.Join(ended, " and ") + ", and no process works in that directory"}
 }

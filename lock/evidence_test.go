@@ -79,9 +79,15 @@ func TestOnlyProofMakesAnOrphan(t *testing.T) {
 		arrange func(*scene)
 		want    Life
 	}{
-		"with-lock runs":                           {func(*scene) {}, Alive},
-		"with-lock and its command gone":           {func(s *scene) { s.host.end(s.holder.Process) }, Dead},
-		"with-lock killed, command runs":           {func(s *scene) { s.host.end(s.holder.Process); s.host.holds[s.holder.Nonce] = true }, Alive},
+		"with-lock runs":                 {func(*scene) {}, Alive},
+		"with-lock and its command gone": {func(s *scene) { s.host.end(s.holder.Process) }, Dead},
+		"with-lock killed, command runs": {func(s *scene) { s.host.end(s.holder.Process); s.host.holds[s.holder.Nonce] = true }, Alive},
+		"with-lock killed, its socket held": {func(s *scene) {
+			s.host.end(s.holder.Process)
+			s.holder.Net = "n"
+			s.host.sockets[s.holder.Nonce] = true
+		}, Alive},
+		"a nonce of another form":                  {func(s *scene) { s.host.end(s.holder.Process); s.holder.Nonce = "x" }, Unknown},
 		"its pid is another's now":                 {func(s *scene) { s.host.alive[s.holder.Process.PID] = 1 }, Dead},
 		"processes are hidden":                     {func(s *scene) { s.host.end(s.holder.Process); s.host.hidden = true }, Unknown},
 		"another pid namespace":                    {func(s *scene) { s.host.end(s.holder.Process); s.holder.Place.PIDs = "x" }, Unknown},
@@ -130,6 +136,7 @@ func TestOnlyProofMakesAnOrphan(t *testing.T) {
 		"a shell in a container, old":              {func(s *scene) { s.container(Alive); s.holder.Job.RunID = ""; time.Sleep(3 * time.Hour) }, Stale},
 		"with-lock in a container that runs":       {func(s *scene) { s.tools() }, Unknown},
 		"with-lock in a container, old":            {func(s *scene) { s.tools(); time.Sleep(3 * time.Hour) }, Stale},
+		"with-lock in a container, old, seen":      {func(s *scene) { s.tools(); s.host.holds[s.holder.Nonce] = true; time.Sleep(3 * time.Hour) }, Alive},
 		"with-lock in a container that is gone":    {func(s *scene) { s.tools(); s.waiter.Engine = containers{s.waiter.Engine, Dead, ""} }, Dead},
 		"with-lock killed in a container that runs on": {func(s *scene) {
 			s.tools()

@@ -28,6 +28,8 @@ type Holder struct {
 	Parent    Process // who called, where there is no job
 	Step      Process // the topmost process below the runner, or this one
 	Cgroup    string  // control group, after the namespace that it is a name in
+	Net       string  // with-lock: the network namespace of the socket that its command inherits
+	Limit     bool    // with-lock: its command inherits a resource limit made of the nonce
 
 	Workspace  string
 	Reason     string
@@ -84,7 +86,7 @@ func (h *Holder) texts() map[string]*string {
 		"machine": &h.Place.Machine, "boot": &h.Place.Boot, "pid-namespace": &h.Place.PIDs,
 		"time-namespace": &h.Place.Times, "mount-namespace": &h.Place.Mounts,
 		"container-id": &h.Container, "container-started": &h.Started, "job-dir": &h.JobDir,
-		"cgroup": &h.Cgroup, "workspace": &h.Workspace, "reason": &h.Reason, "priority": &h.Priority,
+		"cgroup": &h.Cgroup, "net-namespace": &h.Net, "workspace": &h.Workspace, "reason": &h.Reason, "priority": &h.Priority,
 	}
 }
 
@@ -97,7 +99,7 @@ func (h *Holder) durations() map[string]*time.Duration {
 }
 
 func (h *Holder) flags() map[string]*bool {
-	return map[string]*bool{"command": &h.Command, "in-container": &h.Place.Container, "local": &h.Place.Local}
+	return map[string]*bool{"command": &h.Command, "in-container": &h.Place.Container, "local": &h.Place.Local, "limit": &h.Limit}
 }
 
 const labelPrefix = "hostguard."
@@ -134,7 +136,7 @@ func (h Holder) labels(kind string) map[string]string {
 // waiter is h without what only the evidence about a holder needs: every release
 // reads all tickets.
 func (h Holder) waiter() Holder {
-	h.Container, h.Started, h.Cgroup, h.StaleAfter = "", "", "", 0
+	h.Container, h.Started, h.Cgroup, h.Net, h.Limit, h.StaleAfter = "", "", "", "", false, 0
 	h.Runner, h.Parent, h.Step = Process{}, Process{}, Process{}
 	h.Job.Server, h.Job.RunID, h.Job.RunNumber, h.Job.Attempt, h.Job.Event, h.Job.RunnerName = "", "", "", "", "", ""
 	return h

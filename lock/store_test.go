@@ -277,6 +277,8 @@ type machine struct {
 	works map[string]bool // directories that a process works in
 	gone  map[string]bool // directories
 
+	sockets map[string]bool // of nonces, which somebody has open
+
 	hidden     bool  // processes of others
 	unreadable error // of directories
 	next       int
@@ -285,7 +287,8 @@ type machine struct {
 func newMachine() *machine {
 	return &machine{
 		place:  Place{Machine: "m", Boot: "b", PIDs: "p", Mounts: "n"},
-		booted: time.Now().Add(-time.Hour), alive: map[int]uint64{}, holds: map[string]bool{}, works: map[string]bool{}, gone: map[string]bool{}, next: 100,
+		booted: time.Now().Add(-time.Hour), alive: map[int]uint64{}, holds: map[string]bool{}, works: map[string]bool{}, gone: map[string]bool{},
+		sockets: map[string]bool{}, next: 100,
 	}
 }
 
@@ -315,13 +318,18 @@ func (m *machine) Start(pid int) (uint64, error) {
 	return 0, fs.ErrNotExist
 }
 
-func (m *machine) Find(t Traces) (pid int, complete bool) {
+func (m *machine) Find(t Traces) Found {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.holds[t.Nonce] || m.works[t.Dir] {
-		return 77, !m.hidden
+	switch {
+	case m.holds[t.Nonce] || m.works[t.Dir]:
+		return Found{Lives: true, PID: 77}
+	case t.Net != "" && m.sockets[t.Nonce]:
+		return Found{Lives: true}
+	case m.hidden:
+		return Found{Unread: "others are hidden"}
 	}
-	return 0, !m.hidden
+	return Found{}
 }
 
 func (m *machine) Gone(dir string) (bool, error) {

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -21,9 +20,6 @@ import (
 
 const (
 	holdVariable = proc.HoldVariable
-	// holdFor tells a re-executed with-lock that the last nonce of
-	// HOSTGUARD_HOLD is its own: the pid stays the same through exec.
-	holdFor = "HOSTGUARD_HOLD_FOR"
 	// lossCheck is how often a held lock is looked for.
 	lossCheck = 5 * time.Second
 )
@@ -42,11 +38,6 @@ func withLock(ctx context.Context, s *session) error {
 	if err != nil {
 		return cannotRun(command[0], err)
 	}
-	nonce, err := s.carryNonce()
-	if err != nil {
-		return err
-	}
-
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stop := s.cancelOnSignal(cancel)
@@ -59,10 +50,14 @@ func withLock(ctx context.Context, s *session) error {
 				return context.Cause(ctx)
 			}
 			s.Say("the lock is held already by this job or by a with-lock above (id %.12s); it is kept when the command ends", e.ID)
-			return s.runHolding(path, command)
+			return s.runHolding(path, command, s.Environ)
 		}
-		m.Self.Nonce, m.Self.Command = nonce, true
-		held, err = s.hold(ctx, m, engine, in)
+		m.Self.Command = true
+		// Before there is an entry: killed at any moment, we leave no command
+		// behind that nobody can tell is under the lock.
+		if err = (proc.Host{Proc: procRoot}).Mark(&m.Self); err == nil {
+			held, err = s.hold(ctx, m, engine, in)
+		}
 	}
 	stop()
 	if err == nil && ctx.Err() != nil { // interrupted since it was acquired
@@ -90,52 +85,6 @@ func withLock(ctx context.Context, s *session) error {
 		s.Say("gave back lock %q", *in.name)
 	}
 	return err
-}
-
-// carryNonce makes sure that this process's own environment holds the nonce of
-// the lock to come, by executing itself once more. Between fork and exec the
-// command's process still shows our environment: killed in that moment, we
-// would leave a command behind that nobody could tell is under the lock.
-func (s *session) carryNonce() (string, error) {
-	above := s.Getenv(holdVariable)
-	if s.Getenv(holdFor) == strconv.Itoa(os.Getpid()) {
-		nonces := strings.Split(above, ",")
-		return nonces[len(nonces)-1], nil
-	}
-	nonce := lock.NewNonce()
-	all := nonce
-	if above != "" {
-		all = above + "," + nonce
-	}
-	// What was caught by now would be lost with this program. From here on a
-	// signal ends the process, which has taken nothing yet.
-	s.DefaultSignals()
-	select {
-	case sig := <-s.Signals:
-		return "", &interrupted{sig}
-	default:
-	}
-	environ := append(withoutHold(s.Environ), holdVariable+"="+all, holdFor+"="+strconv.Itoa(os.Getpid()))
-	err := syscall.Exec(ownPath(), os.Args, environ)
-	return "", &statusError{StatusCannotLock, fmt.Errorf("execute hostguard again: %w", err)}
-}
-
-// ownPath is this program by its own name, which ps shows, if that is still it.
-func ownPath() string {
-	const self = "/proc/self/exe"
-	path, err := os.Executable()
-	named, errNamed := os.Stat(path)
-	running, errRunning := os.Stat(self)
-	if err != nil || errNamed != nil || errRunning != nil || !os.SameFile(named, running) {
-		return self
-	}
-	return path
-}
-
-func withoutHold(environ []string) []string {
-	return slices.DeleteFunc(slices.Clone(environ), func(v string) bool {
-		return strings.HasPrefix(v, holdVariable+"=") || strings.HasPrefix(v, holdFor+"=")
-	})
 }
 
 func containsNonce(nonces, nonce string) bool {
@@ -178,19 +127,30 @@ func (s *session) runUnder(m *lock.Mutex, id, path string, command []string) err
 			}
 		}
 	})
-	err := s.runHolding(path, command)
+	err := s.runHolding(path, command, s.holding(m.Self.Nonce))
 	cancel()
 	watch.Wait() // before the lock is given back, which is no loss
 	return err
 }
 
+// holding is this process's environment with one more nonce that its children run
+// under.
+func (s *session) holding(nonce string) []string {
+	if above := s.Getenv(holdVariable); above != "" {
+		nonce = above + "," + nonce
+	}
+	return append(slices.DeleteFunc(slices.Clone(s.Environ), func(v string) bool {
+		return strings.HasPrefix(v, holdVariable+"=")
+	}), holdVariable+"="+nonce)
+}
+
 // runHolding runs the command in a process group of its own and passes signals
 // on to it; one that comes a second after the first kills. On a terminal the command shares our group
 // instead, where the terminal's signals reach it without us.
-func (s *session) runHolding(path string, command []string) error {
+func (s *session) runHolding(path string, command, environ []string) error {
 	cmd := exec.Command(path)
 	cmd.Args = command
-	cmd.Env = slices.DeleteFunc(slices.Clone(s.Environ), func(v string) bool { return strings.HasPrefix(v, holdFor+"=") })
+	cmd.Env = environ
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = s.Stdin, s.Stdout, s.Stderr
 	terminal := isTerminal(s.Stdin)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: !terminal}

@@ -2,6 +2,7 @@ package proc
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -104,11 +106,17 @@ func (h Host) InContainer() bool {
 
 // stat is what matters of /proc/PID/stat.
 type stat struct {
-	state  byte
-	kernel bool // a thread of the kernel
-	parent int
-	start  uint64
+	state   byte
+	kernel  bool // a thread of the kernel
+	parent  int
+	session int
+	threads int
+	start   uint64
 }
+
+// ended tells that nothing of a process runs any more. Its first thread may end
+// before the others do.
+func (s stat) ended() bool { return s.state == 'X' || s.state == 'Z' && s.threads < 2 }
 
 // kernelThread is PF_KTHREAD of the kernel's sched.h.
 const kernelThread = 0x00200000
@@ -129,10 +137,12 @@ func (h Host) stat(pid int) (stat, error) {
 		return stat{}, fmt.Errorf("read stat of process %d: %w", pid, err)
 	}
 	flags, _ := strconv.ParseUint(fields[6], 10, 64)
-	return stat{fields[0][0], flags&kernelThread != 0, parent, start}, nil
+	session, _ := strconv.Atoi(fields[3])
+	threads, _ := strconv.Atoi(fields[17])
+	return stat{fields[0][0], flags&kernelThread != 0, parent, session, threads, start}, nil
 }
 
-// Start implements lock.Host. A zombie has ended.
+// Start implements lock.Host. A zombie has ended, unless it has threads.
 func (h Host) Start(pid int) (uint64, error) {
 	s, err := h.stat(pid)
 	if errors.Is(err, unix.ESRCH) { // it went between open and read
@@ -148,7 +158,7 @@ func (h Host) Start(pid int) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if s.state == 'Z' || s.state == 'X' {
+	if s.ended() {
 		return 0, fs.ErrNotExist
 	}
 	return s.start, nil
@@ -158,57 +168,209 @@ func (h Host) Start(pid int) (uint64, error) {
 // carry: the nonces of the locks they run under, separated by commas.
 const HoldVariable = "HOSTGUARD_HOLD"
 
-// Find implements lock.Host. Only a descendant of the holder can carry its
-// nonce, so processes that started before it are not read for that.
-func (h Host) Find(traces lock.Traces) (pid int, complete bool) {
-	names, err := os.ReadDir(h.Proc)
-	if err != nil || h.hidesProcesses() {
-		return 0, false
+const (
+	// looks is how often all processes are looked at before none is found: one
+	// may start another and end while they are.
+	looks = 2
+	// Within an exec, for a moment, a process has no environment. Some have
+	// none for good.
+	execLooks = 5
+	execPause = 2 * time.Millisecond
+)
+
+// Find implements lock.Host.
+func (h Host) Find(traces lock.Traces) lock.Found {
+	var found lock.Found
+	if traces.Net != "" {
+		found.Lives, found.Unread = h.hasSocket(traces.Nonce, traces.Net)
 	}
-	complete = true
-	for _, name := range names {
-		pid, err := strconv.Atoi(name.Name())
-		if err != nil {
-			continue
+	if h.hidesProcesses() {
+		if !found.Lives {
+			found.Unread = "processes of other users are hidden (hidepid)" + h.advice()
 		}
-		s, err := h.stat(pid)
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) || err == nil && (s.kernel || s.state == 'Z' || s.state == 'X') {
-			continue
-		}
-		young := err != nil || s.start >= traces.From
-		if !young && traces.Nonce != "" {
-			continue
-		}
-		found, read := h.shows(pid, traces)
-		if found {
-			return pid, true
-		}
-		if young && !read && h.mayBeIn(pid, traces.Cgroup) {
-			complete = false
-		}
+		return found
 	}
-	return 0, complete
+	for range looks {
+		seen := h.look(traces)
+		if seen.Lives {
+			return seen
+		}
+		found.Unread = cmp.Or(found.Unread, seen.Unread)
+	}
+	if found.Lives {
+		found.Unread = ""
+	}
+	return found
 }
 
-// shows tells whether a process has one of the traces, and whether all could be
-// read where they are.
-func (h Host) shows(pid int, traces lock.Traces) (found, read bool) {
-	dir := filepath.Join(h.Proc, strconv.Itoa(pid))
+// look goes through all processes once, in the order of their pids as they are
+// then: a child that comes meanwhile is ahead. Only a descendant of the holder
+// can have its nonce, so processes that started before it are not read for that.
+func (h Host) look(traces lock.Traces) (found lock.Found) {
+	dir, err := os.Open(h.Proc)
+	if err != nil {
+		return lock.Found{Unread: "there is no process table here"}
+	}
+	defer dir.Close()
+	for {
+		names, err := dir.Readdirnames(64)
+		for _, name := range names {
+			pid, err := strconv.Atoi(name)
+			if err != nil {
+				continue
+			}
+			has, unread := h.has(pid, traces)
+			if has {
+				return lock.Found{Lives: true, PID: pid}
+			}
+			found.Unread = cmp.Or(found.Unread, unread)
+		}
+		if errors.Is(err, io.EOF) {
+			return found
+		}
+		if err != nil {
+			return lock.Found{Unread: "the process table could not be read"}
+		}
+	}
+}
+
+// has tells whether a process has the traces, or why it may have them although
+// they are not seen.
+func (h Host) has(pid int, traces lock.Traces) (has bool, unread string) {
+	s, err := h.stat(pid)
+	if isGone(err) || err == nil && (s.kernel || s.ended()) {
+		return false, ""
+	}
+	young := err != nil || s.start >= traces.From
+	if !young && traces.Nonce != "" {
+		return false, ""
+	}
+	for range execLooks {
+		seen := h.shows(pid, s, traces)
+		if seen == marked {
+			return true, ""
+		}
+		if seen == unmarked || !young || !h.mayBeIn(pid, traces.Cgroup) || h.belowAnotherRunner(pid, traces.From) {
+			return false, ""
+		}
+		if seen == unreadable {
+			return false, h.unread(pid)
+		}
+		time.Sleep(execPause)
+	}
+	if traces.Dir != "" { // and its working directory tells
+		return false, ""
+	}
+	return false, h.unread(pid)
+}
+
+// sight is what a look at one process showed.
+type sight int
+
+const (
+	unmarked sight = iota
+	marked
+	unreadable
+	noEnvironment // within an exec, or for good
+)
+
+func (h Host) shows(pid int, s stat, traces lock.Traces) sight {
+	if traces.Limit {
+		has, err := h.hasLimit(pid, traces.Nonce)
+		if has {
+			return marked
+		}
+		if err == nil || isGone(err) {
+			return unmarked
+		}
+	}
+	dir := h.threadOf(pid, s)
 	environ, err := readSome(filepath.Join(dir, "environ"), maxEnviron)
-	gone := errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH)
-	// Within an exec, for a moment, a process has no environment.
-	read = gone || err == nil && len(environ) < maxEnviron && (len(environ) > 0 || h.ending(pid))
+	seen := unmarked
+	switch {
+	case isGone(err):
+	case err != nil || len(environ) >= maxEnviron:
+		seen = unreadable
+	case len(environ) == 0 && !h.ending(dir):
+		seen = noEnvironment
+	}
 	if traces.Nonce != "" {
-		return carries(environ, traces.Nonce), read
+		if carries(environ, traces.Nonce) {
+			return marked
+		}
+		return seen
 	}
 	if bytes.Contains(environ, []byte(traces.Dir+"/")) {
-		return true, true
+		return marked
 	}
 	cwd, err := os.Readlink(filepath.Join(dir, "cwd"))
 	if cwd = strings.TrimSuffix(cwd, " (deleted)"); cwd == traces.Dir || strings.HasPrefix(cwd, traces.Dir+"/") {
-		return true, true
+		return marked
 	}
-	return false, read && (err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH))
+	if err != nil && !isGone(err) {
+		return unreadable
+	}
+	return seen
+}
+
+// threadOf is where a process can be read: at a thread that lives, if its first
+// has ended.
+func (h Host) threadOf(pid int, s stat) string {
+	dir := filepath.Join(h.Proc, strconv.Itoa(pid))
+	if s.state != 'Z' {
+		return dir
+	}
+	threads, _ := os.ReadDir(filepath.Join(dir, "task"))
+	for _, t := range threads {
+		if t.Name() != strconv.Itoa(pid) {
+			return filepath.Join(dir, "task", t.Name())
+		}
+	}
+	return dir
+}
+
+// belowAnotherRunner tells that a process is a runner that somebody other than
+// the job started after it, or was started by one: a service that systemd started
+// again is in the control group of before. Whoever started such a runner is older
+// than the job, and made it the first of a session.
+func (h Host) belowAnotherRunner(pid int, from uint64) bool {
+	for pid > 1 {
+		s, err := h.stat(pid)
+		if err != nil || s.start < from {
+			return false
+		}
+		if s.session == pid && h.isRunner(pid) {
+			above, err := h.stat(s.parent)
+			return err == nil && above.start < from
+		}
+		pid = s.parent
+	}
+	return false
+}
+
+// isRunner goes by the first argument, which all users may read.
+func (h Host) isRunner(pid int) bool {
+	argv, _ := readSome(filepath.Join(h.Proc, strconv.Itoa(pid), "cmdline"), argvLimit)
+	argv0, _, _ := strings.Cut(string(argv), "\x00")
+	role := actrunner.RoleOf(argv0)
+	return role == actrunner.Daemon || role == actrunner.Listener
+}
+
+// unread says which process could not be read, and who could.
+func (h Host) unread(pid int) string {
+	user := ""
+	if info, err := os.Stat(filepath.Join(h.Proc, strconv.Itoa(pid))); err == nil {
+		user = fmt.Sprintf(" of user %d", info.Sys().(*syscall.Stat_t).Uid)
+	}
+	return fmt.Sprintf("process %d%s, which may belong to it, could not be read%s", pid, user, h.advice())
+}
+
+// advice names who sees more than this user.
+func (h Host) advice() string {
+	if os.Geteuid() == 0 {
+		return ""
+	}
+	return "; \"sudo hostguard status\" sees more"
 }
 
 // mayBeIn tells whether a process may be of a control group or one below. The
@@ -271,8 +433,8 @@ func (h Host) Gone(dir string) (bool, error) {
 
 // ending tells that a process has no program any more. Where that cannot be
 // read, it may have one.
-func (h Host) ending(pid int) bool {
-	_, err := os.Readlink(filepath.Join(h.Proc, strconv.Itoa(pid), "exe"))
+func (h Host) ending(dir string) bool {
+	_, err := os.Readlink(filepath.Join(dir, "exe"))
 	return errors.Is(err, fs.ErrNotExist)
 }
 

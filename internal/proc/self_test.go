@@ -1,12 +1,14 @@
 package proc
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"hostguard/lock"
 )
@@ -51,22 +53,53 @@ func TestThePlaceOfThisProcess(t *testing.T) {
 	}
 }
 
-func TestWhoIsWithinAnExecMayCarryTheNonce(t *testing.T) {
-	table := fixtureProc(t, "make") // its process 7 started at 250
-	write(t, table, "self/mountinfo", "")
-	write(t, table, "7/environ", "")
-	host, traces := Host{Proc: table}, lock.Traces{Nonce: "nonce", From: 250}
-	if pid, complete := host.Find(traces); pid != 0 || !complete {
-		t.Errorf("a process that is ending: found %v, complete %v", pid, complete)
+// A process without an environment is within an exec, or has none for good: read
+// again, the latter is told by what else there is.
+func TestAProcessWithoutAnEnvironment(t *testing.T) {
+	const nonce = "0123456789abcdef0123456789abcdef"
+	byNonce, byDir := lock.Traces{Nonce: nonce, From: 250}, lock.Traces{Dir: "/p/0123456789abcdef", From: 250}
+	byLimit := lock.Traces{Nonce: nonce, Limit: true, From: 250}
+	for name, c := range map[string]struct {
+		traces  lock.Traces
+		arrange func(table string)
+		lives   bool
+		unread  bool
+	}{
+		"ending":                       {byNonce, func(table string) { os.Remove(filepath.Join(table, "7/exe")) }, false, false},
+		"for good, by the variable":    {byNonce, func(string) {}, false, true}, // it may be the command of "env -i"
+		"for good, by the limit":       {byLimit, func(string) {}, false, false},
+		"for good, by the directory":   {byDir, func(string) {}, false, false},
+		"for good, in the directory":   {byDir, func(table string) { symlink(t, "/p/0123456789abcdef/x", table, "7/cwd") }, true, false},
+		"for a moment":                 {byNonce, func(table string) { soon(func() { write(t, table, "7/environ", HoldVariable+"=x,"+nonce+"\x00") }) }, true, false},
+		"for a moment, by a directory": {byDir, func(table string) { soon(func() { write(t, table, "7/environ", "A=/p/0123456789abcdef/tmp\x00") }) }, true, false},
+		"another limit":                {byLimit, func(table string) { write(t, table, "7/limits", limits("unlimited")) }, false, false},
+		"the limit":                    {byLimit, func(table string) { write(t, table, "7/limits", limits(fmt.Sprint(limitOf(nonce)))) }, true, false},
+		"limits that cannot be read":   {byLimit, func(table string) { write(t, table, "7/limits", "") }, false, true},
+		"limits refused, older":        {lock.Traces{Nonce: nonce, Limit: true, From: 251}, func(table string) { write(t, table, "7/limits", "") }, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			table := fixtureProc(t, "make") // its process 7 started at 250
+			write(t, table, "self/mountinfo", "")
+			write(t, table, "7/environ", "")
+			write(t, table, "7/limits", limits("unlimited"))
+			symlink(t, "/usr/bin/make", table, "7/exe")
+			if name != "for good, in the directory" {
+				symlink(t, "/", table, "7/cwd")
+			}
+			c.arrange(table)
+			if found := (Host{table}).Find(c.traces); found.Lives != c.lives || (found.Unread != "") != c.unread {
+				t.Errorf("%+v; want it to live %v, unread %v", found, c.lives, c.unread)
+			}
+		})
 	}
-	symlink(t, "/usr/bin/make", table, "7/exe")
-	if pid, complete := host.Find(traces); pid != 0 || complete {
-		t.Errorf("a program without environment: found %v, complete %v; want unknown", pid, complete)
-	}
-	write(t, table, "7/environ", "A=b\x00"+HoldVariable+"=x,nonce\x00")
-	if pid, _ := host.Find(traces); pid != 7 {
-		t.Error("the one that carries it is not found")
-	}
+}
+
+// soon does something while a process is read again.
+func soon(act func()) { time.AfterFunc(execPause, act) }
+
+func limits(realtime string) string {
+	return "Limit                     Soft Limit           Hard Limit           Units     \n" +
+		"Max realtime priority     0                    0                    \nMax realtime timeout      " + realtime + "            unlimited            us        \n"
 }
 
 // A waiter that is not root cannot read what root has started since. Only in the
@@ -94,18 +127,80 @@ func TestAProcessThatCannotBeReadCountsInTheHoldersGroupOnly(t *testing.T) {
 			table := fixtureProc(t, "make")
 			write(t, table, "self/mountinfo", "")
 			symlink(t, c.namespace, table, "self/ns/cgroup")
-			write(t, table, "7/environ", "")
-			symlink(t, "/usr/bin/make", table, "7/exe")
+			refuse(t, table, "7")
 			if c.cgroup != "" {
 				write(t, table, "7/cgroup", c.cgroup)
 			}
 			for _, traces := range []lock.Traces{{Nonce: "nonce"}, {Dir: "/job"}} {
 				traces.From, traces.Cgroup = c.from, c.holders
-				if pid, complete := (Host{Proc: table}).Find(traces); pid != 0 || complete != c.complete {
-					t.Errorf("%+v: found %d, complete %v, want %v", traces, pid, complete, c.complete)
+				if found := (Host{Proc: table}).Find(traces); found.Lives || (found.Unread == "") != c.complete {
+					t.Errorf("%+v: %+v, complete %v", traces, found, c.complete)
 				}
 			}
 		})
+	}
+}
+
+// refuse makes a process of a table one that cannot be read; root could read
+// whatever has no permissions.
+func refuse(t *testing.T, table, pid string) {
+	t.Helper()
+	mkdir(t, table, pid, "environ")
+	write(t, table, pid+"/cwd", "")
+}
+
+// Runners of two users in one service: the recorded one was killed, systemd has
+// started another in the same control group, and this user may not read it. What
+// is proof that a process there is not the job's, and what is not. The job's
+// first step started at 200.
+func TestWhoBelongsToTheRunnerThatCameAfter(t *testing.T) {
+	type process struct {
+		pid, parent, session int
+		start                int
+		argv0                string
+		refused              bool
+	}
+	const runner = "/usr/local/bin/act_runner"
+	manager, daemon := process{1, 0, 1, 1, "/sbin/init", false}, process{50, 1, 50, 300, runner, true}
+	for name, c := range map[string]struct {
+		table []process
+		proof bool
+	}{
+		"the runner that systemd started":           {[]process{manager, daemon}, true},
+		"by another name":                           {[]process{manager, {50, 1, 50, 300, "/opt/gitea-runner-3.1.0-linux-amd64", true}}, true},
+		"by a manager of its user":                  {[]process{manager, {9, 1, 9, 20, "/lib/systemd/systemd", false}, {50, 9, 50, 300, runner, true}}, true},
+		"GitHub's listener":                         {[]process{manager, {50, 1, 50, 300, "/r/bin/Runner.Listener", true}}, true},
+		"what it has started":                       {[]process{manager, daemon, {51, 50, 51, 310, "sh", true}, {52, 51, 51, 320, "cc", true}}, true},
+		"what it has started, a session of its own": {[]process{manager, daemon, {51, 50, 51, 310, "sh", true}}, true},
+		"what the job has left behind":              {[]process{manager, daemon, {40, 1, 40, 250, "sh", true}}, false},
+		"what that has started since":               {[]process{manager, daemon, {40, 1, 40, 250, "sh", false}, {60, 40, 40, 400, "cc", true}}, false},
+		"an orphan of either":                       {[]process{manager, daemon, {60, 1, 60, 400, "sh", true}}, false},
+		"a runner that the job started":             {[]process{manager, {40, 1, 40, 250, "sh", false}, {50, 40, 50, 300, runner, true}}, false},
+		"a runner in the session of another":        {[]process{manager, {50, 1, 40, 300, runner, true}}, false},
+		"the runner of before":                      {[]process{manager, {50, 1, 50, 100, runner, false}, {60, 50, 60, 300, "sh", true}}, false},
+		"a name that only begins like a runner's":   {[]process{manager, {50, 1, 50, 300, "/usr/bin/act_runner_exporter", true}}, false},
+		"what started before the job":               {[]process{manager, {40, 1, 40, 150, "sh", true}}, true},
+	} {
+		table := t.TempDir()
+		write(t, table, "self/mountinfo", "")
+		for _, p := range c.table {
+			pid := strconv.Itoa(p.pid)
+			write(t, table, pid+"/stat", fmt.Sprintf("%d (x) S %d %d %d%s %d", p.pid, p.parent, p.session, p.session, strings.Repeat(" 0", 15), p.start))
+			write(t, table, pid+"/cmdline", p.argv0+"\x00daemon\x00")
+			if p.refused {
+				refuse(t, table, pid)
+				continue
+			}
+			write(t, table, pid+"/environ", "A=b\x00")
+			symlink(t, "/", table, pid, "cwd")
+		}
+		found := Host{table}.Find(lock.Traces{Dir: "/p/0123456789abcdef", From: 200})
+		if found.Lives || (found.Unread == "") != c.proof {
+			t.Errorf("%s: %+v, want proof %v", name, found, c.proof)
+		}
+		if !c.proof && (!strings.Contains(found.Unread, fmt.Sprint(" of user ", os.Getuid())) || !strings.Contains(found.Unread, "could not be read")) {
+			t.Errorf("%s: %q does not tell who could read it", name, found.Unread)
+		}
 	}
 }
 
@@ -123,7 +218,7 @@ func TestWhoWorksInAJobDirectoryIsFound(t *testing.T) {
 		}
 		return cmd.Process.Pid, func() { cmd.Process.Kill(); cmd.Wait() }
 	}
-	find := func() int { pid, _ := host.Find(lock.Traces{Dir: job}); return pid }
+	find := func() int { return host.Find(lock.Traces{Dir: job}).PID }
 
 	elsewhere, stop := start("/", "A="+job+"x", "B="+job)
 	if pid := find(); pid != 0 {
