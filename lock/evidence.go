@@ -235,15 +235,7 @@ func (f Found) as() string {
 // when the job has ended. A directory alone proves nothing: a killed runner
 // leaves it, and between two steps no process works in it.
 func (m *Mutex) byJobDir(h Holder, thorough bool) Verdict {
-	var ended []string
-	if h.Place.Mounts != "" && h.Place.Mounts == m.Self.Place.Mounts {
-		if gone, err := m.Host.Gone(h.JobDir); err == nil && gone {
-			ended = append(ended, "its job directory is gone")
-		}
-	}
-	if h.Runner.known() && m.alive(h.Runner) == Dead {
-		ended = append(ended, fmt.Sprintf("its runner, process %d, is gone", h.Runner.PID))
-	}
+	ended := m.ends(h)
 	if len(ended) == 0 && !thorough {
 		return Verdict{Unknown, "its job directory and its runner are there as far as can be seen: the job may be between two steps"}
 	}
@@ -259,8 +251,32 @@ func (m *Mutex) byJobDir(h Holder, thorough bool) Verdict {
 	return Verdict{Dead, strings.Join(ended, " and ") + ", and no process works in that directory"}
 }
 
-// byRun asks the server. A holder that it counts as ended may still be seen to
-// live, so that is looked at first.
+// ends are the signs that a holder's job or with-lock is over, as far as they can
+// be seen. They prove nothing of what it has left behind.
+func (m *Mutex) ends(h Holder) (signs []string) {
+	if !m.Self.Place.same(h.Place) {
+		return nil
+	}
+	if h.Command {
+		if h.Process.known() && m.alive(h.Process) == Dead {
+			signs = append(signs, fmt.Sprintf("its hostguard process %d is gone", h.Process.PID))
+		}
+		return signs
+	}
+	if actrunner.IsJobDir(h.JobDir) && h.Place.Mounts != "" && h.Place.Mounts == m.Self.Place.Mounts {
+		if gone, err := m.Host.Gone(h.JobDir); err == nil && gone {
+			signs = append(signs, "its job directory is gone")
+		}
+	}
+	if h.Runner.known() && m.alive(h.Runner) == Dead {
+		signs = append(signs, fmt.Sprintf("its runner, process %d, is gone", h.Runner.PID))
+	}
+	return signs
+}
+
+// byRun asks the server, whose word is never better than what the host shows: of
+// a cancelled run it says "in progress" for more than a minute, and a holder that
+// it counts as ended may still be seen to live.
 func (m *Mutex) byRun(ctx context.Context, h Holder, _ bool) Verdict {
 	switch {
 	case m.Runs == nil:
@@ -269,6 +285,9 @@ func (m *Mutex) byRun(ctx context.Context, h Holder, _ bool) Verdict {
 		return Verdict{Unknown, "its run is on another server, which is not asked"}
 	}
 	life, evidence := m.Runs.Run(ctx, h.Job)
+	if signs := m.ends(h); life == Alive && len(signs) > 0 {
+		return Verdict{Unknown, evidence + ", but " + strings.Join(signs, " and ")}
+	}
 	if life == Dead {
 		if v := m.processes(h, true); v.Life == Alive {
 			return v

@@ -200,12 +200,12 @@ func (h Holder) SameJob(other Holder) bool {
 
 // SameCaller tells whether, outside any job, the same shell ran both.
 func (h Holder) SameCaller(other Holder) bool {
-	return h.outsideJobs() && other.outsideJobs() && h.Container == other.Container &&
+	return h.OutsideJobs() && other.OutsideJobs() && h.Container == other.Container &&
 		h.Place.same(other.Place) && h.Parent.known() && h.Parent == other.Parent
 }
 
-// outsideJobs tells that no runner started h: a shell or cron did, or a service.
-func (h Holder) outsideJobs() bool { return h.JobDir == "" && h.Runner.PID == 0 && h.Job.RunID == "" }
+// OutsideJobs tells that no runner started h: a shell or cron did, or a service.
+func (h Holder) OutsideJobs() bool { return h.JobDir == "" && h.Runner.PID == 0 && h.Job.RunID == "" }
 
 // ownContainer tells that the container was made for h's job alone, and lives as
 // long: its steps are run in it from outside, so that no runner is seen above.

@@ -280,6 +280,7 @@ type machine struct {
 	sockets map[string]bool // of nonces, which somebody has open
 
 	hidden     bool  // processes of others
+	unread     bool  // one of others
 	unreadable error // of directories
 	next       int
 }
@@ -326,8 +327,8 @@ func (m *machine) Find(t Traces) Found {
 		return Found{Lives: true, PID: 77}
 	case t.Net != "" && m.sockets[t.Nonce]:
 		return Found{Lives: true}
-	case m.hidden:
-		return Found{Unread: "others are hidden"}
+	case m.hidden || m.unread:
+		return Found{Unread: "process 78 could not be read"}
 	}
 	return Found{}
 }

@@ -195,7 +195,16 @@ func (d *diagnosis) locks(ctx context.Context) {
 			}
 		}
 	}
+	place := m.Self.Place
 	d.good[3] = fmt.Sprintf("%d held, none by a dead job", held)
+	switch {
+	case place.Boot == "" || place.PIDs == "":
+		d.find(3, runner.Warn, "mount /proc as on any Linux", "whether a holder lives cannot be looked up: the boot id or the pid namespace of this process cannot be read")
+	case !place.Local:
+		d.good[3] += "; the daemon may be on another machine: whether a holder on a host lives is not looked up"
+	case place.Machine == "":
+		d.good[3] += "; /etc/machine-id has no ID: the boot id alone tells this machine"
+	}
 }
 
 // pressure looks once for heavy builds.

@@ -188,7 +188,12 @@ const helpReleaseLock = `usage: hostguard release-lock [-input value ...]
 Gives back the lock that this job's acquire-lock took, by its full ID, and never
 another's. Nothing to give back is no error.
 
+Outside any job it knows the lock by the shell that called both. Where make, a
+server or another program calls it, which may do several things at once, give the
+ID that acquire-lock said, or use with-lock.
+
 ` + helpLockInputs + `  -mode warn-only        or hard-fail: fail the step when Docker is unreachable
+  -lock-id ID            of a lock that was taken outside any job
 
 exit status: 0 given back or nothing to give back, 2 wrong use, 3 hostguard could
 not do its work (hard-fail), 130 or 143 interrupted.

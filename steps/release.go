@@ -17,10 +17,49 @@ const releasePatience = 30 * time.Second
 func releaseLock(ctx context.Context, s *session) error {
 	in := s.lockInputs()
 	mode := s.in.choice("mode", warnOnly, hardFail, warnOnly)
+	id := s.in.text("lock-id", "", checkLockID)
+	s.in.flagOnly("lock-id")
 	if err := s.in.parse(); err != nil {
 		return err
 	}
+	if *id != "" {
+		return s.soften(ctx, *mode, s.releaseID(ctx, in, *id))
+	}
 	return s.soften(ctx, *mode, s.release(ctx, in))
+}
+
+func checkLockID(id string) error {
+	if len(id) != 64 || strings.Trim(id, "0123456789abcdef") != "" {
+		return errors.New("want the 64 hex digits that acquire-lock said")
+	}
+	return nil
+}
+
+// releaseID gives back a lock that was taken outside any job, by whoever knows its
+// ID: what several callers have in common there proves nothing.
+func (s *session) releaseID(ctx context.Context, in lockInputs, id string) error {
+	m, _, err := s.mutex(ctx, in, releasePatience)
+	if err != nil {
+		return err
+	}
+	entries, err := m.Entries(ctx)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(entries, func(e lock.Entry) bool { return e.ID == id })
+	if i < 0 {
+		s.Say("nothing to give back: lock %q has no entry of that ID; %s", *in.name, nowHeld(entries))
+		return nil
+	}
+	if h, ours := entries[i].Holder(); !ours || h.Command || !h.OutsideJobs() {
+		return usagef("lock %q (id %.12s) is not one that an acquire-lock took outside any job: its job gives it back, or its with-lock, or break-lock",
+			*in.name, id)
+	}
+	if err := m.Release(ctx, id); err != nil && !errors.Is(err, lock.ErrNotFound) {
+		return err
+	}
+	s.Say("gave back lock %q (id %s), held for %s", *in.name, id, short(time.Since(entries[i].Created)))
+	return nil
 }
 
 // release gives back what this job's acquire-lock took: what its record names,
