@@ -212,8 +212,11 @@ func (m *Mutex) byCommand(h Holder) Verdict {
 	case Unknown:
 		return Verdict{Unknown, fmt.Sprintf("its process %d could not be looked up", h.Process.PID)}
 	}
-	found := m.Host.Find(Traces{Nonce: h.Nonce, Limit: h.Limit, Net: h.Net, From: h.Process.Start, Cgroup: h.Cgroup})
 	gone := fmt.Sprintf("its hostguard process %d is gone", h.Process.PID)
+	if h.Alone { // no other can carry its mark, readable or not
+		return Verdict{Dead, gone}
+	}
+	found := m.Host.Find(Traces{Nonce: h.Nonce, Limit: h.Limit, Net: h.Net, From: h.Process.Start, Cgroup: h.Cgroup})
 	switch {
 	case found.Lives:
 		return Verdict{Alive, gone + " but its command runs on" + found.as()}

@@ -104,6 +104,8 @@ func TestOnlyProofMakesAnOrphan(t *testing.T) {
 		"a nonce of another form":                  {func(s *scene) { s.host.end(s.holder.Process); s.holder.Nonce = "x" }, Unknown},
 		"its pid is another's now":                 {func(s *scene) { s.host.alive[s.holder.Process.PID] = 1 }, Dead},
 		"processes are hidden":                     {func(s *scene) { s.host.end(s.holder.Process); s.host.hidden = true }, Unknown},
+		"a turn's process gone":                    {func(s *scene) { s.host.end(s.holder.Process); s.holder.Alone = true; s.host.unread = true }, Dead},
+		"a turn's process runs":                    {func(s *scene) { s.holder.Alone = true }, Alive},
 		"another pid namespace":                    {func(s *scene) { s.host.end(s.holder.Process); s.holder.Place.PIDs = "x" }, Unknown},
 		"pid namespace unknown":                    {func(s *scene) { s.host.end(s.holder.Process); s.holder.Place.PIDs = "" }, Unknown},
 		"another machine":                          {func(s *scene) { s.host.end(s.holder.Process); s.holder.Place.Machine = "x" }, Unknown},

@@ -20,6 +20,7 @@ type Holder struct {
 	Place   Place
 	Process Process // the acquiring process
 	Command bool    // with-lock: the lock lives as long as that command
+	Alone   bool    // with Command: the acquiring process itself, which starts no other
 
 	Container string  // ID, once the same engine has shown that it is this one
 	Started   string  // when that container was, in the engine's words
@@ -44,6 +45,17 @@ type Job struct {
 	Server, Repository, Workflow, Job string
 	RunID, RunNumber, Attempt, RunURL string
 	Actor, Event, RunnerName          string
+
+	// Task is unique to one attempt of one job of one server. The job itself says
+	// so: it tells jobs apart and proves nothing.
+	Task string
+}
+
+// SameTask reports whether both are one task of one repository. A run is compared
+// where both know it.
+func (j Job) SameTask(other Job) bool {
+	return j.Task != "" && j.Task == other.Task && j.Repository != "" && j.Repository == other.Repository &&
+		(j.RunID == "" || other.RunID == "" || j.RunID == other.RunID)
 }
 
 // Place tells hosts, boots and namespaces apart; empty is unknown.
@@ -82,7 +94,7 @@ func (h *Holder) texts() map[string]*string {
 		"server": &h.Job.Server, "repository": &h.Job.Repository, "workflow": &h.Job.Workflow,
 		"job": &h.Job.Job, "run-id": &h.Job.RunID, "run-number": &h.Job.RunNumber,
 		"run-attempt": &h.Job.Attempt, "run-url": &h.Job.RunURL, "actor": &h.Job.Actor,
-		"event": &h.Job.Event, "runner-name": &h.Job.RunnerName,
+		"event": &h.Job.Event, "runner-name": &h.Job.RunnerName, "task": &h.Job.Task,
 		"machine": &h.Place.Machine, "boot": &h.Place.Boot, "pid-namespace": &h.Place.PIDs,
 		"time-namespace": &h.Place.Times, "mount-namespace": &h.Place.Mounts,
 		"container-id": &h.Container, "container-started": &h.Started, "job-dir": &h.JobDir,
@@ -99,7 +111,9 @@ func (h *Holder) durations() map[string]*time.Duration {
 }
 
 func (h *Holder) flags() map[string]*bool {
-	return map[string]*bool{"command": &h.Command, "in-container": &h.Place.Container, "local": &h.Place.Local, "limit": &h.Limit}
+	return map[string]*bool{
+		"command": &h.Command, "alone": &h.Alone, "in-container": &h.Place.Container, "local": &h.Place.Local, "limit": &h.Limit,
+	}
 }
 
 const labelPrefix = "hostguard."

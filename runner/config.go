@@ -27,6 +27,9 @@ type Config struct {
 	Name            string // of the registration, "" if that is not known
 	Server          string // of the registration: its address
 	Labels          []Label
+	DockerHost      string // container.docker_host
+	Options         string // container.options
+	ValidVolumes    []string
 	CacheDir        string // "" is .cache/actcache in the home of the runner's user
 	WorkdirParent   string // "" is .cache/act there
 	Problems        []string
@@ -79,9 +82,17 @@ func ParseConfig(data []byte) (Config, error) {
 		c.Labels = nil
 		return c, err
 	}
+	container := value(root, "container")
+	c.DockerHost, c.Options, c.ValidVolumes = text(value(container, "docker_host")), text(value(container, "options")), texts(value(container, "valid_volumes"))
 	c.CacheDir = text(value(value(root, "cache"), "dir"))
 	c.WorkdirParent = text(value(value(root, "host"), "workdir_parent"))
 	return c, nil
+}
+
+// RunsContainers reports whether the runner runs jobs in containers by its labels. A
+// workflow may ask for a container whatever the label is.
+func (c Config) RunsContainers() bool {
+	return slices.ContainsFunc(c.Labels, func(l Label) bool { return l.Schema != "host" })
 }
 
 // JobParent is the directory in which each job has one of its own. Actions are

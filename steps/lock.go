@@ -69,8 +69,9 @@ func checkReason(reason string) error {
 // store is a lock engine and what there is to say of it.
 type store struct {
 	lock.Engine
-	local     bool // its other clients share this machine's pids
-	exclusive bool // it refuses a second entry of a name by itself
+	place     string // for people: which daemon, which directory
+	local     bool   // its other clients share this machine's pids
+	exclusive bool   // it refuses a second entry of a name by itself
 	describe  func(context.Context) string
 	// own is the container that this process is in, if the store runs it, and
 	// when that was started.
@@ -89,7 +90,7 @@ func (s *session) openStore(ctx context.Context, backend string) (store, error) 
 			return store{}, err
 		}
 		return store{
-			Engine: files, local: true, exclusive: true,
+			Engine: files, place: fmt.Sprintf("the lock files in %q", files.Dir()), local: true, exclusive: true,
 			describe: func(context.Context) string {
 				return fmt.Sprintf("lock files in %q; Docker's locks are not seen", files.Dir())
 			},
@@ -105,7 +106,7 @@ func (s *session) openStore(ctx context.Context, backend string) (store, error) 
 		return store{}, err
 	}
 	return store{
-		Engine: engine, local: engine.Local(), exclusive: engine.Exclusive(),
+		Engine: engine, place: fmt.Sprintf("the Docker daemon at %q", engine.Address()), local: engine.Local(), exclusive: engine.Exclusive(),
 		describe: func(ctx context.Context) string {
 			d, err := engine.Describe(ctx)
 			if err != nil {
@@ -169,6 +170,7 @@ func (s *session) self(ctx context.Context, host proc.Host, engine store) lock.H
 			Actor:      s.Getenv("GITHUB_ACTOR"),
 			Event:      s.Getenv("GITHUB_EVENT_NAME"),
 			RunnerName: s.Getenv("RUNNER_NAME"),
+			Task:       actrunner.TaskOfToken(s.Getenv("ACTIONS_RUNTIME_TOKEN")),
 		},
 	}
 	if h.Job.Server != "" && h.Job.Repository != "" && h.Job.RunID != "" {

@@ -71,7 +71,7 @@ func (t *turn) acquire(ctx context.Context, s *session) (lock.Held, error) {
 			return lock.Held{}, err
 		}
 	}
-	m.Self.Command = true // it lives as long as this process
+	m.Self.Command, m.Self.Alone = true, true // it lives as long as this process
 	m.Self.Reason = "wait-pressure: next to go on when nothing presses"
 	m.Self.StaleAfter = t.limit + time.Minute
 	m.Timeout = t.limit

@@ -6,15 +6,19 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
+	"hostguard/internal/actrunner"
 	"hostguard/runner"
 )
 
 // RunnerProcess is a process that takes jobs for a Gitea.
 type RunnerProcess struct {
 	PID  int
-	Argv []string
-	Dir  string // where it works; "" if it may not be asked
+	Argv []string // the program by its own name, whatever link it was started by
+	Dir  string   // where it works; "" if it may not be asked
+	Unit string   // of systemd, by its control group; "" for none
+	User bool     // that unit is a user's, not the system's
 }
 
 // Runners finds the processes of this host, not of its containers, that take
@@ -34,7 +38,10 @@ func Runners(procRoot string) (daemons []RunnerProcess, githubRoots []string, er
 			continue
 		}
 		argv := strings.Split(strings.TrimRight(string(data), "\x00"), "\x00")
-		listener := filepath.Base(argv[0]) == "Runner.Listener"
+		listener := actrunner.RoleOf(argv[0]) == actrunner.Listener
+		if !listener {
+			argv = asDaemon(dir, argv)
+		}
 		if !listener && !runner.IsDaemon(argv) {
 			continue
 		}
@@ -43,7 +50,8 @@ func Runners(procRoot string) (daemons []RunnerProcess, githubRoots []string, er
 		}
 		cwd, _ := os.Readlink(filepath.Join(dir, "cwd"))
 		if !listener {
-			daemons = append(daemons, RunnerProcess{pid, argv, cwd})
+			unit, user := unitOf(Host{procRoot}.cgroup(pid))
+			daemons = append(daemons, RunnerProcess{pid, argv, cwd, unit, user})
 			continue
 		}
 		program := argv[0]
@@ -57,6 +65,60 @@ func Runners(procRoot string) (daemons []RunnerProcess, githubRoots []string, er
 	}
 	slices.Sort(githubRoots)
 	return daemons, githubRoots, nil
+}
+
+// asDaemon returns the arguments with the name of the program that runs, where that
+// is a runner's and the first argument is not: the name of a link, or any other.
+func asDaemon(dir string, argv []string) []string {
+	if actrunner.RoleOf(argv[0]) == actrunner.Daemon || !slices.Contains(argv, "daemon") {
+		return argv
+	}
+	exe, _ := os.Readlink(filepath.Join(dir, "exe"))
+	if actrunner.RoleOf(exe) != actrunner.Daemon {
+		return argv
+	}
+	return slices.Concat([]string{strings.TrimSuffix(exe, " (deleted)")}, argv[1:])
+}
+
+// unitOf returns the service that a control group is of, and whether a user's
+// manager started it.
+func unitOf(group string) (unit string, user bool) {
+	for part := range strings.SplitSeq(group, "/") {
+		if strings.HasPrefix(part, "user@") {
+			user = true
+			continue
+		}
+		if strings.HasSuffix(part, ".service") {
+			unit = part
+		}
+	}
+	return unit, user
+}
+
+// maxVariables bounds what is read of a runner's environment.
+const maxVariables = 1 << 20
+
+// RunnerAbove returns the runner that has started this process, and the environment
+// that it was started with. It is false where there is none, or where it is another
+// user's, who could make it say anything.
+func RunnerAbove(procRoot string) (r RunnerProcess, environ []string, found bool) {
+	above, _, _ := Host{procRoot}.Runner()
+	dir := filepath.Join(procRoot, strconv.Itoa(above.PID))
+	info, err := os.Stat(dir)
+	if above.PID == 0 || err != nil || int(info.Sys().(*syscall.Stat_t).Uid) != os.Geteuid() {
+		return RunnerProcess{}, nil, false
+	}
+	argv, err := readSome(filepath.Join(dir, "cmdline"), argvLimit)
+	if err != nil {
+		return RunnerProcess{}, nil, false
+	}
+	variables, err := readSome(filepath.Join(dir, "environ"), maxVariables)
+	if err != nil {
+		return RunnerProcess{}, nil, false
+	}
+	r = RunnerProcess{PID: above.PID, Argv: strings.Split(strings.TrimRight(string(argv), "\x00"), "\x00")}
+	r.Dir, _ = os.Readlink(filepath.Join(dir, "cwd"))
+	return r, strings.Split(strings.TrimRight(string(variables), "\x00"), "\x00"), true
 }
 
 // Started are the processes that a process has started and that live, except

@@ -2,6 +2,7 @@ package proc
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -23,8 +24,21 @@ func TestProcessesThatTakeJobs(t *testing.T) {
 	add("10", "mnt:[1]", "/", "vi", "act_runner", "daemon")
 	add("11", "mnt:[1]", "/", "/srv/actions-runner/bin/Runner.Listener", "run")
 	add("12", "mnt:[1]", "/srv/actions-runner", "./bin/Runner.Listener", "run")
+	// By a link's name, replaced while it runs; and what only says that it is one.
+	add("13", "mnt:[1]", "/home/ci/r", "/usr/local/bin/runner", "daemon")
+	symlink(t, "/opt/gitea-runner-3.1.0-linux-amd64 (deleted)", filepath.Join(proc, "13"), "exe")
+	write(t, filepath.Join(proc, "13"), "cgroup", "0::/user.slice/user-1000.slice/user@1000.service/app.slice/runner-x.service\n")
+	add("14", "mnt:[1]", "/", "sh", "-c", "daemon")
+	symlink(t, "/usr/bin/dash", filepath.Join(proc, "14"), "exe")
+	add("15", "mnt:[1]", "/srv/f", "/usr/bin/forgejo-runner", "-c", "/srv/f/c.yaml", "daemon")
+	write(t, filepath.Join(proc, "15"), "cgroup", "1:name=systemd:/system.slice/runner-sysq.service\n0::/system.slice/runner-sysq.service\n")
 	daemons, roots, err := Runners(proc)
-	want := []RunnerProcess{{7, []string{"/usr/local/bin/act_runner", "daemon", "--config", "config.yaml"}, "/srv/act-runner"}}
+	slices.SortFunc(daemons, func(a, b RunnerProcess) int { return a.PID - b.PID })
+	want := []RunnerProcess{
+		{7, []string{"/usr/local/bin/act_runner", "daemon", "--config", "config.yaml"}, "/srv/act-runner", "", false},
+		{13, []string{"/opt/gitea-runner-3.1.0-linux-amd64", "daemon"}, "/home/ci/r", "runner-x.service", true},
+		{15, []string{"/usr/bin/forgejo-runner", "-c", "/srv/f/c.yaml", "daemon"}, "/srv/f", "runner-sysq.service", false},
+	}
 	if diff := cmp.Diff(want, daemons) + cmp.Diff([]string{"/srv/actions-runner", "/srv/actions-runner"}, roots); err != nil || diff != "" {
 		t.Error(err, diff)
 	}
