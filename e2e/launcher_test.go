@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // shells are what /bin/sh may be where the action runs.
@@ -478,6 +480,34 @@ func TestLauncherPrintsHostileNamesOnOneLine(t *testing.T) {
 
 		if names, err := filepath.Glob(filepath.Join(l.dir, "work/*")); err != nil || len(names) != 0 {
 			t.Errorf("a name was run: %q, %v", names, err)
+		}
+	})
+}
+
+// GitHub's runner writes the text of a step into a file, gives it to the shell, and
+// on a cancel signals that shell alone: it has to be the binary by then.
+func TestTheStepsShellBecomesTheBinary(t *testing.T) {
+	text, err := os.ReadFile("../action.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var action struct {
+		Runs struct{ Steps []struct{ Run string } }
+	}
+	if err := yaml.Unmarshal(text, &action); err != nil || len(action.Runs.Steps) != 1 {
+		t.Fatalf("%v: %d steps, want 1", err, len(action.Runs.Steps))
+	}
+	inEveryShell(t, func(t *testing.T, l *launcher) {
+		bin := l.write("named", `#!/bin/sh
+if [ "$*" = version ]; then echo "hostguard 1.2.3 linux/amd64 go1.26.8"; exit; fi
+echo "pid $$"
+`, 0o755)
+		args := append(l.shell[1:len(l.shell):len(l.shell)], "-e", l.write("step.sh", action.Runs.Steps[0].Run, 0o644))
+		cmd := exec.Command(l.shell[0], args...)
+		cmd.Env = append(l.env, "PATH=/usr/bin:/bin", "HOSTGUARD_BIN="+bin, "GITHUB_ACTION_PATH="+filepath.Join(l.dir, "action"))
+		out, err := cmd.CombinedOutput()
+		if want := fmt.Sprintf("\npid %d\n", cmd.Process.Pid); err != nil || !strings.HasSuffix(string(out), want) {
+			t.Errorf("%v: want %q at the end of:\n%s", err, want, out)
 		}
 	})
 }
