@@ -49,16 +49,19 @@ func auditConfig(h Host) []Finding {
 func auditUnits(h Host) []Finding {
 	var all []Finding
 	services := h.Services()
-	primary, found := h.Named(PrimaryService)
+	primary, found := h.Primary()
 	switch {
-	case len(services) == 0 && len(h.UnitsUnseen) > 0:
+	case !found && len(h.UnitsUnseen) > 0:
 		all = append(all, Finding{6, Warn, "the runner's service was not seen: " + strings.Join(h.UnitsUnseen, "; "), "run it on the host, as the runner's user"})
-	case len(services) == 0:
-		all = append(all, Finding{6, Warn, "no service runs the runner: after a crash or a reboot nobody starts it", serviceFix(h.Dir)})
-	case !found && len(h.UnitsUnseen) == 0:
-		all = append(all, Finding{6, Warn, fmt.Sprintf("the runner's service is not %s but %q", PrimaryService, services[0].Name), "rename it, so that all tools find it"})
-	case found && primary.Active != "active" && !h.Separated():
-		all = append(all, Finding{6, Bad, fmt.Sprintf("%s is %q/%q", PrimaryService, primary.Active, primary.Sub), systemctl(primary) + "start " + PrimaryService})
+	case h.Retired():
+		for _, name := range h.stoppedSplits() {
+			u, _ := h.Named(name)
+			all = append(all, Finding{6, Bad, fmt.Sprintf("the service %q, of a runner that was split off, does not run: its jobs wait", name), systemctl(u) + "start " + shellWord(name)})
+		}
+	case !found:
+		all = append(all, Finding{6, Warn, fmt.Sprintf("no service runs the runner in %.200q: after a crash or a reboot nobody starts it", h.Dir), serviceFix(h.Dir)})
+	case primary.Active != "active":
+		all = append(all, Finding{6, Bad, fmt.Sprintf("%.100q is %q/%q", primary.Name, primary.Active, primary.Sub), systemctl(primary) + "start " + shellWord(primary.Name)})
 	}
 	for _, u := range services {
 		if u.Active != "active" {
@@ -162,9 +165,8 @@ func auditDaemons(h Host) []Finding {
 		}
 	}
 	if !seen && h.RegistrationPath != "" { // where another user's processes work is not always seen
-		for _, u := range h.Services() {
-			ours := u.WorkDir == h.Dir || slices.ContainsFunc(u.Exec, func(argv []string) bool { return ConfigOf(argv) == h.ConfigPath })
-			if u.Active == "active" && (ours || u.Name == PrimaryService) {
+		for _, u := range h.UnitsOf(h.PrimaryUnit()) {
+			if u.Active == "active" {
 				add(h.RegistrationPath, fmt.Sprintf("the %s's unit %q", u.Scope, u.Name))
 			}
 		}

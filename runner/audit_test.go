@@ -51,7 +51,6 @@ func TestWhatIsWrongWithAHost(t *testing.T) {
 		"a dead service":        {func(h *Host) { h.Units[0].Active, h.Units[0].Sub = "failed", "failed" }, 6, Bad, `"failed"/"failed"`, "start"},
 		"no service":            {func(h *Host) { h.Units = nil }, 6, Warn, "no service runs the runner", ""},
 		"no systemd":            {func(h *Host) { h.Units, h.UnitsUnseen = nil, []string{"no systemd"} }, 6, Warn, "was not seen: no systemd", ""},
-		"another unit's name":   {func(h *Host) { h.Units[0].Name = "act_runner.service" }, 6, Warn, `but "act_runner.service"`, ""},
 		"the container is back": {func(h *Host) { h.Containers[0].Running, h.Containers[0].Mounts = true, nil }, 7, Bad, "takes jobs again", "hostguard runner drain -apply"},
 		"it serves :host":       {func(h *Host) { h.Containers[0].Running = true }, 7, Bad, "serves a label with :host", "hostguard runner drain -apply"},
 		"by its environment": {func(h *Host) {
@@ -62,7 +61,7 @@ func TestWhatIsWrongWithAHost(t *testing.T) {
 			h.Containers[0] = Container{Name: "x; rm -rf /", Running: true, Labels: []string{"a:docker://b"}}
 		}, 7, Warn, `"x; rm -rf /" runs a runner`, "hostguard runner drain -container 'x; rm -rf /' -apply"},
 		"no Docker":                {func(h *Host) { h.Containers, h.DockerUnseen = nil, "no Docker" }, 7, Warn, "were not seen", ""},
-		"two daemons":              {func(h *Host) { h.Daemons = append(h.Daemons, Daemon{8, "/srv/act-runner/.runner"}) }, 9, Bad, "process 7 and process 8 take jobs by one registration", ""},
+		"two daemons":              {func(h *Host) { h.Daemons = append(h.Daemons, Daemon{PID: 8, Registration: "/srv/act-runner/.runner"}) }, 9, Bad, "process 7 and process 8 take jobs by one registration", ""},
 		"a daemon and a container": {func(h *Host) { h.Containers[0].Running = true }, 9, Bad, `process 7 and container "gitea-runner"`, ""},
 		"a unit and a container":   {func(h *Host) { h.Daemons, h.Containers[0].Running = nil, true }, 9, Bad, `unit "gitea-act-runner-host.service" and container`, ""},
 		"two units": {func(h *Host) {

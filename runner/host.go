@@ -1,6 +1,8 @@
 package runner
 
 import (
+	"cmp"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -8,7 +10,8 @@ import (
 	"hostguard/internal/actrunner"
 )
 
-// PrimaryService is the unit of the host's own runner.
+// PrimaryService is the unit that the host's own runner gets where it has none. One
+// that it has is known by what it runs, whatever its name.
 const PrimaryService = "gitea-act-runner-host.service"
 
 // WrappedContainer is the runner in a container that the host's own replaced.
@@ -68,9 +71,11 @@ type Unit struct {
 // Enabled tells whether it starts at boot, or when what wants it does.
 func (u Unit) Enabled() bool { return strings.HasPrefix(u.File, "enabled") }
 
-// SplitDir is the directory of a runner that one owner would have alone.
+// SplitDir is the directory of a runner that one owner would have alone, and the
+// unit that runs it, or would.
 type SplitDir struct {
 	Path, Status string // missing, unregistered or registered
+	Service      string
 }
 
 // JobDir is a job's private directory.
@@ -100,6 +105,7 @@ type Process struct {
 type Daemon struct {
 	PID          int
 	Registration string // the file, "" if that is not known
+	Unit, Scope  string // whose control group it is in, "" for none
 }
 
 // Named finds a unit, the one that runs first; false if there is none.
@@ -118,27 +124,82 @@ func (u Unit) Off() bool {
 	return (u.Active == "inactive" || u.Active == "failed") && !strings.HasPrefix(u.File, "enabled")
 }
 
-// Services are the units that run a runner, the primary one first.
-func (h Host) Services() []Unit {
-	var services []Unit
+// of reports whether the unit has started the daemon, itself or by a script.
+func (d Daemon) of(u Unit) bool {
+	return u.MainPID != 0 && d.PID == u.MainPID || u.Name != "" && d.Unit == u.Name && d.Scope == u.Scope
+}
+
+// daemonUnits are the units that run a runner, by their command or by a process of
+// theirs.
+func (h Host) daemonUnits() []Unit {
+	var units []Unit
 	for _, u := range h.Units {
 		if u.Load == "not-found" || !strings.HasSuffix(u.Name, ".service") {
 			continue
 		}
-		if u.Name == PrimaryService || slices.ContainsFunc(u.Exec, IsDaemon) {
-			services = append(services, u)
+		if slices.ContainsFunc(u.Exec, IsDaemon) || slices.ContainsFunc(h.Daemons, func(d Daemon) bool { return d.of(u) }) {
+			units = append(units, u)
 		}
 	}
-	slices.SortStableFunc(services, func(a, b Unit) int {
-		if a.Name == PrimaryService && b.Name != PrimaryService {
-			return -1
-		}
-		if b.Name == PrimaryService && a.Name != PrimaryService {
+	return units
+}
+
+// Services are the units that run a runner, the primary's first.
+func (h Host) Services() []Unit {
+	services := h.daemonUnits()
+	primary, found := h.Primary()
+	i := slices.IndexFunc(services, func(u Unit) bool { return found && u.Name == primary.Name && u.Scope == primary.Scope })
+	if i > 0 {
+		services = slices.Insert(slices.Delete(services, i, i+1), 0, primary)
+	}
+	return services
+}
+
+// Primary is the unit that runs the host's own runner, of several the one that is
+// active; false if none does.
+func (h Host) Primary() (Unit, bool) {
+	units := h.UnitsOf(h.PrimaryUnit())
+	if len(units) == 0 {
+		return Unit{}, false
+	}
+	return units[max(0, slices.IndexFunc(units, func(u Unit) bool { return u.Active == "active" }))], true
+}
+
+// Found is a runner that something on this host runs, or would.
+type Found struct {
+	Dir, ConfigPath string
+	Config          Config
+	Active          bool
+}
+
+// Split reports whether the runner is what a split makes: of one owner, in the
+// directory of that name.
+func (f Found) Split() bool {
+	owners := ownersOf(f.Config.Labels)
+	return len(owners) == 1 && filepath.Base(f.Dir) == filepath.Base(SplitDirOf(f.Dir, owners[0]))
+}
+
+// ChoosePrimary finds the host's own runner among all that it has: not one that a
+// split made, the one of most owners, one that runs, the one registered first. It is
+// false if there is none.
+func ChoosePrimary(found []Found) (Found, bool) {
+	if len(found) == 0 {
+		return Found{}, false
+	}
+	last := func(b bool) int {
+		if b {
 			return 1
 		}
 		return 0
-	})
-	return services
+	}
+	return slices.MinFunc(found, func(a, b Found) int {
+		return cmp.Or(
+			cmp.Compare(last(a.Split()), last(b.Split())),
+			cmp.Compare(len(ownersOf(b.Config.Labels)), len(ownersOf(a.Config.Labels))),
+			cmp.Compare(last(!a.Active), last(!b.Active)),
+			cmp.Compare(a.Config.ID, b.Config.ID),
+		)
+	}), true
 }
 
 // IsDaemon reports whether the arguments are those of a process that takes jobs.

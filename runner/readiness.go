@@ -45,16 +45,21 @@ type ReadinessSplit struct {
 	Status string `json:"status"`
 }
 
-// Splits are the owners that the primary's labels belong to: its own first, then
-// shared, then the others.
-func (h Host) Splits() []string {
-	own := h.OwnedBy()
+// ownersOf are the owners of labels, in their order.
+func ownersOf(labels []Label) []string {
 	var owners []string
-	for _, l := range h.Config.Labels {
+	for _, l := range labels {
 		if o := OwnerOf(l.Name); !slices.Contains(owners, o) {
 			owners = append(owners, o)
 		}
 	}
+	return owners
+}
+
+// Splits are the owners that the primary's labels belong to: its own first, then
+// shared, then the others.
+func (h Host) Splits() []string {
+	own, owners := h.OwnedBy(), ownersOf(h.Config.Labels)
 	rank := func(o string) int {
 		switch o {
 		case strings.ToLower(own):
@@ -73,24 +78,47 @@ func SplitDirOf(primary, owner string) string {
 	return filepath.Join(filepath.Dir(primary), "act-runner-"+owner)
 }
 
-// SplitServiceOf is the unit of that runner.
-func SplitServiceOf(owner string) string { return "gitea-act-runner-" + owner + ".service" }
-
-// Separated tells that the split is done: each owner has a runner of its own that
-// runs, and the primary is stopped for good.
-func (h Host) Separated() bool {
-	owners := h.Splits()
-	primary, found := h.Named(PrimaryService)
-	if len(owners) < 2 || len(h.SplitDirs) != len(owners) || !found || !primary.Off() {
-		return false
-	}
-	for i, owner := range owners {
-		u, found := h.Named(SplitServiceOf(owner))
-		if h.SplitDirs[i].Status != "registered" || !found || u.Active != "active" {
+// ServesAlone reports whether a runner has all the labels that an owner has at the
+// primary, and no other owner's.
+func (h Host) ServesAlone(owner string, c Config) bool {
+	for _, l := range h.Config.Labels {
+		if OwnerOf(l.Name) == owner && !slices.ContainsFunc(c.Labels, func(has Label) bool { return has.Name == l.Name }) {
 			return false
 		}
 	}
-	return true
+	return slices.Equal(ownersOf(c.Labels), []string{owner})
+}
+
+// SplitServiceOf is the unit of that runner.
+func SplitServiceOf(owner string) string { return "gitea-act-runner-" + owner + ".service" }
+
+// Retired reports whether the primary is stopped for good, since each owner of its
+// labels has a runner that is registered: a start of it would take their jobs.
+func (h Host) Retired() bool {
+	if len(h.Splits()) < 2 || len(h.SplitDirs) != len(h.Splits()) {
+		return false
+	}
+	primary, found := h.Primary()
+	if found && !primary.Off() || slices.ContainsFunc(h.Daemons, func(d Daemon) bool { return d.Registration == h.RegistrationPath }) ||
+		!found && len(h.UnitsUnseen) > 0 {
+		return false
+	}
+	return !slices.ContainsFunc(h.SplitDirs, func(d SplitDir) bool { return d.Status != "registered" })
+}
+
+// Separated reports whether the split is done: the primary is retired, and the
+// runners of all owners run.
+func (h Host) Separated() bool { return h.Retired() && len(h.stoppedSplits()) == 0 }
+
+// stoppedSplits are the services of a split that do not run.
+func (h Host) stoppedSplits() []string {
+	var stopped []string
+	for _, d := range h.SplitDirs {
+		if u, found := h.Named(d.Service); !found || u.Active != "active" {
+			stopped = append(stopped, d.Service)
+		}
+	}
+	return stopped
 }
 
 // CheckReadiness judges. What could not be seen makes it not ready.
@@ -99,8 +127,8 @@ func CheckReadiness(h Host) Readiness {
 		PrimaryService: PrimaryService, Dir: h.Dir, Registration: "missing", Labels: []LabelClass{}, SplitDirs: []ReadinessSplit{},
 		Active: append([]string{}, h.ActiveContainers...), ActiveHost: append([]string{}, h.ActiveHostJobs...), Unseen: []string{},
 	}
-	if u, found := h.Named(PrimaryService); found {
-		r.Unit = &ReadinessUnit{u.Scope, u.Load, u.Active, u.Sub}
+	if u, found := h.Primary(); found {
+		r.PrimaryService, r.Unit = u.Name, &ReadinessUnit{u.Scope, u.Load, u.Active, u.Sub}
 	}
 	switch {
 	case h.Registered:
@@ -123,13 +151,11 @@ func CheckReadiness(h Host) Readiness {
 		for _, d := range h.SplitDirs {
 			r.SplitDirs = append(r.SplitDirs, ReadinessSplit{d.Path, d.Status})
 			registered = registered && d.Status == "registered"
-		}
-		r.WantedServices = len(owners)
-		for _, o := range owners {
-			if u, found := h.Named(SplitServiceOf(o)); found && u.Load == "loaded" {
+			if u, found := h.Named(d.Service); found && u.Load == "loaded" {
 				r.InstalledServices++
 			}
 		}
+		r.WantedServices = len(owners)
 	}
 	for _, unseen := range append(slices.Clone(h.UnitsUnseen), h.ConfigUnseen, h.DockerUnseen, h.JobDirsUnseen) {
 		if unseen != "" {

@@ -11,7 +11,7 @@ func mixed() Host {
 	h := good()
 	h.Config.Labels = append(h.Config.Labels, ParseLabel("ewoooc-host:docker://x"))
 	for _, owner := range h.Splits() {
-		h.SplitDirs = append(h.SplitDirs, SplitDir{SplitDirOf(h.Dir, owner), "missing"})
+		h.SplitDirs = append(h.SplitDirs, SplitDir{SplitDirOf(h.Dir, owner), "missing", SplitServiceOf(owner)})
 	}
 	return h
 }
@@ -34,7 +34,7 @@ func (h *Host) separate() {
 	for i := range h.Units {
 		h.Units[i].Active = "active"
 	}
-	h.Units[0].Active, h.Units[0].File = "inactive", "disabled"
+	h.Units[0].Active, h.Units[0].File, h.Units[0].MainPID, h.Daemons = "inactive", "disabled", 0, nil
 }
 
 func TestWhatBlocksASplit(t *testing.T) {
@@ -77,11 +77,75 @@ func TestASeparatedHostIsGood(t *testing.T) {
 			t.Errorf("%+v", l)
 		}
 	}
-	h.Units[0].Active = "active"
+	h.Units[0].Active, h.Units[0].MainPID = "active", 7
+	h.Daemons = []Daemon{{PID: 7, Registration: h.RegistrationPath}}
 	for _, n := range []int{9, 12} {
 		if l := Diagnose(h, nil, nil, nil)[n-1]; l.Level != Warn || !strings.Contains(l.Fix, "hostguard runner split") {
 			t.Errorf("%+v", l)
 		}
+	}
+}
+
+// The primary is known by what it runs, its own name and a service of the usual name
+// that runs something else do not matter; one that was retired is never to be started.
+func TestAPrimaryOfAnyNameIsRetired(t *testing.T) {
+	h := mixed()
+	h.split(3, 3)
+	h.separate()
+	h.Units[0].Name = "runner-sysq.service"
+	h.Units = append(h.Units, Unit{Name: PrimaryService, Scope: "user", Load: "loaded", Active: "active", Exec: [][]string{{"/usr/bin/sleep", "inf"}}})
+	if r := CheckReadiness(h); !r.Ready || r.Next != "none" || r.PrimaryService != "runner-sysq.service" {
+		t.Errorf("%+v", r)
+	}
+	for _, l := range Diagnose(h, nil, nil, nil) {
+		if l.Level != OK {
+			t.Errorf("%+v", l)
+		}
+	}
+	// One of the new runners does not run: that one is named, and no other.
+	h.Units[2].Active = "failed"
+	l := Diagnose(h, nil, nil, nil)[5]
+	if l.Level != Bad || l.Fix != "sudo systemctl start "+h.Units[2].Name || len(l.Findings) != 1 {
+		t.Errorf("%+v", l)
+	}
+	// Its unit may have been removed since.
+	h.Units[2].Active, h.Units = "active", h.Units[1:]
+	if !h.Separated() {
+		t.Error("without a unit the primary is not retired")
+	}
+	h.Daemons = []Daemon{{PID: 9, Registration: h.RegistrationPath}}
+	if h.Retired() {
+		t.Error("a primary that runs is retired")
+	}
+}
+
+func TestThePrimaryAmongSeveralRunners(t *testing.T) {
+	of := func(dir string, id int64, active bool, labels ...string) Found {
+		f := Found{Dir: dir, Active: active, Config: Config{ID: id}}
+		for _, l := range labels {
+			f.Config.Labels = append(f.Config.Labels, ParseLabel(l))
+		}
+		return f
+	}
+	shared, awoooi := of("/home/ci/act-runner-shared", 5, true, "ubuntu-latest", "ubuntu-22.04"), of("/home/ci/act-runner-awoooi", 6, true, "awoooi-host")
+	for name, c := range map[string]struct {
+		found []Found
+		want  string
+	}{
+		"the only one":                   {[]Found{awoooi}, awoooi.Dir},
+		"retired, with all its labels":   {[]Found{shared, awoooi, of("/srv/q", 1, false, "awoooi-host", "ubuntu-latest")}, "/srv/q"},
+		"with the labels that stayed":    {[]Found{shared, of("/srv/q", 1, true, "awoooi-host")}, "/srv/q"},
+		"in a directory of that kind":    {[]Found{shared, of("/home/ci/act-runner-awoooi", 9, true, "awoooi-host", "ewoooc-host")}, "/home/ci/act-runner-awoooi"},
+		"split into other directories":   {[]Found{of("/r/a", 5, true, "awoooi-host"), of("/r/q", 1, false, "awoooi-host", "x-host"), of("/r/x", 6, true, "x-host")}, "/r/q"},
+		"of one owner, beside a retired": {[]Found{of("/r/old", 1, false, "awoooi-host"), of("/r/new", 7, true, "awoooi-host")}, "/r/new"},
+		"registered first":               {[]Found{of("/r/b", 4, true, "awoooi-host"), of("/r/a", 3, true, "awoooi-host")}, "/r/a"},
+	} {
+		if got, found := ChoosePrimary(c.found); !found || got.Dir != c.want {
+			t.Errorf("%s: %q, want %q", name, got.Dir, c.want)
+		}
+	}
+	if _, found := ChoosePrimary(nil); found {
+		t.Error("one of none")
 	}
 }
 

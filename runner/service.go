@@ -22,7 +22,8 @@ type Service struct {
 	EnvironmentFiles []string      // with a "-" before one that may be missing
 }
 
-// PrimaryUnit is the service of the host's own runner.
+// PrimaryUnit is the service that the host's own runner is to have; Adopt finds the
+// one that it has.
 func (h Host) PrimaryUnit() Service {
 	return Service{Name: PrimaryService, Dir: h.Dir, ConfigPath: h.ConfigPath, RegistrationPath: h.RegistrationPath, ShutdownTimeout: h.Config.ShutdownTimeout}
 }
@@ -98,12 +99,13 @@ func CheckUnitPath(path string) error {
 // UnitsOf are the units that run this runner, now or when they are started.
 func (h Host) UnitsOf(s Service) []Unit {
 	var of []Unit
-	for _, u := range h.Services() {
+	for _, u := range h.daemonUnits() {
 		switch {
 		case u.Registration != "" && u.Registration == s.RegistrationPath,
 			u.Config != "" && u.Config == s.ConfigPath,
 			slices.ContainsFunc(u.Exec, IsDaemon) && u.Config == "" && u.WorkDir == s.Dir,
-			u.MainPID != 0 && slices.ContainsFunc(h.Daemons, func(d Daemon) bool { return d.PID == u.MainPID && d.Registration == s.RegistrationPath }):
+			u.Config == "" && slices.ContainsFunc(u.Exec, func(argv []string) bool { return IsDaemon(argv) && ConfigOf(argv) == s.ConfigPath }),
+			s.RegistrationPath != "" && slices.ContainsFunc(h.Daemons, func(d Daemon) bool { return d.Registration == s.RegistrationPath && d.of(u) }):
 			of = append(of, u)
 		}
 	}
@@ -124,6 +126,9 @@ func (h Host) Adopt(s Service) (Unit, bool, error) {
 		}
 	}
 	units := h.UnitsOf(s)
+	if on := slices.DeleteFunc(slices.Clone(units), Unit.Off); len(on) == 1 { // the others are former ones
+		units = on
+	}
 	if len(units) > 1 {
 		var names []string
 		for _, u := range units {
@@ -158,7 +163,7 @@ func (s Service) scopes() []string {
 // alone tells whether nothing but the unit runs the runner.
 func (h Host) alone(s Service, unit Unit) error {
 	for _, d := range h.Daemons {
-		if d.Registration == s.RegistrationPath && (unit.MainPID == 0 || d.PID != unit.MainPID) {
+		if d.Registration == s.RegistrationPath && !d.of(unit) {
 			return fmt.Errorf("process %d runs this runner, outside of any unit that was seen; end it while no job runs", d.PID)
 		}
 	}

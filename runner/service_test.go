@@ -102,6 +102,15 @@ func TestAServiceThatRunsThisConfigIsAdopted(t *testing.T) {
 			h.Units[0].Exec = [][]string{{"/srv/start.sh"}}
 			h.Units[0].Registration, h.Units[0].Config = "", ""
 		}, PrimaryService, ""},
+		"a former one beside it": {func(h *Host) {
+			u := daemon(*h)
+			u.Active, u.MainPID, u.File = "inactive", 0, "disabled"
+			h.Units = append([]Unit{u}, h.Units...)
+		}, PrimaryService, ""},
+		"a script's child": {func(h *Host) {
+			h.Units[0] = Unit{Name: "runner-sysq.service", Scope: "system", Load: "loaded", Active: "active", MainPID: 6, Exec: [][]string{{"/srv/start.sh"}}}
+			h.Daemons[0].Unit, h.Daemons[0].Scope = "runner-sysq.service", "system"
+		}, "runner-sysq.service", ""},
 		"two":                     {func(h *Host) { h.Units = append(h.Units, daemon(*h)) }, "", "2 units run this runner"},
 		"without a configuration": {func(h *Host) { u := daemon(*h); u.Exec[0], u.Config = u.Exec[0][:2], ""; h.Units = []Unit{u} }, "", "without a configuration"},
 		"no units were seen":      {func(h *Host) { h.Units, h.UnitsUnseen = nil, []string{"no systemd"} }, "", "is not known: no systemd"},
@@ -110,7 +119,7 @@ func TestAServiceThatRunsThisConfigIsAdopted(t *testing.T) {
 			h.Units, h.Daemons = []Unit{{Name: PrimaryService, Scope: "system", Load: "masked"}}, nil
 		}, "", `LoadState="masked"`},
 		"a process":                 {func(h *Host) { h.Units = []Unit{system} }, "", "process 7 runs this runner"},
-		"a process beside a unit":   {func(h *Host) { h.Daemons = append(h.Daemons, Daemon{8, h.RegistrationPath}) }, "", "process 8 runs this runner"},
+		"a process beside a unit":   {func(h *Host) { h.Daemons = append(h.Daemons, Daemon{PID: 8, Registration: h.RegistrationPath}) }, "", "process 8 runs this runner"},
 		"processes were not seen":   {func(h *Host) { h.Units, h.Daemons, h.ProcessesUnseen = []Unit{system}, nil, "hidden" }, "", "is not known: hidden"},
 		"a container":               {func(h *Host) { h.Units, h.Daemons, h.Containers[0].Running = []Unit{system}, nil, true }, "", `the container "gitea-runner" runs this runner`},
 		"a container beside a unit": {func(h *Host) { h.Containers[0].Running = true }, "", `the container "gitea-runner"`},

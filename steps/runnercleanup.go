@@ -54,7 +54,7 @@ func runnerCleanupTimer(ctx context.Context, s *session) error {
 	if asked != 1 || c.apply && (c.status || c.run) {
 		return usagef("give -runner-root for a timer that cleans there, or one of -status, -run and -remove; see \"hostguard help runner cleanup-timer\"")
 	}
-	c.h.Units, c.h.UnitsUnseen = s.units(ctx, nil)
+	c.h.Units, c.h.UnitsUnseen = s.units(ctx)
 	if os.Geteuid() == 0 && slices.ContainsFunc(c.h.Units, func(u runner.Unit) bool { return u.Scope == systemd.System }) {
 		c.h.UnitsUnseen = nil // root has a manager of its own when it is logged in only
 	}

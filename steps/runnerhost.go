@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -36,15 +37,14 @@ func (s *session) hostInputs() hostInputs {
 // what it could not see it says.
 func (s *session) lookAtHost(ctx context.Context, in hostInputs) runner.Host {
 	h := runner.Host{Owner: *in.owner, Lingers: true}
-	h.Units, h.UnitsUnseen = s.units(ctx, nil)
+	h.Units, h.UnitsUnseen = s.units(ctx)
 	processes, roots, err := proc.Runners(procRoot)
 	h.GitHubRoots = roots
 	if err != nil {
 		h.ProcessesUnseen = oneLine(err)
 	}
-	s.primary(&h, *in.dir)
 	for _, p := range processes {
-		d := runner.Daemon{PID: p.PID}
+		d := runner.Daemon{PID: p.PID, Unit: p.Unit, Scope: cond(p.User, systemd.User, systemd.System)}
 		if p.Dir == "" {
 			h.ProcessesUnseen = fmt.Sprintf("where process %d, a runner, works: that takes root or its user", p.PID)
 		} else {
@@ -52,20 +52,74 @@ func (s *session) lookAtHost(ctx context.Context, in hostInputs) runner.Host {
 		}
 		h.Daemons = append(h.Daemons, d)
 	}
+	nameFiles(h.Units)
+	found := findRunners(h, processes)
+	s.primary(&h, *in.dir, found)
 	if me, err := user.Current(); err == nil {
 		h.Lingers = systemd.Lingers(me.Username)
 	}
 	if len(h.Splits()) > 1 {
 		for _, owner := range h.Splits() {
-			dir := runner.SplitDirOf(h.Dir, owner)
-			h.SplitDirs = append(h.SplitDirs, runner.SplitDir{Path: dir, Status: runnerdir.Status(dir)})
+			h.SplitDirs = append(h.SplitDirs, splitOf(h, owner, found))
 		}
-		split, _ := s.units(ctx, h.Splits()) // those that are installed and not loaded
-		h.Units = split
 	}
-	nameFiles(h.Units)
 	s.seeJobs(ctx, &h)
 	return h
+}
+
+// findRunners reads the runners that units and processes of this host run.
+func findRunners(h runner.Host, processes []proc.RunnerProcess) []runner.Found {
+	var found []runner.Found
+	add := func(dir string, argv []string, active bool) {
+		dir = strings.TrimPrefix(dir, "!") // systemd marks a tolerated one
+		config := cmp.Or(runner.ConfigOf(argv), "config.yaml")
+		switch {
+		case dir == "" && filepath.IsAbs(config):
+			dir = filepath.Dir(config)
+		case dir == "":
+			return
+		case !filepath.IsAbs(config):
+			config = filepath.Join(dir, config)
+		}
+		if i := slices.IndexFunc(found, func(f runner.Found) bool { return linkless(f.ConfigPath) == linkless(config) }); i >= 0 {
+			found[i].Active = found[i].Active || active
+			return
+		}
+		f := runner.Found{Dir: dir, ConfigPath: config, Active: active}
+		f.Config, _, _, _ = runnerdir.Read(dir, config)
+		found = append(found, f)
+	}
+	for _, u := range h.Units {
+		for _, argv := range u.Exec {
+			if runner.IsDaemon(argv) {
+				add(u.WorkDir, argv, u.Active == "active")
+			}
+		}
+	}
+	for _, p := range processes {
+		add(p.Dir, p.Argv, true)
+	}
+	return found
+}
+
+// splitOf is the runner that an owner of the primary's labels has alone: in the
+// directory that a split makes, or where a plan has put it.
+func splitOf(h runner.Host, owner string, found []runner.Found) runner.SplitDir {
+	d := runner.SplitDir{Path: runner.SplitDirOf(h.Dir, owner)}
+	if d.Status = runnerdir.Status(d.Path); d.Status != "registered" {
+		for _, f := range found {
+			if f.Dir != h.Dir && f.ConfigPath == filepath.Join(f.Dir, "config.yaml") && h.ServesAlone(owner, f.Config) && runnerdir.Status(f.Dir) == "registered" {
+				d.Path, d.Status = f.Dir, "registered"
+			}
+		}
+	}
+	d.Service = runner.SplitServiceOf(owner)
+	config := filepath.Join(d.Path, "config.yaml")
+	units := h.UnitsOf(runner.Service{Dir: d.Path, ConfigPath: config, RegistrationPath: registrationOf(d.Path, config)})
+	if d.Status == "registered" && len(units) > 0 {
+		d.Service = units[0].Name
+	}
+	return d
 }
 
 // seeJobs looks at the containers, and at the jobs that run now.
@@ -86,13 +140,10 @@ func (s *session) seeJobs(ctx context.Context, h *runner.Host) {
 	s.jobDirs(h)
 }
 
-// units are those of the system and of this user, with the primary service, the
-// timers that clean and the services of a split among them.
-func (s *session) units(ctx context.Context, owners []string) (units []runner.Unit, unseen []string) {
+// units are those of the system and of this user, with the timers that clean and the
+// name of the service that a new runner would get among them.
+func (s *session) units(ctx context.Context) (units []runner.Unit, unseen []string) {
 	named := []string{runner.PrimaryService, runner.CleanupTimer, runner.OldCleanupTimer}
-	for _, owner := range owners {
-		named = append(named, runner.SplitServiceOf(owner))
-	}
 	for _, scope := range []string{systemd.System, systemd.User} {
 		some, err := systemd.Units(ctx, scope, s.Getenv, named)
 		units = append(units, some...)
@@ -103,31 +154,20 @@ func (s *session) units(ctx context.Context, owners []string) (units []runner.Un
 	return units, unseen
 }
 
-// primary finds the directory and the configuration of the host's own runner:
-// those given, or its service's, or ~/act-runner.
-func (s *session) primary(h *runner.Host, dir string) {
-	config := ""
-	services := h.Services()
-	if dir == "" && len(services) > 0 {
-		dir = services[0].WorkDir
-		for _, argv := range services[0].Exec {
-			config = runner.ConfigOf(argv)
-		}
-		if dir == "" && filepath.IsAbs(config) {
-			dir = filepath.Dir(config)
-		}
+// primary reads the directory and the configuration of the host's own runner: those
+// given, or what runs here, or ~/act-runner.
+func (s *session) primary(h *runner.Host, dir string, found []runner.Found) {
+	config, usual := "", filepath.Join(s.Getenv("HOME"), "act-runner")
+	// A retired primary may have no unit any more.
+	if own, known := runner.ChoosePrimary(found); dir == "" && known && !(own.Split() && runnerdir.Status(usual) == "registered") {
+		dir, config = own.Dir, own.ConfigPath
 	}
-	if dir == "" {
-		dir = filepath.Join(s.Getenv("HOME"), "act-runner")
-	}
-	if full, err := filepath.Abs(strings.TrimPrefix(dir, "!")); err == nil { // systemd marks a tolerated one
+	dir = cmp.Or(dir, usual)
+	if full, err := filepath.Abs(dir); err == nil {
 		dir = full
 	}
 	if config == "" {
-		config = "config.yaml"
-	}
-	if !filepath.IsAbs(config) {
-		config = filepath.Join(dir, config)
+		config = filepath.Join(dir, "config.yaml")
 	}
 	h.Dir, h.ConfigPath = dir, config
 	var err error
@@ -167,6 +207,9 @@ func nameFiles(units []runner.Unit) {
 	for i := range units {
 		u := &units[i]
 		dir := strings.TrimPrefix(u.WorkDir, "!")
+		if dir == "" && u.Scope == systemd.System {
+			dir = "/" // where a service works that says nothing else
+		}
 		for _, argv := range u.Exec {
 			if !runner.IsDaemon(argv) || dir == "" {
 				continue

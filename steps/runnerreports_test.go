@@ -20,7 +20,7 @@ func host110() runner.Host {
 			KillMode: "mixed", StopTimeout: 2 * time.Hour,
 		}},
 		Lingers: true, Dir: "/home/wooo/act-runner", ConfigPath: "/home/wooo/act-runner/config.yaml", Registered: true,
-		RegistrationPath: "/home/wooo/act-runner/.runner",
+		RegistrationPath: "/home/wooo/act-runner/.runner", Daemons: []runner.Daemon{{PID: 4711, Registration: "/home/wooo/act-runner/.runner"}},
 		Config:           runner.Config{Capacity: 1, Timeout: 3 * time.Hour, ShutdownTimeout: time.Hour},
 		Containers:       []runner.Container{{Name: "gitea-runner", Restart: "no", Status: "exited"}},
 	}
@@ -90,7 +90,7 @@ func TestTheTasksOfTheLastHours(t *testing.T) {
 func TestReadinessSaysTheOldReportsLines(t *testing.T) {
 	h := host110()
 	for _, owner := range h.Splits() {
-		h.SplitDirs = append(h.SplitDirs, runner.SplitDir{Path: runner.SplitDirOf(h.Dir, owner), Status: "missing"})
+		h.SplitDirs = append(h.SplitDirs, runner.SplitDir{Path: runner.SplitDirOf(h.Dir, owner), Status: "missing", Service: runner.SplitServiceOf(owner)})
 	}
 	h.ActiveContainers = []string{"GITEA-ACTIONS-TASK-3435_WORKFLOW-ci_JOB-frontend"}
 	got := printed(func(s *session) {
@@ -135,7 +135,7 @@ func TestHostileValuesStayInTheirPlace(t *testing.T) {
 	h.Schedule = []runner.Scheduled{{Where: "x", Command: "docker start gitea-runner " + evil}}
 	h.Dir, h.ConfigPath = "/"+evil, "/"+evil
 	for _, owner := range h.Splits() {
-		h.SplitDirs = append(h.SplitDirs, runner.SplitDir{Path: runner.SplitDirOf(h.Dir, owner), Status: "missing"})
+		h.SplitDirs = append(h.SplitDirs, runner.SplitDir{Path: runner.SplitDirOf(h.Dir, owner), Status: "missing", Service: runner.SplitServiceOf(owner)})
 	}
 	got := printed(func(s *session) {
 		newAuditReport(h, 9).print(s)

@@ -77,6 +77,9 @@ func (v *servicing) run(ctx context.Context) error {
 	if !v.h.Registered {
 		return refusedf("the runner in %q is not registered: run \"act_runner register\" there first", v.h.Dir)
 	}
+	if v.h.Retired() {
+		return refusedf("the runner in %q is retired: other runners of this host have all its labels, and a start of it would take their jobs; give -runner-dir the directory of one of those", v.h.Dir)
+	}
 	sudo, err := v.place(ctx)
 	if err != nil {
 		return err

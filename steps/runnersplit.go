@@ -243,6 +243,8 @@ func (v *splitting) place() error {
 	switch {
 	case err != nil:
 		return refusedf("%w", err)
+	case !found && v.h.Retired(): // its unit was removed since the split
+		return nil
 	case !found:
 		return refusedf("no service runs the primary in %q, so that it cannot be stopped and started again; \"hostguard runner service -apply\" makes one", v.h.Dir)
 	case v.h.ProcessesUnseen != "":

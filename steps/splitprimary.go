@@ -22,7 +22,7 @@ import (
 func (v *splitting) planPrimary() ([]change, error) {
 	stays := runner.Stays(v.plan, v.h)
 	if len(stays) == 0 {
-		if v.unit.Off() {
+		if v.unit.Name == "" || v.unit.Off() {
 			return nil, nil
 		}
 		start := []string{"enable", "--now", v.primary.Name}

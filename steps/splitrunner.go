@@ -11,6 +11,7 @@ import (
 
 	"hostguard/internal/register"
 	"hostguard/internal/runnerdir"
+	"hostguard/internal/systemd"
 	"hostguard/runner"
 )
 
@@ -51,6 +52,9 @@ func (v *splitting) planRunner(r runner.SplitRunner) ([]change, error) {
 		return nil, refusedf("the runner in %q has the unit %q; write that into the plan", r.Dir, unit.Name)
 	case found && unit.Active == "active":
 		return changes, nil
+	case sv.Binary == "":
+		return nil, refusedf("the runner in %q does not run, and no unit of the primary in %q tells by which program it would; start it: %s",
+			r.Dir, v.h.Dir, systemd.Command(sv.Scope, "enable", "--now", sv.Name))
 	}
 	service, err := v.installService(sv)
 	if err != nil {

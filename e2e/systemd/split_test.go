@@ -151,6 +151,43 @@ func TestARunnerOfThreeOwnersIsSplit(t *testing.T) {
 	}
 }
 
+// The primary is found by what it runs, whatever its unit is called, when that is
+// stopped and not loaded any more, and when it was removed. Nothing advises to start
+// it again: it has the labels of all.
+func TestAPrimaryOfAnotherNameIsSplitTwice(t *testing.T) {
+	t.Parallel()
+	const other = "runner-sysq.service"
+	m := mixed(t, quiet, "act_runner")
+	m.run(0, "root", "cd /etc/systemd/system && systemctl disable --now "+unit+" && mv "+unit+" "+other+" && systemctl daemon-reload && systemctl enable --now "+other)
+	m.until(runnersOf + " | grep -q 'host110\",\"status\":\"online'")
+	m.run(0, "ci", split+" >~/split.yaml")
+	m.run(0, "ci", split+" -plan ~/split.yaml -apply", "done; the way back is ")
+	m.is("root", "systemctl show --value -p ActiveState,UnitFileState "+other+" | paste -sd' '", "inactive disabled")
+
+	before := m.state()
+	for _, removed := range []bool{false, true} {
+		if removed {
+			m.run(0, "root", "rm /etc/systemd/system/"+other+" && systemctl daemon-reload")
+			before = m.state()
+		}
+		m.run(0, "ci", split+" -plan ~/split.yaml -apply", "nothing to change")
+		if after := m.state(); after != before {
+			t.Fatalf("a second run has changed\n%s\ninto\n%s", before, after)
+		}
+		m.run(0, "ci", "hostguard runner readiness", "isolation_ready=true", "safe_next_step=none", "primary_runner_dir=/home/ci/act-runner\n")
+		m.run(1, "ci", "hostguard runner service -apply", `the runner in "/home/ci/act-runner" is retired`)
+		doctor, _ := m.Run("ci", "cd ~/awoooi && hostguard doctor")
+		for _, line := range []string{"L6   ok", "L11  ok", "L12  ok"} {
+			if !strings.Contains(doctor, line) {
+				t.Errorf("no %q in\n%s", line, doctor)
+			}
+		}
+		if after := m.state(); after != before {
+			t.Fatalf("advice has changed\n%s\ninto\n%s", before, after)
+		}
+	}
+}
+
 // noTokens wants no token in what was said, nor in an argument, an environment,
 // the journal or a file that is left.
 func (m *machine) noTokens(said string) {

@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -80,15 +81,17 @@ func asDaemon(dir string, argv []string) []string {
 	return slices.Concat([]string{strings.TrimSuffix(exe, " (deleted)")}, argv[1:])
 }
 
-// unitOf returns the service that a control group is of, and whether a user's
-// manager started it.
+// unitOf returns the service that a control group is of, one of the system's or of
+// this user's manager, and whether it is the user's.
 func unitOf(group string) (unit string, user bool) {
+	own := fmt.Sprintf("user@%d.service", os.Getuid())
 	for part := range strings.SplitSeq(group, "/") {
-		if strings.HasPrefix(part, "user@") {
+		switch {
+		case part == own:
 			user = true
-			continue
-		}
-		if strings.HasSuffix(part, ".service") {
+		case strings.HasPrefix(part, "user@"):
+			return "", false
+		case strings.HasSuffix(part, ".service"):
 			unit = part
 		}
 	}

@@ -25,6 +25,7 @@ import (
 	godbus "github.com/godbus/dbus/v5"
 	"golang.org/x/sys/unix"
 
+	"hostguard/internal/actrunner"
 	"hostguard/runner"
 )
 
@@ -39,14 +40,16 @@ const patience = 10 * time.Second
 // bus is the part of the manager that is asked.
 type bus interface {
 	ListUnitsByPatternsContext(ctx context.Context, states, patterns []string) ([]dbus.UnitStatus, error)
+	ListUnitFilesByPatternsContext(ctx context.Context, states, patterns []string) ([]dbus.UnitFile, error)
 	GetUnitPropertiesContext(ctx context.Context, unit string) (map[string]any, error)
 	GetUnitTypePropertiesContext(ctx context.Context, unit, unitType string) (map[string]any, error)
 }
 
 var _ bus = (*dbus.Conn)(nil)
 
-// Units are the loaded services and timers of a manager, and the named ones,
-// loaded or not.
+// Units are the loaded services and timers of a manager, and, loaded or not, the
+// named ones and the services that would run a runner: one that is stopped for good
+// is not loaded.
 func Units(ctx context.Context, scope string, getenv func(string) string, named []string) ([]runner.Unit, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -80,9 +83,21 @@ func read(ctx context.Context, b bus, scope string, named []string) ([]runner.Un
 		return nil, err
 	}
 	names := slices.Clone(named)
+	add := func(name string) {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
 	for _, u := range list {
-		if !slices.Contains(names, u.Name) {
-			names = append(names, u.Name)
+		add(u.Name)
+	}
+	files, err := b.ListUnitFilesByPatternsContext(ctx, nil, []string{"*.service"})
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		if name := path.Base(f.Path); !strings.Contains(name, "@.") && !slices.Contains(names, name) && namesRunner(f.Path) {
+			add(name)
 		}
 	}
 	units := make([]runner.Unit, 0, len(names))
@@ -108,6 +123,30 @@ func read(ctx context.Context, b bus, scope string, named []string) ([]runner.Un
 		units = append(units, u)
 	}
 	return units, nil
+}
+
+// maxUnitFile bounds what is read of a unit's file.
+const maxUnitFile = 64 << 10
+
+// namesRunner reports whether a unit's file names the program of a runner. What the
+// unit runs is the manager's word.
+func namesRunner(file string) bool {
+	info, err := os.Stat(file)
+	if err != nil || !info.Mode().IsRegular() {
+		return false
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	text, _ := io.ReadAll(io.LimitReader(f, maxUnitFile))
+	for word := range strings.FieldsFuncSeq(string(text), func(r rune) bool { return strings.ContainsRune(" \t\n\"'=", r) }) {
+		if actrunner.RoleOf(strings.TrimLeft(word, "@-+!:|")) == actrunner.Daemon { // the marks before a command
+			return true
+		}
+	}
+	return false
 }
 
 // moment is a time of the wall clock; zero for never.

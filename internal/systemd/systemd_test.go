@@ -6,7 +6,9 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -19,6 +21,7 @@ import (
 // manager is a systemd of values.
 type manager struct {
 	loaded   []string
+	files    []string // paths, of what is installed
 	units    map[string]map[string]any
 	services map[string]map[string]any
 }
@@ -26,6 +29,13 @@ type manager struct {
 func (m manager) ListUnitsByPatternsContext(context.Context, []string, []string) (list []dbus.UnitStatus, err error) {
 	for _, name := range m.loaded {
 		list = append(list, dbus.UnitStatus{Name: name})
+	}
+	return list, nil
+}
+
+func (m manager) ListUnitFilesByPatternsContext(context.Context, []string, []string) (list []dbus.UnitFile, err error) {
+	for _, path := range m.files {
+		list = append(list, dbus.UnitFile{Path: path})
 	}
 	return list, nil
 }
@@ -76,6 +86,38 @@ func TestUnitsAreReadAsValues(t *testing.T) {
 		{Name: "split.service", Scope: User, Load: "not-found", Active: "inactive", Sub: "dead"},
 		{Name: other, Scope: User, Load: "loaded", Active: "inactive", Sub: "dead"},
 		{Name: timer, Scope: User, Load: "loaded", Active: "active", Sub: "waiting", File: "enabled", Triggers: []string{"clean.service"}},
+	}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Error(err, diff)
+	}
+}
+
+// A service that was stopped for good is not loaded: it is found by its file.
+func TestRunnersThatAreNotLoadedAreRead(t *testing.T) {
+	dir := t.TempDir()
+	m := manager{units: map[string]map[string]any{}, services: map[string]map[string]any{}}
+	for name, text := range map[string]string{
+		"runner-sysq.service": "[Service]\nExecStart=-/opt/gitea-runner-3.1.0-linux-amd64 daemon\n",
+		"env.service":         "[Service]\nExecStart=/usr/bin/env A=b \\\n  act_runner daemon\n",
+		"other.service":       "[Unit]\nAfter=act_runner.service\n[Service]\nExecStart=/usr/bin/act_runner_exporter\n",
+		"runner@.service":     "[Service]\nExecStart=/usr/bin/act_runner daemon\n",
+	} {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		m.files, m.units[name] = append(m.files, path), state("loaded", "inactive", "dead")
+	}
+	slices.Sort(m.files)
+	fifo := filepath.Join(dir, "fifo.service")
+	if err := syscall.Mkfifo(fifo, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	m.files = append(m.files, fifo, filepath.Join(dir, "gone.service"))
+	got, err := read(t.Context(), m, System, nil)
+	want := []runner.Unit{
+		{Name: "env.service", Scope: System, Load: "loaded", Active: "inactive", Sub: "dead"},
+		{Name: "runner-sysq.service", Scope: System, Load: "loaded", Active: "inactive", Sub: "dead"},
 	}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Error(err, diff)
