@@ -170,6 +170,7 @@ type Found struct {
 	Dir, ConfigPath string
 	Config          Config
 	Active          bool
+	DockerHost      string // of its daemon, "" for the usual one
 }
 
 // Split reports whether the runner is what a split makes: of one owner, in the

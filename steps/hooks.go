@@ -22,6 +22,8 @@ import (
 // answers to the hooks' names. A hook that fails would fail the job, and nobody
 // reads its status: it prints what it did and ends in 0.
 
+const jobCompletedName = "hostguard-job-completed"
+
 // hookTime bounds a hook: the runner waits for it before it takes another job.
 const hookTime = 20 * time.Second
 

@@ -14,9 +14,12 @@ import (
 	"strings"
 
 	"hostguard/install"
+	"hostguard/internal/proc"
+	"hostguard/internal/runnerdir"
+	"hostguard/runner"
 )
 
-func installFiles(_ context.Context, s *session) error {
+func installFiles(ctx context.Context, s *session) error {
 	var (
 		prefix    = s.in.text("prefix", "", belowRoot)
 		apply     = s.in.boolean("apply")
@@ -75,7 +78,12 @@ func installFiles(_ context.Context, s *session) error {
 	default:
 		s.Say("done; the way back is \"hostguard install %s\"%s", map[bool]string{false: "-uninstall -apply", true: "-apply"}[*uninstall], withPrefix)
 	}
-	s.sayConfiguration(filepath.Dir(files[0].Path), *uninstall)
+	bin := filepath.Dir(files[0].Path)
+	if *uninstall {
+		s.Say("the runner's config.yaml must not name %q or what begins so: a hook that is missing fails jobs", filepath.Join(bin, "hostguard"))
+		return nil
+	}
+	s.sayConfiguration(ctx, bin)
 	return nil
 }
 
@@ -125,38 +133,91 @@ func (s *session) installed(prefix string, program []byte) []install.File {
 			files = append(files, install.File{Path: filepath.Join(bin, cmd.name), Link: "hostguard"})
 		}
 	}
+	files = append(files, install.File{Path: filepath.Join(bin, jobCompletedName+".sh"), Data: hookScript(filepath.Join(bin, jobCompletedName)), Mode: 0o755})
 	return append(files,
 		install.File{Path: filepath.Join(prefix, "share/bash-completion/completions/hostguard"), Data: completion(commands()), Mode: 0o644},
 		install.File{Path: filepath.Join(prefix, "share/man/man1/hostguard.1"), Data: manual(s.Version, commands()), Mode: 0o644},
 	)
 }
 
-// sayConfiguration says what the runner has to be told.
-func (s *session) sayConfiguration(bin string, uninstall bool) {
-	if uninstall {
-		s.Say("the runner's config.yaml must not name %q or what begins so: a hook that is missing fails jobs", filepath.Join(bin, "hostguard"))
-		return
+// hookScript runs a hook for GitHub's runner, which takes one whose name ends in .sh
+// only and gives that to bash.
+func hookScript(hook string) []byte {
+	return fmt.Appendf(nil, "#!/bin/sh\n# %s install: GitHub's runner takes no hook of another ending.\nexec '%s'\n", install.Marker, strings.ReplaceAll(hook, "'", `'\''`))
+}
+
+// sayConfiguration prints what the runners' configuration has to say. It must break
+// no job: a hook of a job runs where the job's steps do.
+func (s *session) sayConfiguration(ctx context.Context, bin string) {
+	units, _ := s.units(ctx)
+	processes, roots, _ := proc.Runners(procRoot)
+	found := findRunners(runner.Host{Units: units}, processes)
+	if usual := filepath.Join(s.Getenv("HOME"), "act-runner"); len(found) == 0 && runnerdir.Status(usual) == "registered" {
+		f := runner.Found{Dir: usual, ConfigPath: filepath.Join(usual, "config.yaml")}
+		f.Config, _, _, _ = runnerdir.Read(usual, f.ConfigPath)
+		found = append(found, f)
 	}
 	s.Say("")
 	if install.SearchedByServices(bin) {
-		s.Say("services find it on their PATH. For its hooks, in the runner's config.yaml:")
+		s.Say("services find it on their PATH")
 	} else {
-		s.Say("services do not look in %q. In the runner's config.yaml, for the action and its hooks,", bin)
-		s.Say("and only of a runner whose jobs run as the same user, who may change them:")
+		s.Say("services do not look in %q: only for a runner whose jobs run as the same user, who may change them,", bin)
 	}
-	s.Say("")
-	s.Say("  runner:")
-	if !install.SearchedByServices(bin) {
-		s.Say("    envs:")
-		s.Say("      HOSTGUARD_BIN: %q", filepath.Join(bin, "hostguard"))
+	if len(found) == 0 {
+		s.Say("no runner was found here; in the config.yaml of one that is a process of this host:")
+		found = []runner.Found{{}}
 	}
-	s.Say("    hooks: # from v3.0.0")
-	s.Say("      job_completed: %q", filepath.Join(bin, "hostguard-job-completed"))
-	s.Say("    post_task_script: %q # from v2.0.0", filepath.Join(bin, "hostguard-post-task"))
-	s.Say("  health_check: # from v2.2.0")
-	s.Say("    script: %q", filepath.Join(bin, "hostguard-health"))
-	s.Say("")
+	var blocks []string
+	of := map[string][]string{} // configurations
+	for _, f := range found {
+		block := configLines(bin, f)
+		if of[block] == nil {
+			blocks = append(blocks, block)
+		}
+		of[block] = append(of[block], fmt.Sprintf("%q", f.ConfigPath))
+	}
+	for _, block := range blocks {
+		if found[0].ConfigPath != "" {
+			s.Say("in %s:", strings.Join(of[block], " and "))
+		}
+		s.Say("")
+		for line := range strings.Lines(block) {
+			s.Say("  %s", strings.TrimSuffix(line, "\n"))
+		}
+		s.Say("")
+	}
+	s.Say("a key that is there already gets these lines and keeps what it has: no runner starts with a key twice")
 	s.Say("the runner reads it when it starts: restart it while no job runs")
+	for _, root := range slices.Compact(roots) {
+		s.Say("GitHub's runner: ACTIONS_RUNNER_HOOK_JOB_COMPLETED=%s in %q", word(filepath.Join(bin, jobCompletedName+".sh")), filepath.Join(root, ".env"))
+	}
+}
+
+// configLines are the lines for the configuration of one runner.
+func configLines(bin string, f runner.Found) string {
+	var out strings.Builder
+	program, hook := filepath.Join(bin, "hostguard"), filepath.Join(bin, jobCompletedName)
+	why := f.CannotMount(hook)
+	out.WriteString("runner:\n")
+	if !install.SearchedByServices(bin) {
+		fmt.Fprintf(&out, "  envs:\n    HOSTGUARD_BIN: %q\n", program)
+	}
+	if why == "" {
+		fmt.Fprintf(&out, "  hooks: # from v3.0.0; it runs where the job does, and needs the mounts below\n    job_completed: %q\n", hook)
+	} else {
+		fmt.Fprintf(&out, "  # No hooks.job_completed: it would fail jobs, %s.\n", why)
+	}
+	fmt.Fprintf(&out, "  post_task_script: %q # from v2.0.0\n", filepath.Join(bin, "hostguard-post-task"))
+	if why == "" {
+		options, volumes := f.Config.Mounting(program, hook)
+		fmt.Fprintf(&out, "container:\n  options: %q\n  valid_volumes:\n", options)
+		for _, v := range volumes {
+			fmt.Fprintf(&out, "    - %q\n", v)
+		}
+	}
+	fmt.Fprintf(&out, "health_check: # from v2.2.0; it wants 1 GiB of free disk as well (min_free_disk_space_mb)\n  enabled: true\n  script: %q\n",
+		filepath.Join(bin, "hostguard-health"))
+	return out.String()
 }
 
 // pathless is an error without the path that its text repeats.

@@ -70,7 +70,7 @@ func (s *session) lookAtHost(ctx context.Context, in hostInputs) runner.Host {
 // findRunners reads the runners that units and processes of this host run.
 func findRunners(h runner.Host, processes []proc.RunnerProcess) []runner.Found {
 	var found []runner.Found
-	add := func(dir string, argv []string, active bool) {
+	add := func(dir string, argv, environ []string, active bool) {
 		dir = strings.TrimPrefix(dir, "!") // systemd marks a tolerated one
 		config := cmp.Or(runner.ConfigOf(argv), "config.yaml")
 		switch {
@@ -87,17 +87,24 @@ func findRunners(h runner.Host, processes []proc.RunnerProcess) []runner.Found {
 		}
 		f := runner.Found{Dir: dir, ConfigPath: config, Active: active}
 		f.Config, _, _, _ = runnerdir.Read(dir, config)
+		if f.DockerHost = f.Config.DockerHost; f.DockerHost == "" {
+			for _, variable := range environ {
+				if host, set := strings.CutPrefix(variable, "DOCKER_HOST="); set {
+					f.DockerHost = host
+				}
+			}
+		}
 		found = append(found, f)
 	}
 	for _, u := range h.Units {
 		for _, argv := range u.Exec {
 			if runner.IsDaemon(argv) {
-				add(u.WorkDir, argv, u.Active == "active")
+				add(u.WorkDir, argv, u.Environment, u.Active == "active")
 			}
 		}
 	}
 	for _, p := range processes {
-		add(p.Dir, p.Argv, true)
+		add(p.Dir, p.Argv, nil, true)
 	}
 	return found
 }

@@ -21,8 +21,8 @@ func host110() runner.Host {
 		}},
 		Lingers: true, Dir: "/home/wooo/act-runner", ConfigPath: "/home/wooo/act-runner/config.yaml", Registered: true,
 		RegistrationPath: "/home/wooo/act-runner/.runner", Daemons: []runner.Daemon{{PID: 4711, Registration: "/home/wooo/act-runner/.runner"}},
-		Config:           runner.Config{Capacity: 1, Timeout: 3 * time.Hour, ShutdownTimeout: time.Hour},
-		Containers:       []runner.Container{{Name: "gitea-runner", Restart: "no", Status: "exited"}},
+		Config:     runner.Config{Capacity: 1, Timeout: 3 * time.Hour, ShutdownTimeout: time.Hour},
+		Containers: []runner.Container{{Name: "gitea-runner", Restart: "no", Status: "exited"}},
 	}
 	for _, l := range []string{
 		"ubuntu-latest:docker://192.168.0.110:5000/awoooi/ci-runner:act-22.04", "ubuntu-22.04:docker://192.168.0.110:5000/awoooi/ci-runner:act-22.04",

@@ -70,7 +70,7 @@ func commands() []command {
 		{name: "runner cleanup-timer", help: helpRunnerCleanupTimer, run: runnerCleanupTimer},
 		{name: "install", help: helpInstall, run: installFiles},
 		{name: "version", help: helpVersion, run: version},
-		{name: "hostguard-job-completed", hook: true, help: helpHooks, run: jobCompleted},
+		{name: jobCompletedName, hook: true, help: helpHooks, run: jobCompleted},
 		{name: "hostguard-post-task", hook: true, help: helpHooks, run: postTask},
 		{name: "hostguard-health", hook: true, help: helpHooks, run: health},
 	}
