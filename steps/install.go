@@ -153,9 +153,7 @@ func (s *session) sayConfiguration(ctx context.Context, bin string) {
 	processes, roots, _ := proc.Runners(procRoot)
 	found := findRunners(runner.Host{Units: units}, processes)
 	if usual := filepath.Join(s.Getenv("HOME"), "act-runner"); len(found) == 0 && runnerdir.Status(usual) == "registered" {
-		f := runner.Found{Dir: usual, ConfigPath: filepath.Join(usual, "config.yaml")}
-		f.Config, _, _, _ = runnerdir.Read(usual, f.ConfigPath)
-		found = append(found, f)
+		found = append(found, readRunner(usual, filepath.Join(usual, "config.yaml"), nil))
 	}
 	s.Say("")
 	if install.SearchedByServices(bin) {

@@ -85,15 +85,8 @@ func findRunners(h runner.Host, processes []proc.RunnerProcess) []runner.Found {
 			found[i].Active = found[i].Active || active
 			return
 		}
-		f := runner.Found{Dir: dir, ConfigPath: config, Active: active}
-		f.Config, _, _, _ = runnerdir.Read(dir, config)
-		if f.DockerHost = f.Config.DockerHost; f.DockerHost == "" {
-			for _, variable := range environ {
-				if host, set := strings.CutPrefix(variable, "DOCKER_HOST="); set {
-					f.DockerHost = host
-				}
-			}
-		}
+		f := readRunner(dir, config, environ)
+		f.Active = active
 		found = append(found, f)
 	}
 	for _, u := range h.Units {
@@ -107,6 +100,19 @@ func findRunners(h runner.Host, processes []proc.RunnerProcess) []runner.Found {
 		add(p.Dir, p.Argv, nil, true)
 	}
 	return found
+}
+
+// readRunner reads the configuration of a runner that is started with an environment.
+func readRunner(dir, config string, environ []string) runner.Found {
+	f := runner.Found{Dir: dir, ConfigPath: config}
+	f.Config, _, _, _ = runnerdir.Read(dir, config)
+	for _, variable := range environ {
+		if host, set := strings.CutPrefix(variable, "DOCKER_HOST="); set {
+			f.DockerHost = host
+		}
+	}
+	f.DockerHost = cmp.Or(f.Config.DockerHost, f.DockerHost)
+	return f
 }
 
 // splitOf is the runner that an owner of the primary's labels has alone: in the
