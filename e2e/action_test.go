@@ -22,6 +22,7 @@ var action struct {
 }
 
 func TestMain(m *testing.M) {
+	serveHooks()
 	if os.Getenv("HOSTGUARD_TEST_GITEA") != "" {
 		serveGitea()
 	}
