@@ -110,8 +110,9 @@ const helpInstall = `usage: hostguard install [-apply] [-uninstall] [-prefix DIR
 
 Puts this program in place on the host, with the names it answers to as the
 runner's hooks, a completion for bash and a man page. Prints the plan, and what
-the runner's config.yaml has to say for the runner to find it; changes nothing
-without -apply. A second run changes nothing.
+the config.yaml of each runner here has to say for the runner to find it, with the
+mounts that jobs in containers need; changes nothing without -apply. A second run
+changes nothing.
 
   -apply       make the changes
   -uninstall   take it all away again; nothing else
@@ -139,13 +140,18 @@ without arguments; "hostguard install" puts them in place:
       job_completed: /usr/local/bin/hostguard-job-completed     # from v3.0.0
     post_task_script: /usr/local/bin/hostguard-post-task        # from v2.0.0
   health_check:
+    enabled: true
     script: /usr/local/bin/hostguard-health                     # from v2.2.0
 
+A job in a container runs job_completed in that container, and fails if it is not
+there: "hostguard install" prints the mounts that belong to it. GitHub's runner
+takes hostguard-job-completed.sh as ACTIONS_RUNNER_HOOK_JOB_COMPLETED.
+
 job-completed gives back the locks that the job in whose environment it runs
-still holds; post-task those of the job that GITEA_WORKSPACE or the container of
-task GITEA_TASK_ID names. Both say what they did and always exit 0. Another job
-of the same repository or matrix keeps its locks, and so does a with-lock whose
-command runs on.
+still holds; post-task those of the task GITEA_TASK_ID of GITEA_REPOSITORY, in the
+Docker daemon of the runner that has started it. Both print what they did or where
+they looked in vain, and always exit 0. Another job of the same repository or
+matrix keeps its locks, and so does a with-lock whose command runs on.
 
 health looks once for heavy builds, as "wait-pressure -check" does, and exits 1
 if there are any: the runner then takes no job. Where it cannot look it exits 0.
