@@ -75,9 +75,9 @@ END
 	_, temp, _ := strings.Cut(said, "| temp ")
 	temp, _, _ = strings.Cut(temp, "\n")
 	for script, want := range map[string]string{
-		"RUNNER_TEMP=" + temp + " " + config.Runner.Hooks.JobCompleted: `gave back lock "kept"`,
+		"RUNNER_TEMP=" + temp + " " + config.Runner.Hooks.JobCompleted:                `gave back lock "kept"`,
 		"GITEA_TASK_ID=17 GITEA_REPOSITORY=wooo/site " + config.Runner.PostTaskScript: `no lock of task 17 of "wooo/site" was found`,
-		config.HealthCheck.Script:                                      "no other heavy build runs here",
+		config.HealthCheck.Script: "no other heavy build runs here",
 	} {
 		if said := h.sh("hook", script); !strings.Contains(said, want) {
 			t.Errorf("%s does not say %q", script, want)

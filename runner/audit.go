@@ -30,6 +30,17 @@ func auditConfig(h Host) []Finding {
 		all = append(all, Finding{4, Bad, fmt.Sprintf("capacity is %d: jobs of several repositories run at once on one Docker daemon and delete each other's containers", h.Config.Capacity),
 			serviceFix(h.Dir)})
 	}
+	for _, hook := range h.Config.JobHooks {
+		if h.Config.RunsContainers() && !h.Config.mounts(hook) {
+			all = append(all, Finding{4, Warn, fmt.Sprintf("the hook %.200q runs in the containers of jobs and is not mounted there: "+
+				"where their image has no such file, each of them fails", hook),
+				"hostguard install prints the mounts that belong to it, or take it out of runner.hooks"})
+		}
+	}
+	if h.Config.HealthScript != "" && !h.Config.HealthEnabled {
+		all = append(all, Finding{4, Warn, fmt.Sprintf("the health check %.200q never runs", h.Config.HealthScript),
+			"set health_check.enabled to true"})
+	}
 	if len(h.Config.Labels) > 0 && len(h.HostLabels()) == 0 {
 		all = append(all, Finding{4, Warn, "no label runs jobs on the host itself, such as awoooi-host:host", fmt.Sprintf("add one to runner.labels in %.200q, where builds have to run on the host", h.ConfigPath)})
 	}
@@ -56,12 +67,15 @@ func auditUnits(h Host) []Finding {
 	case h.Retired():
 		for _, name := range h.stoppedSplits() {
 			u, _ := h.Named(name)
-			all = append(all, Finding{6, Bad, fmt.Sprintf("the service %q, of a runner that was split off, does not run: its jobs wait", name), systemctl(u) + "start " + shellWord(name)})
+			all = append(all, Finding{6, Bad, fmt.Sprintf("the service %q, of a runner that was split off, does not run: its jobs wait", name),
+				systemctl(u) + "start " + shellWord(name)})
 		}
 	case !found:
-		all = append(all, Finding{6, Warn, fmt.Sprintf("no service runs the runner in %.200q: after a crash or a reboot nobody starts it", h.Dir), serviceFix(h.Dir)})
+		all = append(all, Finding{6, Warn, fmt.Sprintf("no service runs the runner in %.200q: after a crash or a reboot nobody starts it", h.Dir),
+			serviceFix(h.Dir)})
 	case primary.Active != "active":
-		all = append(all, Finding{6, Bad, fmt.Sprintf("%.100q is %q/%q", primary.Name, primary.Active, primary.Sub), systemctl(primary) + "start " + shellWord(primary.Name)})
+		all = append(all, Finding{6, Bad, fmt.Sprintf("%.100q is %q/%q", primary.Name, primary.Active, primary.Sub),
+			systemctl(primary) + "start " + shellWord(primary.Name)})
 	}
 	for _, u := range services {
 		if u.Active != "active" {

@@ -40,19 +40,24 @@ func TestWhatIsWrongWithAHost(t *testing.T) {
 		says   string
 		fix    string
 	}{
-		"two jobs at once":      {func(h *Host) { h.Config.Capacity = 2 }, 4, Bad, "capacity is 2", "runner service -runner-dir /srv/act-runner -apply"},
-		"a bad value":           {func(h *Host) { h.Config.Problems = []string{"runner.capacity is \"x\", no number"} }, 4, Bad, "no number", ""},
-		"no host label":         {func(h *Host) { h.Config.Labels = h.Config.Labels[:1] }, 4, Warn, "no label runs jobs on the host", ""},
-		"no shutdown_timeout":   {func(h *Host) { h.Config.ShutdownTimeout = 0 }, 6, Bad, "shutdown_timeout is 0s", "runner service -runner-dir"},
-		"another's label":       {func(h *Host) { h.Config.Labels = append(h.Config.Labels, ParseLabel("ewoooc-host:host")) }, 9, Warn, `"ewoooc-host"`, "runner split"},
-		"no KillMode":           {func(h *Host) { h.Units[0].KillMode = "control-group" }, 6, Bad, `KillMode="control-group"`, "runner service -runner-dir /srv/act-runner -apply"},
-		"too short a stop":      {func(h *Host) { h.Units[0].StopTimeout = 90 * time.Second }, 6, Bad, "TimeoutStopSec=1m30s", "runner service -runner-dir"},
-		"no linger":             {func(h *Host) { h.Lingers = false }, 6, Warn, "Linger=no", "enable-linger"},
-		"a dead service":        {func(h *Host) { h.Units[0].Active, h.Units[0].Sub = "failed", "failed" }, 6, Bad, `"failed"/"failed"`, "start"},
-		"no service":            {func(h *Host) { h.Units = nil }, 6, Warn, "no service runs the runner", ""},
-		"no systemd":            {func(h *Host) { h.Units, h.UnitsUnseen = nil, []string{"no systemd"} }, 6, Warn, "was not seen: no systemd", ""},
-		"the container is back": {func(h *Host) { h.Containers[0].Running, h.Containers[0].Mounts = true, nil }, 7, Bad, "takes jobs again", "hostguard runner drain -apply"},
-		"it serves :host":       {func(h *Host) { h.Containers[0].Running = true }, 7, Bad, "serves a label with :host", "hostguard runner drain -apply"},
+		"two jobs at once":         {func(h *Host) { h.Config.Capacity = 2 }, 4, Bad, "capacity is 2", "runner service -runner-dir /srv/act-runner -apply"},
+		"a bad value":              {func(h *Host) { h.Config.Problems = []string{"runner.capacity is \"x\", no number"} }, 4, Bad, "no number", ""},
+		"a hook not in containers": {func(h *Host) { h.Config.JobHooks = []string{"/opt/done"} }, 4, Warn, `the hook "/opt/done" runs in the containers of jobs`, "hostguard install"},
+		"a mount that is dropped": {func(h *Host) {
+			h.Config.JobHooks, h.Config.Options = []string{"/opt/done"}, "-v /opt/done:/opt/done"
+		}, 4, Warn, `the hook "/opt/done"`, ""},
+		"a health check that is off": {func(h *Host) { h.Config.HealthScript = "/opt/health" }, 4, Warn, "never runs", "health_check.enabled"},
+		"no host label":              {func(h *Host) { h.Config.Labels = h.Config.Labels[:1] }, 4, Warn, "no label runs jobs on the host", ""},
+		"no shutdown_timeout":        {func(h *Host) { h.Config.ShutdownTimeout = 0 }, 6, Bad, "shutdown_timeout is 0s", "runner service -runner-dir"},
+		"another's label":            {func(h *Host) { h.Config.Labels = append(h.Config.Labels, ParseLabel("ewoooc-host:host")) }, 9, Warn, `"ewoooc-host"`, "runner split"},
+		"no KillMode":                {func(h *Host) { h.Units[0].KillMode = "control-group" }, 6, Bad, `KillMode="control-group"`, "runner service -runner-dir /srv/act-runner -apply"},
+		"too short a stop":           {func(h *Host) { h.Units[0].StopTimeout = 90 * time.Second }, 6, Bad, "TimeoutStopSec=1m30s", "runner service -runner-dir"},
+		"no linger":                  {func(h *Host) { h.Lingers = false }, 6, Warn, "Linger=no", "enable-linger"},
+		"a dead service":             {func(h *Host) { h.Units[0].Active, h.Units[0].Sub = "failed", "failed" }, 6, Bad, `"failed"/"failed"`, "start"},
+		"no service":                 {func(h *Host) { h.Units = nil }, 6, Warn, "no service runs the runner", ""},
+		"no systemd":                 {func(h *Host) { h.Units, h.UnitsUnseen = nil, []string{"no systemd"} }, 6, Warn, "was not seen: no systemd", ""},
+		"the container is back":      {func(h *Host) { h.Containers[0].Running, h.Containers[0].Mounts = true, nil }, 7, Bad, "takes jobs again", "hostguard runner drain -apply"},
+		"it serves :host":            {func(h *Host) { h.Containers[0].Running = true }, 7, Bad, "serves a label with :host", "hostguard runner drain -apply"},
 		"by its environment": {func(h *Host) {
 			h.Containers[0] = Container{Name: "x", Running: true, Labels: []string{"awoooi-host:host"}}
 		}, 7, Bad, "serves a label with :host", ""},

@@ -30,6 +30,9 @@ type Config struct {
 	DockerHost      string // container.docker_host
 	Options         string // container.options
 	ValidVolumes    []string
+	JobHooks        []string // runner.hooks, which run where the job's steps do
+	HealthScript    string   // health_check.script
+	HealthEnabled   bool
 	CacheDir        string // "" is .cache/actcache in the home of the runner's user
 	WorkdirParent   string // "" is .cache/act there
 	Problems        []string
@@ -83,7 +86,15 @@ func ParseConfig(data []byte) (Config, error) {
 		return c, err
 	}
 	container := value(root, "container")
-	c.DockerHost, c.Options, c.ValidVolumes = text(value(container, "docker_host")), text(value(container, "options")), texts(value(container, "valid_volumes"))
+	c.DockerHost, c.Options = text(value(container, "docker_host")), text(value(container, "options"))
+	c.ValidVolumes = texts(value(container, "valid_volumes"))
+	for _, hook := range []string{"job_started", "job_completed"} {
+		if path := text(value(value(r, "hooks"), hook)); path != "" {
+			c.JobHooks = append(c.JobHooks, path)
+		}
+	}
+	health := value(root, "health_check")
+	c.HealthScript, c.HealthEnabled = text(value(health, "script")), text(value(health, "enabled")) == "true"
 	c.CacheDir = text(value(value(root, "cache"), "dir"))
 	c.WorkdirParent = text(value(value(root, "host"), "workdir_parent"))
 	return c, nil

@@ -137,7 +137,8 @@ func (h Host) daemonUnits() []Unit {
 		if u.Load == "not-found" || !strings.HasSuffix(u.Name, ".service") {
 			continue
 		}
-		if slices.ContainsFunc(u.Exec, IsDaemon) || slices.ContainsFunc(h.Daemons, func(d Daemon) bool { return d.of(u) }) {
+		started := func(d Daemon) bool { return d.of(u) }
+		if slices.ContainsFunc(u.Exec, IsDaemon) || slices.ContainsFunc(h.Daemons, started) {
 			units = append(units, u)
 		}
 	}
@@ -147,8 +148,8 @@ func (h Host) daemonUnits() []Unit {
 // Services are the units that run a runner, the primary's first.
 func (h Host) Services() []Unit {
 	services := h.daemonUnits()
-	primary, found := h.Primary()
-	i := slices.IndexFunc(services, func(u Unit) bool { return found && u.Name == primary.Name && u.Scope == primary.Scope })
+	primary, _ := h.Primary()
+	i := slices.IndexFunc(services, func(u Unit) bool { return u.Name == primary.Name && u.Scope == primary.Scope })
 	if i > 0 {
 		services = slices.Insert(slices.Delete(services, i, i+1), 0, primary)
 	}

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 )
@@ -27,6 +28,25 @@ func (f Found) CannotMount(file string) string {
 
 // pathCharacters need no quotes in the options of a container, nor in a volume.
 const pathCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+@"
+
+// mounts reports whether the configuration mounts a file, or a directory above it, at
+// its own path into the containers of jobs.
+func (c Config) mounts(file string) bool {
+	for word := range strings.FieldsSeq(c.Options) {
+		parts := strings.Split(strings.Trim(word[strings.Index(word, "=")+1:], `"'`), ":")
+		if len(parts) < 2 || parts[1] != file && !below(file, parts[1]) {
+			continue
+		}
+		if slices.ContainsFunc(c.ValidVolumes, func(valid string) bool {
+			matches, _ := path.Match(valid, parts[0])
+			dir, all := strings.CutSuffix(valid, "**")
+			return matches || all && strings.HasPrefix(parts[0], dir)
+		}) {
+			return true
+		}
+	}
+	return false
+}
 
 // Mounting are the configuration's container.options and valid_volumes, with these
 // files mounted.

@@ -32,6 +32,29 @@ func TestWhereAHookCannotBeMounted(t *testing.T) {
 	}
 }
 
+// What install prints is what the audit wants.
+func TestWhatAConfigurationMounts(t *testing.T) {
+	printed := Config{}
+	printed.Options, printed.ValidVolumes = printed.Mounting("/opt/done")
+	for _, c := range []struct {
+		config Config
+		want   bool
+	}{
+		{printed, true},
+		{Config{Options: "-v=/opt:/opt:ro", ValidVolumes: []string{"/opt"}}, true},
+		{Config{Options: "--volume '/srv/x:/opt/done'", ValidVolumes: []string{"/srv/*"}}, true},
+		{Config{Options: "--volume /opt/done:/opt/done", ValidVolumes: []string{"/**"}}, true},
+		{Config{Options: "--volume /opt/done:/opt/done"}, false},
+		{Config{Options: "--volume /opt/done:/other", ValidVolumes: []string{"**"}}, false},
+		{Config{Options: "--volume /opt/don:/opt/don", ValidVolumes: []string{"**"}}, false},
+		{Config{}, false},
+	} {
+		if got := c.config.mounts("/opt/done"); got != c.want {
+			t.Errorf("%+v: %v", c.config, got)
+		}
+	}
+}
+
 // What a configuration mounts already stays, once.
 func TestMountsAreAdded(t *testing.T) {
 	const a, b = "--volume /a:/a:ro", "--volume /a-b:/a-b:ro"

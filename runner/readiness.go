@@ -82,7 +82,8 @@ func SplitDirOf(primary, owner string) string {
 // primary, and no other owner's.
 func (h Host) ServesAlone(owner string, c Config) bool {
 	for _, l := range h.Config.Labels {
-		if OwnerOf(l.Name) == owner && !slices.ContainsFunc(c.Labels, func(has Label) bool { return has.Name == l.Name }) {
+		same := func(has Label) bool { return has.Name == l.Name }
+		if OwnerOf(l.Name) == owner && !slices.ContainsFunc(c.Labels, same) {
 			return false
 		}
 	}
@@ -99,8 +100,8 @@ func (h Host) Retired() bool {
 		return false
 	}
 	primary, found := h.Primary()
-	if found && !primary.Off() || slices.ContainsFunc(h.Daemons, func(d Daemon) bool { return d.Registration == h.RegistrationPath }) ||
-		!found && len(h.UnitsUnseen) > 0 {
+	runs := slices.ContainsFunc(h.Daemons, func(d Daemon) bool { return d.Registration == h.RegistrationPath })
+	if runs || found && !primary.Off() || !found && len(h.UnitsUnseen) > 0 {
 		return false
 	}
 	return !slices.ContainsFunc(h.SplitDirs, func(d SplitDir) bool { return d.Status != "registered" })

@@ -100,12 +100,14 @@ func CheckUnitPath(path string) error {
 func (h Host) UnitsOf(s Service) []Unit {
 	var of []Unit
 	for _, u := range h.daemonUnits() {
+		named := func(argv []string) bool { return IsDaemon(argv) && ConfigOf(argv) == s.ConfigPath }
+		runs := func(d Daemon) bool { return d.Registration == s.RegistrationPath && d.of(u) }
 		switch {
 		case u.Registration != "" && u.Registration == s.RegistrationPath,
 			u.Config != "" && u.Config == s.ConfigPath,
 			slices.ContainsFunc(u.Exec, IsDaemon) && u.Config == "" && u.WorkDir == s.Dir,
-			u.Config == "" && slices.ContainsFunc(u.Exec, func(argv []string) bool { return IsDaemon(argv) && ConfigOf(argv) == s.ConfigPath }),
-			s.RegistrationPath != "" && slices.ContainsFunc(h.Daemons, func(d Daemon) bool { return d.Registration == s.RegistrationPath && d.of(u) }):
+			u.Config == "" && slices.ContainsFunc(u.Exec, named),
+			s.RegistrationPath != "" && slices.ContainsFunc(h.Daemons, runs):
 			of = append(of, u)
 		}
 	}

@@ -51,7 +51,9 @@ func jobCompleted(ctx context.Context, s *session) error {
 // alone. GITEA_WORKSPACE says nothing: it is /workspace/OWNER/REPO for jobs on the
 // host too. The legs of a matrix share the run and differ in the task.
 func postTask(ctx context.Context, s *session) error {
-	task := lock.Job{Task: s.Getenv("GITEA_TASK_ID"), RunID: s.Getenv("GITEA_RUN_ID"), Repository: s.Getenv("GITEA_REPOSITORY")}
+	task := lock.Job{
+		Task: s.Getenv("GITEA_TASK_ID"), RunID: s.Getenv("GITEA_RUN_ID"), Repository: s.Getenv("GITEA_REPOSITORY"),
+	}
 	if task.Task == "" || strings.Trim(task.Task, "0123456789") != "" || task.Repository == "" {
 		s.Say("%s: GITEA_TASK_ID is %q and GITEA_REPOSITORY is %q, which name no task; nothing is given back",
 			s.name, task.Task, task.Repository)
@@ -71,7 +73,8 @@ func postTask(ctx context.Context, s *session) error {
 			return named && container.ID == task.Task && (h.Job.Repository == "" || h.Job.Repository == task.Repository)
 		},
 		may: func(h lock.Holder) bool {
-			return h.Job.Task == "" && h.Job.RunID != "" && h.Job.RunID == task.RunID && h.Job.Repository == task.Repository
+			return h.Job.Task == "" && h.Job.RunID != "" && h.Job.RunID == task.RunID &&
+				h.Job.Repository == task.Repository
 		},
 	})
 }
@@ -111,7 +114,8 @@ func (s *session) hook(ctx context.Context, job endedJob) error {
 					found = true
 					s.giveBack(ctx, m, e)
 				case ours && job.may != nil && job.may(h):
-					s.Say("%s: lock %q, %s, may be %s's, and does not name its task: it stays", s.name, e.Name, describeHolder(e.Entry, time.Now()), job.name)
+					s.Say("%s: lock %q, %s, may be %s's, and does not name its task: it stays",
+						s.name, e.Name, describeHolder(e.Entry, time.Now()), job.name)
 				}
 			}
 		}

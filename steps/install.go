@@ -133,7 +133,8 @@ func (s *session) installed(prefix string, program []byte) []install.File {
 			files = append(files, install.File{Path: filepath.Join(bin, cmd.name), Link: "hostguard"})
 		}
 	}
-	files = append(files, install.File{Path: filepath.Join(bin, jobCompletedName+".sh"), Data: hookScript(filepath.Join(bin, jobCompletedName)), Mode: 0o755})
+	hook := filepath.Join(bin, jobCompletedName)
+	files = append(files, install.File{Path: hook + ".sh", Data: hookScript(hook), Mode: 0o755})
 	return append(files,
 		install.File{Path: filepath.Join(prefix, "share/bash-completion/completions/hostguard"), Data: completion(commands()), Mode: 0o644},
 		install.File{Path: filepath.Join(prefix, "share/man/man1/hostguard.1"), Data: manual(s.Version, commands()), Mode: 0o644},
@@ -143,7 +144,8 @@ func (s *session) installed(prefix string, program []byte) []install.File {
 // hookScript runs a hook for GitHub's runner, which takes one whose name ends in .sh
 // only and gives that to bash.
 func hookScript(hook string) []byte {
-	return fmt.Appendf(nil, "#!/bin/sh\n# %s install: GitHub's runner takes no hook of another ending.\nexec '%s'\n", install.Marker, strings.ReplaceAll(hook, "'", `'\''`))
+	return fmt.Appendf(nil, "#!/bin/sh\n# %s install: GitHub's runner takes no hook of another ending.\nexec '%s'\n",
+		install.Marker, strings.ReplaceAll(hook, "'", `'\''`))
 }
 
 // sayConfiguration prints what the runners' configuration has to say. It must break
@@ -152,7 +154,8 @@ func (s *session) sayConfiguration(ctx context.Context, bin string) {
 	units, _ := s.units(ctx)
 	processes, roots, _ := proc.Runners(procRoot)
 	found := findRunners(runner.Host{Units: units}, processes)
-	if usual := filepath.Join(s.Getenv("HOME"), "act-runner"); len(found) == 0 && runnerdir.Status(usual) == "registered" {
+	usual := filepath.Join(s.Getenv("HOME"), "act-runner")
+	if len(found) == 0 && runnerdir.Status(usual) == "registered" {
 		found = append(found, readRunner(usual, filepath.Join(usual, "config.yaml"), nil))
 	}
 	s.Say("")
@@ -187,7 +190,8 @@ func (s *session) sayConfiguration(ctx context.Context, bin string) {
 	s.Say("a key that is there already gets these lines and keeps what it has: no runner starts with a key twice")
 	s.Say("the runner reads it when it starts: restart it while no job runs")
 	for _, root := range slices.Compact(roots) {
-		s.Say("GitHub's runner: ACTIONS_RUNNER_HOOK_JOB_COMPLETED=%s in %q", word(filepath.Join(bin, jobCompletedName+".sh")), filepath.Join(root, ".env"))
+		s.Say("GitHub's runner: ACTIONS_RUNNER_HOOK_JOB_COMPLETED=%s in %q",
+			word(filepath.Join(bin, jobCompletedName+".sh")), filepath.Join(root, ".env"))
 	}
 }
 
@@ -213,8 +217,8 @@ func configLines(bin string, f runner.Found) string {
 			fmt.Fprintf(&out, "    - %q\n", v)
 		}
 	}
-	fmt.Fprintf(&out, "health_check: # from v2.2.0; it wants 1 GiB of free disk as well (min_free_disk_space_mb)\n  enabled: true\n  script: %q\n",
-		filepath.Join(bin, "hostguard-health"))
+	out.WriteString("health_check: # from v2.2.0; it wants 1 GiB of free disk as well (min_free_disk_space_mb)\n")
+	fmt.Fprintf(&out, "  enabled: true\n  script: %q\n", filepath.Join(bin, "hostguard-health"))
 	return out.String()
 }
 

@@ -106,7 +106,8 @@ func (s *session) openStore(ctx context.Context, backend string) (store, error) 
 		return store{}, err
 	}
 	return store{
-		Engine: engine, place: fmt.Sprintf("the Docker daemon at %q", engine.Address()), local: engine.Local(), exclusive: engine.Exclusive(),
+		Engine: engine, place: fmt.Sprintf("the Docker daemon at %q", engine.Address()),
+		local: engine.Local(), exclusive: engine.Exclusive(),
 		describe: func(ctx context.Context) string {
 			d, err := engine.Describe(ctx)
 			if err != nil {

@@ -81,7 +81,8 @@ func findRunners(h runner.Host, processes []proc.RunnerProcess) []runner.Found {
 		case !filepath.IsAbs(config):
 			config = filepath.Join(dir, config)
 		}
-		if i := slices.IndexFunc(found, func(f runner.Found) bool { return linkless(f.ConfigPath) == linkless(config) }); i >= 0 {
+		known := func(f runner.Found) bool { return linkless(f.ConfigPath) == linkless(config) }
+		if i := slices.IndexFunc(found, known); i >= 0 {
 			found[i].Active = found[i].Active || active
 			return
 		}
@@ -121,7 +122,8 @@ func splitOf(h runner.Host, owner string, found []runner.Found) runner.SplitDir 
 	d := runner.SplitDir{Path: runner.SplitDirOf(h.Dir, owner)}
 	if d.Status = runnerdir.Status(d.Path); d.Status != "registered" {
 		for _, f := range found {
-			if f.Dir != h.Dir && f.ConfigPath == filepath.Join(f.Dir, "config.yaml") && h.ServesAlone(owner, f.Config) && runnerdir.Status(f.Dir) == "registered" {
+			if f.Dir != h.Dir && f.ConfigPath == filepath.Join(f.Dir, "config.yaml") &&
+				h.ServesAlone(owner, f.Config) && runnerdir.Status(f.Dir) == "registered" {
 				d.Path, d.Status = f.Dir, "registered"
 			}
 		}

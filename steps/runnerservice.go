@@ -78,7 +78,8 @@ func (v *servicing) run(ctx context.Context) error {
 		return refusedf("the runner in %q is not registered: run \"act_runner register\" there first", v.h.Dir)
 	}
 	if v.h.Retired() {
-		return refusedf("the runner in %q is retired: other runners of this host have all its labels, and a start of it would take their jobs; give -runner-dir the directory of one of those", v.h.Dir)
+		return refusedf("the runner in %q is retired: other runners of this host have all its labels, and a start of it "+
+			"would take their jobs; give -runner-dir the directory of one of those", v.h.Dir)
 	}
 	sudo, err := v.place(ctx)
 	if err != nil {
