@@ -33,6 +33,7 @@ func cleanDiag(ctx context.Context, s *session) error {
 	if err := s.in.parse(); err != nil {
 		return err
 	}
+	s.sayInputs()
 	c := cleaning{session: s, runnerRoot: *runnerRoot, minAge: *minAge, paths: *paths}
 	defer c.close()
 	return s.soften(ctx, *mode, c.run(ctx, *dryRun))
