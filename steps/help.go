@@ -59,7 +59,8 @@ on the host:
   version, help
 
 "hostguard help COMMAND" tells more. Every input is also read from the
-environment: -lock-name from HOSTGUARD_LOCK_NAME, and so on.
+environment: -lock-name from HOSTGUARD_LOCK_NAME, and so on. A flag goes before
+the workflow's input, and that before the environment.
 
 exit status: 0 done, 1 refused (not this change's fault), 2 wrong use,
 3 hostguard could not do its work, 130 or 143 interrupted.
@@ -159,7 +160,7 @@ const helpLockInputs = `  -lock-name NAME        default awoooi-cd-docker-build-
   -lock-backend docker   or file, for host jobs on a host without Docker
 `
 
-const helpAcquireInputs = helpLockInputs + `  -timeout 60m           how long to wait for the lock
+const helpAcquireInputs = helpLockInputs + `  -timeout 60m           how long to wait for the lock; 0s tries once
   -stale-after 2h        a lock older than what its holder gave here, with no
                          proof that the holder lives, may be taken over
   -reason TEXT           shown to those who wait
