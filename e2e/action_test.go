@@ -160,7 +160,8 @@ jobs:
 }
 
 // An action that others wrap has the inputs that the wrapper gives it, and none
-// of the wrapper's own of the same names.
+// of the wrapper's own of the same names. To a node action the engines hand those
+// of the wrapper over as well, unless it gives them, if only empty ones.
 func TestInputsOfAnActionAroundDoNotLeak(t *testing.T) {
 	underBothActs(t, func(t *testing.T, build string) {
 		dir := t.TempDir()
@@ -181,7 +182,7 @@ jobs:
               - uses: wooo/hostguard@v1
                 with: { step: clean-diag, reason: inner }
               - uses: wooo/hostguard/lock@v1
-                with: { reason: inner }
+                with: { reason: inner, lock-name: '', timeout: '', mode: '' }
           END
       - uses: ./wrapper
         with: { lock-name: outer, timeout: outer, mode: outer, reason: outer }
