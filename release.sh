@@ -5,15 +5,27 @@
 #   v1.0.0-download   the commit and only the sums of the binaries, which the
 #                     action then fetches from HOSTGUARD_URL
 #
+# Neither has this repository's own workflows: a server runs those of whatever is
+# pushed to it, and they would run on the host of whoever adopts hostguard. Each
+# follows the last commit and the release before it, so that a branch that is moved
+# from release to release is never rewritten.
+#
 # Nothing of the working tree gets in, and nothing that differs between two
 # machines or in what their git and Go are set to: whoever runs this on the same
-# commit with the same Go gets the same bytes and the same tags.
+# commit with the same Go and the earlier tags gets the same bytes and tags.
 set -eu
 cd "$(dirname "$0")"
 
 die() {
 	echo "release.sh: $*" >&2
 	exit 1
+}
+
+# previous KIND prints the newest tag of an earlier version, if there is one; KIND
+# is what such a tag ends in.
+previous() {
+	{ git tag --list && echo "v$version$1"; } | grep -x "v[0-9]*\.[0-9]*\.[0-9]*$1" | sort -uV |
+		grep -xB 1 "v$version$1" | grep -vx "v$version$1" || :
 }
 
 head=$(git rev-parse --verify HEAD) || die "a release is made of a commit, in a git checkout"
@@ -28,17 +40,18 @@ make -C "$work" --no-print-directory COMMIT="$head" sbom dist
 rm -rf dist
 mv "$work/dist" .
 
-# tag NAME FILE... names a commit that is HEAD and these files.
+# tag KIND FILE... names a commit that is HEAD without workflows and with these files.
 tag() {
-	name=$1
+	name=v$version$1 before=$(previous "$1")
 	shift
 	export GIT_INDEX_FILE="$work/index"
 	git read-tree HEAD
+	git rm -r --cached --quiet --ignore-unmatch -- .gitea/workflows .github/workflows .forgejo/workflows
 	git -c core.autocrlf=false -c core.fileMode=true add -f -- "$@"
 	GIT_AUTHOR_NAME=hostguard GIT_AUTHOR_EMAIL=hostguard@localhost GIT_AUTHOR_DATE=$(git show -s --format=%cI HEAD)
 	GIT_COMMITTER_NAME=$GIT_AUTHOR_NAME GIT_COMMITTER_EMAIL=$GIT_AUTHOR_EMAIL GIT_COMMITTER_DATE=$GIT_AUTHOR_DATE
 	export GIT_AUTHOR_NAME GIT_AUTHOR_EMAIL GIT_AUTHOR_DATE GIT_COMMITTER_NAME GIT_COMMITTER_EMAIL GIT_COMMITTER_DATE
-	commit=$(git -c i18n.commitEncoding=UTF-8 commit-tree -p HEAD -m "Release $name" "$(git write-tree)")
+	commit=$(git -c i18n.commitEncoding=UTF-8 commit-tree -p HEAD ${before:+-p "$before"} -m "Release $name" "$(git write-tree)")
 	unset GIT_INDEX_FILE
 	is=$commit
 	git -c tag.gpgSign=false tag "$name" "$commit" 2>"$work/log" || is=$(git rev-parse --quiet --verify "refs/tags/$name") ||
@@ -46,10 +59,11 @@ tag() {
 	[ "$is" = "$commit" ] || die "the tag $name is of another release: raise VERSION; old runners keep what a moved tag was"
 	echo "$name is $commit"
 }
-tag "v$version" dist
-tag "v$version-download" dist/SHA256SUMS
+tag "" dist
+tag -download dist/SHA256SUMS
 
 cat <<-EOF
-	dist/ has the files of the release. Push the tag, and a branch for those who look:
-	  git push YOUR_GITEA HEAD:main v$version
+	dist/ has the files of the release. Push the tag, and the same as a branch, without
+	which runners clone nothing. Push no other: this one has workflows that would run there.
+	  git push YOUR_GITEA v$version:refs/heads/main v$version
 EOF

@@ -1,11 +1,13 @@
 // Package clean finds what dead jobs left behind on a host and removes it: the
 // diagnostics of GitHub's runner that make "Set up job" fail with "already
-// exists", and directories inside the workspace. A plan says what may go; only
+// exists", directories inside the workspace, and the private directories of jobs
+// whose Gitea runner was killed. A plan says what may go; only
 // a plan's Remove deletes.
 //
 // Guaranteed:
 //   - Nothing outside the runner root's _diag/pages and _diag/blocks, the named
-//     paths inside the workspace and the workspace's .git/worktrees is removed.
+//     paths inside the workspace, the workspace's .git/worktrees and directories
+//     that have the form of a job's is removed.
 //     Every step down is taken from the parent's open directory and never
 //     through a symbolic link, so a link planted before or during the work does
 //     not lead elsewhere.

@@ -24,6 +24,21 @@ var proofs = []string{".runner", "bin/Runner.Listener", "run.sh"}
 // directory, or a directory in which nothing is a runner's. Other errors mean
 // that it could not look.
 func OpenRunner(path, home string) (*Runner, error) {
+	root, err := openProper(path, home)
+	if err != nil {
+		return nil, err
+	}
+	for _, proof := range proofs {
+		if info, err := root.Stat(proof); err == nil && info.Mode().IsRegular() {
+			return &Runner{root}, nil
+		}
+	}
+	root.Close()
+	return nil, &NotRunner{path, "holds neither .runner nor bin/Runner.Listener nor run.sh"}
+}
+
+// openProper opens a directory that may be a runner's, whatever is in it.
+func openProper(path, home string) (*os.Root, error) {
 	if path == "" {
 		return nil, &NotRunner{path, "is empty"}
 	}
@@ -48,13 +63,7 @@ func OpenRunner(path, home string) (*Runner, error) {
 	if err := sure(root, seen); err != nil {
 		return nil, quoted(err)
 	}
-	for _, proof := range proofs {
-		if info, err := root.Stat(proof); err == nil && info.Mode().IsRegular() {
-			return &Runner{root}, nil
-		}
-	}
-	root.Close()
-	return nil, &NotRunner{path, "holds neither .runner nor bin/Runner.Listener nor run.sh"}
+	return root, nil
 }
 
 func (r *Runner) Path() string { return r.root.Name() }

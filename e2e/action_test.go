@@ -121,9 +121,9 @@ jobs:
 	}
 }
 
-// Inputs that are not given are empty variables, and the defaults are the
-// binary's: a variable of the job does not reach a step of the action.
-func TestInputsNotGivenAreEmpty(t *testing.T) {
+// What a host sets for all of its jobs reaches the binary beside the inputs, of
+// which those that are not given are empty: the defaults are the binary's.
+func TestInputsNotGivenAreEmptyAndHideNothing(t *testing.T) {
 	underBothActs(t, func(t *testing.T, build string) {
 		dir := t.TempDir()
 		_, err := run(t, act.Job{Build: build, Repository: "wooo/site", Workflow: `
@@ -131,14 +131,13 @@ on: push
 jobs:
   build:
     runs-on: awoooi-host
-    env:
-      HOSTGUARD_TIMEOUT: 5m
     steps:
       - uses: wooo/hostguard@v1
         with:
           step: clean-diag
       - uses: wooo/hostguard/lock@v1
-`, Env: []string{"DUMPS=" + dir, "HOSTGUARD_BIN=" + dumper(t)}})
+      - run: echo HOSTGUARD_LOCK_NAME=later >>"$GITHUB_ENV"
+`, Env: []string{"DUMPS=" + dir, "HOSTGUARD_BIN=" + dumper(t), "HOSTGUARD_LOCK_NAME=host's", "HOSTGUARD_INPUT_TIMEOUT=stale"}})
 		if err != nil {
 			t.Error(err)
 		}
@@ -149,15 +148,68 @@ jobs:
 					expect(t, got, name, "")
 				}
 			}
-			if got["HOSTGUARD_ACTION"] != "true" {
-				t.Errorf("%s: HOSTGUARD_ACTION is %q", dump, got["HOSTGUARD_ACTION"])
+			if got["HOSTGUARD_ACTION"] != "true" || got["HOSTGUARD_LOCK_NAME"] != "host's" {
+				t.Errorf("%s: HOSTGUARD_ACTION is %q, HOSTGUARD_LOCK_NAME %q", dump, got["HOSTGUARD_ACTION"], got["HOSTGUARD_LOCK_NAME"])
+			}
+		}
+		// The post step gives back what was taken, whatever was set since.
+		expect(t, dumped(t, dir, "release-lock"), "lock-name", "host's")
+		if stale, found := dumped(t, dir, "release-lock")["HOSTGUARD_INPUT_TIMEOUT"]; found {
+			t.Errorf("the post step sees an input of something around it: %q", stale)
+		}
+	})
+}
+
+// An action that others wrap has the inputs that the wrapper gives it, and none
+// of the wrapper's own of the same names. To a node action the engines hand those
+// of the wrapper over as well, unless it gives them, if only empty ones.
+func TestInputsOfAnActionAroundDoNotLeak(t *testing.T) {
+	underBothActs(t, func(t *testing.T, build string) {
+		dir := t.TempDir()
+		_, err := run(t, act.Job{Build: build, Repository: "wooo/site", Workflow: `
+on: push
+jobs:
+  build:
+    runs-on: awoooi-host
+    steps:
+      - run: |
+          mkdir wrapper
+          cat >wrapper/action.yml <<'END'
+          name: wrapper
+          inputs: { lock-name: {}, timeout: {}, mode: {}, reason: {} }
+          runs:
+            using: composite
+            steps:
+              - uses: wooo/hostguard@v1
+                with: { step: clean-diag, reason: inner }
+              - uses: wooo/hostguard/lock@v1
+                with: { reason: inner, lock-name: '', timeout: '', mode: '' }
+          END
+      - uses: ./wrapper
+        with: { lock-name: outer, timeout: outer, mode: outer, reason: outer }
+`, Env: []string{"DUMPS=" + dir, "HOSTGUARD_BIN=" + dumper(t)}})
+		if err != nil {
+			t.Error(err)
+		}
+		for _, dump := range []string{"step", "acquire-lock", "release-lock"} {
+			for _, name := range []string{"lock-name", "timeout", "mode"} {
+				if got := dumped(t, dir, dump)[variable(name)]; got != "" {
+					t.Errorf("%s: %s is %q", dump, name, got)
+				}
+			}
+			if dump != "release-lock" {
+				expect(t, dumped(t, dir, dump), "reason", "inner")
 			}
 		}
 	})
 }
 
+// variable is the one by which an action hands an input over.
 func variable(input string) string {
-	return "HOSTGUARD_" + strings.ToUpper(strings.ReplaceAll(input, "-", "_"))
+	if input == "step" {
+		return "HOSTGUARD_STEP"
+	}
+	return "HOSTGUARD_INPUT_" + strings.ToUpper(strings.ReplaceAll(input, "-", "_"))
 }
 
 func expect(t *testing.T, env map[string]string, input, want string) {

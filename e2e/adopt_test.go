@@ -42,6 +42,11 @@ func TestAdoptOffline(t *testing.T) {
 		until curl --silent %[1]s; do sleep 0.02; done`, gitea, strings.Replace(gitea, "//", "//wooo:"+ownerPassword+"@", 1)))
 
 	steps[1].sees(t, h.sh("step 2", "cd laptop\n"+steps[1].commands))
+	for _, ref := range []string{"main", "v1.0.0"} {
+		if files := h.sh("what would run", "git -C /srv/wooo/hostguard ls-tree -r --name-only "+ref); strings.Contains(files, "/workflows/ci.yaml") {
+			t.Errorf("%s, as it was pushed, has workflows of its own", ref)
+		}
+	}
 	said := h.sh("step 3", steps[2].commands)
 	steps[2].sees(t, said)
 	if commit := command(t, source, nil, "git", "rev-parse", "v1.0.0"); !strings.Contains(said, "\n"+commit+"\n") || !strings.Contains(release.said, "v1.0.0 is "+commit) {

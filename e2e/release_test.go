@@ -73,7 +73,7 @@ func TestReleaseIsReproducible(t *testing.T) {
 			t.Errorf("the tag %s was made of %s, want the last commit, %s", tag, parent, head)
 		}
 		added := command(t, one, nil, "git", "diff", "--name-status", "HEAD", tag)
-		if want := "A\t" + strings.Join(files, "\nA\t"); added != want {
+		if want := "D\t.gitea/workflows/ci.yaml\nA\t" + strings.Join(files, "\nA\t"); added != want {
 			t.Errorf("the tag %s differs from the repository by\n%s\nwant\n%s", tag, added, want)
 		}
 	}
@@ -102,6 +102,93 @@ func TestReleaseIsReproducible(t *testing.T) {
 	if strings.Contains(sbom, os.TempDir()) {
 		t.Error("the SBOM names a folder of this machine")
 	}
+}
+
+// hasWorkflows lists the files of a commit that a Gitea, Forgejo or GitHub would run.
+func hasWorkflows(t *testing.T, repository, commit string) (files []string) {
+	t.Helper()
+	for file := range strings.Lines(command(t, repository, nil, "git", "ls-tree", "-r", "--name-only", commit)) {
+		for _, of := range []string{".gitea/", ".github/", ".forgejo/"} {
+			if strings.HasPrefix(file, of+"workflows/") {
+				files = append(files, file)
+			}
+		}
+	}
+	return files
+}
+
+// What is pushed to a server runs there: hostguard's own CI took the lock of a
+// host that had only adopted it.
+func TestReleaseRunsNothingOnTheServerThatItIsPushedTo(t *testing.T) {
+	t.Parallel()
+	source, root := released(t)
+	if len(hasWorkflows(t, source, "main")) == 0 {
+		t.Error("the source has no workflow: this test shows nothing, and its own CI is gone")
+	}
+	server := filepath.Join(root, "wooo/hostguard")
+	carried := filepath.Join(t.TempDir(), "carried") // by the bundle
+	command(t, source, nil, "git", "clone", "--quiet", "--mirror", filepath.Join(source, "hostguard.bundle"), carried)
+	for repository, want := range map[string]string{
+		server:  "refs/heads/main\nrefs/tags/v1.0.0",
+		carried: "refs/tags/v1.0.0",
+	} {
+		refs := command(t, repository, nil, "git", "for-each-ref", "--format=%(refname)")
+		if refs != want {
+			t.Errorf("%s has %q, want %q", repository, refs, want)
+		}
+		for ref := range strings.FieldsSeq(refs) {
+			if files := hasWorkflows(t, repository, ref); len(files) > 0 {
+				t.Errorf("%s has %q", ref, files)
+			}
+		}
+	}
+	if files := hasWorkflows(t, source, "v1.0.0-download"); len(files) > 0 {
+		t.Errorf("the tag without binaries has %q", files)
+	}
+
+	checkout := filepath.Join(t.TempDir(), "checkout")
+	command(t, source, nil, "git", "clone", "--quiet", "--branch", "v1.0.0", server, checkout)
+	labels := func(dir string) string {
+		cmd := exec.CommandContext(t.Context(), filepath.Join(checkout, "dist", distName), "runner", "labels",
+			"-checkout", t.TempDir(), "-local-repo", "wooo/hostguard="+dir)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Errorf("runner labels: %v: %s", err, out)
+		}
+		return string(out)
+	}
+	if said := labels(source); !strings.Contains(said, "awoooi-host") {
+		t.Errorf("runner labels of the source does not show its CI:\n%s", said)
+	}
+	if said := labels(checkout); strings.Contains(said, "ci.yaml") || !strings.Contains(said, "jobs: 0;") {
+		t.Errorf("runner labels of the release:\n%s", said)
+	}
+}
+
+// A branch that is pushed over leaves old code on runners, so that one moves from
+// release to release without force.
+func TestTheNextReleaseFollowsTheOneBefore(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "source")
+	repository(t, dir)
+	tools := t.TempDir() // what is built does not matter here
+	writeFile(t, filepath.Join(tools, "make"), "#!/bin/sh\nmkdir -p $2/dist && echo $3 >$2/dist/SHA256SUMS\n", 0o755)
+	server := newBare(t, filepath.Join(t.TempDir(), "server"))
+	for _, version := range []string{"1.2.0", "1.10.0", "1.10.1"} {
+		writeFile(t, filepath.Join(dir, "VERSION"), version+"\n", 0o644)
+		command(t, dir, nil, "git", "-c", "user.name=ci", "-c", "user.email=ci@localhost", "commit", "--quiet", "--all", "--allow-empty", "--message", version)
+		command(t, dir, []string{"PATH=" + tools + ":" + os.Getenv("PATH")}, "sh", "release.sh")
+		for _, kind := range []string{"", "-download"} {
+			tag := "v" + version + kind
+			command(t, dir, nil, "git", "push", "--quiet", server.dir, tag+":refs/heads/main"+kind, tag)
+			if files := hasWorkflows(t, dir, tag); len(files) > 0 {
+				t.Errorf("%s has %q", tag, files)
+			}
+		}
+	}
+	// A second time, and after later ones, it is the same.
+	command(t, dir, nil, "git", "checkout", "--quiet", "v1.2.0^")
+	command(t, dir, []string{"PATH=" + tools + ":" + os.Getenv("PATH")}, "sh", "release.sh")
 }
 
 // A tag that moves leaves the old release on runners that have it.

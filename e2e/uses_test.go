@@ -316,7 +316,7 @@ func released(t *testing.T) (source, root string) {
 		repository(t, source)
 		release.said = command(t, source, nil, "sh", "-ec", adoption(t)[0].commands)
 		remote := newBare(t, filepath.Join(release.dir, "wooo/hostguard"))
-		command(t, source, nil, "git", "push", "--quiet", remote.dir, "main", "v1.0.0")
+		command(t, source, nil, "git", "push", "--quiet", remote.dir, "v1.0.0:refs/heads/main", "v1.0.0")
 		release.err = nil
 	})
 	if release.err != nil {

@@ -9,11 +9,20 @@ exports.fail = (text) => {
   process.exit(3)
 }
 
+// variable is the part of a variable's name that stands for an input.
+const variable = (name) => name.toUpperCase().replaceAll('-', '_')
+
+// ofHost is what the host's environment says where a workflow leaves an input out.
+exports.ofHost = (name) => process.env['HOSTGUARD_' + variable(name)] ?? ''
+
 // hostguard runs a command of the binary with inputs and ends as it ends.
 exports.hostguard = (command, inputs) => {
   const env = { ...process.env, HOSTGUARD_ACTION: 'true' }
+  for (const name of Object.keys(env)) {
+    if (name.startsWith('HOSTGUARD_INPUT_')) delete env[name] // of whatever runs around this
+  }
   for (const [name, value] of Object.entries(inputs)) {
-    env['HOSTGUARD_' + name.toUpperCase().replaceAll('-', '_')] = value // empty: not given
+    env['HOSTGUARD_INPUT_' + variable(name)] = value // empty: not given
   }
   // __dirname: GITHUB_ACTION_PATH is empty or another action's in node steps.
   const launcher = join(__dirname, '..', 'hostguard.sh')

@@ -2,7 +2,7 @@
 'use strict'
 
 const { appendFileSync } = require('node:fs')
-const { fail, hostguard } = require('./hostguard.js')
+const { fail, hostguard, ofHost } = require('./hostguard.js')
 
 const inputs = {}
 for (const name of ['lock-name', 'timeout', 'stale-after', 'reason', 'priority', 'lock-backend', 'mode']) {
@@ -10,11 +10,16 @@ for (const name of ['lock-name', 'timeout', 'stale-after', 'reason', 'priority',
 }
 
 // What post.js needs is kept before anything is taken, and in GITHUB_STATE:
-// GitHub drops the inputs of posts in nested actions.
+// GitHub drops the inputs of posts in nested actions, and a later step may set
+// other variables than the host's.
+const kept = {}
+for (const name of ['lock-name', 'lock-backend']) {
+  kept[name] = inputs[name] || ofHost(name)
+}
 const state = process.env.GITHUB_STATE
 if (state) {
   try {
-    appendFileSync(state, `inputs=${JSON.stringify(inputs, ['lock-name', 'lock-backend'])}\n`)
+    appendFileSync(state, `inputs=${JSON.stringify(kept)}\n`)
   } catch (err) {
     fail(`cannot write GITHUB_STATE=${JSON.stringify(state)}: ${err.code}; the runner gives each step this file`)
   }

@@ -18,6 +18,8 @@ func acquireLock(ctx context.Context, s *session) error {
 	if err := s.in.parse(); err != nil {
 		return err
 	}
+	s.sayInputs()
+	s.noticeOtherLock()
 	err := s.acquire(ctx, in)
 	if err != nil {
 		s.output("acquired", "false")
@@ -68,6 +70,9 @@ func (s *session) acquire(ctx context.Context, in acquireInputs) error {
 	return nil
 }
 
+// tryTime is how long a single try may take, with a timeout of 0s.
+const tryTime = 3 * time.Second
+
 // hold waits for the lock and tells of the waiting.
 func (s *session) hold(ctx context.Context, m *lock.Mutex, engine store, in acquireInputs) (lock.Held, error) {
 	m.Self.Reason, m.Self.Priority, m.Self.StaleAfter = *in.reason, *in.priority, *in.staleAfter
@@ -98,13 +103,26 @@ func (s *session) hold(ctx context.Context, m *lock.Mutex, engine store, in acqu
 			}
 		}
 	}
-	m.OnWait = func(w lock.Wait) { say(); log.wait(w) }
+	waiting, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	once := *in.timeout == 0
+	m.OnWait = func(w lock.Wait) {
+		say()
+		log.wait(w)
+		if once { // it cannot have the lock now
+			giveUp(lock.ErrTimeout)
+		}
+	}
 	m.OnTakeover = func(e lock.Entry, v lock.Verdict) {
 		say()
 		s.Notice("lock %q taken over: %s; %s because %s", m.Name, describeHolder(e, time.Now()), v.Life, v.Evidence)
 	}
 
-	waiting, cancel := context.WithTimeoutCause(ctx, *in.timeout, lock.ErrTimeout)
+	limit := *in.timeout
+	if once {
+		limit = tryTime
+	}
+	waiting, cancel := context.WithTimeoutCause(waiting, limit, lock.ErrTimeout)
 	defer cancel()
 	held, err := m.Acquire(waiting)
 	say()
@@ -115,6 +133,8 @@ func (s *session) hold(ctx context.Context, m *lock.Mutex, engine store, in acqu
 		return held, &statusError{StatusInterrupted, fmt.Errorf("lock %q: %w; nothing is left behind", m.Name, err)}
 	case errors.Is(err, lock.ErrTimeout) && log.last.Err != nil:
 		return held, fmt.Errorf("lock %q not got within %s: %w", m.Name, *in.timeout, log.last.Err)
+	case errors.Is(err, lock.ErrTimeout) && once:
+		return held, refusedf("lock %q is not free, not this change's fault: %s; give a timeout to wait for it", m.Name, log.inTheWay())
 	case errors.Is(err, lock.ErrTimeout):
 		return held, refusedf("lock %q not free within %s, not this change's fault: %s; see \"hostguard status\", or give a longer timeout",
 			m.Name, *in.timeout, log.inTheWay())

@@ -32,6 +32,7 @@ func breakLock(ctx context.Context, s *session) error {
 			return err
 		}
 	}
+	s.sayInputs()
 	m, _, err := s.mutex(ctx, in, 0)
 	if err != nil {
 		return err

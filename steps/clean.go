@@ -28,12 +28,14 @@ func cleanDiag(ctx context.Context, s *session) error {
 	runnerRoot := s.in.text("runner-root", "", nil)
 	minAge := s.in.duration("min-age", -1, 0, 10000*time.Hour)
 	paths := s.in.list("paths", nil, clean.CheckPath)
+	jobs := s.in.boolean("jobs")
 	dryRun := s.in.boolean("dry-run")
 	mode := s.in.choice("mode", warnOnly, warnOnly, hardFail)
 	if err := s.in.parse(); err != nil {
 		return err
 	}
-	c := cleaning{session: s, runnerRoot: *runnerRoot, minAge: *minAge, paths: *paths}
+	s.sayInputs()
+	c := cleaning{session: s, runnerRoot: *runnerRoot, minAge: *minAge, paths: *paths, removeJobs: *jobs}
 	defer c.close()
 	return s.soften(ctx, *mode, c.run(ctx, *dryRun))
 }
@@ -44,8 +46,10 @@ type cleaning struct {
 	runnerRoot string        // empty: not given
 	minAge     time.Duration // negative: not given
 	paths      []string      // nil: not given
+	removeJobs bool          // else they are only printed
 
 	workspace *clean.Workspace
+	jobs      *clean.Jobs
 
 	plans    []removal
 	files    int // what the plans say
@@ -65,6 +69,9 @@ func (c *cleaning) close() {
 	}
 	if c.workspace != nil {
 		c.workspace.Close()
+	}
+	if c.jobs != nil {
+		c.jobs.Close()
 	}
 }
 
@@ -139,13 +146,52 @@ func (c *cleaning) report(done clean.Done, dryRun bool) error {
 		c.output("skipped", strconv.Itoa(skipped)))
 }
 
-// planRunner plans for _diag of the runner's root.
+// planRunner plans for what a runner keeps: _diag in the root of GitHub's, or the
+// job directories of Gitea's. Without runner-root, RUNNER_TEMP hints at it: GitHub's
+// has it at <root>/_work/_temp, Gitea's at <parent>/<job>/tmp. A wrong hint is no
+// mistake of anybody's. Outside a job, Gitea's runner has them in the home of its
+// user.
 func (c *cleaning) planRunner(ctx context.Context) error {
-	runner, err := c.openRunner()
-	if runner == nil {
+	path, home := c.runnerRoot, c.Getenv("HOME")
+	if temp := filepath.Clean(c.Getenv("RUNNER_TEMP")); path == "" && filepath.IsAbs(temp) {
+		path = filepath.Dir(filepath.Dir(temp))
+	} else if path == "" {
+		if err := c.planJobs(ctx, filepath.Join(home, ".cache", "act"), home); !isNotRunner(err) {
+			return err
+		}
+		c.Say("no runner to clean: neither runner-root nor RUNNER_TEMP is set")
+		return nil
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
 		return err
 	}
-	defer runner.Close()
+	runner, err := clean.OpenRunner(path, home)
+	if err == nil {
+		defer runner.Close()
+		return c.planDiag(ctx, runner)
+	} else if !isNotRunner(err) {
+		return err
+	}
+	if c.runnerRoot == "" {
+		c.Say("no GitHub runner to clean: %s (two above RUNNER_TEMP)", err)
+	}
+	switch jobsErr := c.planJobs(ctx, path, home); {
+	case !isNotRunner(jobsErr):
+		return jobsErr
+	case c.runnerRoot != "":
+		return usagef("runner-root %w; give the directory that holds run.sh and _diag, or leave the input out", err)
+	}
+	return nil
+}
+
+func isNotRunner(err error) bool {
+	_, ok := errors.AsType[*clean.NotRunner](err)
+	return ok
+}
+
+// planDiag plans for _diag of a GitHub runner's root.
+func (c *cleaning) planDiag(ctx context.Context, runner *clean.Runner) error {
 	evidence, err := c.evidence(runner.Path())
 	if err != nil {
 		return err
@@ -175,34 +221,6 @@ func (c *cleaning) planRunner(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// openRunner opens the runner's root that was given, or the one that
-// RUNNER_TEMP hints at: GitHub's runner has it at <root>/_work/_temp. A wrong
-// hint is no mistake of anybody's (Gitea's runner has no _diag).
-func (c *cleaning) openRunner() (*clean.Runner, error) {
-	path := c.runnerRoot
-	if path == "" {
-		temp := filepath.Clean(c.Getenv("RUNNER_TEMP"))
-		if !filepath.IsAbs(temp) {
-			c.Say("no runner to clean: neither runner-root nor RUNNER_TEMP is set")
-			return nil, nil
-		}
-		path = filepath.Dir(filepath.Dir(temp))
-	}
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return nil, err
-	}
-	runner, err := clean.OpenRunner(path, c.Getenv("HOME"))
-	if _, ok := errors.AsType[*clean.NotRunner](err); ok {
-		if c.runnerRoot != "" {
-			return nil, usagef("runner-root %w; give the directory that holds run.sh and _diag, or leave the input out", err)
-		}
-		c.Say("no GitHub runner to clean: %s (two above RUNNER_TEMP)", err)
-		return nil, nil
-	}
-	return runner, err
 }
 
 // evidence looks at the processes of the host and says what that means.

@@ -59,14 +59,15 @@ on the host:
   version, help
 
 "hostguard help COMMAND" tells more. Every input is also read from the
-environment: -lock-name from HOSTGUARD_LOCK_NAME, and so on.
+environment: -lock-name from HOSTGUARD_LOCK_NAME, and so on. A flag goes before
+the workflow's input, and that before the environment.
 
 exit status: 0 done, 1 refused (not this change's fault), 2 wrong use,
 3 hostguard could not do its work, 130 or 143 interrupted.
 `
 
 const helpCleanDiag = `usage: hostguard clean-diag [-runner-root DIR] [-min-age AGE] [-paths PATH,...]
-                            [-dry-run] [-mode warn-only|hard-fail]
+                            [-jobs] [-dry-run] [-mode warn-only|hard-fail]
 
 Removes what dead jobs left behind, and waits for nothing:
 
@@ -75,11 +76,19 @@ Removes what dead jobs left behind, and waits for nothing:
     them, open in no process, older than the oldest live worker of this runner;
   - the paths inside the workspace (.claude/worktrees), whole, unless a process
     other than hostguard and its ancestors works in them. Git forgets the
-    worktrees among them.
+    worktrees among them;
+  - with -jobs, the directories that a killed act_runner left of its jobs, whole.
+    Without it they are only printed.
 
-  -runner-root  the directory of run.sh and _diag; found from RUNNER_TEMP. A
-                host without one has nothing to clean there, and that is said
-  -min-age      how old a file in _diag must be as well. Where live workers
+  -runner-root  the directory of run.sh and _diag, or the one in which act_runner
+                makes those of its jobs; found from RUNNER_TEMP, and outside a
+                job ~/.cache/act. A host without one has nothing to clean there,
+                and that is said
+  -jobs         also remove <16 hex digits>/{act,hostexecutor,tmp} that are older
+                than every living runner of their owner, and that no process
+                works in, has open, mounted or in its environment. Processes that
+                may not be looked into and are not older keep it: run it as root
+  -min-age      how old a file in _diag, or such a directory, must be as well. Where live workers
                 cannot be seen (in a container) the default is 10m, else 0
   -paths        directories inside GITHUB_WORKSPACE, separated by commas
   -dry-run      tells the same and removes nothing
@@ -165,7 +174,7 @@ const helpLockInputs = `  -lock-name NAME        default awoooi-cd-docker-build-
   -lock-backend docker   or file, for host jobs on a host without Docker
 `
 
-const helpAcquireInputs = helpLockInputs + `  -timeout 60m           how long to wait for the lock
+const helpAcquireInputs = helpLockInputs + `  -timeout 60m           how long to wait for the lock; 0s tries once
   -stale-after 2h        a lock older than what its holder gave here, with no
                          proof that the holder lives, may be taken over
   -reason TEXT           shown to those who wait

@@ -11,21 +11,38 @@ import (
 	"time"
 )
 
-// inputs are the named values of one command. Each is a flag, or else the
-// environment variable HOSTGUARD_<NAME> (that is how action.yml hands inputs
-// over: an empty variable is an input that was not given), or else its default.
+// inputs are the named values of one command. The first of these that is there
+// and not empty counts:
+//
+//  1. the flag;
+//  2. the workflow's input, which the action hands over as HOSTGUARD_INPUT_<NAME>;
+//  3. HOSTGUARD_<NAME> of the environment, such as the runner's envs or its unit
+//     set it for all jobs of a host;
+//  4. the default.
+//
+// An input that a workflow leaves out is empty, and so never hides the host's.
 type inputs struct {
 	flags  *flag.FlagSet
 	args   []string
 	getenv func(string) string
-	local  []string // flags without a variable
+	local  []string          // flags without a variable
+	raw    map[string]string // the last value of each flag
+	given  []given           // by parse, in the order of their names
 }
+
+// given is the value that an input has got, and from where.
+type given struct{ name, value, from string }
+
+const (
+	fromFlag  = "flag"
+	fromInput = "workflow's input"
+)
 
 func newInputs(command string, args []string, getenv func(string) string) *inputs {
 	fs := flag.NewFlagSet(command, flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // parse says it in one line
 	fs.Usage = func() {}
-	return &inputs{flags: fs, args: args, getenv: getenv}
+	return &inputs{flags: fs, args: args, getenv: getenv, raw: map[string]string{}}
 }
 
 // parse reads flags, then variables. Arguments that are no flags are wrong use;
@@ -43,20 +60,78 @@ func (in *inputs) parseCommand() ([]string, error) {
 	if err := in.flags.Parse(in.args); err != nil {
 		return nil, usagef("%w; see \"hostguard help %s\"", err, in.flags.Name())
 	}
-	given := map[string]bool{}
-	in.flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	byFlag := map[string]bool{}
+	in.flags.Visit(func(f *flag.Flag) { byFlag[f.Name] = true })
 	var errs []error
 	in.flags.VisitAll(func(f *flag.Flag) {
-		variable := "HOSTGUARD_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		value := in.getenv(variable)
-		if given[f.Name] || value == "" || slices.Contains(in.local, f.Name) {
+		if byFlag[f.Name] {
+			in.given = append(in.given, given{f.Name, in.raw[f.Name], fromFlag})
+			return
+		}
+		if slices.Contains(in.local, f.Name) {
+			return
+		}
+		value, from, variable := in.outside(f.Name)
+		if value == "" {
 			return
 		}
 		if err := f.Value.Set(value); err != nil {
 			errs = append(errs, usagef("invalid value %q for input %s (%s): %w", value, f.Name, variable, err))
 		}
+		in.given = append(in.given, given{f.Name, value, from})
 	})
 	return in.flags.Args(), errors.Join(errs[:min(1, len(errs))]...)
+}
+
+// outside returns the value that the workflow's input or else the environment
+// gives. Without the action around it, a variable of an input is another's.
+func (in *inputs) outside(name string) (value, from, variable string) {
+	if in.getenv(actionVariable) != "" {
+		variable = inputPrefix + variableName(name)
+		if value = in.getenv(variable); value != "" {
+			return value, fromInput, variable
+		}
+	}
+	variable = hostPrefix + variableName(name)
+	return in.getenv(variable), variable + " of the environment", variable
+}
+
+const (
+	actionVariable = "HOSTGUARD_ACTION" // is set by the action
+	hostPrefix     = "HOSTGUARD_"
+	inputPrefix    = "HOSTGUARD_INPUT_"
+)
+
+func variableName(input string) string {
+	return strings.ToUpper(strings.ReplaceAll(input, "-", "_"))
+}
+
+// sources lists the values that are not defaults and where each comes from. A
+// boolean flag names itself.
+func (in *inputs) sources() string {
+	var list []string
+	for _, g := range in.given {
+		if g.from != fromFlag || !in.isBoolean(g.name) {
+			list = append(list, fmt.Sprintf("%s %.200q (%s)", g.name, g.value, g.from))
+		}
+	}
+	return strings.Join(list, ", ")
+}
+
+func (in *inputs) isBoolean(name string) bool {
+	b, ok := in.flags.Lookup(name).Value.(interface{ IsBoolFlag() bool })
+	return ok && b.IsBoolFlag()
+}
+
+// overruled returns what an input has got instead of the host's value, if that
+// is another one.
+func (in *inputs) overruled(name string) (g given, host string, found bool) {
+	host = in.getenv(hostPrefix + variableName(name))
+	i := slices.IndexFunc(in.given, func(g given) bool { return g.name == name })
+	if host == "" || i < 0 || in.given[i].value == host {
+		return given{}, "", false
+	}
+	return in.given[i], host, true
 }
 
 // flagOnly takes the names out of the environment's reach.
@@ -70,6 +145,7 @@ func (in *inputs) value(name string, set func(string) error) {
 		if s == "" {
 			return errEmpty
 		}
+		in.raw[name] = s
 		return set(s)
 	})
 }

@@ -23,3 +23,88 @@ func FuzzDurationNeedsAUnitAndIsNotNegative(f *testing.F) {
 		}
 	})
 }
+
+// TestAnInputIsTheFirstThatIsGiven covers every mix of a flag, the workflow's
+// input and the host's variable: none, empty, or with a value.
+func TestAnInputIsTheFirstThatIsGiven(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		args   []string
+		env    map[string]string
+		want   string
+		source string
+	}{
+		{"nothing", nil, nil, "default", ""},
+		{"the host's", nil, map[string]string{"HOSTGUARD_LOCK_NAME": "host"}, "host", `lock-name "host" (HOSTGUARD_LOCK_NAME of the environment)`},
+		{"an empty input does not hide the host's", nil,
+			map[string]string{"HOSTGUARD_ACTION": "true", "HOSTGUARD_INPUT_LOCK_NAME": "", "HOSTGUARD_LOCK_NAME": "host"},
+			"host", `lock-name "host" (HOSTGUARD_LOCK_NAME of the environment)`},
+		{"the input before the host's", nil,
+			map[string]string{"HOSTGUARD_ACTION": "true", "HOSTGUARD_INPUT_LOCK_NAME": "input", "HOSTGUARD_LOCK_NAME": "host"},
+			"input", `lock-name "input" (workflow's input)`},
+		{"an input alone", nil, map[string]string{"HOSTGUARD_ACTION": "true", "HOSTGUARD_INPUT_LOCK_NAME": "input"},
+			"input", `lock-name "input" (workflow's input)`},
+		{"the flag before all", []string{"-lock-name", "flag"},
+			map[string]string{"HOSTGUARD_ACTION": "true", "HOSTGUARD_INPUT_LOCK_NAME": "input", "HOSTGUARD_LOCK_NAME": "host"},
+			"flag", `lock-name "flag" (flag)`},
+		{"an input of another action around", nil,
+			map[string]string{"HOSTGUARD_INPUT_LOCK_NAME": "stale", "HOSTGUARD_LOCK_NAME": "host"},
+			"host", `lock-name "host" (HOSTGUARD_LOCK_NAME of the environment)`},
+		{"an empty host's", nil, map[string]string{"HOSTGUARD_LOCK_NAME": ""}, "default", ""},
+	} {
+		in := newInputs("acquire-lock", test.args, func(name string) string { return test.env[name] })
+		name := in.text("lock-name", "default", nil)
+		if err := in.parse(); err != nil || *name != test.want || in.sources() != test.source {
+			t.Errorf("%s: %q, from %q, %v; want %q, from %q", test.name, *name, in.sources(), err, test.want, test.source)
+		}
+	}
+}
+
+func TestAnInputThatIsOverruledIsNotRead(t *testing.T) {
+	env := map[string]string{"HOSTGUARD_ACTION": "true", "HOSTGUARD_INPUT_TIMEOUT": "7s", "HOSTGUARD_TIMEOUT": "no duration"}
+	in := newInputs("acquire-lock", nil, func(name string) string { return env[name] })
+	if timeout := in.duration("timeout", 0, 0, 1<<40); in.parse() != nil || timeout.String() != "7s" {
+		t.Errorf("timeout %v", timeout)
+	}
+	in = newInputs("acquire-lock", nil, func(name string) string { return map[string]string{"HOSTGUARD_TIMEOUT": "5"}[name] })
+	in.duration("timeout", 0, 0, 1<<40)
+	if err := in.parse(); err == nil || !strings.Contains(err.Error(), `invalid value "5" for input timeout (HOSTGUARD_TIMEOUT)`) {
+		t.Errorf("parse() = %v", err)
+	}
+}
+
+func TestABooleanFlagNamesItselfAndAVariableIsNamed(t *testing.T) {
+	in := newInputs("clean-diag", []string{"-dry-run"}, func(string) string { return "" })
+	in.boolean("dry-run")
+	if in.parse() != nil || in.sources() != "" {
+		t.Errorf("by flag: %q", in.sources())
+	}
+	in = newInputs("clean-diag", nil, func(name string) string { return map[string]string{"HOSTGUARD_DRY_RUN": "true"}[name] })
+	if dry := in.boolean("dry-run"); in.parse() != nil || !*dry || in.sources() != `dry-run "true" (HOSTGUARD_DRY_RUN of the environment)` {
+		t.Errorf("by variable: %v, %q", *dry, in.sources())
+	}
+}
+
+func TestOnlyAnotherValueThanTheHostsIsOverruled(t *testing.T) {
+	for _, test := range []struct {
+		args  []string
+		host  string
+		found bool
+	}{
+		{nil, "", false}, {nil, "host", false},
+		{[]string{"-lock-name", "host"}, "host", false},
+		{[]string{"-lock-name", "other"}, "", false},
+		{[]string{"-lock-name", "other"}, "host", true},
+	} {
+		in := newInputs("acquire-lock", test.args, func(name string) string {
+			return map[string]string{"HOSTGUARD_LOCK_NAME": test.host}[name]
+		})
+		in.text("lock-name", "default", nil)
+		if err := in.parse(); err != nil {
+			t.Fatal(err)
+		}
+		if g, host, found := in.overruled("lock-name"); found != test.found || found && (g.value != "other" || host != "host") {
+			t.Errorf("%q on a host that names %q: %+v, %q, %v", test.args, test.host, g, host, found)
+		}
+	}
+}

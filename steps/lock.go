@@ -49,7 +49,7 @@ type acquireInputs struct {
 func (s *session) acquireInputs() acquireInputs {
 	in := acquireInputs{
 		lockInputs: s.lockInputs(),
-		timeout:    s.in.duration("timeout", 60*time.Minute, time.Second, 24*time.Hour),
+		timeout:    s.in.duration("timeout", 60*time.Minute, 0, 24*time.Hour),
 		staleAfter: s.in.duration("stale-after", lock.DefaultStaleAfter, time.Second, lock.MaxStaleAfter),
 		settle:     s.in.duration("legacy-settle", -1, 0, time.Minute),
 		priority:   s.in.choice("priority", lock.PriorityNormal, lock.PriorityNormal, lock.PriorityHigh),
@@ -57,6 +57,24 @@ func (s *session) acquireInputs() acquireInputs {
 	}
 	s.in.flagOnly("legacy-settle")
 	return in
+}
+
+// sayInputs prints the inputs that are not defaults, and where they come from.
+func (s *session) sayInputs() {
+	if sources := s.in.sources(); sources != "" {
+		s.Say("inputs: %s", sources)
+	}
+}
+
+// noticeOtherLock says that this is not the lock which the host names for all of
+// its jobs: those that leave it to the host are not kept out.
+func (s *session) noticeOtherLock() {
+	for _, name := range []string{"lock-name", "lock-backend"} {
+		if g, host, found := s.in.overruled(name); found {
+			s.Notice("%s is %.200q (%s), but this host names %.200q (%s): jobs that name none take the host's, "+
+				"and the two locks do not exclude each other", name, g.value, g.from, host, hostPrefix+variableName(name))
+		}
+	}
 }
 
 func checkReason(reason string) error {
@@ -172,14 +190,8 @@ func (s *session) self(ctx context.Context, host proc.Host, engine store) lock.H
 			Event:      s.Getenv("GITHUB_EVENT_NAME"),
 			RunnerName: s.Getenv("RUNNER_NAME"),
 			Task:       actrunner.TaskOfToken(s.Getenv("ACTIONS_RUNTIME_TOKEN")),
+			RunURL:     runURL(s.Getenv),
 		},
-	}
-	if h.Job.Server != "" && h.Job.Repository != "" && h.Job.RunID != "" {
-		run := h.Job.RunID
-		if s.Getenv("GITEA_ACTIONS") == "true" {
-			run = cmp.Or(h.Job.RunNumber, run) // Gitea's pages are numbered per repository
-		}
-		h.Job.RunURL = h.Job.Server + "/" + h.Job.Repository + "/actions/runs/" + run
 	}
 	// A runner of many jobs says nothing without this job's directory, which
 	// sudo drops from the environment.
@@ -196,6 +208,31 @@ func (s *session) self(ctx context.Context, host proc.Host, engine store) lock.H
 		h.Parent = host.Parent()
 	}
 	return h
+}
+
+// runURL is the page of this job's run, or "".
+//
+// Gitea up to 1.25, and Forgejo, look a page up by the run's number in its
+// repository; Gitea from 1.26 on by its ID first, which may be the number of
+// another run. What asks for the number there, older ones ignore. A server that
+// declares capabilities to its runner is 1.27 or later.
+func runURL(getenv func(string) string) string {
+	id, number := getenv("GITHUB_RUN_ID"), getenv("GITHUB_RUN_NUMBER")
+	page := id
+	switch {
+	case getenv("FORGEJO_ACTIONS") == "true":
+		page = cmp.Or(number, id)
+	case getenv("GITEA_ACTIONS") == "true":
+		page = cmp.Or(getenv("GITEA_RUN_ID"), id)
+		if number != "" && (getenv("GITEA_RUN_ID") == "" || getenv("GITEA_ACTIONS_CAPABILITIES") == "") {
+			page = number + "?by_index=1"
+		}
+	}
+	server, repository := strings.TrimRight(getenv("GITHUB_SERVER_URL"), "/"), getenv("GITHUB_REPOSITORY")
+	if server == "" || repository == "" || page == "" {
+		return ""
+	}
+	return server + "/" + repository + "/actions/runs/" + page
 }
 
 // jobDir is the private directory of this job, or "".

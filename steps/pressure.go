@@ -50,6 +50,7 @@ func waitPressure(ctx context.Context, s *session) error {
 	if err := s.in.parse(); err != nil {
 		return err
 	}
+	s.sayInputs()
 	gate, docker := s.gate(rules, dockerTime)
 	gate.Exclude, gate.Limits = *exclude, limits
 	if *check {

@@ -22,6 +22,7 @@ func releaseLock(ctx context.Context, s *session) error {
 	if err := s.in.parse(); err != nil {
 		return err
 	}
+	s.sayInputs()
 	if *id != "" {
 		return s.soften(ctx, *mode, s.releaseID(ctx, in, *id))
 	}

@@ -92,7 +92,7 @@ func Main(w World) int {
 	}
 	if len(args) == 0 {
 		step := w.Getenv("HOSTGUARD_STEP")
-		if step == "" && w.Getenv("HOSTGUARD_ACTION") == "" {
+		if step == "" && w.Getenv(actionVariable) == "" {
 			c.help(helpMain)
 			return StatusUsage
 		}

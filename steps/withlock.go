@@ -38,6 +38,9 @@ func withLock(ctx context.Context, s *session) error {
 	if err != nil {
 		return cannotRun(command[0], err)
 	}
+	s.sayInputs()
+	s.noticeOtherLock()
+
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stop := s.cancelOnSignal(cancel)

@@ -1,0 +1,257 @@
+package clean
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"hostguard/internal/actrunner"
+)
+
+// Jobs is the directory in which Gitea's runner makes a private one for each job
+// on the host, open. Beside these it holds what all jobs share, which stays:
+// clones of actions and the tool cache.
+type Jobs struct {
+	root *os.Root
+	info fs.FileInfo
+}
+
+// OpenJobs opens a directory that holds at least one of the form of a job's. It
+// answers *NotRunner for any other, as OpenRunner does.
+func OpenJobs(path, home string) (*Jobs, error) {
+	root, err := openProper(path, home)
+	if err != nil {
+		return nil, err
+	}
+	j := &Jobs{root: root}
+	names, err := j.names()
+	if err == nil {
+		j.info, err = root.Stat(".")
+	}
+	if err == nil && len(names) == 0 {
+		err = &NotRunner{root.Name(), "holds no job directories"}
+	}
+	if err != nil {
+		root.Close()
+		return nil, err
+	}
+	return j, nil
+}
+
+func (j *Jobs) Path() string { return j.root.Name() }
+func (j *Jobs) Close() error { return j.root.Close() }
+
+// Owner is the user whose runner it is.
+func (j *Jobs) Owner() uint32 { return stat(j.info).Uid }
+
+func (j *Jobs) names() ([]string, error) {
+	dir, err := j.root.Open(".")
+	if err != nil {
+		return nil, quoted(located(j.root, err))
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return nil, quoted(err)
+	}
+	names = slices.DeleteFunc(names, func(name string) bool { return !actrunner.IsJobDir("/" + name) })
+	slices.Sort(names)
+	return names, nil
+}
+
+// JobDir is the private directory of one job, which goes whole or not at all.
+type JobDir struct {
+	Name  string
+	Made  time.Time
+	Files int // in it, by Measure; directories do not count
+	Bytes int64
+
+	jobs *Jobs
+	seen identity
+	used func() (string, error)
+}
+
+// List looks at all directories that are named as a job's, and tells those that
+// are one from those that only look like it.
+func (j *Jobs) List() (dirs []*JobDir, odd []Odd, err error) {
+	names, err := j.names()
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, name := range names {
+		dir, why, err := j.look(name)
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // its runner has just removed it
+		case err != nil:
+			return nil, nil, quoted(err)
+		case why != "":
+			odd = append(odd, Odd{name, why})
+		default:
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs, odd, nil
+}
+
+func (j *Jobs) look(name string) (dir *JobDir, why string, err error) {
+	info, err := j.root.Lstat(name)
+	switch {
+	case err != nil:
+		return nil, "", located(j.root, err)
+	case !info.IsDir():
+		return nil, "it is " + kind(info.Mode()), nil
+	case device(info) != device(j.info):
+		return nil, mounted, nil
+	case stat(info).Uid != j.Owner():
+		return nil, "it belongs to another user than the directory around it", nil
+	}
+	opened, err := openDir(j.root, name)
+	if err != nil {
+		return nil, "", err
+	}
+	defer opened.Close()
+	if why, err = oddShape(opened); err != nil || why != "" {
+		return nil, why, err
+	}
+	return &JobDir{Name: name, Made: info.ModTime(), jobs: j, seen: identityOf(info)}, "", nil
+}
+
+// jobFolders are what a runner makes for each job.
+var jobFolders = []string{"act", "hostexecutor", "tmp"}
+
+// oddShape says why a directory is not a job's, or "": it has all of the
+// runner's folders, beside what the job may have put there, or, where a removal
+// was cut short, some of them and nothing else.
+func oddShape(dir *os.Root) (string, error) {
+	list, err := dir.Open(".")
+	if err != nil {
+		return "", located(dir, err)
+	}
+	defer list.Close()
+	entries, err := list.ReadDir(-1)
+	if err != nil {
+		return "", err
+	}
+	own := 0
+	for _, entry := range entries {
+		if slices.Contains(jobFolders, entry.Name()) && entry.IsDir() {
+			own++
+		}
+	}
+	if own == len(jobFolders) || own > 0 && own == len(entries) {
+		return "", nil
+	}
+	return "it does not hold " + strings.Join(jobFolders, ", ") + " as a job's does", nil
+}
+
+// Measure counts what is in the directory. It refuses what another file system is
+// mounted in.
+func (d *JobDir) Measure(ctx context.Context) error {
+	dir, err := d.open()
+	if err != nil {
+		return quoted(err)
+	}
+	defer dir.Close()
+	found := measurement{dev: device(d.jobs.info)}
+	if err := found.of(ctx, dir, 0); err != nil {
+		return quoted(err)
+	}
+	d.Files, d.Bytes = int(found.files.Load()), found.bytes.Load()
+	return nil
+}
+
+// open opens the directory if it still is the one that was seen.
+func (d *JobDir) open() (*os.Root, error) {
+	dir, err := openDir(d.jobs.root, d.Name)
+	if err != nil {
+		return nil, err
+	}
+	info, err := dir.Stat(".")
+	if err == nil && identityOf(info) != d.seen {
+		err = errChanged
+	}
+	if err != nil {
+		dir.Close()
+		return nil, err
+	}
+	return dir, nil
+}
+
+// Guard sets the last look before a removal: it says who uses the directory, if
+// anybody does, and its error is that this cannot be seen.
+func (d *JobDir) Guard(used func() (string, error)) { d.used = used }
+
+// Remove removes the directory if it still is what List saw and unused. What is
+// in it goes by its open directory: whoever renames something to its name
+// meanwhile loses nothing.
+func (d *JobDir) Remove(ctx context.Context) (Done, error) {
+	if ctx.Err() != nil {
+		return Done{}, context.Cause(ctx)
+	}
+	if why, err := d.used(); err != nil {
+		return Done{}, fmt.Errorf("keep job directory %q: %w", d.Name, err)
+	} else if why != "" {
+		return Done{Changed: 1}, nil
+	}
+	dir, err := d.open()
+	if errors.Is(err, errChanged) || errors.Is(err, fs.ErrNotExist) {
+		return Done{Changed: 1}, nil
+	} else if err != nil {
+		return Done{}, quoted(err)
+	}
+	defer dir.Close()
+	err = empty(dir)
+	if err == nil {
+		err = d.drop()
+	}
+	if err != nil {
+		return Done{}, fmt.Errorf("remove job directory %q (a part of it may be gone): %w", d.Name, quoted(err))
+	}
+	return Done{Files: d.Files, Bytes: d.Bytes}, nil
+}
+
+// drop removes the directory itself, which is empty, unless another has its name.
+func (d *JobDir) drop() error {
+	now, err := d.jobs.root.Lstat(d.Name)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && stat(now).Ino != d.seen.ino {
+		return nil
+	} else if err != nil {
+		return located(d.jobs.root, err)
+	}
+	return d.jobs.root.Remove(d.Name)
+}
+
+// empty removes all that is in an open directory, the runner's folders last: what
+// is left when it is interrupted still has the form of a job's.
+func empty(dir *os.Root) error {
+	list, err := dir.Open(".")
+	if err != nil {
+		return located(dir, err)
+	}
+	names, err := list.Readdirnames(-1)
+	list.Close()
+	if err != nil {
+		return err
+	}
+	last := func(name string) int {
+		if slices.Contains(jobFolders, name) {
+			return 1
+		}
+		return 0
+	}
+	slices.SortFunc(names, func(a, b string) int { return last(a) - last(b) })
+	for _, name := range names {
+		if err := dir.RemoveAll(name); err != nil {
+			return located(dir, err)
+		}
+	}
+	return nil
+}
+
+// Close implements what removals share; a JobDir keeps nothing open.
+func (d *JobDir) Close() error { return nil }
