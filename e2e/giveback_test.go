@@ -1,0 +1,210 @@
+package e2e
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"hostguard/e2e/act"
+	"hostguard/e2e/engine"
+)
+
+// handOver is a job that ends although something of it may be left, and somebody
+// who waits for its lock.
+type handOver struct {
+	build string
+	take  string // steps
+	leave string // starts what is left; it makes the file left when it is there
+	end   string // of the job, by a step
+	give  string // steps after that
+	image string // of the job; "" is this host
+}
+
+// handedOver is how that went.
+type handedOver struct {
+	after     time.Duration // the job's last step, the waiter had the lock
+	afterWork time.Duration // what was left had ended
+	overlap   bool          // with that
+	tookOver  bool          // from a job that had not given it back
+	log       string        // of the job
+}
+
+// takes is the step that takes the lock of a test; a post gives it back.
+const takes = `
+      - uses: wooo/hostguard/lock@v1
+        with: { lock-name: LOCK }
+`
+
+// What is left of a job, in a session of its own. Work is inside as long as the
+// file is there; a daemon ends with the test.
+const (
+	nothing = `touch left`
+	daemon  = `DIR=$DIR setsid sh -c 'touch left; while [ -e left ]; do sleep 5; done' </dev/null >/dev/null 2>&1 &`
+)
+
+func works(seconds int) string {
+	return fmt.Sprintf(`setsid sh -c 'trap "" HUP; touch inside left; end=$(($(date +%%s) + %d)); while [ $(date +%%s) -lt $end ]; do sleep 0.1; done; mv inside outside; touch outside' </dev/null >/dev/null 2>&1 &`, seconds)
+}
+
+// run lets the job end when the other waits.
+func (h handOver) run(t *testing.T, e *engine.Engine, lock string) handedOver {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	at := func(name string) time.Time {
+		t.Helper()
+		for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+			if info, err := os.Stat(filepath.Join(dir, name)); err == nil {
+				return info.ModTime()
+			}
+		}
+		t.Fatalf("there is no %q", name)
+		return time.Time{}
+	}
+	job, log := act.Job{
+		Build: h.build, Repository: "wooo/site", Image: h.image,
+		Env: []string{"DOCKER_HOST=" + e.Host(), "DIR=" + dir, "DOCKER=" + e.CLI()},
+	}, make(chan string)
+	runsOn := "awoooi-host"
+	if h.image != "" {
+		socket := strings.TrimPrefix(e.Host(), "unix://")
+		runsOn = fmt.Sprintf("ubuntu-latest\n    container:\n      image: %s\n      volumes: [%q, %q]", h.image, dir+":"+dir, socket+":"+socket)
+	}
+	job.Workflow = strings.ReplaceAll(`
+on: push
+jobs:
+  build:
+    runs-on: `+runsOn+`
+    steps:`+h.take+`
+      - shell: sh
+        run: |
+          cd "$DIR"
+          `+h.leave+`
+          until [ -e left ]; do sleep 0.02; done
+          touch started
+          until [ -e waiting ]; do sleep 0.02; done
+          touch ended
+          `+h.end+`
+`+h.give, "LOCK", lock)
+	go func() {
+		text, _ := run(t, job)
+		log <- text
+	}()
+	at("started")
+	binary, err := filepath.Abs("../bin/hostguard")
+	if err != nil {
+		t.Fatal(err)
+	}
+	waiter := exec.CommandContext(t.Context(), binary, "with-lock", "-lock-name", lock, "--", "sh", "-c", `[ ! -e inside ] || touch overlap; touch got`)
+	waiter.Dir, waiter.Env = dir, append(os.Environ(), "DOCKER_HOST="+e.Host())
+	stderr, err := waiter.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := waiter.Start(); err != nil {
+		t.Fatal(err)
+	}
+	said, lines := "", bufio.NewReader(stderr)
+	for !strings.Contains(said, "waiting") {
+		line, err := lines.ReadString('\n')
+		if said += line; err != nil {
+			t.Fatalf("it does not wait: %s", said)
+		}
+	}
+	writeFile(t, filepath.Join(dir, "waiting"), "", 0o644)
+	rest, _ := io.ReadAll(lines)
+	said += string(rest)
+	if err := waiter.Wait(); err != nil {
+		t.Errorf("%v: %s", err, said)
+	}
+	t.Logf("the waiter: %s", said)
+	result := handedOver{after: at("got").Sub(at("ended")), tookOver: strings.Contains(said, "taken over"), log: <-log}
+	if _, err := os.Stat(filepath.Join(dir, "overlap")); err == nil {
+		result.overlap = true
+	} else if strings.Contains(h.leave, "outside") {
+		result.afterWork = at("got").Sub(at("outside"))
+	}
+	return result
+}
+
+// ends are the ways in which a job ends, by its last step.
+var ends = map[string]string{
+	"succeeds":             "exit 0",
+	"fails":                "exit 1",
+	"is cancelled":         "kill -INT $PPID; sleep 60",
+	"its runner is killed": "kill -KILL $PPID",
+}
+
+// TestWhoGivesBackWhen does what each cell of the table in docs/lock.md says.
+func TestWhoGivesBackWhen(t *testing.T) {
+	e := startEngine(t, engine.New)
+	rows, columns := whoGivesBackWhen(t)
+	builds := []string{act.Nektos, act.Gitea}
+	n := 0
+	for _, row := range rows {
+		for i, promise := range row[1:] {
+			end, left, build := row[0], columns[i+1], builds[(n+n/3)%2]
+			lock := fmt.Sprintf("cell-%d", n)
+			n++
+			t.Run(end+"/"+left, func(t *testing.T) {
+				t.Parallel()
+				leave := map[string]string{"nothing is left": nothing, "work is left": works(18), "an idle daemon is left": daemon}[left]
+				if ends[end] == "" || leave == "" {
+					t.Fatalf("no scenario of a job that %s where %s", end, left)
+				}
+				got := handOver{build: build, take: takes, leave: leave, end: ends[end]}.run(t, e, lock)
+				byWaiter, most := true, 3*time.Second
+				switch promise {
+				case "the job, at once":
+					byWaiter = false
+				case "the next, ≤ 3 s":
+				case "the next, ≤ 3 s after the work":
+					got.after = got.afterWork
+					if got.overlap {
+						t.Error("the next has the lock while the work goes on")
+					}
+				case "the next, ≤ 60 s":
+					most = time.Minute
+				default:
+					t.Fatalf("what does the cell %q promise?", promise)
+				}
+				if got.tookOver != byWaiter || got.after > most+time.Second { // for a busy machine
+					t.Errorf("taken over: %v; after %s; the table says %q", got.tookOver, got.after, promise)
+				}
+				if byWaiter && left != "nothing is left" && end != "its runner is killed" && !regexp.MustCompile(`::warning::.*process \d+ \("[a-z]+"\)`).MatchString(got.log) {
+					t.Error("the job's log does not name the process")
+				}
+			})
+		}
+	}
+}
+
+// whoGivesBackWhen are the rows of that table, and its head.
+func whoGivesBackWhen(t *testing.T) (rows [][]string, head []string) {
+	t.Helper()
+	_, section, _ := strings.Cut(string(readFile(t, "../docs/lock.md")), "\n## Who gives back when\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	for line := range strings.Lines(section) {
+		cells := strings.Split(strings.Trim(line, "| \n"), "|")
+		if !strings.HasPrefix(line, "|") || strings.HasPrefix(line, "|-") {
+			continue
+		}
+		for i := range cells {
+			cells[i] = strings.TrimSpace(cells[i])
+		}
+		rows = append(rows, cells)
+	}
+	if len(rows) < 2 {
+		t.Fatal("docs/lock.md has no such table")
+	}
+	return rows[1:], rows[0]
+}
