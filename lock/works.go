@@ -150,13 +150,16 @@ func (m *Mutex) AwaitEnd(ctx context.Context, e Entry) (left Survivor, found boo
 // jobTraces are those of a job's processes, if they can be seen from here.
 func (m *Mutex) jobTraces(h Holder) (t Traces, seen bool) {
 	t = Traces{From: cmp.Or(h.Step.Start, h.Process.Start), Cgroup: h.Cgroup}
+	here := m.Self
 	switch {
-	case h.Command || !m.Self.Place.same(h.Place):
+	case h.Command:
+		return Traces{}, false
+	case h.JobDir == "" && h.Container != "" && h.Container == here.Container && h.Place.PIDs == here.Place.PIDs:
+		t.Container = true
+	case !here.Place.same(h.Place):
 		return Traces{}, false
 	case actrunner.IsJobDir(h.JobDir):
 		t.Dir = h.JobDir
-	case h.Container != "" && h.Container == m.Self.Container:
-		t.Container = true
 	case h.Tracking != "":
 		t.Variable = TrackingVariable + "=" + h.Tracking
 	default:
