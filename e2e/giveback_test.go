@@ -29,7 +29,6 @@ type handOver struct {
 	leave string // starts what is left; it makes the file left when it is there
 	end   string // of the job, by a step
 	give  string // steps after that
-	image string // of the job; "" is this host
 }
 
 // handedOver is how that went.
@@ -76,19 +75,14 @@ func (h handOver) run(t *testing.T, e *engine.Engine, lock string) handedOver {
 		return time.Time{}
 	}
 	job, log := act.Job{
-		Build: h.build, Repository: "wooo/site", Image: h.image,
+		Build: h.build, Repository: "wooo/site",
 		Env: []string{"DOCKER_HOST=" + e.Host(), "DIR=" + dir, "DOCKER=" + e.CLI()},
 	}, make(chan string)
-	runsOn := "awoooi-host"
-	if h.image != "" {
-		socket := strings.TrimPrefix(e.Host(), "unix://")
-		runsOn = fmt.Sprintf("ubuntu-latest\n    container:\n      image: %s\n      volumes: [%q, %q]", h.image, dir+":"+dir, socket+":"+socket)
-	}
 	job.Workflow = strings.ReplaceAll(`
 on: push
 jobs:
   build:
-    runs-on: `+runsOn+`
+    runs-on: awoooi-host
     steps:`+h.take+`
       - shell: sh
         run: |
