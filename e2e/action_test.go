@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -79,7 +80,7 @@ func TestInputsArriveAsPlainData(t *testing.T) {
 	} {
 		t.Run(use.uses, func(t *testing.T) {
 			underBothActs(t, func(t *testing.T, build string) {
-				inputs := declaredInputs(t, use.file)
+				inputs := slices.DeleteFunc(declaredInputs(t, use.file), func(name string) bool { return name == "job-status" })
 				var with strings.Builder
 				for _, name := range inputs {
 					fmt.Fprintf(&with, "          %s: %s\n", name, quoted(t, "-"+name+hostile))
@@ -112,7 +113,8 @@ jobs:
 					}
 				}
 				for name := range dumped(t, dir, "later") {
-					if name == "BASH_ENV" || strings.HasPrefix(name, "HOSTGUARD_") && name != "HOSTGUARD_BIN" {
+					kept := name == "HOSTGUARD_BIN" || name == "HOSTGUARD_JOB_STATUS" // by the host, and for the post
+					if name == "BASH_ENV" || strings.HasPrefix(name, "HOSTGUARD_") && !kept {
 						t.Errorf("later steps see %s", name)
 					}
 				}
@@ -144,7 +146,7 @@ jobs:
 		for dump, file := range map[string]string{"step": "../action.yml", "acquire-lock": "../lock/action.yml"} {
 			got := dumped(t, dir, dump)
 			for _, name := range declaredInputs(t, file) {
-				if name != "step" {
+				if name != "step" && name != "job-status" {
 					expect(t, got, name, "")
 				}
 			}
@@ -202,6 +204,64 @@ jobs:
 			}
 		}
 	})
+}
+
+// The release at the end of a job knows how the job has gone, in both engines and
+// by both actions, and that it does not know it within another action.
+func TestAReleaseKnowsHowItsJobHasGone(t *testing.T) {
+	for name, c := range map[string]struct{ run, want string }{
+		"succeeds": {"true", "success"}, "fails": {"false", "failure"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			underBothActs(t, func(t *testing.T, build string) {
+				dir := t.TempDir()
+				for _, sub := range []string{"early", "post", "step", "nested"} {
+					if err := os.Mkdir(filepath.Join(dir, sub), 0o755); err != nil {
+						t.Fatal(err)
+					}
+				}
+				nested := t.TempDir()
+				writeFile(t, filepath.Join(nested, "action.yml"), `
+name: nested
+description: uses the lock within an action
+runs:
+  using: composite
+  steps:
+    - uses: wooo/hostguard/lock@v1
+      env: { DUMPS: "`+dir+`/nested" }
+`, 0o644)
+				_, err := run(t, act.Job{Build: build, Repository: "wooo/site", Workflow: `
+on: push
+jobs:
+  build:
+    runs-on: awoooi-host
+    steps:
+      - uses: wooo/hostguard/lock@v1
+        env: { DUMPS: "` + dir + `/post" }
+      - uses: wooo/hostguard@v1
+        with: { step: release-lock }
+        env: { DUMPS: "` + dir + `/early" }
+      - run: mkdir nested && cp "` + nested + `/action.yml" nested
+      - uses: ./nested
+      - run: ` + c.run + `
+      - uses: wooo/hostguard@v1
+        if: always()
+        with: { step: release-lock }
+        env: { DUMPS: "` + dir + `/step" }
+`, Env: []string{"HOSTGUARD_BIN=" + dumper(t)}})
+				if (err != nil) != (c.want == "failure") {
+					t.Error(err)
+				}
+				for dump, want := range map[string]string{
+					"early/step": "success", "step/step": c.want, "post/release-lock": c.want, "nested/release-lock": "unknown",
+				} {
+					if got := dumped(t, dir, dump)["HOSTGUARD_INPUT_JOB_STATUS"]; got != want {
+						t.Errorf("%s: the status is %q, want %q", dump, got, want)
+					}
+				}
+			})
+		})
+	}
 }
 
 // variable is the one by which an action hands an input over.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -22,6 +23,9 @@ type Host interface {
 	// Gone tells whether a directory is not there although its parent is. An
 	// error says that this could not be found out.
 	Gone(dir string) (bool, error)
+	// Survivors returns all processes with those traces and what they have started,
+	// but not this process and those above it. unread is as Found.Unread.
+	Survivors(Traces) (found []Survivor, unread string)
 	// Uptime is the boot-time clock, which no clock step moves.
 	Uptime() time.Duration
 }
@@ -31,7 +35,12 @@ type Traces struct {
 	Nonce string // in HOSTGUARD_HOLD, which with-lock's command inherits; and where they were recorded
 	Limit bool   // in a resource limit, and
 	Net   string // in a socket of that network namespace; or
-	Dir   string // their working directory or a variable is inside
+	Dir   string // their working directory or a variable is inside; or
+	// Variable is NAME=VALUE in their environment; or
+	Variable string
+	// Container tells that they are run in the container of the looking process,
+	// beside the program that keeps it up.
+	Container bool
 
 	// A process that cannot be read may have the traces only if it started no
 	// earlier than From and is in this control group or below. Without the
@@ -193,7 +202,7 @@ func (m *Mutex) processes(h Holder, thorough bool) Verdict {
 		case Alive:
 			return Verdict{Alive, fmt.Sprintf("the worker of its job, process %d, runs", h.Runner.PID)}
 		case Dead:
-			return Verdict{Dead, fmt.Sprintf("the worker of its job, process %d, is gone", h.Runner.PID)}
+			return m.byTracking(h)
 		}
 		return Verdict{Unknown, fmt.Sprintf("the worker of its job, process %d, could not be looked up", h.Runner.PID)}
 	}
@@ -235,23 +244,27 @@ func (f Found) as() string {
 }
 
 // byJobDir judges a job of act_runner, which removes the job's private directory
-// when the job has ended. A directory alone proves nothing: a killed runner
-// leaves it, and between two steps no process works in it.
+// when the job has ended: all that it can, for some of it may belong to root or
+// be written just then. A directory alone proves nothing: a killed runner leaves
+// it, and between two steps no process works in it.
 func (m *Mutex) byJobDir(h Holder, thorough bool) Verdict {
 	ended := m.ends(h)
 	if len(ended) == 0 && !thorough {
 		return Verdict{Unknown, "its job directory and its runner are there as far as can be seen: the job may be between two steps"}
 	}
-	found := m.Host.Find(Traces{Dir: h.JobDir, From: cmp.Or(h.Step.Start, h.Process.Start), Cgroup: h.Cgroup})
-	switch {
-	case found.Lives:
-		return Verdict{Alive, fmt.Sprintf("process %d works in its job directory", found.PID)}
-	case len(ended) == 0:
-		return Verdict{Unknown, "its job directory and its runner are there as far as can be seen, but no process works there: the job may be between two steps"}
-	case found.Unread != "":
-		return Verdict{Unknown, strings.Join(ended, " and ") + ", but " + found.Unread}
+	traces, _ := m.jobTraces(h)
+	if len(ended) > 0 {
+		return m.bySurvivors(strings.Join(ended, " and "), traces)
 	}
-	return Verdict{Dead, strings.Join(ended, " and ") + ", and no process works in that directory"}
+	if found := m.Host.Find(traces); found.Lives {
+		return Verdict{Alive, fmt.Sprintf("process %d works in its job directory", found.PID)}
+	}
+	return Verdict{Unknown, "its job directory and its runner are there as far as can be seen, but no process works there: the job may be between two steps"}
+}
+
+func (m *Mutex) gone(path string) bool {
+	gone, err := m.Host.Gone(path)
+	return err == nil && gone
 }
 
 // ends are the signs that a holder's job or with-lock is over, as far as they can
@@ -267,8 +280,10 @@ func (m *Mutex) ends(h Holder) (signs []string) {
 		return signs
 	}
 	if actrunner.IsJobDir(h.JobDir) && h.Place.Mounts != "" && h.Place.Mounts == m.Self.Place.Mounts {
-		if gone, err := m.Host.Gone(h.JobDir); err == nil && gone {
+		if m.gone(h.JobDir) {
 			signs = append(signs, "its job directory is gone")
+		} else if m.gone(filepath.Join(h.JobDir, "act")) {
+			signs = append(signs, "its job directory is being removed")
 		}
 	}
 	if h.Runner.known() && m.alive(h.Runner) == Dead {

@@ -31,6 +31,7 @@ type Holder struct {
 	Cgroup    string  // control group, after the namespace that it is a name in
 	Net       string  // with-lock: the network namespace of the socket that its command inherits
 	Limit     bool    // with-lock: its command inherits a resource limit made of the nonce
+	Tracking  string  // what GitHub's runner marks this job's processes with
 
 	Workspace  string
 	Reason     string
@@ -98,7 +99,8 @@ func (h *Holder) texts() map[string]*string {
 		"machine": &h.Place.Machine, "boot": &h.Place.Boot, "pid-namespace": &h.Place.PIDs,
 		"time-namespace": &h.Place.Times, "mount-namespace": &h.Place.Mounts,
 		"container-id": &h.Container, "container-started": &h.Started, "job-dir": &h.JobDir,
-		"cgroup": &h.Cgroup, "net-namespace": &h.Net, "workspace": &h.Workspace, "reason": &h.Reason, "priority": &h.Priority,
+		"cgroup": &h.Cgroup, "net-namespace": &h.Net, "tracking": &h.Tracking,
+		"workspace": &h.Workspace, "reason": &h.Reason, "priority": &h.Priority,
 	}
 }
 
@@ -150,7 +152,7 @@ func (h Holder) labels(kind string) map[string]string {
 // waiter is h without what only the evidence about a holder needs: every release
 // reads all tickets.
 func (h Holder) waiter() Holder {
-	h.Container, h.Started, h.Cgroup, h.Net, h.Limit, h.StaleAfter = "", "", "", "", false, 0
+	h.Container, h.Started, h.Cgroup, h.Net, h.Tracking, h.Limit, h.StaleAfter = "", "", "", "", "", false, 0
 	h.Runner, h.Parent, h.Step = Process{}, Process{}, Process{}
 	h.Job.Server, h.Job.RunID, h.Job.RunNumber, h.Job.Attempt, h.Job.Event, h.Job.RunnerName = "", "", "", "", "", ""
 	return h

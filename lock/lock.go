@@ -113,8 +113,9 @@ type Mutex struct {
 	// OnTakeover hears of every lock of another that is taken away.
 	OnTakeover func(Entry, Verdict)
 
-	uncertain bool           // a create of Acquire has an unknown fate
-	leaving   sync.WaitGroup // the queue, after Acquire
+	uncertain bool             // a create of Acquire has an unknown fate
+	leaving   sync.WaitGroup   // the queue, after Acquire
+	rests     map[Traces]*rest // of jobs that are over
 }
 
 // Wait is what a contender saw when it could not go on.

@@ -4,6 +4,16 @@
 const { appendFileSync } = require('node:fs')
 const { fail, hostguard, ofHost } = require('./hostguard.js')
 
+const keep = (variable, text) => {
+  const file = process.env[variable]
+  if (!file) return
+  try {
+    appendFileSync(file, text)
+  } catch (err) {
+    fail(`cannot write ${variable}=${JSON.stringify(file)}: ${err.code}; the runner gives each step this file`)
+  }
+}
+
 const inputs = {}
 for (const name of ['lock-name', 'timeout', 'stale-after', 'reason', 'priority', 'lock-backend', 'mode']) {
   inputs[name] = process.env['INPUT_' + name.toUpperCase()] ?? ''
@@ -16,13 +26,13 @@ const kept = {}
 for (const name of ['lock-name', 'lock-backend']) {
   kept[name] = inputs[name] || ofHost(name)
 }
-const state = process.env.GITHUB_STATE
-if (state) {
-  try {
-    appendFileSync(state, `inputs=${JSON.stringify(kept)}\n`)
-  } catch (err) {
-    fail(`cannot write GITHUB_STATE=${JSON.stringify(state)}: ${err.code}; the runner gives each step this file`)
-  }
+keep('GITHUB_STATE', `inputs=${JSON.stringify(kept)}\n`)
+
+// The engines of Gitea's runners evaluate the default of an input once, before the
+// main step, but a variable of the job anew for every later step: so the post
+// learns how the job has gone. GitHub's runner does it the other way round.
+if (process.env.ACT || process.env.GITEA_ACTIONS) {
+  keep('GITHUB_ENV', "HOSTGUARD_JOB_STATUS=${{ github.action_path && 'unknown' || job.status }}\n")
 }
 
 hostguard('acquire-lock', inputs)

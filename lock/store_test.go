@@ -276,6 +276,7 @@ type machine struct {
 	holds map[string]bool // nonces that a command carries
 	works map[string]bool // directories that a process works in
 	gone  map[string]bool // directories
+	left  []Survivor      // of any job that is over
 
 	sockets map[string]bool // of nonces, which somebody has open
 
@@ -331,6 +332,25 @@ func (m *machine) Find(t Traces) Found {
 		return Found{Unread: "process 78 could not be read"}
 	}
 	return Found{}
+}
+
+func (m *machine) Survivors(t Traces) (found []Survivor, unread string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.hidden || m.unread {
+		unread = "process 78 could not be read"
+	}
+	if m.works[t.Dir] {
+		return []Survivor{{Process: Process{77, 77}, Name: "tar", Busy: true}}, unread
+	}
+	return m.left, unread
+}
+
+// leave changes what is left of a job.
+func (m *machine) leave(left ...Survivor) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.left = left
 }
 
 func (m *machine) Gone(dir string) (bool, error) {

@@ -203,6 +203,10 @@ const helpReleaseLock = `usage: hostguard release-lock [-input value ...]
 Gives back the lock that this job's acquire-lock took, by its full ID, and never
 another's. Nothing to give back is no error.
 
+At the end of a job that did not succeed it first waits up to 15 s for other
+processes of that job to end. If one is left the lock stays, with a warning: who
+waits takes it over when that process has ended or come to rest.
+
 Outside any job it knows the lock by the shell that called both. Where make, a
 server or another program calls it, which may do several things at once, give the
 ID that acquire-lock said, or use with-lock.

@@ -200,6 +200,9 @@ func (s *session) self(ctx context.Context, host proc.Host, engine store) lock.H
 		h.Runner = runner
 	}
 	h.Step, h.Cgroup = step, host.Cgroup()
+	if oneJob && h.JobDir == "" {
+		h.Tracking = s.Getenv(lock.TrackingVariable)
+	}
 	if !engine.local {
 		h.Place.Machine, h.Place.Local = "", false // who reads it may be on another machine
 	}

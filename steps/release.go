@@ -101,8 +101,12 @@ func (s *session) release(ctx context.Context, in lockInputs) error {
 		}
 	}
 	var errs []error
-	lost := record.ID != "" && !given
+	lost, stays := record.ID != "" && !given, false
 	for _, e := range own {
+		if s.jobMayHaveFailed() && s.waitsForSurvivors(ctx, m, e) {
+			lost, stays = lost && e.ID != record.ID, true
+			continue
+		}
 		err := m.Release(ctx, e.ID)
 		if errors.Is(err, lock.ErrNotFound) {
 			continue
@@ -125,10 +129,28 @@ func (s *session) release(ctx context.Context, in lockInputs) error {
 	default:
 		s.Say("nothing to give back: this job does not hold lock %q; %s", *in.name, nowHeld(entries))
 	}
-	if record.ID != "" && !took {
+	if record.ID != "" && !took && !stays {
 		return s.env(heldVariable(in), releasedMark+record.String())
 	}
 	return nil
+}
+
+// jobMayHaveFailed tells that this is the end of a job that is not known to have
+// succeeded: the action says how the job has gone, and its post step says so where
+// no runner tells. A release in the midst of a job, or in a shell, has no status.
+func (s *session) jobMayHaveFailed() bool {
+	status, _, _ := s.in.outside("job-status")
+	return status != "" && status != "success" && !strings.HasPrefix(status, "$") // as it was written: no runner filled it in
+}
+
+// waitsForSurvivors tells that a lock has to stay for now, and warns: something
+// of a job that is over still runs, and may still use what the lock is for.
+func (s *session) waitsForSurvivors(ctx context.Context, m *lock.Mutex, e lock.Entry) bool {
+	left, found := m.AwaitEnd(ctx, e)
+	if found {
+		s.Warning("lock %q (id %.12s) stays: %s is left of this job; who waits takes the lock over when that has ended or come to rest", e.Name, e.ID, left)
+	}
+	return found
 }
 
 func nowHeld(entries []lock.Entry) string {

@@ -53,9 +53,15 @@ type Server struct {
 // Run runs the workflow and writes its log, line by line and without the
 // engine's own chatter. It writes below dir, a folder of its own.
 func (j Job) Run(ctx context.Context, dir string, log io.Writer) error {
-	act, err := j.Tool()
+	tool, err := j.Tool()
 	if err != nil {
 		return err
+	}
+	act := filepath.Join(dir, "act_runner") // by which hostguard knows a runner
+	if err := os.Link(tool, act); err != nil {
+		if err := copyFile(act, tool); err != nil {
+			return err
+		}
 	}
 	repo := filepath.Join(dir, "repo")
 	if err := os.MkdirAll(filepath.Join(dir, "home/.config"), 0o755); err != nil {
@@ -90,7 +96,7 @@ func (j Job) Run(ctx context.Context, dir string, log io.Writer) error {
 	cmd.Dir, cmd.Env = repo, append(env, j.Runner...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it then ends its steps
-	cmd.WaitDelay = 10 * time.Second
+	cmd.WaitDelay = time.Minute                                           // a post step may wait for what the job left
 	r, w := io.Pipe()
 	cmd.Stdout, cmd.Stderr = w, w
 	copied := make(chan error)
@@ -138,7 +144,7 @@ func (j Job) args() ([]string, error) {
 	if j.Server != nil && j.Build == Gitea {
 		return append(args, "--server", j.Server.URL, "--actions", cmp.Or(j.Server.Actions, j.Server.URL)), nil
 	}
-	args = append([]string{"push", "--no-cache-server", "--pull=false"}, args...)
+	args = append([]string{"push", "--no-cache-server", "--pull=false", "--rm"}, args...)
 	if j.Server != nil {
 		// It knows short names only, and clones them from its one server.
 		return append(args, "--env", "GITHUB_SERVER_URL="+j.Server.URL), nil

@@ -276,6 +276,14 @@ const (
 )
 
 func (h Host) shows(pid int, s stat, traces lock.Traces) sight {
+	if traces.Container {
+		// What keeps a container up is the first process, and what that started.
+		// Whatever is run in it from outside gets a session of its own.
+		if first, err := h.stat(1); pid == 1 || err == nil && s.session == first.session {
+			return unmarked
+		}
+		return marked
+	}
 	if traces.Limit {
 		has, err := h.hasLimit(pid, traces.Nonce)
 		if has {
@@ -297,6 +305,12 @@ func (h Host) shows(pid int, s stat, traces lock.Traces) sight {
 	}
 	if traces.Nonce != "" {
 		if carries(environ, traces.Nonce) {
+			return marked
+		}
+		return seen
+	}
+	if traces.Variable != "" {
+		if slices.Contains(strings.Split(string(environ), "\x00"), traces.Variable) {
 			return marked
 		}
 		return seen
