@@ -66,6 +66,7 @@ test: engines unit model fuzz e2e
 
 engines:
 	sh e2e/install.sh
+	cd e2e && go run ./rig/gitea/build
 
 unit:
 	go test -race ./...

@@ -20,10 +20,13 @@ const (
 // demands are the different sets of labels that a job's runs-on means, over its
 // matrix.
 func demands(runsOn, matrix *yaml.Node) []Demand {
-	if labels := value(runsOn, "labels"); labels != nil { // GitHub's runner groups
-		runsOn = labels
-	}
 	written := texts(runsOn)
+	if labels, group := value(runsOn, "labels"), text(value(runsOn, "group")); labels != nil || group != "" {
+		written = texts(labels)
+		if group != "" { // to Gitea it is one more label
+			written = append(written, group)
+		}
+	}
 	if len(written) == 0 {
 		return []Demand{{Unresolved: "it has no runs-on"}}
 	}

@@ -34,7 +34,8 @@ func TestWhichLabelsAJobWants(t *testing.T) {
 	}{
 		"one":                {"runs-on: awoooi-host", labels([]string{"awoooi-host"})},
 		"a list":             {"runs-on: [self-hosted, linux]", labels([]string{"self-hosted", "linux"})},
-		"a group's labels":   {"runs-on: {group: big, labels: [linux]}", labels([]string{"linux"})},
+		"a group's labels":   {"runs-on: {group: big, labels: [linux]}", labels([]string{"linux", "big"})},
+		"a group alone":      {"runs-on: {group: big}", labels([]string{"big"})},
 		"a matrix":           {"runs-on: ${{ matrix.os }}\nstrategy: {matrix: {os: [ubuntu-22.04, ubuntu-24.04], go: [1, 2]}}", labels([]string{"ubuntu-22.04"}, []string{"ubuntu-24.04"})},
 		"in brackets":        {"runs-on: ${{ matrix['os'] }}\nstrategy: {matrix: {os: [a]}}", labels([]string{"a"})},
 		"part of a label":    {"runs-on: ${{ matrix.who }}-host\nstrategy: {matrix: {who: [awoooi, ewoooc]}}", labels([]string{"awoooi-host"}, []string{"ewoooc-host"})},

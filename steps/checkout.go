@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,8 +19,8 @@ import (
 // A checkout is a directory with a repository in it: its workflows, and the
 // server that its remotes name.
 
-// localWorkflows reads the workflows of a checkout, never through a link out of
-// it. A file that cannot be read is a problem of its own.
+// localWorkflows reads the workflows of a checkout and of the folders below, as Gitea
+// does, never through a link out of it. A file that cannot be read is a problem of its own.
 func localWorkflows(dir string) (workflows []runner.Workflow, problems []error, err error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -29,27 +28,31 @@ func localWorkflows(dir string) (workflows []runner.Workflow, problems []error, 
 	}
 	defer root.Close()
 	for _, folder := range runner.WorkflowDirs {
-		entries, err := fs.ReadDir(root.FS(), folder)
+		err := fs.WalkDir(root.FS(), folder, func(name string, entry fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			if !runner.IsWorkflow(name) || entry.IsDir() {
+				return nil
+			}
+			below := strings.TrimPrefix(name, folder+"/")
+			data, err := readBounded(root, name)
+			if err == nil {
+				var w runner.Workflow
+				if w, err = runner.ParseWorkflow(below, data); err == nil {
+					workflows = append(workflows, w)
+				}
+			}
+			if err != nil {
+				problems = append(problems, fmt.Errorf("workflow %q: %.200q", below, pathless(err)))
+			}
+			return nil
+		})
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
 			return nil, nil, fmt.Errorf("read %q: %w", filepath.Join(dir, folder), pathless(err))
-		}
-		for _, entry := range entries {
-			if !runner.IsWorkflow(entry.Name()) || entry.IsDir() {
-				continue
-			}
-			data, err := readBounded(root, path.Join(folder, entry.Name()))
-			if err == nil {
-				var w runner.Workflow
-				if w, err = runner.ParseWorkflow(entry.Name(), data); err == nil {
-					workflows = append(workflows, w)
-				}
-			}
-			if err != nil {
-				problems = append(problems, fmt.Errorf("workflow %q: %.200q", entry.Name(), pathless(err)))
-			}
 		}
 		break // as Gitea does: the first that is there
 	}

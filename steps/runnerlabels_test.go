@@ -268,3 +268,12 @@ func TestALinkOutOfTheCheckoutIsNotRead(t *testing.T) {
 		t.Error(workflows, problems, err)
 	}
 }
+
+func TestWorkflowsInFoldersAreRead(t *testing.T) {
+	checkout := checkoutOf(t, nil)
+	writeFile(t, "jobs: {deep: {runs-on: awoooi-host}}", checkout, ".gitea/workflows/deploy/prod/cd.yaml")
+	workflows, problems, err := localWorkflows(checkout)
+	if err != nil || len(problems) > 0 || len(workflows) != 2 || workflows[1].File != "deploy/prod/cd.yaml" {
+		t.Error(workflows, problems, err)
+	}
+}

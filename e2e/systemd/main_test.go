@@ -11,13 +11,15 @@ import (
 
 	"hostguard/e2e/contend"
 	"hostguard/e2e/engine"
+	"hostguard/e2e/rig/gitea"
 )
 
 // What all tests share: the engine that runs the machines, a Docker daemon on
-// which nothing runs, and the programs of the machines.
+// which nothing runs, and two sets of the machines' programs.
 var (
 	machines, quiet *engine.Engine
-	programs        string
+	programs        string // with a runner that needs no server
+	runners         string // with those that speak with one
 )
 
 func TestMain(m *testing.M) {
@@ -34,26 +36,36 @@ func setUp(m *testing.M) (status int, err error) {
 	if err != nil {
 		return 1, err
 	}
-	if programs, err = os.MkdirTemp("/tmp", "hg-programs"); err != nil {
+	all, err := os.MkdirTemp("/tmp", "hg-programs")
+	if err != nil {
 		return 1, err
 	}
-	defer os.RemoveAll(programs)
-	if err := os.Chmod(programs, 0o755); err != nil {
+	defer os.RemoveAll(all)
+	if err := os.Chmod(all, 0o755); err != nil {
 		return 1, err
 	}
-	if out, err := exec.Command("cp", binary, programs).CombinedOutput(); err != nil {
-		return 1, fmt.Errorf("%w: %s", err, out)
-	}
-	build := exec.Command("go", "build", "-o", programs, "./act_runner", "./gitea")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return 1, fmt.Errorf("%w: %s", err, out)
-	}
-	if err := os.Symlink("act_runner", filepath.Join(programs, "gitea-runner")); err != nil {
+	programs, runners = filepath.Join(all, "alone"), filepath.Join(all, "registered")
+	played, err := gitea.Programs()
+	if err != nil {
 		return 1, err
 	}
-	if err := os.WriteFile(filepath.Join(programs, "git"), []byte(git), 0o755); err != nil {
-		return 1, err
+	for dir, runner := range map[string][]string{
+		programs: {"go", "build", "-o", programs + "/", "./act_runner"},
+		runners:  {"cp", filepath.Join(played, gitea.ActRunner), filepath.Join(played, gitea.GiteaRunner), runners},
+	} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			return 1, err
+		}
+		for _, args := range [][]string{runner, {"cp", binary, dir}, {"go", "build", "-o", dir + "/", "./gitea"}} {
+			command := exec.Command(args[0], args[1:]...)
+			command.Env = append(os.Environ(), "CGO_ENABLED=0")
+			if out, err := command.CombinedOutput(); err != nil {
+				return 1, fmt.Errorf("%w: %s", err, out)
+			}
+		}
+		if err := os.WriteFile(filepath.Join(dir, "git"), []byte(git), 0o755); err != nil {
+			return 1, err
+		}
 	}
 	if machines, err = engine.Start(engine.New); err != nil {
 		return 1, err
@@ -85,6 +97,12 @@ func boot(t *testing.T, options ...string) *machine {
 
 // bootWith boots a machine that has a Docker daemon to itself.
 func bootWith(t *testing.T, docker *engine.Engine, options ...string) *machine {
+	t.Helper()
+	return bootPrograms(t, docker, programs, options...)
+}
+
+// bootPrograms boots one with a set of programs.
+func bootPrograms(t *testing.T, docker *engine.Engine, programs string, options ...string) *machine {
 	t.Helper()
 	m, err := Boot(machines, programs, docker.Host(), options...)
 	if err != nil {

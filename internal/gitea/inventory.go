@@ -209,37 +209,52 @@ func (i *Inventory) Runners(repositories []string) (runner.Pool, error) {
 }
 
 // WorkflowFiles are the workflows of a repository's default branch, from the
-// first folder that it has, as Gitea itself looks for them.
+// first folder that it has and the folders below that, as Gitea itself looks for
+// them. A name has the path below that folder.
 func (i *Inventory) WorkflowFiles(full string, visit func(name string, data []byte)) error {
 	owner, name, _ := strings.Cut(full, "/")
 	for _, dir := range runner.WorkflowDirs {
-		what := fmt.Sprintf("read the workflows of %q", full)
-		list, response, err := i.client.ListContents(owner, name, "", dir)
-		if err != nil {
-			if err = i.explain(what, response, err); errors.Is(err, errNone) {
-				continue
-			}
+		if err := i.workflowsBelow(owner, name, dir, visit); !errors.Is(err, errNone) {
 			return err
 		}
-		files := 0
-		for _, entry := range list {
-			if entry.Type != "file" || !runner.IsWorkflow(entry.Name) {
-				continue
-			}
-			if files++; files > maxWorkflows {
-				return fmt.Errorf("%s: there are more than %d", what, maxWorkflows)
-			}
-			data, response, err := i.client.GetFile(owner, name, "", path.Join(dir, entry.Name))
-			if err != nil {
-				return i.explain(what, response, err)
-			}
-			visit(entry.Name, data)
-		}
-		return nil
 	}
 	// No such folder, or no such repository.
 	if _, response, err := i.client.GetRepo(owner, name); err != nil {
 		return i.explain(fmt.Sprintf("read the repository %q", full), response, err)
+	}
+	return nil
+}
+
+// workflowsBelow reads the workflows of one folder, which errNone says is not there,
+// and of those below it.
+func (i *Inventory) workflowsBelow(owner, name, dir string, visit func(name string, data []byte)) error {
+	what := fmt.Sprintf("read the workflows of %q", owner+"/"+name)
+	files, folders := 0, []string{""}
+	for n := 0; n < len(folders); n++ {
+		list, response, err := i.client.ListContents(owner, name, "", path.Join(dir, folders[n]))
+		if err != nil {
+			if err = i.explain(what, response, err); n > 0 && errors.Is(err, errNone) {
+				continue // it was removed meanwhile
+			}
+			return err
+		}
+		for _, entry := range list {
+			below := path.Join(folders[n], entry.Name)
+			switch {
+			case entry.Type == "dir":
+				folders = append(folders, below)
+			case entry.Type == "file" && runner.IsWorkflow(entry.Name):
+				files++
+				data, response, err := i.client.GetFile(owner, name, "", path.Join(dir, below))
+				if err != nil {
+					return i.explain(what, response, err)
+				}
+				visit(below, data)
+			}
+			if files > maxWorkflows || len(folders) > maxWorkflows {
+				return fmt.Errorf("%s: there are more than %d", what, maxWorkflows)
+			}
+		}
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -255,6 +256,26 @@ func TestManyRepositoriesAreAskedAFewAtATime(t *testing.T) {
 	}
 	if most.Load() > 4 || all.Load() != 40 {
 		t.Errorf("%d at once, %d in all", most.Load(), all.Load())
+	}
+}
+
+func TestWorkflowsInFoldersAreTold(t *testing.T) {
+	const folder = "/api/v1/repos/wooo/awoooi/contents/.gitea/workflows/old.yaml"
+	i := api(t, "1.26.0", map[string]http.HandlerFunc{
+		folder: answer(200, `[{"name": "cd.yaml", "type": "file"}, {"name": "endless", "type": "dir"}]`),
+		"/api/v1/repos/wooo/awoooi/raw/.gitea/workflows/old.yaml/cd.yaml": answer(200, "jobs: {}"),
+	})
+	var names []string
+	if err := i.WorkflowFiles("wooo/awoooi", func(name string, _ []byte) { names = append(names, name) }); err != nil {
+		t.Error(err)
+	}
+	if want := []string{"cd.yaml", "old.yaml/cd.yaml"}; !slices.Equal(names, want) {
+		t.Errorf("%q, want %q", names, want)
+	}
+	// A folder in a folder, for ever.
+	i = api(t, "1.26.0", map[string]http.HandlerFunc{folder + "/": answer(200, `[{"name": "more", "type": "dir"}]`), folder: answer(200, `[{"name": "more", "type": "dir"}]`)})
+	if err := i.WorkflowFiles("wooo/awoooi", func(string, []byte) {}); err == nil || !strings.Contains(err.Error(), "there are more than 200") {
+		t.Error(err)
 	}
 }
 

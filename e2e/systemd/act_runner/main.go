@@ -7,8 +7,7 @@
 // configuration says, that waits for a file "finish" in the runner's directory;
 // how it ended is in the file "result".
 //
-// "register" is that of act_runner, which asks, or by the name gitea-runner that of
-// the newer ones. One that is registered with a server tells it that it is online.
+// It cannot be registered: see package hostguard/e2e/rig/gitea for runners that can.
 package main
 
 import (
@@ -26,10 +25,8 @@ import (
 
 type config struct {
 	Runner struct {
-		File            string        `yaml:"file"`
 		Capacity        int           `yaml:"capacity"`
 		ShutdownTimeout time.Duration `yaml:"shutdown_timeout"`
-		Labels          []string      `yaml:"labels"`
 		Crash           bool          `yaml:"crash"` // what no runner has: a start that fails
 	} `yaml:"runner"`
 	Host struct {
@@ -38,10 +35,6 @@ type config struct {
 }
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == "register" {
-		register()
-		return
-	}
 	if len(os.Args) != 4 || os.Args[1] != "daemon" || os.Args[2] != "--config" {
 		log.Fatalf("arguments %q", os.Args[1:])
 	}
@@ -59,7 +52,6 @@ func main() {
 	say("Starting runner daemon, capacity %d", config.Runner.Capacity)
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
-	go config.beOnline()
 	for tasks := 1; ; {
 		select {
 		case <-stop:
