@@ -256,9 +256,9 @@ func TestAPrimaryOfAnotherNameIsSplitTwice(t *testing.T) {
 	const other = "runner-sysq.service"
 	m := mixed(t, quiet, "act_runner")
 	m.run(0, "root", "cd /etc/systemd/system && systemctl disable --now "+unit+" && mv "+unit+" "+other+" && systemctl daemon-reload && systemctl enable --now "+other)
-	m.until(runnersOf + " | grep -q 'host110\",\"status\":\"online'")
-	m.run(0, "ci", split+" >~/split.yaml")
-	m.run(0, "ci", split+" -plan ~/split.yaml -apply", "done; the way back is ")
+	m.until(primaryIsOnline)
+	m.run(0, "ci", m.split()+" >~/split.yaml")
+	m.run(0, "ci", m.split()+" -plan ~/split.yaml -apply", "done; the way back is ")
 	m.is("root", "systemctl show --value -p ActiveState,UnitFileState "+other+" | paste -sd' '", "inactive disabled")
 
 	before := m.state()
@@ -267,7 +267,7 @@ func TestAPrimaryOfAnotherNameIsSplitTwice(t *testing.T) {
 			m.run(0, "root", "rm /etc/systemd/system/"+other+" && systemctl daemon-reload")
 			before = m.state()
 		}
-		m.run(0, "ci", split+" -plan ~/split.yaml -apply", "nothing to change")
+		m.run(0, "ci", m.split()+" -plan ~/split.yaml -apply", "nothing to change")
 		if after := m.state(); after != before {
 			t.Fatalf("a second run has changed\n%s\ninto\n%s", before, after)
 		}
