@@ -27,7 +27,7 @@ quietly() {
 
 # Mirrors are now and then in the middle of an update.
 update() {
-	quietly apt-get "$@" update || quietly apt-get "$@" update
+	quietly apt-get "$@" update 2>/dev/null || quietly apt-get "$@" update
 }
 
 # older A B tells whether version A is older than B.
@@ -64,8 +64,10 @@ bring_node() {
 	node_is "$wanted" && return
 	PATH=$cache/node/bin:$PATH
 	node_is "$wanted" && cmp -s e2e/npm/node/package-lock.json "$cache/node/package-lock.json" && return
+	how="install Node $wanted or newer with npm, then run this again"
+	command -v npm >/dev/null || command -v apt-get >/dev/null ||
+		die "no Node $wanted or newer here, and no apt-get to bring it: install it with npm, then run this again"
 	echo "bringing Node 24 into .cache/node: 210 MB"
-	how="install Node $wanted or newer with npm, and run this again"
 	tree=$cache/unpack-npm
 	rm -rf "$tree" "$cache/node"
 	mkdir -p "$tree/node" "$tree/tmp"
@@ -73,12 +75,11 @@ bring_node() {
 	ci="ci --ignore-scripts --no-audit --no-fund"
 	# shellcheck disable=SC2086 # a list of arguments
 	if command -v npm >/dev/null; then
-		quietly npm --prefix "$tree/node" --cache "$tree/tmp" $ci || die "npm cannot fetch Node; $how"
+		quietly npm --prefix "$tree/node" --cache "$tree/tmp" $ci || die "npm cannot fetch Node: $how"
 	else
-		command -v apt-get >/dev/null || die "no Node here, and no apt-get to bring it: $how"
-		unpack_npm || die "cannot unpack Debian's npm to fetch Node with; $how"
+		unpack_npm || die "cannot unpack Debian's npm to fetch Node with: $how"
 		quietly as_root env HOME=/root chroot "$tree" /usr/bin/node /usr/share/nodejs/npm/bin/npm-cli.js \
-			--prefix /node --cache /tmp $ci || die "npm cannot fetch Node; $how"
+			--prefix /node --cache /tmp $ci || die "npm cannot fetch Node: $how"
 	fi
 	mkdir "$tree/node/bin"
 	(
@@ -89,7 +90,7 @@ bring_node() {
 	)
 	mv "$tree/node" "$cache/node"
 	rm -rf "$tree"
-	node_is "$wanted" || die "the Node in .cache/node does not run here; $how"
+	node_is "$wanted" || die "the Node in .cache/node does not run here: $how"
 }
 
 # unpack_npm unpacks Debian's npm, with all that it needs, into $tree.

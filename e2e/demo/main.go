@@ -95,7 +95,7 @@ func (d *demo) prepare(ctx context.Context) error {
 		make       func(context.Context) error
 	}{
 		{"the runner engine act", "compiled once, about 2 minutes and 700 MB in Go's caches", act.Job{Build: d.act}.Compile},
-		{"Vite for the heavy build", "installed once, 60 MB in .cache/vite", d.installVite},
+		{"Vite for the heavy build", "installed once, 20 MB in .cache/vite", d.installVite},
 		{"hostguard", "compiled, about 1 minute the first time", d.compile},
 	} {
 		begin := time.Now()
