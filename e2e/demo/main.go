@@ -43,7 +43,7 @@ func main() {
 }
 
 // limit is for the jobs of both halves: they take longer only if something hangs.
-const limit = 5 * time.Minute
+const limit = 10 * time.Minute
 
 var sites = []string{"site-a", "site-b"}
 

@@ -79,7 +79,7 @@ func TestFailure(t *testing.T) {
 // TestLimit ends the demo while its jobs run, as its own limit does.
 func TestLimit(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
-	limit := errors.New("the jobs did not end within their limit of 5m0s")
+	limit := errors.New("the jobs did not end within their limit of 10m0s")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	err := run(ctx, act.Nektos, "unix:///nowhere.sock", writer(func(text string) {
 		if strings.Contains(text, "\nWithout hostguard") {
