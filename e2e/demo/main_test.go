@@ -86,8 +86,8 @@ func TestLimit(t *testing.T) {
 			cancel(limit)
 		}
 	}))
-	if err != limit {
-		t.Errorf("error %q, want %q", err, limit)
+	if err == nil || err.Error() != limit.Error() {
+		t.Errorf("error %v, want only %v", err, limit)
 	}
 	if left, err := os.ReadDir(os.Getenv("TMPDIR")); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
