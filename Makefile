@@ -1,5 +1,8 @@
-# The two commands: make demo, make test.
+# The two commands: make demo, make test; where there is no make yet, ./try demo
+# and ./try test.
 
+# The Node that install.sh brings where the machine's is too old.
+export PATH := $(CURDIR)/.cache/node/bin:$(PATH)
 MAKEFLAGS += --no-builtin-rules
 SHELL := /bin/sh
 
@@ -58,14 +61,18 @@ check:
 		$$(find . -name .cache -prune -o \( -path '*/workflows/*.yaml' \
 			-o -path './examples/*.yaml' ! -name runner-config.yaml \) -print)
 	find . -name .cache -prune -o -name '*.sh' -print | xargs -n 1 sh -n
-	bash -n .ci/run
+	bash -n .ci/run && sh -n .ci/enter && sh -n try
 	find . -name .cache -prune -o -name '*.*js' -print | xargs -rn 1 node --check
 
 # Everything that has to hold before a change lands. Long counts: make soak.
 test: engines unit model fuzz e2e
 
+# The runner engines are compiled once, before the tests that would each do it.
 engines:
 	sh e2e/install.sh
+	cd e2e && go tool -n github.com/nektos/act >/dev/null
+	cd e2e/gitea-act && go tool -n github.com/nektos/act >/dev/null
+	cd e2e/gitea-act && go tool -n hostguard/e2e/gitea-act >/dev/null
 	cd e2e && go run ./rig/gitea/build
 
 unit:
@@ -101,8 +108,7 @@ bench: engines build
 	cd e2e && go run ./bench
 
 demo:
-	sh e2e/install.sh demo
-	cd e2e && go run ./demo
+	./try demo
 
 clean:
 	rm -rf bin dist .cache

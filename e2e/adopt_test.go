@@ -202,7 +202,7 @@ func newHost(t *testing.T, bundle string) host {
 		add(tar.Header{Name: "tmp", Mode: 0o1777, Typeflag: tar.TypeDir}, "")
 		add(tar.Header{Name: "etc/passwd", Mode: 0o644}, fmt.Sprintf("root:x:0:0::/root:/bin/sh\nci:x:%d:%[1]d::/home/ci:/bin/sh\n", user))
 	})
-	runner, err := act.Job{Build: act.Gitea, Server: &act.Server{}}.Tool()
+	runner, err := act.Job{Build: act.Gitea, Server: &act.Server{}}.Tool(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Puts in place what the tests need, or with "demo" what the demo needs, and does
-# nothing where it is there already.
+# Puts in place what the tests need, or with "demo" what the demo needs, on a
+# machine that has git and Go, and does nothing where it is there already.
 #
-# Both Docker engines are unpacked from Debian's packages into .cache of this
-# checkout: whatever Docker the machine has is neither needed nor touched, and
-# no service is installed or started.
+# Node and both Docker engines are unpacked into .cache of this checkout: those
+# of the machine are neither needed nor touched, and no service is installed or
+# started.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -27,7 +27,93 @@ quietly() {
 
 # Mirrors are now and then in the middle of an update.
 update() {
-	quietly apt-get "$@" update || quietly apt-get "$@" update
+	quietly apt-get "$@" update 2>/dev/null || quietly apt-get "$@" update
+}
+
+# older A B tells whether version A is older than B.
+older() {
+	[ "$1" != "$2" ] && [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]
+}
+
+# want_go checks Go itself: all else is built, or brought, with it. A Go that may
+# fetch the toolchain of go.mod says here that it is that one.
+want_go() {
+	wanted=$(sed -n 's/^go //p' go.mod)
+	command -v go >/dev/null || die "no Go on PATH: install Go $wanted or newer"
+	have=$(go env GOVERSION 2>"$log") || have=$(GOTOOLCHAIN=local go version | cut -d ' ' -f 3)
+	case $have in
+	go[0-9]*) ! older "${have#go}" "$wanted" || die "$have is too old: install Go $wanted or newer" ;;
+	esac
+}
+
+# node_is tells whether the Node on PATH has at least a version, and npm with it.
+node_is() {
+	command -v npm >/dev/null && have=$(node --version 2>/dev/null) && ! older "${have#v}" "$1"
+}
+
+# as_root runs a command with root's rights over files that are this user's.
+as_root() {
+	if [ "$(id -u)" = 0 ]; then "$@"; else unshare --map-root-user "$@"; fi
+}
+
+# bring_node makes .cache/node of packages of npm, pinned in e2e/npm/node. Where
+# there is no npm to fetch them, Debian's does it, in a tree of its own that is
+# removed again: nothing is installed on the machine, and no root is needed.
+bring_node() {
+	wanted=$1
+	node_is "$wanted" && return
+	PATH=$cache/node/bin:$PATH
+	node_is "$wanted" && cmp -s e2e/npm/node/package-lock.json "$cache/node/package-lock.json" && return
+	how="install Node $wanted or newer with npm, then run this again"
+	command -v npm >/dev/null || command -v apt-get >/dev/null ||
+		die "no Node $wanted or newer here, and no apt-get to bring it: install it with npm, then run this again"
+	echo "bringing Node 24 into .cache/node: 210 MB"
+	tree=$cache/unpack-npm
+	rm -rf "$tree" "$cache/node"
+	mkdir -p "$tree/node" "$tree/tmp"
+	cp e2e/npm/node/package*.json "$tree/node"
+	ci="ci --ignore-scripts --no-audit --no-fund"
+	# shellcheck disable=SC2086 # a list of arguments
+	if command -v npm >/dev/null; then
+		quietly npm --prefix "$tree/node" --cache "$tree/tmp" $ci || die "npm cannot fetch Node: $how"
+	else
+		unpack_npm || die "cannot unpack Debian's npm to fetch Node with: $how"
+		quietly as_root env HOME=/root chroot "$tree" /usr/bin/node /usr/share/nodejs/npm/bin/npm-cli.js \
+			--prefix /node --cache /tmp $ci || die "npm cannot fetch Node: $how"
+	fi
+	mkdir "$tree/node/bin"
+	(
+		cd "$tree/node/bin"
+		ln -s ../node_modules/node-linux-*/bin/node node
+		ln -s ../node_modules/npm/bin/npm-cli.js npm
+		ln -s ../node_modules/npm/bin/npx-cli.js npx
+	)
+	mv "$tree/node" "$cache/node"
+	rm -rf "$tree"
+	node_is "$wanted" || die "the Node in .cache/node does not run here: $how"
+}
+
+# unpack_npm unpacks Debian's npm, with all that it needs, into $tree.
+unpack_npm() {
+	mkdir -p "$tree/lists/partial" "$tree/archives/partial" "$tree/etc/ssl" "$tree/root" "$tree/tmp" "$tree/dev"
+	: >"$tree/status" >"$tree/dev/null"
+	cat >"$tree/apt.conf" <<-EOF
+		Dir::State "$tree";
+		Dir::State::status "$tree/status";
+		Dir::Cache "$tree";
+		APT::Sandbox::User "root";
+		Debug::NoLocking "true";
+	EOF
+	update -c "$tree/apt.conf" || return
+	quietly apt-get -c "$tree/apt.conf" install -y --download-only --no-install-recommends nodejs npm || return
+	for deb in "$tree"/archives/*.deb; do
+		dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$tree" --no-same-owner || return
+		rm "$deb"
+	done
+	# What the machine knows of the network and of npm's registry.
+	cp -L /etc/resolv.conf /etc/hosts "$tree/etc/" 2>/dev/null || :
+	cp -rL /etc/ssl/certs "$tree/etc/ssl/" || return
+	[ ! -f "$HOME/.npmrc" ] || cp "$HOME/.npmrc" "$tree/root/"
 }
 
 missing=
@@ -37,23 +123,26 @@ need() { # COMMAND PACKAGE...
 	missing="$missing $*"
 }
 
-need node nodejs
-need npm npm
-if [ "${1:-}" != demo ]; then
-	[ "$(id -u)" = 0 ] || die "the tests start Docker daemons of their own: run them as root"
-	need make make
-	need gcc gcc libc6-dev # go test -race
-	need ip iproute2
-	need iptables iptables
-	need ps procps
-	need strace strace
-	need busybox busybox
-	need curl curl
-	need debootstrap debootstrap
-	ldconfig -p >"$log"
-	grep -q 'libdevmapper\.so\.1\.02\.1 ' "$log" || missing="$missing libdevmapper1.02.1"
-	grep -q 'libseccomp\.so\.2 ' "$log" || missing="$missing libseccomp2"
-fi
+want_go
+case ${1:-} in
+demo)
+	bring_node 18.0
+	exit
+	;;
+esac
+[ "$(id -u)" = 0 ] || die "the tests start Docker daemons of their own: run them as root"
+need make make
+need gcc gcc libc6-dev # go test -race
+need ip iproute2
+need iptables iptables
+need ps procps
+need strace strace
+need busybox busybox
+need curl curl
+need debootstrap debootstrap
+ldconfig -p >"$log"
+grep -q 'libdevmapper\.so\.1\.02\.1 ' "$log" || missing="$missing libdevmapper1.02.1"
+grep -q 'libseccomp\.so\.2 ' "$log" || missing="$missing libseccomp2"
 if [ -n "$missing" ]; then
 	command -v apt-get >/dev/null || die "no apt-get to install$missing with"
 	echo "installing$missing"
@@ -63,10 +152,7 @@ if [ -n "$missing" ]; then
 	DEBIAN_FRONTEND=noninteractive quietly apt-get install -y --no-install-recommends --no-remove \
 		-o DPkg::Lock::Timeout=300 $missing || die "cannot install$missing"
 fi
-case $(node --version) in
-v[0-9].* | v1[0-7].*) die "node $(node --version) is too old: the tests need 18 or newer" ;;
-esac
-[ "${1:-}" != demo ] || exit 0
+bring_node 22.15 # what e2e/builds asks for most; npm checks each of its packages
 
 debian_mirror() {
 	apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' 'Codename: bookworm' | head -n 1

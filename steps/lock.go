@@ -120,6 +120,9 @@ func (s *session) openStore(ctx context.Context, backend string) (store, error) 
 	if errors.Is(err, docker.ErrUsage) {
 		return store{}, &statusError{StatusUsage, err}
 	}
+	if errors.Is(err, docker.ErrNoDaemon) {
+		return store{}, fmt.Errorf("%w; on a host without Docker give lock-backend file", err)
+	}
 	if err != nil {
 		return store{}, err
 	}

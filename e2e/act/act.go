@@ -53,7 +53,7 @@ type Server struct {
 // Run runs the workflow and writes its log, line by line and without the
 // engine's own chatter. It writes below dir, a folder of its own.
 func (j Job) Run(ctx context.Context, dir string, log io.Writer) error {
-	tool, err := j.Tool()
+	tool, err := j.Tool(ctx)
 	if err != nil {
 		return err
 	}
@@ -158,8 +158,14 @@ func (j Job) args() ([]string, error) {
 		"--local-repository", "wooo/hostguard@v"+strings.TrimSpace(string(version))+"="+j.Action), nil
 }
 
+// Compile compiles the runner, which takes minutes where Go has not kept it.
+func (j Job) Compile(ctx context.Context) error {
+	_, err := j.Tool(ctx)
+	return err
+}
+
 // Tool is the path of the runner, which Go keeps in its build cache.
-func (j Job) Tool() (string, error) {
+func (j Job) Tool(ctx context.Context) (string, error) {
 	dir, err := engine.Checkout()
 	if err != nil {
 		return "", err
@@ -171,7 +177,7 @@ func (j Job) Tool() (string, error) {
 			name = "hostguard/e2e/gitea-act"
 		}
 	}
-	cmd := exec.Command("go", "tool", "-n", name)
+	cmd := exec.CommandContext(ctx, "go", "tool", "-n", name)
 	cmd.Dir = filepath.Join(dir, module)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()

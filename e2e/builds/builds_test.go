@@ -96,16 +96,21 @@ func TestTheGateSeesARealBuildOnceAndOnlyWhileItRuns(t *testing.T) {
 	}
 }
 
-// site is a folder with the projects, which find the installed tools above.
-type site struct{ dir, modules string }
+// site is a folder with the projects, which find the installed tools above. node
+// is the folder of Node's programs.
+type site struct{ dir, modules, node string }
 
 func newSite(t *testing.T) site {
 	t.Helper()
-	installed, err := npm.Install("builds", files)
+	installed, err := npm.Install(t.Context(), "builds", files)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if installed, err = filepath.EvalSymlinks(installed); err != nil { // as the kernel names directories
+		t.Fatal(err)
+	}
+	node, err := exec.LookPath("node")
+	if err != nil {
 		t.Fatal(err)
 	}
 	dir, err := os.MkdirTemp(installed, "site-")
@@ -124,12 +129,12 @@ func newSite(t *testing.T) site {
 	if err := os.CopyFS(dir, projects); err != nil {
 		t.Fatal(err)
 	}
-	return site{dir, filepath.Join(installed, "node_modules")}
+	return site{dir, filepath.Join(installed, "node_modules"), filepath.Dir(node)}
 }
 
 func (s site) environ() []string {
 	return []string{
-		"PATH=" + filepath.Join(s.modules, ".bin") + ":/usr/local/bin:/usr/bin:/bin",
+		"PATH=" + filepath.Join(s.modules, ".bin") + ":" + s.node + ":/usr/local/bin:/usr/bin:/bin",
 		"HOME=" + s.dir, "CI=true",
 		"BUILD_ROOT=" + filepath.Dir(s.modules), "BUILD_MARKS=" + filepath.Join(s.dir, "marks"),
 		"NEXT_TELEMETRY_DISABLED=1", "TURBO_TELEMETRY_DISABLED=1", "npm_config_update_notifier=false",
@@ -286,7 +291,7 @@ func (s site) blockers(t *testing.T) (blockers []pressure.Blocker) {
 }
 
 // container makes commands that run in a container of a private engine: an
-// image of nothing, with the machine's programs bound into it.
+// image of nothing, with the machine's programs and Node bound into it.
 func (s site) container(t *testing.T) func(project string, args ...string) *exec.Cmd {
 	t.Helper()
 	e, err := engine.Start(engine.New)
@@ -301,9 +306,17 @@ func (s site) container(t *testing.T) func(project string, args ...string) *exec
 	if err := e.ImportEmpty("nothing"); err != nil {
 		t.Fatal(err)
 	}
+	binds := []string{"/usr:/usr:ro", filepath.Dir(s.modules) + ":" + filepath.Dir(s.modules)}
+	if !strings.HasPrefix(s.node, "/usr/") {
+		node := filepath.Dir(s.node) // with what its programs are links to
+		binds = append(binds, node+":"+node+":ro")
+	}
 	return func(project string, args ...string) *exec.Cmd {
 		run := []string{"run", "--rm", "--network", "none", "--name", "GITEA-ACTIONS-TASK-7_WORKFLOW-ci_JOB-web",
-			"-v", "/usr:/usr:ro", "-v", filepath.Dir(s.modules) + ":" + filepath.Dir(s.modules), "-w", filepath.Join(s.dir, project)}
+			"-w", filepath.Join(s.dir, project)}
+		for _, bind := range binds {
+			run = append(run, "-v", bind)
+		}
 		for _, variable := range s.environ() {
 			run = append(run, "-e", variable)
 		}

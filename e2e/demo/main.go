@@ -1,6 +1,7 @@
-// Command demo shows hostguard at work: two repositories' jobs, run by a real
-// runner engine, meet what a dead runner left, a heavy build of a third
-// repository, and each other.
+// Command demo shows what hostguard is for: two repositories' jobs, run by a real
+// runner engine, first build at the same time. Then, with hostguard, they remove
+// what a dead runner left, wait for a heavy build of a third repository, and
+// build one after the other.
 package main
 
 import (
@@ -17,7 +18,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -42,8 +42,8 @@ func main() {
 	}
 }
 
-// limit is for all of it: nothing here takes longer unless it hangs.
-const limit = 5 * time.Minute
+// limit is for the jobs of both halves: they take longer only if something hangs.
+const limit = 10 * time.Minute
 
 var sites = []string{"site-a", "site-b"}
 
@@ -51,6 +51,7 @@ var sites = []string{"site-a", "site-b"}
 type demo struct {
 	dir     string // where it writes everything
 	act     string // the build of the runner engine
+	vite    string // the program of the competing build
 	docker  string // the address of the Docker daemon
 	backend string
 	lock    string
@@ -60,8 +61,6 @@ type demo struct {
 // run runs the demo with a build of the runner engine and the Docker daemon at
 // an address, or the machine's own.
 func run(ctx context.Context, build, docker string, out io.Writer) error {
-	ctx, cancel := context.WithTimeout(ctx, limit) // nothing that it starts outlives ctx
-	defer cancel()
 	dir, err := os.MkdirTemp("", "hostguard-demo-")
 	if err != nil {
 		return err
@@ -76,58 +75,135 @@ func run(ctx context.Context, build, docker string, out io.Writer) error {
 	}
 	if _, err := engine.APIVersion(ctx, d.docker); err != nil {
 		d.backend = "file"
-		d.log.say("no Docker daemon answers at %s: the lock is kept in files (lock-backend: file)", d.docker)
 	}
-	if err = d.play(ctx); err != nil {
-		d.log.say("\nAll that was said:\n%s", d.log.all.String())
-		err = errors.Join(err, d.giveBack())
+	err = d.prepare(ctx)
+	if err == nil {
+		err = d.play(ctx)
+	} else if ctx.Err() != nil {
+		err = context.Cause(ctx)
 	}
-	return errors.Join(err, os.RemoveAll(dir))
+	return errors.Join(os.RemoveAll(dir), err)
 }
 
 func (d *demo) path(name string) string { return filepath.Join(d.dir, name) }
 
+// prepare builds and installs what the jobs need. Only the first time it takes
+// long, and then it says so.
+func (d *demo) prepare(ctx context.Context) error {
+	for _, part := range []struct {
+		name, cost string
+		make       func(context.Context) error
+	}{
+		{"the runner engine act", "compiled once, about 2 minutes and 700 MB in Go's caches", act.Job{Build: d.act}.Compile},
+		{"Vite for the heavy build", "installed once, 20 MB in .cache/vite", d.installVite},
+		{"hostguard", "compiled, about 1 minute the first time", d.compile},
+	} {
+		begin := time.Now()
+		slow := time.AfterFunc(2*time.Second, func() { d.log.say("preparing %s: %s", part.name, part.cost) })
+		err := part.make(ctx)
+		if !slow.Stop() {
+			d.log.say("          took %v", time.Since(begin).Round(time.Second))
+		}
+		if err != nil {
+			return fmt.Errorf("prepare %s: %w", part.name, err)
+		}
+	}
+	return d.plant()
+}
+
+// compile makes the action, and the binary that the jobs run.
+func (d *demo) compile(ctx context.Context) error {
+	if err := act.Copy(d.path("action")); err != nil {
+		return err
+	}
+	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", d.path("hostguard"), ".")
+	build.Dir, build.Env = d.path("action"), append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build: %w: %s", err, out)
+	}
+	return nil
+}
+
+// play runs the jobs without and with hostguard. Nothing of them outlives it.
 func (d *demo) play(ctx context.Context) error {
-	d.log.say("building hostguard")
-	if err := act.Export(d.path("action")); err != nil {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("the jobs did not end within their limit of %v", limit))
+	defer cancel()
+	err := d.without(ctx)
+	if err == nil {
+		err = d.with(ctx)
+	}
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	} else {
+		d.log.say("\nAll that the jobs printed:\n%s", d.log.all.String())
+	}
+	return errors.Join(d.giveBack(), err)
+}
+
+// without shows the jobs on a host that has no hostguard: they come at the same
+// moment.
+func (d *demo) without(ctx context.Context) error {
+	d.log.say("\nWithout hostguard, two jobs that come at the same moment:")
+	if err := d.jobs(ctx, "without"); err != nil {
 		return err
 	}
-	if err := d.plant(); err != nil {
-		return err
-	}
-	d.log.say("starting a vite build of a third repository")
-	vite, err := startVite(ctx, d.path("site-c"))
+	return d.summaryWithout()
+}
+
+// with shows the same with hostguard, beside a heavy build.
+func (d *demo) with(ctx context.Context) error {
+	d.log.say("\nWith hostguard, the same two, beside a Vite build of a third repository:")
+	vite, err := d.startVite(ctx)
 	if err != nil {
 		return err
 	}
 	defer vite.kill()
-
-	d.log.say("starting the jobs of %s", strings.Join(sites, " and "))
-	waiting := map[string]<-chan struct{}{}
+	var waiting []<-chan struct{}
 	for _, site := range sites {
-		waiting[site] = d.log.expect("["+site+"/", "vite build")
+		waiting = append(waiting, d.log.expect("["+site+"/", "vite build"))
 	}
-	var jobs sync.WaitGroup
-	errs := make([]error, len(sites))
-	for i, site := range sites {
-		jobs.Go(func() { errs[i] = d.job(ctx, site) })
-	}
+	var jobsErr error
 	ended := make(chan struct{})
-	go func() { jobs.Wait(); close(ended) }()
-
-	// The vite build goes on until both jobs have been seen waiting for it.
-	for _, site := range sites {
+	go func() {
+		jobsErr = d.jobs(ctx, "with")
+		close(ended)
+	}()
+	// The Vite build goes on until both jobs have been seen waiting for it.
+	for _, seen := range waiting {
 		select {
-		case <-waiting[site]:
+		case <-seen:
 		case <-ended:
 		}
 	}
 	viteErr := vite.finish()
 	<-ended
-	if err := errors.Join(append(errs, viteErr)...); err != nil {
+	if err := errors.Join(viteErr, jobsErr); err != nil {
 		return err
 	}
-	return d.summary()
+	return d.summaryWith()
+}
+
+// jobs runs the workflows of both sites, and returns when they have ended, with
+// the first error.
+func (d *demo) jobs(ctx context.Context, half string) error {
+	if err := os.Mkdir(d.path(half), 0o755); err != nil {
+		return err
+	}
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	var jobs sync.WaitGroup
+	for _, site := range sites {
+		jobs.Go(func() {
+			if err := d.job(ctx, half, site); err != nil {
+				fail(err) // and ends the other, which waits for it
+			}
+		})
+	}
+	jobs.Wait()
+	return context.Cause(ctx)
 }
 
 // leftOvers are what a runner that was killed leaves, and what makes "Set up
@@ -156,12 +232,13 @@ func (d *demo) plant() error {
 			return err
 		}
 	}
-	return os.Mkdir(d.path("results"), 0o755)
+	return nil
 }
 
-// job runs the workflow of a site.
-func (d *demo) job(ctx context.Context, site string) error {
-	workflow, err := files.ReadFile("workflows/" + site + ".yaml")
+// job runs the workflow of a site in one half of the demo, whose folder gets its
+// results.
+func (d *demo) job(ctx context.Context, half, site string) error {
+	workflow, err := files.ReadFile("workflows/" + half + "/" + site + ".yaml")
 	if err != nil {
 		return err
 	}
@@ -169,17 +246,22 @@ func (d *demo) job(ctx context.Context, site string) error {
 	if err != nil {
 		return err
 	}
-	build := d.path(site + ".sh")
+	results := d.path(half)
+	build := filepath.Join(results, site+".sh")
 	if err := os.WriteFile(build, script, 0o644); err != nil {
 		return err
 	}
-	return act.Job{
+	err = act.Job{
 		Build: d.act, Repository: "wooo/" + site, Workflow: string(workflow), Action: d.path("action"),
 		Env: []string{
-			"DEMO_RUNNER=" + d.path("runner"), "DEMO_RESULTS=" + d.path("results"), "DEMO_BUILD=" + build,
-			"DEMO_LOCK=" + d.lock, "DEMO_BACKEND=" + d.backend, "DOCKER_HOST=" + d.docker,
+			"DEMO_RUNNER=" + d.path("runner"), "DEMO_RESULTS=" + results, "DEMO_BUILD=" + build, "DEMO_SOURCE=" + d.path("action"),
+			"DEMO_LOCK=" + d.lock, "DEMO_BACKEND=" + d.backend, "DOCKER_HOST=" + d.docker, "HOSTGUARD_BIN=" + d.path("hostguard"),
 		},
-	}.Run(ctx, d.path(site), d.log)
+	}.Run(ctx, filepath.Join(results, site), d.log)
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, d.log.failure("["+site+"/"))
+	}
+	return nil
 }
 
 var record = regexp.MustCompile(`HOSTGUARD_HELD_\w+=([0-9a-f]{64}:[0-9a-f]+)`)
@@ -197,7 +279,7 @@ func (d *demo) giveBack() error {
 
 // hostguard runs the binary on the demo's lock.
 func (d *demo) hostguard(args []string, env ...string) ([]byte, error) {
-	cmd := exec.Command(d.path("action/dist/hostguard-linux-"+runtime.GOARCH), append(args, "-lock-backend", d.backend, "-lock-name", d.lock)...)
+	cmd := exec.Command(d.path("hostguard"), append(args, "-lock-backend", d.backend, "-lock-name", d.lock)...)
 	cmd.Env = append(append(os.Environ(), "DOCKER_HOST="+d.docker), env...)
 	out, err := cmd.Output()
 	if err != nil {
@@ -206,8 +288,8 @@ func (d *demo) hostguard(args []string, env ...string) ([]byte, error) {
 	return out, nil
 }
 
-// log passes on what the jobs and hostguard say, and watches for lines to come.
-// What the runner engine says is kept for the case that something goes wrong.
+// log keeps what the jobs print for the case that something goes wrong, and
+// watches for lines to come.
 type log struct {
 	mu       sync.Mutex
 	to       io.Writer
@@ -236,12 +318,22 @@ func (l *log) Write(line []byte) (int, error) {
 			e.seen = nil
 		}
 	}
-	l.all.Write(line)
-	site, _, _ := bytes.Cut(bytes.TrimPrefix(line, []byte("[")), []byte("/"))
-	if _, text, ok := bytes.Cut(line, []byte("  | ")); ok {
-		fmt.Fprintf(l.to, "%s | %s", site, text)
+	return l.all.Write(line)
+}
+
+// failure is the first error that the job printed whose lines begin so, or the
+// step that failed.
+func (l *log) failure(prefix string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, mark := range []string{"❗", "❌"} { // as both engines mark them
+		for line := range strings.Lines(l.all.String()) {
+			if _, text, found := strings.Cut(line, mark); found && strings.HasPrefix(line, prefix) {
+				return strings.TrimSpace(text)
+			}
+		}
 	}
-	return len(line), nil
+	return "it printed no error"
 }
 
 // expect returns a channel that is closed when a line begins and goes on so.

@@ -2,8 +2,11 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"hostguard/e2e/act"
@@ -32,6 +35,15 @@ func TestDemo(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
+			_, with, _ := strings.Cut(out.String(), "\nWith hostguard")
+			for _, want := range []string{"3 left-over logs", "site-a waited", "site-b waited", "overlap   none, "} {
+				if !strings.Contains(with, want) {
+					t.Errorf("nothing of %q with hostguard", want)
+				}
+			}
+			if lines := strings.Count(with, "\n"); lines > 10 {
+				t.Errorf("%d lines for what hostguard does, want at most 10", lines)
+			}
 			if left, err := os.ReadDir(os.Getenv("TMPDIR")); err != nil || len(left) > 0 {
 				t.Errorf("left behind: %v, %v", left, err)
 			}
@@ -42,4 +54,49 @@ func TestDemo(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestFailure runs the demo with a lock that hostguard refuses.
+func TestFailure(t *testing.T) {
+	for _, build := range []string{act.Nektos, act.Gitea} {
+		t.Run(build, func(t *testing.T) {
+			var out bytes.Buffer
+			d := &demo{dir: t.TempDir(), act: build, backend: "file", lock: "no/name", log: &log{to: &out}}
+			if err := d.prepare(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			err := d.play(t.Context())
+			if err == nil || strings.Count(err.Error(), "\n") > 0 || !strings.Contains(err.Error(), "no/name") {
+				t.Errorf("error %q, want one line with the reason", err)
+			}
+			if logs := strings.Count(out.String(), "All that the jobs printed:\n["); logs != 1 {
+				t.Errorf("the jobs' log is printed %d times, want once:\n%s", logs, out.String())
+			}
+		})
+	}
+}
+
+// TestLimit ends the demo while its jobs run, as its own limit does.
+func TestLimit(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	limit := errors.New("the jobs did not end within their limit of 10m0s")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	err := run(ctx, act.Nektos, "unix:///nowhere.sock", writer(func(text string) {
+		if strings.Contains(text, "\nWithout hostguard") {
+			cancel(limit)
+		}
+	}))
+	if err == nil || err.Error() != limit.Error() {
+		t.Errorf("error %v, want only %v", err, limit)
+	}
+	if left, err := os.ReadDir(os.Getenv("TMPDIR")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+type writer func(text string)
+
+func (w writer) Write(text []byte) (int, error) {
+	w(string(text))
+	return len(text), nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,17 +13,31 @@ import (
 	"time"
 )
 
-// result is what a site's job left in its files.
+// result is what a site's job left in the files of one half.
 type result struct {
 	site       string
 	outputs    map[string]int
 	begin, end time.Time // of its build
 }
 
-func (d *demo) result(site string) (r result, err error) {
+// results are those of both sites; the one that built first comes first.
+func (d *demo) results(half string) (first, second result, err error) {
+	var results []result
+	for _, site := range sites {
+		r, err := d.result(half, site)
+		if err != nil {
+			return first, second, err
+		}
+		results = append(results, r)
+	}
+	slices.SortFunc(results, func(a, b result) int { return a.begin.Compare(b.begin) })
+	return results[0], results[1], nil
+}
+
+func (d *demo) result(half, site string) (r result, err error) {
 	r = result{site: site, outputs: map[string]int{}}
-	text, err := os.ReadFile(d.path("results/" + site + ".outputs"))
-	if err != nil {
+	text, err := os.ReadFile(d.path(half + "/" + site + ".outputs"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return r, err
 	}
 	for line := range strings.Lines(string(text)) {
@@ -31,16 +46,16 @@ func (d *demo) result(site string) (r result, err error) {
 			return r, fmt.Errorf("%s: output %s is %q, want a number", site, name, value)
 		}
 	}
-	if r.begin, err = d.moment(site + ".begin"); err != nil {
+	if r.begin, err = d.moment(half + "/" + site + ".begin"); err != nil {
 		return r, err
 	}
-	r.end, err = d.moment(site + ".end")
+	r.end, err = d.moment(half + "/" + site + ".end")
 	return r, err
 }
 
 // moment reads what "date +%s.%N" wrote.
 func (d *demo) moment(name string) (time.Time, error) {
-	text, err := os.ReadFile(d.path("results/" + name))
+	text, err := os.ReadFile(d.path(name))
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -50,20 +65,30 @@ func (d *demo) moment(name string) (time.Time, error) {
 	return time.Unix(s, ns), errors.Join(errS, errNS)
 }
 
-// summary says what happened, and fails where that is not what hostguard is for.
-func (d *demo) summary() error {
-	var results []result
-	for _, site := range sites {
-		r, err := d.result(site)
-		if err != nil {
-			return err
-		}
-		results = append(results, r)
+// summaryWithout says what happened without hostguard.
+func (d *demo) summaryWithout() error {
+	first, second, err := d.results("without")
+	if err != nil {
+		return err
 	}
-	slices.SortFunc(results, func(a, b result) int { return a.begin.Compare(b.begin) })
-	first, second := results[0], results[1]
+	for _, r := range []result{first, second} {
+		d.log.say("  %s    built for %s", r.site, lasted(r))
+	}
+	overlap := min(first.end.Sub(second.begin), lasted(second))
+	if overlap <= 0 {
+		return errors.New("the builds did not overlap without hostguard")
+	}
+	d.log.say("  overlap   %v: both built at the same time", overlap.Round(100*time.Millisecond))
+	return nil
+}
 
-	d.log.say("\nWhat happened, on %s act:", d.act)
+// summaryWith says what happened with hostguard, and fails where that is not what
+// hostguard is for.
+func (d *demo) summaryWith() error {
+	first, second, err := d.results("with")
+	if err != nil {
+		return err
+	}
 	var wrong []error
 	for _, name := range leftOvers {
 		if _, err := os.Stat(filepath.Join(d.path("runner"), name)); err == nil {
@@ -80,7 +105,7 @@ func (d *demo) summary() error {
 	}
 	d.log.say("  clean     %d left-over logs of a dead runner removed, %d other files left alone", len(leftOvers), len(others))
 
-	for _, r := range results {
+	for _, r := range []result{first, second} {
 		seconds := r.outputs["pressure-seconds"]
 		if seconds == 0 {
 			wrong = append(wrong, fmt.Errorf("%s did not wait for the vite build", r.site))

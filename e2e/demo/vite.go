@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync"
 	"syscall"
 
 	"hostguard/e2e/npm"
@@ -22,12 +21,20 @@ type vite struct {
 	said  bytes.Buffer
 }
 
-// startVite starts a build in dir, and returns when it has begun.
-func startVite(ctx context.Context, dir string) (*vite, error) {
-	program, err := installedVite()
+// installVite installs the heavy build's program.
+func (d *demo) installVite(ctx context.Context) error {
+	manifest, err := fs.Sub(files, "vite")
 	if err != nil {
-		return nil, err
+		return err
 	}
+	dir, err := npm.Install(ctx, "vite", manifest)
+	d.vite = filepath.Join(dir, "node_modules/vite/bin/vite.js")
+	return err
+}
+
+// startVite starts a build, and returns when it has begun.
+func (d *demo) startVite(ctx context.Context) (*vite, error) {
+	dir := d.path("site-c")
 	project, err := fs.Sub(files, "vite")
 	if err != nil {
 		return nil, err
@@ -35,7 +42,7 @@ func startVite(ctx context.Context, dir string) (*vite, error) {
 	if err := os.CopyFS(dir, project); err != nil {
 		return nil, err
 	}
-	v := &vite{cmd: exec.CommandContext(ctx, "node", program, "build")}
+	v := &vite{cmd: exec.CommandContext(ctx, "node", d.vite, "build")}
 	v.cmd.Dir = dir
 	v.cmd.Stderr = &v.said
 	v.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -70,13 +77,3 @@ func (v *vite) kill() {
 	_ = v.cmd.Process.Kill()
 	_ = v.cmd.Wait()
 }
-
-// installedVite is the path of vite's program.
-var installedVite = sync.OnceValues(func() (string, error) {
-	manifest, err := fs.Sub(files, "vite")
-	if err != nil {
-		return "", err
-	}
-	dir, err := npm.Install("vite", manifest)
-	return filepath.Join(dir, "node_modules/vite/bin/vite.js"), err
-})

@@ -3,6 +3,7 @@ package npm
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io/fs"
 	"os"
@@ -14,8 +15,9 @@ import (
 
 // Install installs what package.json in files asks for, and package-lock.json
 // where there is one, into .cache/<name> and returns that folder. It does
-// nothing where that was done already.
-func Install(name string, files fs.FS) (string, error) {
+// nothing where that was done already. A Node that is too old for one of them is
+// an error that names both.
+func Install(ctx context.Context, name string, files fs.FS) (string, error) {
 	checkout, err := engine.Checkout()
 	if err != nil {
 		return "", err
@@ -52,7 +54,7 @@ func Install(name string, files fs.FS) (string, error) {
 			how = []string{"ci"}
 		}
 	}
-	cmd := exec.Command("npm", append(how, "--ignore-scripts", "--no-audit", "--no-fund", "--cache", "npm")...)
+	cmd := exec.CommandContext(ctx, "npm", append(how, "--engine-strict", "--ignore-scripts", "--no-audit", "--no-fund", "--cache", "npm")...)
 	cmd.Dir = fresh
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("npm %s for %s: %w: %s", how[0], name, err, out)

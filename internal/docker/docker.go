@@ -79,6 +79,9 @@ func Connect(ctx context.Context, getenv func(string) string) (*Engine, error) {
 	return e, nil
 }
 
+// ErrNoDaemon means that nothing listens at the daemon's address.
+var ErrNoDaemon = errors.New("no Docker daemon")
+
 // explain says what to do about a daemon that cannot be reached. A socket
 // without permission is also a failed connection to the client, so it is
 // tested first.
@@ -90,7 +93,7 @@ func (e *Engine) explain(err error) error {
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("the Docker daemon at %q did not answer within %s; is it hung? See its log, or set DOCKER_HOST", address, pingTimeout)
 	case client.IsErrConnectionFailed(err):
-		return fmt.Errorf("no Docker daemon at %q; start it, set DOCKER_HOST, or give lock-backend file on a host without Docker", address)
+		return fmt.Errorf("%w at %q; start it, or set DOCKER_HOST", ErrNoDaemon, address)
 	}
 	return fmt.Errorf("ask the Docker daemon at %q: %w", address, err)
 }
