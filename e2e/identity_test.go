@@ -276,14 +276,14 @@ func TestATimeNamespaceAgesNoLock(t *testing.T) {
 }
 
 // Two deploys of one server: what the first one took is not the second one's to
-// give back. A shell's own is.
+// give back. That of a caller that does one thing after another is.
 func TestOneParentTwoDeploys(t *testing.T) {
 	t.Parallel()
 	h := startTools(t, engine.New)
 	// This process does the work of the server.
 	h.acquired(h.hostguard("acquire-lock"))
 	h.refused(h.hostguard("acquire-lock", soon))
-	if status, said := h.hostguard("release-lock"); status != 0 || !strings.Contains(said, "nothing to give back") {
+	if status, said := h.hostguard("release-lock", "-mode=hard-fail"); status != 1 || !strings.Contains(said, "-lock-id") {
 		t.Errorf("the second one's release-lock: status %d: %s", status, said)
 	}
 	h.refused(h.hostguard("acquire-lock", soon))
@@ -295,6 +295,11 @@ func TestOneParentTwoDeploys(t *testing.T) {
 	if status, said := h.run(exec.Command("sh", "-c", script, "../bin/hostguard")); status != 0 || strings.Count(said, "gave back") != 2 {
 		t.Errorf("a shell: status %d: %s", status, said)
 	}
+	h.acquired(h.hostguard("acquire-lock")) // and what has been given back is forgotten
+	if status, said := h.hostguard("release-lock"); status != 0 || !strings.Contains(said, "gave back") {
+		t.Errorf("the only one: status %d: %s", status, said)
+	}
+	nothingLeft(t, h.Engine)
 	// What a job or a with-lock holds is not given back by its ID.
 	hold := exec.Command("../bin/hostguard", "with-lock", "--", "cat")
 	hold.Env = append(os.Environ(), "DOCKER_HOST="+h.Host())

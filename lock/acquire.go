@@ -36,6 +36,7 @@ type acquisition struct {
 	waiting   Wait // as last reported
 	counted   time.Time
 	slowest   time.Duration // own call
+	contested string        // the entry that a note was left about
 	held      Held
 }
 
@@ -195,6 +196,7 @@ func (a *acquisition) dropDead(ctx context.Context, seen []Entry) (inTheWay Wait
 			dropped = true
 		default:
 			inTheWay = Wait{Holder: e, Verdict: v}
+			a.contest(ctx, e)
 		}
 	}
 	return inTheWay, dropped

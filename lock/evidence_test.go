@@ -281,6 +281,7 @@ func TestTheSameJobIsNeverToldByNamesAlone(t *testing.T) {
 	leg := func(dir string) Holder { return Holder{Place: place, Job: job, JobDir: dir} }
 	worker := func(pid int) Holder { return Holder{Place: place, Job: job, Runner: Process{pid, 5}} }
 	in := func(container string, h Holder) Holder { h.Container = container; return h }
+	task := func(id string) Holder { h := leg(""); h.Job.Task = id; return h }
 	bare := Place{Boot: "b", PIDs: "p", Local: true}
 	for name, c := range map[string]struct {
 		a, b Holder
@@ -292,6 +293,10 @@ func TestTheSameJobIsNeverToldByNamesAlone(t *testing.T) {
 		"nothing at all":                       {Holder{}, Holder{}, false},
 		"same container":                       {in("c", Holder{}), in("c", Holder{}), false},
 		"same container and names":             {in("c", leg("")), in("c", leg("")), false},
+		"same task in a container":             {in("c", task("49")), in("c", task("49")), true},
+		"other task in a container":            {in("c", task("49")), in("c", task("50")), false},
+		"same task in other containers":        {in("c", task("49")), in("d", task("49")), false},
+		"same task on a host":                  {task("49"), task("49"), false},
 		"other container":                      {in("c", leg("/p/0123456789abcdef")), in("d", leg("/p/0123456789abcdef")), false},
 		"host and container":                   {leg("/p/0123456789abcdef"), in("c", leg("/p/0123456789abcdef")), false},
 		"same job of a runner in a container":  {in("c", leg("/p/0123456789abcdef")), in("c", leg("/p/0123456789abcdef")), true},

@@ -86,6 +86,7 @@ const (
 	kindLock   = "lock"
 	kindTicket = "ticket"
 	kindWake   = "wake"
+	kindNote   = "note"
 )
 
 // texts are the fields that are labels as they are.
@@ -201,7 +202,7 @@ func with(labels map[string]string, name, value string) map[string]string {
 
 // SameJob tells whether h and other are steps of one job: of the same private
 // job directory or the same worker of GitHub's runner, in the same container if
-// any. An identity that is missing equals nothing, not even another missing one.
+// any, or in one container of the same task. An identity that is missing equals nothing, not even another missing one.
 // Names would not do: the legs of a matrix share them, and all that is run in one
 // container shares that.
 func (h Holder) SameJob(other Holder) bool {
@@ -211,7 +212,10 @@ func (h Holder) SameJob(other Holder) bool {
 	if h.JobDir != "" || other.JobDir != "" {
 		return h.JobDir == other.JobDir && h.Place.Mounts == other.Place.Mounts
 	}
-	return h.Runner.known() && h.Runner == other.Runner && h.Place.same(other.Place)
+	if h.Runner.PID != 0 || other.Runner.PID != 0 {
+		return h.Runner.known() && h.Runner == other.Runner && h.Place.same(other.Place)
+	}
+	return h.Container != "" && h.Job.SameTask(other.Job)
 }
 
 // SameCaller tells whether, outside any job, the same shell ran both.

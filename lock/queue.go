@@ -123,13 +123,16 @@ func (m *Mutex) tickets(entries []Entry) []ticket {
 	return tickets
 }
 
-// abandoned is true for wake markers older than a minute, and for tickets whose
+// abandoned is true for wake markers older than a minute, for notes about entries
+// that must be gone, and for tickets whose
 // process is gone or must have ended long ago by its own timeout.
 func (m *Mutex) abandoned(e Entry) bool {
 	h, _ := e.Holder()
 	switch e.label("kind") {
 	case kindWake:
 		return m.age(e) > markerLife
+	case kindNote:
+		return m.age(e) > noteLife
 	case kindTicket:
 		if timeout, err := time.ParseDuration(e.label("timeout")); err == nil && m.age(e) > timeout+time.Minute {
 			return true

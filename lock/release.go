@@ -92,6 +92,9 @@ func (m *Mutex) Release(ctx context.Context, id string) error {
 		for _, t := range dead[:min(len(dead), maxRemovals)] {
 			_ = m.Engine.Remove(ctx, t.ID) // who waits next tries again
 		}
+		if m.Self.OutsideJobs() && !m.Self.Command {
+			m.forget(ctx, id)
+		}
 		if !m.uncertain {
 			return nil
 		}

@@ -61,8 +61,8 @@ func (s *session) acquire(ctx context.Context, in acquireInputs) error {
 	switch {
 	case s.workflow != nil:
 	case !m.Self.SameJob(m.Self) && !m.Self.SameCaller(m.Self): // no shell above, or a remote engine
-		s.Say("no shell called this that a release-lock could be known by: use with-lock, or give it back with: "+
-			"hostguard release-lock -lock-name %s -lock-backend %s -lock-id %s", *in.name, *in.backend, held.ID)
+		s.Warning("no release-lock will know that lock %q is its own to give back; use with-lock, or give it back with: "+
+			"hostguard release-lock -lock-name %s -lock-backend %s -lock-id %s", *in.name, *in.name, *in.backend, held.ID)
 	default:
 		s.Say("give it back from this shell with: hostguard release-lock -lock-name %s -lock-backend %s", *in.name, *in.backend)
 	}

@@ -207,9 +207,9 @@ At the end of a job that did not succeed it first waits up to 15 s for other
 processes of that job to end. If one is left the lock stays, with a warning: who
 waits takes it over when that process has ended or come to rest.
 
-Outside any job it knows the lock by the shell that called both. Where make, a
-server or another program calls it, which may do several things at once, give the
-ID that acquire-lock said, or use with-lock.
+Outside any job it knows the lock by the process, such as a shell, that called
+both. Where that has called another acquire-lock for it since, as a server or make
+that does several things at once, it takes the ID that acquire-lock said.
 
 ` + helpLockInputs + `  -mode warn-only        or hard-fail: fail the step when Docker is unreachable
   -lock-id ID            of a lock that was taken outside any job
@@ -224,7 +224,9 @@ const helpWithLock = `usage: hostguard with-lock [-input value ...] -- COMMAND [
 
 Runs COMMAND while holding the lock, in a process group of its own, and gives
 the lock back when COMMAND ends. Signals are passed on; one a second later kills. If
-hostguard itself is killed, the lock is free as soon as COMMAND is gone.
+hostguard itself is killed, the lock is free as soon as COMMAND is gone. COMMAND
+inherits a socket (descriptor 700) and a limit without effect (RLIMIT_RTTIME) that
+tell whether it runs.
 
 ` + helpAcquireInputs + `
 exit status: that of COMMAND (128 + signal if one ended it), 124 the lock was not

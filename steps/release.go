@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"hostguard/internal/actions"
 	"hostguard/lock"
 )
 
@@ -95,6 +96,9 @@ func (s *session) release(ctx context.Context, in lockInputs) error {
 		return fmt.Errorf("%w; lock %q stays until its job ends", err, *in.name)
 	}
 	own := slices.DeleteFunc(m.OwnedBySelf(entries), func(e lock.Entry) bool { return took && later.Matches(e) })
+	if own, err = s.uncontested(ctx, m, in, own, record); err != nil {
+		return err
+	}
 	for _, e := range entries {
 		if record.Matches(e) && !slices.ContainsFunc(own, func(o lock.Entry) bool { return o.ID == e.ID }) {
 			own = append(own, e)
@@ -151,6 +155,25 @@ func (s *session) waitsForSurvivors(ctx context.Context, m *lock.Mutex, e lock.E
 		s.Warning("lock %q (id %.12s) stays: %s is left of this job; who waits takes the lock over when that has ended or come to rest", e.Name, e.ID, left)
 	}
 	return found
+}
+
+// uncontested refuses what, outside any job, may be that of another caller of the
+// same parent. A record is proof.
+func (s *session) uncontested(ctx context.Context, m *lock.Mutex, in lockInputs, own []lock.Entry, record lock.Record) ([]lock.Entry, error) {
+	for _, e := range own {
+		if !m.Self.OutsideJobs() || record.Matches(e) {
+			continue
+		}
+		switch contested, err := m.Contested(ctx, e); {
+		case err != nil:
+			return nil, err
+		case contested:
+			return nil, refusedf("process %d has called several acquire-locks for lock %q, and which of them gives it back is not known; "+
+				"if it is the one that got it: hostguard release-lock -lock-name %s -lock-backend %s -lock-id %.64s",
+				m.Self.Parent.PID, m.Name, *in.name, *in.backend, actions.Plain(e.ID))
+		}
+	}
+	return own, nil
 }
 
 func nowHeld(entries []lock.Entry) string {

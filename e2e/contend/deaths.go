@@ -36,13 +36,15 @@ type Holder struct {
 func Deaths(s Store) []Death {
 	deaths := []Death{
 		{"with-lock and its command are killed", "is gone and no process of its command is left",
-			"is gone but its command runs on as process", holdByCommand},
+			"is gone but its command runs on as process", holdByCommand("sh", "-c", inside)},
 		{"the job's directory is removed", "its job directory is gone, and no process works in that directory",
 			"works in its job directory", holdByDirectory},
 		{"act_runner is killed", ", is gone, and no process works in that directory", "",
 			func(r *Rig) (*Holder, error) { return holdUnder(r, "act_runner", "tmp") }},
 		{"Runner.Worker is killed", "the worker of its job, process ", "",
 			func(r *Rig) (*Holder, error) { return holdUnder(r, "Runner.Worker", "_temp") }},
+		{"with-lock and its command without an environment are killed", "is gone and no process of its command is left",
+			"is gone but its command runs on as process", holdByCommand("env", "-i", "/bin/sh", "-c", inside)},
 	}
 	if s.Engine != nil {
 		deaths = append(deaths, Death{"the job's container is removed", "its container ", "", holdInContainer})
@@ -100,33 +102,38 @@ func (w *Waiter) Recovery(start time.Time) (Recovery, error) {
 	return Recovery{at.Sub(start), w.Said(), from}, err
 }
 
+// inside is a command that says that it runs.
+const inside = "echo $$; exec sleep 600"
+
 // holdByCommand holds by a with-lock. Its command may live longer.
-func holdByCommand(r *Rig) (*Holder, error) {
-	cmd := exec.Command(r.Binary, "with-lock", "-lock-name", r.Lock, "-legacy-settle", "0s", "--", "sh", "-c", "echo $$; exec sleep 600")
-	cmd.Env, cmd.Dir = r.Environ(), "/"
-	said, pid, err := r.start(cmd)
-	if err != nil {
-		return nil, err
+func holdByCommand(command ...string) func(*Rig) (*Holder, error) {
+	return func(r *Rig) (*Holder, error) {
+		cmd := exec.Command(r.Binary, append([]string{"with-lock", "-lock-name", r.Lock, "-legacy-settle", "0s", "--"}, command...)...)
+		cmd.Env, cmd.Dir = r.Environ(), "/"
+		said, pid, err := r.start(cmd)
+		if err != nil {
+			return nil, err
+		}
+		process, err := os.FindProcess(pid) // a pidfd: the number may be used again
+		if err != nil {
+			return nil, err
+		}
+		half := func() error {
+			err := cmd.Process.Kill()
+			_ = cmd.Wait()
+			return err
+		}
+		end := func() {
+			_ = half()
+			_ = process.Kill()
+			_ = said.Close()
+		}
+		return &Holder{
+			HalfDie: half,
+			Die:     func() error { return errors.Join(ignoreDone(half()), process.Kill()) },
+			End:     end,
+		}, nil
 	}
-	process, err := os.FindProcess(pid) // a pidfd: the number may be used again
-	if err != nil {
-		return nil, err
-	}
-	half := func() error {
-		err := cmd.Process.Kill()
-		_ = cmd.Wait()
-		return err
-	}
-	end := func() {
-		_ = half()
-		_ = process.Kill()
-		_ = said.Close()
-	}
-	return &Holder{
-		HalfDie: half,
-		Die:     func() error { return errors.Join(ignoreDone(half()), process.Kill()) },
-		End:     end,
-	}, nil
 }
 
 // start starts a holder and returns the number that it says when it holds.

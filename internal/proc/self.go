@@ -511,33 +511,15 @@ func (h Host) Process(pid int) lock.Process {
 	return lock.Process{PID: pid, Start: s.start}
 }
 
-// Parent is the shell in this session that started this process. A shell does one
-// thing after another, so that what it gives back is what it took. Of a server, of
-// make, or of a service manager, which adopts every orphan, that is not known:
-// each of them does several things at once.
+// Parent is the shell, or whatever else in this session, that started this
+// process. A service manager is in another one: it starts every service and
+// adopts every orphan, so it tells nobody apart.
 func (h Host) Parent() lock.Process {
-	pid := os.Getppid()
 	own, _ := unix.Getsid(0)
-	if parents, err := unix.Getsid(pid); err != nil || parents != own || !h.isShell(pid) {
+	if parents, err := unix.Getsid(os.Getppid()); err != nil || parents != own {
 		return lock.Process{}
 	}
-	return h.Process(pid)
-}
-
-var shells = []string{"sh", "bash", "rbash", "dash", "ash", "zsh", "ksh", "ksh93", "mksh", "fish"}
-
-// isShell goes by the program, for a script's first argument may be any. That of
-// busybox is whatever it was called as.
-func (h Host) isShell(pid int) bool {
-	dir := filepath.Join(h.Proc, strconv.Itoa(pid))
-	exe, _ := os.Readlink(filepath.Join(dir, "exe"))
-	name := filepath.Base(strings.TrimSuffix(exe, " (deleted)"))
-	if name == "busybox" {
-		argv, _ := readSome(filepath.Join(dir, "cmdline"), argvLimit)
-		argv0, _, _ := strings.Cut(string(argv), "\x00")
-		name = strings.TrimPrefix(filepath.Base(argv0), "-")
-	}
-	return slices.Contains(shells, name)
+	return h.Process(os.Getppid())
 }
 
 // Runner is the nearest runner above this process, if any, and whether it runs
