@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -66,7 +67,7 @@ func (h handOver) run(t *testing.T, e *engine.Engine, lock string) handedOver {
 	}
 	at := func(name string) time.Time {
 		t.Helper()
-		for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		for end := time.Now().Add(5 * time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 			if info, err := os.Stat(filepath.Join(dir, name)); err == nil {
 				return info.ModTime()
 			}
@@ -77,7 +78,7 @@ func (h handOver) run(t *testing.T, e *engine.Engine, lock string) handedOver {
 	job, log := act.Job{
 		Build: h.build, Repository: "wooo/site",
 		Env: []string{"DOCKER_HOST=" + e.Host(), "DIR=" + dir, "DOCKER=" + e.CLI()},
-	}, make(chan string)
+	}, make(chan string, 1)
 	job.Workflow = strings.ReplaceAll(`
 on: push
 jobs:
@@ -148,14 +149,15 @@ func TestWhoGivesBackWhen(t *testing.T) {
 	e := startEngine(t, engine.New)
 	rows, columns := whoGivesBackWhen(t)
 	builds := []string{act.Nektos, act.Gitea}
+	var cells sideBySide
+	defer cells.Wait()
 	n := 0
 	for _, row := range rows {
 		for i, promise := range row[1:] {
 			end, left, build := row[0], columns[i+1], builds[(n+n/3)%2]
 			lock := fmt.Sprintf("cell-%d", n)
 			n++
-			t.Run(end+"/"+left, func(t *testing.T) {
-				t.Parallel()
+			cells.run(t, end+", "+left, func(t *testing.T) {
 				leave := map[string]string{"nothing is left": nothing, "work is left": works(25), "an idle daemon is left": daemon}[left]
 				if ends[end] == "" || leave == "" {
 					t.Fatalf("no scenario of a job that %s where %s", end, left)
@@ -208,6 +210,24 @@ func whoGivesBackWhen(t *testing.T) (rows [][]string, head []string) {
 	return rows[1:], rows[0]
 }
 
+// sideBySide runs tests that mostly wait, more of them at once than there are
+// cores.
+type sideBySide struct {
+	sync.WaitGroup
+	places chan struct{}
+}
+
+func (s *sideBySide) run(t *testing.T, name string, test func(t *testing.T)) {
+	if s.places == nil {
+		s.places = make(chan struct{}, 6)
+	}
+	s.Go(func() {
+		s.places <- struct{}{}
+		defer func() { <-s.places }()
+		t.Run(name, test)
+	})
+}
+
 // rounds is how often a hand-over is tried.
 func rounds() int {
 	if os.Getenv("HOSTGUARD_SOAK") != "" {
@@ -237,22 +257,23 @@ func TestACancelledJobKeepsTheLockWhileItsWorkGoesOn(t *testing.T) {
 		return fmt.Sprintf(`touch inside; setsid "$DOCKER" run --rm --network none -v /usr:/usr:ro -v "$DIR:/src" empty sh -c '
 touch /src/left; sleep %d; cd /src; mv inside outside; touch outside' </dev/null >docker.log 2>&1 &`, seconds)
 	}
+	var jobs sideBySide
+	defer jobs.Wait()
 	n := 0
 	for name, h := range map[string]handOver{
 		"left the session, classic":          {take: takes, leave: works(8), end: "kill -INT $PPID; sleep 60"},
 		"left the session for long, classic": {take: takes, leave: works(25), end: "kill -INT $PPID; sleep 60"},
-		"left the session, new":              {take: steps, leave: works(8), end: "kill -KILL 0", give: always},
-		"left the session for long, new":     {take: steps, leave: works(25), end: "kill -KILL 0", give: always},
+		"left the session, new":              {take: steps, leave: works(8), end: "kill -KILL -- -$$ || kill -KILL $$", give: always},
+		"left the session for long, new":     {take: steps, leave: works(25), end: "kill -KILL -- -$$ || kill -KILL $$", give: always},
 		"docker run, classic":                {take: takes, leave: inContainer(8), end: "kill -INT $PPID; sleep 60"},
-		"docker run for long":                {take: takes, leave: inContainer(70), end: "kill -KILL $$"},
+		"docker run for long":                {take: takes, leave: inContainer(60), end: "kill -KILL $$"},
 	} {
 		for _, build := range []string{act.Nektos, act.Gitea} {
 			for range rounds() {
 				n++
 				lock := fmt.Sprintf("cancelled-%d", n)
 				h.build, h.leave = build, strings.ReplaceAll(h.leave, "\n", "\n          ")
-				t.Run(name+"/"+build, func(t *testing.T) {
-					t.Parallel()
+				jobs.run(t, name+"/"+build, func(t *testing.T) {
 					got := h.run(t, e, lock)
 					if got.overlap || got.afterWork > 3*time.Second+busyMachine {
 						t.Errorf("overlap: %v; the next had the lock %s after the work", got.overlap, got.afterWork)
@@ -269,6 +290,8 @@ func TestAReleaseInAContainerWaitsForItsOtherProcesses(t *testing.T) {
 	_, root := released(t)
 	server := httptest.NewServer(&gitserver.Gitea{Root: root})
 	t.Cleanup(server.Close)
+	var jobs sideBySide
+	defer jobs.Wait()
 	for build, uses := range map[string]string{act.Nektos: "wooo/hostguard@v1.0.0", act.Gitea: server.URL + "/wooo/hostguard@v1.0.0"} {
 		for name, c := range map[string]struct {
 			work string
@@ -278,10 +301,10 @@ func TestAReleaseInAContainerWaitsForItsOtherProcesses(t *testing.T) {
 			"until it is removed": {"while :; do sleep 0.1; done", false},
 			"with nothing there":  {":", true},
 		} {
-			t.Run(name+"/"+build, func(t *testing.T) {
-				t.Parallel()
-				r := newRunner(t, build, engine.New, server.URL)
-				r.job.Workflow = job("ubuntu-latest", step(uses, "step: acquire-lock"), `
+			for range rounds() {
+				jobs.run(t, name+"/"+build, func(t *testing.T) {
+					r := newRunner(t, build, engine.New, server.URL)
+					r.job.Workflow = job("ubuntu-latest", step(uses, "step: acquire-lock"), `
       - shell: sh
         run: |
           setsid sh -c '`+c.work+`; rm /tmp/inside' </dev/null >/dev/null 2>&1 &
@@ -289,39 +312,40 @@ func TestAReleaseInAContainerWaitsForItsOtherProcesses(t *testing.T) {
           until [ -e /tmp/waiting ]; do sleep 0.1; done
           exit 1
 `, "      - if: always()\n        "+strings.TrimPrefix(step(uses, "step: release-lock"), "      - "))
-				log := make(chan string)
-				go func() {
-					text, _ := run(t, r.job)
-					log <- text
-				}()
-				container := ""
-				for end := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
-					if container, _ = r.engine.Docker("ps", "--quiet", "--no-trunc"); container != "" {
-						if _, err := r.engine.Docker("exec", container, "test", "-e", "/tmp/left"); err == nil {
-							break
+					log := make(chan string)
+					go func() {
+						text, _ := run(t, r.job)
+						log <- text
+					}()
+					container := ""
+					for end := time.Now().Add(5 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
+						if container, _ = r.engine.Docker("ps", "--quiet", "--no-trunc"); container != "" {
+							if _, err := r.engine.Docker("exec", container, "test", "-e", "/tmp/left"); err == nil {
+								break
+							}
+						}
+						if time.Now().After(end) {
+							t.Fatal("the job does not begin")
 						}
 					}
-					if time.Now().After(end) {
-						t.Fatal("the job does not begin")
+					waiter := exec.CommandContext(t.Context(), "../bin/hostguard", "with-lock", "--", r.engine.CLI(), "exec", container, "test", "!", "-e", "/tmp/inside")
+					waiter.Env = append(os.Environ(), "DOCKER_HOST="+r.engine.Host())
+					var said strings.Builder
+					waiter.Stderr = &said
+					if err := waiter.Start(); err != nil {
+						t.Fatal(err)
 					}
-				}
-				waiter := exec.CommandContext(t.Context(), "../bin/hostguard", "with-lock", "--", r.engine.CLI(), "exec", container, "test", "!", "-e", "/tmp/inside")
-				waiter.Env = append(os.Environ(), "DOCKER_HOST="+r.engine.Host())
-				var said strings.Builder
-				waiter.Stderr = &said
-				if err := waiter.Start(); err != nil {
-					t.Fatal(err)
-				}
-				docker(t, r.engine, "exec", container, "touch", "/tmp/waiting")
-				err := waiter.Wait()
-				gone := strings.Contains(said.String(), "No such container") || strings.Contains(said.String(), "is not running")
-				if err != nil && !gone {
-					t.Errorf("the work of the job goes on beside the next: %v: %s", err, said.String())
-				}
-				if text := <-log; strings.Contains(text, "gave back lock") != c.job || strings.Contains(said.String(), "taken over") == c.job {
-					t.Errorf("the job gave it back itself: %v, want %v: %s", !c.job, c.job, said.String())
-				}
-			})
+					docker(t, r.engine, "exec", container, "touch", "/tmp/waiting")
+					err := waiter.Wait()
+					gone := strings.Contains(said.String(), "No such container") || strings.Contains(said.String(), "is not running")
+					if err != nil && !gone {
+						t.Errorf("the work of the job goes on beside the next: %v: %s", err, said.String())
+					}
+					if text := <-log; strings.Contains(text, "gave back lock") != c.job || strings.Contains(said.String(), "taken over") == c.job {
+						t.Errorf("the job gave it back itself: %v, want %v: %s", !c.job, c.job, said.String())
+					}
+				})
+			}
 		}
 	}
 }
