@@ -6,7 +6,7 @@ site=$1
 date +%s.%N >"$DEMO_RESULTS/$site.begin"
 echo "building the image of $site"
 mkdir image
-CGO_ENABLED=0 go build -C "$DEMO_SOURCE" -buildvcs=false -ldflags "-X main.commit=$site" -o "$PWD/image/app" .
+CGO_ENABLED=0 go build -C "$DEMO_SOURCE" -trimpath -buildvcs=false -ldflags "-X main.commit=$site" -o "$PWD/image/app" .
 if [ "$DEMO_BACKEND" = docker ] && command -v docker >/dev/null; then
 	tar -C image -c . | docker import - "$DEMO_LOCK:$site" >/dev/null
 	docker image rm "$DEMO_LOCK:$site" >/dev/null

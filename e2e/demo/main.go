@@ -49,10 +49,11 @@ var sites = []string{"site-a", "site-b"}
 
 // demo is one run.
 type demo struct {
-	dir     string // where it writes everything
-	act     string // the build of the runner engine
-	vite    string // the program of the competing build
-	docker  string // the address of the Docker daemon
+	dir     string   // where it writes everything
+	golang  []string // environment of the jobs' go build: the caches and the source
+	act     string   // the build of the runner engine
+	vite    string   // the program of the competing build
+	docker  string   // the address of the Docker daemon
 	backend string
 	lock    string
 	log     *log
@@ -111,14 +112,25 @@ func (d *demo) prepare(ctx context.Context) error {
 	return d.plant()
 }
 
-// compile makes the action, and the binary that the jobs run.
+// compile makes the action, and the binary that the jobs run. They build images of
+// the same source, with what Go then has in its caches.
 func (d *demo) compile(ctx context.Context) error {
+	checkout, err := engine.Checkout()
+	if err != nil {
+		return err
+	}
+	caches, err := exec.CommandContext(ctx, "go", "env", "GOCACHE", "GOMODCACHE").Output()
+	if err != nil {
+		return fmt.Errorf("go env: %w", err)
+	}
+	build, modules, _ := strings.Cut(strings.TrimSpace(string(caches)), "\n")
+	d.golang = []string{"DEMO_SOURCE=" + checkout, "GOCACHE=" + build, "GOMODCACHE=" + modules}
 	if err := act.Copy(d.path("action")); err != nil {
 		return err
 	}
-	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", d.path("hostguard"), ".")
-	build.Dir, build.Env = d.path("action"), append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-o", d.path("hostguard"), ".") // as build.sh
+	cmd.Dir, cmd.Env = checkout, append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build: %w: %s", err, out)
 	}
 	return nil
@@ -253,10 +265,10 @@ func (d *demo) job(ctx context.Context, half, site string) error {
 	}
 	err = act.Job{
 		Build: d.act, Repository: "wooo/" + site, Workflow: string(workflow), Action: d.path("action"),
-		Env: []string{
-			"DEMO_RUNNER=" + d.path("runner"), "DEMO_RESULTS=" + results, "DEMO_BUILD=" + build, "DEMO_SOURCE=" + d.path("action"),
+		Env: append([]string{
+			"DEMO_RUNNER=" + d.path("runner"), "DEMO_RESULTS=" + results, "DEMO_BUILD=" + build,
 			"DEMO_LOCK=" + d.lock, "DEMO_BACKEND=" + d.backend, "DOCKER_HOST=" + d.docker, "HOSTGUARD_BIN=" + d.path("hostguard"),
-		},
+		}, d.golang...),
 	}.Run(ctx, filepath.Join(results, site), d.log)
 	if err != nil {
 		return fmt.Errorf("%w: %s", err, d.log.failure("["+site+"/"))
