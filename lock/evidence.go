@@ -17,6 +17,9 @@ type Host interface {
 	// Start returns when the living process pid started, in clock ticks since
 	// boot. fs.ErrNotExist says that there is none; any other error, nothing.
 	Start(pid int) (uint64, error)
+	// Stopped tells that a process is seen to be stopped by a signal or a
+	// debugger: it lives, and does nothing.
+	Stopped(pid int) bool
 	// Find returns the pid of a process with those traces, or 0. complete
 	// tells that every process that may have them could be read.
 	Find(Traces) (pid int, complete bool)
