@@ -286,9 +286,15 @@ func TestWhoWasPassedKeepsItsPlaceWhenItActsAgain(t *testing.T) {
 		if held, err = again.Acquire(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		w.join(1, nil)
+		if left := w.store.named(queueNames); len(left) != 0 {
+			t.Errorf("left in the queue: %v", left)
+		}
 		close(all[0].frozen.goOn)
 		time.Sleep(5 * time.Second)
+		tickets := again.tickets(w.store.named(queueNames))
+		if len(tickets) != 1 || tickets[0].nonce != all[0].Self.Nonce || tickets[0].number != 1 {
+			t.Errorf("the queue: %v, want the one that was passed, with its number", tickets)
+		}
 		if err := again.Release(t.Context(), held.ID); err != nil {
 			t.Fatal(err)
 		}
