@@ -286,6 +286,7 @@ func TestWhoWasPassedKeepsItsPlaceWhenItActsAgain(t *testing.T) {
 		if held, err = again.Acquire(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+		time.Sleep(time.Second)
 		if left := w.store.named(queueNames); len(left) != 0 {
 			t.Errorf("left in the queue: %v", left)
 		}
