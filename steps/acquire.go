@@ -31,17 +31,19 @@ func (s *session) acquire(ctx context.Context, in acquireInputs) error {
 	}
 	end := s.Group("hostguard acquire-lock %q", *in.name)
 	defer func() { end() }()
-	m, engine, err := s.mutex(ctx, in.lockInputs, 0)
+	waiting, cancel := in.deadline(ctx)
+	defer cancel()
+	m, engine, err := s.mutex(waiting, in.lockInputs, min(firstLook, *in.timeout))
 	if err != nil {
 		return err
 	}
-	if e, ok := s.reentered(ctx, m, in.lockInputs); ok {
+	if e, ok := s.reentered(waiting, m, in.lockInputs); ok {
 		s.Say("this job has the lock already (id %.12s); its first acquire-lock gives it back, not this one", e.ID)
 		s.state("record", "reentered")
 		return s.tellAcquired(e.ID, 0, nil)
 	}
 	start := time.Now()
-	held, err := s.hold(ctx, m, engine, in)
+	held, err := s.hold(waiting, m, engine, in)
 	if err == nil && ctx.Err() != nil { // interrupted since it was acquired
 		err = errors.Join(context.Cause(ctx), m.Release(ctx, held.ID))
 	}
@@ -67,7 +69,12 @@ func (s *session) acquire(ctx context.Context, in acquireInputs) error {
 	return nil
 }
 
-// hold waits for the lock and tells of the waiting.
+// deadline ends all waiting of an acquire, for the store too.
+func (in acquireInputs) deadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, *in.timeout, lock.ErrTimeout)
+}
+
+// hold waits for the lock until the deadline of ctx and reports the waiting.
 func (s *session) hold(ctx context.Context, m *lock.Mutex, engine store, in acquireInputs) (lock.Held, error) {
 	m.Self.Reason, m.Self.Priority, m.Self.StaleAfter = *in.reason, *in.priority, *in.staleAfter
 	m.Timeout = *in.timeout
@@ -85,16 +92,19 @@ func (s *session) hold(ctx context.Context, m *lock.Mutex, engine store, in acqu
 	}
 
 	// Asking the engine who it is takes it longer than the lock does.
+	const describeTime = 2500 * time.Millisecond
 	described := make(chan string, 1)
 	go func() { described <- engine.describe(ctx) }()
 	log := &lockLog{session: s, start: time.Now()}
 	say := func() {
-		if described != nil {
-			s.Say("%s", <-described)
+		select {
+		case line := <-described:
 			described = nil
+			s.Say("%s", line)
 			if m.Settle > 0 {
 				s.Say("this engine takes a second network of the same name: looking out %s for a plain \"docker network create\"; one that takes longer is not seen", m.Settle)
 			}
+		case <-time.After(time.Until(log.start.Add(describeTime))): // a daemon that hangs says nothing of itself
 		}
 	}
 	m.OnWait = func(w lock.Wait) { say(); log.wait(w) }
@@ -103,12 +113,13 @@ func (s *session) hold(ctx context.Context, m *lock.Mutex, engine store, in acqu
 		s.Notice("lock %q taken over: %s; %s because %s", m.Name, describeHolder(e, time.Now()), v.Life, v.Evidence)
 	}
 
-	waiting, cancel := context.WithTimeoutCause(ctx, *in.timeout, lock.ErrTimeout)
-	defer cancel()
-	held, err := m.Acquire(waiting)
+	held, err := m.Acquire(ctx)
 	say()
 	switch {
 	case err == nil:
+		if engine.prunable() {
+			s.Warning("this engine keeps lock %q as an ordinary network, as Podman does: its network and system prune delete it", m.Name)
+		}
 		return held, nil
 	case errors.Is(err, lock.ErrJobGone):
 		return held, &statusError{StatusInterrupted, fmt.Errorf("lock %q: %w; nothing is left behind", m.Name, err)}
@@ -160,11 +171,20 @@ type lockLog struct {
 	start time.Time
 	last  lock.Wait
 	told  time.Time
+
+	leaving bool
 }
 
 const tellEvery = 30 * time.Second
 
 func (l *lockLog) wait(w lock.Wait) {
+	if w.Leaving {
+		if !l.leaving {
+			l.Say("after %s: giving back what was half taken takes longer", short(time.Since(l.start)))
+		}
+		l.leaving = true
+		return
+	}
 	changed := l.told.IsZero() || w.Holder.ID != l.last.Holder.ID || w.Verdict != l.last.Verdict ||
 		w.Position != l.last.Position || (w.Err != nil) != (l.last.Err != nil)
 	if w.Err != nil && l.last.Err == nil {

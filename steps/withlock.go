@@ -50,10 +50,12 @@ func withLock(ctx context.Context, s *session) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stop := s.cancelOnSignal(cancel)
-	m, engine, err := s.mutex(ctx, in.lockInputs, 0)
+	waiting, end := in.deadline(ctx)
+	defer end()
+	m, engine, err := s.mutex(waiting, in.lockInputs, min(firstLook, *in.timeout))
 	var held lock.Held
 	if err == nil {
-		if e, ok := s.reentered(ctx, m, in.lockInputs); ok {
+		if e, ok := s.reentered(waiting, m, in.lockInputs); ok {
 			stop()
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
@@ -62,7 +64,7 @@ func withLock(ctx context.Context, s *session) error {
 			return s.runHolding(path, command)
 		}
 		m.Self.Nonce, m.Self.Command = nonce, true
-		held, err = s.hold(ctx, m, engine, in)
+		held, err = s.hold(waiting, m, engine, in)
 	}
 	stop()
 	if err == nil && ctx.Err() != nil { // interrupted since it was acquired
