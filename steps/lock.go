@@ -149,6 +149,7 @@ func (s *session) openPatiently(ctx context.Context, backend string, patience ti
 	}
 	begin, reported := time.Now(), false
 	for {
+		failed := err
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
@@ -161,15 +162,20 @@ func (s *session) openPatiently(ctx context.Context, backend string, patience ti
 			reported = true
 			<-done
 		}
-		if err == nil || statusOf(err) != StatusFailed || ctx.Err() != nil || time.Since(begin) >= patience {
+		switch {
+		case err == nil || statusOf(err) != StatusFailed:
 			return engine, err
-		}
-		if !reported {
+		case ctx.Err() != nil && failed != nil: // there was no time for this last look
+			return engine, failed
+		case ctx.Err() != nil || time.Since(begin) >= patience:
+			return engine, err
+		case !reported:
 			s.Say("%s; trying again for up to %s", err, short(patience))
 			reported = true
 		}
 		select {
 		case <-ctx.Done():
+			return engine, err
 		case <-time.After(250 * time.Millisecond):
 		}
 	}
