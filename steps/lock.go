@@ -86,6 +86,9 @@ func (s *session) openStore(ctx context.Context, backend string) (store, error) 
 		if err != nil {
 			return store{}, err
 		}
+		files.OnReplaced = func() {
+			s.Warning("lock directory %q was removed or replaced while it was in use; it has the locks that this process knows of, others may be lost", files.Dir())
+		}
 		return store{
 			Engine: files, local: true, exclusive: true,
 			describe: func(context.Context) string {
