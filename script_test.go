@@ -54,7 +54,9 @@ func TestMain(m *testing.M) {
 
 // slowDaemon is a Docker daemon that keeps networks and takes 2 s to say who it
 // is. It makes a file "asked" when it is asked that, and hangs while there is a
-// file "hung". With a status as second argument it answers requests with that.
+// file "hung". With a status as second argument it answers requests with that; a
+// "web" server answers everything with nothing, and a "prunable" engine, like
+// Podman, makes ordinary networks.
 func slowDaemon() {
 	var mu sync.Mutex
 	networks := []map[string]any{}
@@ -75,10 +77,14 @@ func slowDaemon() {
 		}
 		mu.Lock()
 		defer mu.Unlock()
+		kind := strings.Join(os.Args[2:], "")
+		if kind == "web" {
+			return
+		}
 		w.Header().Set("Api-Version", "1.45")
+		refusal, _ := strconv.Atoi(kind)
 		switch {
-		case len(os.Args) > 2 && !strings.HasSuffix(r.URL.Path, "/_ping"):
-			refusal, _ := strconv.Atoi(os.Args[2])
+		case refusal != 0 && !strings.HasSuffix(r.URL.Path, "/_ping"):
 			w.WriteHeader(refusal)
 			answer(w, map[string]any{"message": "no"})
 		case strings.HasSuffix(r.URL.Path, "/networks"):
@@ -87,6 +93,7 @@ func slowDaemon() {
 			var n map[string]any
 			_ = json.NewDecoder(r.Body).Decode(&n)
 			n["Id"] = fmt.Sprintf("%064x", rand.Uint64())
+			n["ConfigOnly"] = kind != "prunable"
 			networks = append(networks, n)
 			w.WriteHeader(http.StatusCreated)
 			answer(w, n)

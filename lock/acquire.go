@@ -11,10 +11,8 @@ import (
 )
 
 const (
-	callTimeout  = 10 * time.Second // for one request: a hung daemon answers nothing
 	poll         = time.Second      // a crash or a plain "docker network rm" wakes nobody
-	recount      = 10 * time.Second // to tell the position; each count looks at every ticket's process
-	longestRest  = 30 * poll        // of those far behind
+	recount      = 45 * time.Second // to report the position; each count reads every ticket
 	glance       = 10 * time.Millisecond
 	withdrawTime = 15 * time.Second // to give back what was half taken
 	lateEffect   = 3 * time.Second  // how long a create with unknown fate is looked for
@@ -27,16 +25,18 @@ type acquisition struct {
 	unknown   map[string]bool // nonces of creates whose fate is unknown
 	queued    bool
 	ticket    ticket
+	ahead     []ticket        // of those before this process, as last counted
+	gone      []Entry         // what the dead left in the queue, as last counted
 	wakes     <-chan struct{} // by a marker
 	rings     <-chan struct{} // by the bell
 	tried     bool            // once, without a ticket, for nobody waited
 	woken     bool            // by a release that found this process at the head
 	wokenAt   time.Time
 	freeSince time.Time
-	waiting   Wait // as last reported
+	freeFor   string // the first ticket, whose owner has not acted since then
+	waiting   Wait   // as last reported
 	counted   time.Time
-	slowest   time.Duration // own call
-	contested string        // the entry that a note was left about
+	contested string // the entry that a note was left about
 	held      Held
 }
 
@@ -45,21 +45,23 @@ type acquisition struct {
 // fails too, the error says so.
 func (m *Mutex) Acquire(ctx context.Context) (Held, error) {
 	a := &acquisition{Mutex: m, unknown: map[string]bool{}}
+	m.slow = func(err error) { a.report(ctx, err) }
 	waiting, stop := context.WithCancel(ctx)
 	err := a.run(waiting)
 	stop()                              // nobody has to wake this process any more
 	if err == nil && ctx.Err() != nil { // interrupted in the very last moment
 		err = context.Cause(ctx)
 	}
-	cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), withdrawTime)
-	defer cancel()
+	m.slow = nil
+	cleanup := context.WithoutCancel(ctx)
 	if err != nil {
 		return Held{}, errors.Join(err, a.withdraw(cleanup))
 	}
 	if a.ticket.ID != "" { // it has served; its removal would come on top of every hand-off
 		m.leaving.Go(func() {
 			// If it fails the ticket dies with this process.
-			_ = bounded(context.WithoutCancel(ctx), func(ctx context.Context) error { return m.Engine.Remove(ctx, a.ticket.ID) })
+			_ = m.store().Remove(cleanup, a.ticket.ID)
+			m.removeAll(cleanup, a.gone)
 		})
 	}
 	return a.held, nil
@@ -156,11 +158,7 @@ func (a *acquisition) try(ctx context.Context) (held bool, err error) {
 
 // look lists the lock's entries, oldest first. Its failure is no answer.
 func (a *acquisition) look(ctx context.Context) ([]Entry, error) {
-	var seen []Entry
-	err := a.call(ctx, func(ctx context.Context) (err error) {
-		seen, err = list(ctx, a.Engine, a.Name)
-		return err
-	})
+	seen, err := list(ctx, a.store(), a.Name)
 	slices.SortFunc(seen, func(x, y Entry) int { return strings.Compare(x.ID, y.ID) })
 	return seen, err
 }
@@ -211,7 +209,7 @@ func (a *acquisition) leftByThisJob(e Entry) bool {
 }
 
 func (a *acquisition) takeAway(ctx context.Context, e Entry, v Verdict) {
-	err := a.call(ctx, func(ctx context.Context) error { return a.Engine.Remove(ctx, e.ID) })
+	err := a.store().Remove(ctx, e.ID)
 	switch {
 	case err == nil:
 		a.held.TookOverFrom = append(a.held.TookOverFrom, Judged{e, v})
@@ -256,10 +254,7 @@ func (a *acquisition) create(ctx context.Context, name string, labels map[string
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(2*time.Second, cancel) })
 	defer stop()
-	err = a.call(outlive, func(ctx context.Context) (err error) {
-		id, err = a.Engine.Create(ctx, name, labels)
-		return err
-	})
+	id, err = a.store().Create(outlive, name, labels)
 	switch {
 	case err == nil:
 		a.ids = append(a.ids, id)
@@ -326,7 +321,7 @@ func (a *acquisition) verify(ctx context.Context, mine string) bool {
 // limit is how long a rival gets to yield. A fixed 300 ms made the lowest give
 // up too often on a loaded daemon.
 func (a *acquisition) limit() time.Duration {
-	return min(max(300*time.Millisecond, 20*a.slowest), 5*time.Second)
+	return min(max(300*time.Millisecond, 20*time.Duration(a.slowest.Load())), 5*time.Second)
 }
 
 func plain(e Entry) bool { _, ours := e.Holder(); return !ours }
@@ -342,24 +337,22 @@ func ids(entries []Entry) string {
 // anyoneWaits tells whether there is a queue to join. Where there is none a
 // ticket would only cost: it is half of the time of an uncontended acquire.
 func (a *acquisition) anyoneWaits(ctx context.Context) bool {
-	var tickets []ticket
-	err := a.call(ctx, func(ctx context.Context) (err error) {
-		tickets, err = a.queue(ctx)
-		return err
-	})
-	return err != nil || len(tickets) > 0
+	waiting, gone, err := a.queue(ctx)
+	if err != nil {
+		return true
+	}
+	acting, ended := a.acting(ctx, waiting)
+	a.removeAll(ctx, append(gone, ended...))
+	return len(acting) > 0
 }
 
-// takeTicket enters the queue.
+// takeTicket enters the queue, or enters it again with the same number.
 func (a *acquisition) takeTicket(ctx context.Context) error {
-	var tickets []ticket
-	err := a.call(ctx, func(ctx context.Context) (err error) {
-		tickets, err = a.queue(ctx)
-		return err
-	})
+	entries, err := a.listQueue(ctx, queuePrefix(a.Name))
 	if err != nil {
 		return err
 	}
+	tickets := a.tickets(entries)
 	if a.Bell != nil && a.rings == nil { // before anybody can see the ticket
 		a.rings, _ = a.Bell.Hear(ctx, a.Self.Nonce) // nil blocks: markers wake us
 	}
@@ -389,78 +382,143 @@ func (a *acquisition) takeTicket(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("take a ticket for lock %q: %w", a.Name, err)
 	}
-	a.ticket, a.queued = t, true
+	a.ticket, a.queued, a.counted = t, true, time.Time{}
 	return nil
 }
 
-// place returns how many tickets are ahead of this process's, and all of them.
-func (a *acquisition) place(ctx context.Context) (ahead int, tickets []ticket) {
-	tickets, err := a.queue(ctx)
+// count finds this process's place in the queue: who is ahead as far as can be
+// seen without asking the store after each, and how many wait. Who finds that its
+// own ticket was taken away let a free lock pass, and has to take a new one.
+func (a *acquisition) count(ctx context.Context) (waiters int, err error) {
+	waiting, gone, err := a.queue(ctx)
 	if err != nil {
-		return 0, nil
+		return 0, err
 	}
 	me := a.ticket
-	for _, t := range tickets {
+	a.queued = false
+	for _, t := range waiting {
 		if t.nonce == me.nonce {
-			me = t // the store knows whether it has aged
+			me, a.queued = t, true // the store knows whether it has aged
 		}
 	}
-	for _, t := range tickets {
-		if t.nonce != me.nonce && t.compare(me) < 0 {
-			ahead++
-		}
-	}
-	return ahead, tickets
+	a.ahead = slices.DeleteFunc(slices.Clone(waiting), func(t ticket) bool { return t.nonce == me.nonce || t.compare(me) > 0 })
+	a.gone = gone
+	a.counted = time.Now()
+	return len(waiting), nil
 }
 
-// myTurn is asked while the lock is free: true for the head of the queue, and
-// for the others when those ahead have left it free for too long. Who finds it
-// free before its turn wakes the head: a killed holder did not.
+// myTurn is asked while the lock is free: true when nobody ahead can act, or when
+// those ahead, whom nobody here can judge, have left it free for too long. Who
+// finds the lock free before its turn wakes the head: a killed holder did not.
 func (a *acquisition) myTurn(ctx context.Context) bool {
-	if a.freeSince.IsZero() {
-		a.freeSince = time.Now()
+	if _, err := a.count(ctx); err != nil {
+		return true // the order is lost, no more
 	}
-	ahead, tickets := a.place(ctx)
-	if time.Since(a.freeSince) >= time.Duration(ahead)*headPatience {
+	acting, ended := a.acting(ctx, a.ahead)
+	a.ahead, a.gone = acting, append(a.gone, ended...)
+	if len(acting) == 0 {
 		return true
 	}
-	a.wake(ctx, tickets[0].nonce)
-	return false
+	if head := acting[0].ID; a.freeSince.IsZero() || a.freeFor != head { // else somebody has acted
+		a.freeSince, a.freeFor = time.Now(), head
+		a.wake(ctx, acting[:1])
+		return false
+	}
+	if time.Since(a.freeSince) < a.patience() {
+		return false
+	}
+	a.pass(ctx, acting)
+	return true
 }
 
-// wait returns when a marker wakes this process, after a rest, or at once after
-// the watch began: what happened before it has to be looked at.
+// pass takes the tickets from those ahead, all at once, and wakes them. So who is
+// dead costs one wait, once; who lives tries before this process does, and else
+// takes a ticket of the same number again.
+func (a *acquisition) pass(ctx context.Context, ahead []ticket) {
+	for _, t := range ahead {
+		_ = a.store().Remove(ctx, t.ID)
+	}
+	a.wake(ctx, ahead)
+	pause(ctx, 2*glance)
+}
+
+// patience is how long this process leaves a free lock to those ahead. Later
+// ones wait a little longer, so that not all try at once.
+func (a *acquisition) patience() time.Duration {
+	slow := min(20*time.Duration(a.slowest.Load()), 2*headPatience)
+	return max(headPatience, slow) + min(time.Duration(len(a.ahead))*glance/2, 20*glance)
+}
+
+// wait returns when this process is woken, after a rest, when nobody ahead is
+// left, or at once after the watch began: what happened before it has to be
+// looked at.
 func (a *acquisition) wait(ctx context.Context, w Wait) {
 	w.Position, w.Waiters = a.waiting.Position, a.waiting.Waiters
 	if w.Holder.ID != a.waiting.Holder.ID || time.Since(a.counted) > recount {
-		ahead, tickets := a.place(ctx)
-		w.Position, w.Waiters = ahead+1, len(tickets)
-		a.counted = time.Now()
+		if waiters, err := a.count(ctx); err == nil {
+			a.removeAll(ctx, a.gone)
+			a.gone = nil
+			w.Position, w.Waiters = len(a.ahead)+1, waiters
+		}
+	}
+	if !a.queued { // others went past it: first it takes a new ticket
+		return
 	}
 	a.waiting = w
-	if a.OnWait != nil {
-		a.OnWait(w)
-	}
+	a.tell(w)
 	if a.wakes == nil {
-		wakes, err := a.Engine.Watch(ctx, markerPrefix(a.Name, a.Self.Nonce))
+		wakes, err := a.store().Watch(ctx, markerPrefix(a.Name, a.Self.Nonce))
 		if err == nil {
 			a.wakes = wakes
 			return
 		}
 	}
-	// Nobody far behind has his turn soon, and 256 who looked every second would
-	// cost the daemon a fifth of a core.
-	rest := min(poll*time.Duration(max(a.waiting.Position, 1)), longestRest)
-	if w.Holder.ID == "" && !a.freeSince.IsZero() { // but those ahead may never try
-		ahead := time.Duration(max(a.waiting.Position-1, 0))
-		rest = min(rest, max(time.Until(a.freeSince.Add(ahead*headPatience)), poll/4))
+	if w.Holder.ID == "" {
+		a.sleep(ctx, min(max(a.patience()-time.Since(a.freeSince), poll/8), poll/2))
+		return
 	}
-	timer := time.NewTimer(rest + rand.N(rest/4))
+	jitter := rand.N(poll / 4)
+	for begin := time.Now(); ; {
+		left := a.rest(ctx) + jitter - time.Since(begin)
+		if left <= 0 || a.sleep(ctx, min(left, poll+jitter)) {
+			return
+		}
+	}
+}
+
+// rest is how long this process may leave the lock to those ahead. As long as it
+// sees one of their processes, that one looks sooner; whoever is nearest ahead
+// and has gone is forgotten. Where it sees none, as from a container, it looks as
+// often as all who wait may together.
+func (a *acquisition) rest(ctx context.Context) time.Duration {
+	for i, unknown := len(a.ahead)-1, false; i >= 0; i-- {
+		switch life := a.sight(a.ahead[i]); {
+		case life == Unknown:
+			unknown = true
+		case life == Alive && !a.stopped(a.ahead[i]):
+			return min(poll*time.Duration(len(a.ahead)), longestRest)
+		case !unknown:
+			a.ahead = a.ahead[:i]
+		}
+	}
+	for len(a.ahead) > 0 && a.containerGone(ctx, a.ahead[len(a.ahead)-1]) {
+		a.ahead = a.ahead[:len(a.ahead)-1]
+	}
+	if len(a.ahead) == 0 {
+		return poll
+	}
+	return min(poll*time.Duration(len(a.ahead)), max(time.Duration(a.waiting.Waiters)*time.Second/maxLooks, poll), longestRest)
+}
+
+// sleep is true when something woke this process early, or its watch has ended.
+func (a *acquisition) sleep(ctx context.Context, d time.Duration) (early bool) {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
-	defer func() { a.wokenAt = time.Now() }()
 	select {
 	case <-ctx.Done():
+		return true
 	case <-timer.C:
+		return false
 	case _, a.woken = <-a.rings:
 		if !a.woken {
 			a.rings = nil
@@ -471,41 +529,71 @@ func (a *acquisition) wait(ctx context.Context, w Wait) {
 			pause(ctx, 10*glance+rand.N(poll))
 		}
 	}
+	a.wokenAt = time.Now()
+	return true
 }
 
 // unreachable reports that the store did not answer, and gives it time.
 func (a *acquisition) unreachable(ctx context.Context, err error) {
-	if a.OnWait != nil && ctx.Err() == nil {
-		a.OnWait(Wait{Err: err})
-	}
+	a.report(ctx, err)
 	pause(ctx, poll/2+rand.N(poll/2))
+}
+
+func (a *acquisition) report(ctx context.Context, err error) {
+	if ctx.Err() == nil {
+		a.tell(Wait{Err: err})
+	}
+}
+
+func (a *acquisition) tell(w Wait) {
+	if a.OnWait != nil {
+		a.OnWait(w)
+	}
 }
 
 // remove takes away an entry of this process and tells whether it is gone. It
 // does not end with ctx: a cancelled job must still give back.
 func (a *acquisition) remove(ctx context.Context, id string) bool {
-	err := a.call(context.WithoutCancel(ctx), func(ctx context.Context) error { return a.Engine.Remove(ctx, id) })
-	return err == nil || errors.Is(err, ErrNotFound)
+	err := a.store().Remove(context.WithoutCancel(ctx), id)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return false
+	}
+	a.ids = slices.DeleteFunc(a.ids, func(own string) bool { return own == id })
+	return true
 }
 
 // withdraw removes all that this process left in the store: what it knows by
-// ID until that is gone, and for a few seconds what may still land.
+// ID until that is gone, and for a few seconds what may still land. That may
+// take longer than the caller wanted to wait, and is reported.
 func (a *acquisition) withdraw(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, withdrawTime)
+	defer cancel()
 	pending := slices.Clone(a.ids)
 	until := time.Now()
 	if len(a.unknown) > 0 {
 		until = until.Add(lateEffect)
 	}
 	for {
-		pending = slices.DeleteFunc(pending, func(id string) bool { return a.remove(ctx, id) })
+		var failed error
+		pending = slices.DeleteFunc(pending, func(id string) bool {
+			err := a.store().Remove(ctx, id)
+			if err != nil && !errors.Is(err, ErrNotFound) {
+				failed = err
+				return false
+			}
+			return true
+		})
 		left, err := a.left(ctx)
 		pending = append(pending, left...)
 		if len(pending) == 0 && err == nil && !time.Now().Before(until) {
 			return nil
 		}
+		failed = errors.Join(failed, err)
 		if ctx.Err() != nil {
-			return fmt.Errorf("could not give back what was half taken of lock %q (%v); it is in the way until it counts as orphan or stale", a.Name, errors.Join(err, ctx.Err()))
+			return fmt.Errorf("could not give back what was half taken of lock %q (%v); it is in the way until it counts as orphan or stale",
+				a.Name, errors.Join(failed, ctx.Err()))
 		}
+		a.tell(Wait{Leaving: true, Err: failed})
 		if len(left) == 0 {
 			pause(ctx, 10*glance)
 		}
@@ -520,30 +608,17 @@ func (a *acquisition) left(ctx context.Context) ([]string, error) {
 	}
 	var own []string
 	for _, prefix := range []string{a.Name, queuePrefix(a.Name)} {
-		err := a.call(ctx, func(ctx context.Context) error {
-			entries, err := a.Engine.List(ctx, prefix)
-			for _, e := range entries {
-				if e.label("nonce") == a.Self.Nonce {
-					own = append(own, e.ID)
-				}
-			}
-			return err
-		})
+		entries, err := a.store().List(ctx, prefix)
 		if err != nil {
 			return own, err
 		}
+		for _, e := range entries {
+			if e.label("nonce") == a.Self.Nonce {
+				own = append(own, e.ID)
+			}
+		}
 	}
 	return own, nil
-}
-
-// call runs one request under its own timeout and remembers the slowest.
-func (a *acquisition) call(ctx context.Context, request func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	start := time.Now()
-	err := request(ctx)
-	a.slowest = max(a.slowest, time.Since(start))
-	return err
 }
 
 func pause(ctx context.Context, d time.Duration) {

@@ -21,21 +21,18 @@ func (a *acquisition) contest(ctx context.Context, e Entry) {
 		return
 	}
 	labels := Holder{Place: a.Self.Place, Create: NewNonce(), Uptime: a.Host.Uptime()}.labels(kindNote)
-	err := a.call(ctx, func(ctx context.Context) error {
-		notes, err := a.Engine.List(ctx, noteName(a.Name, ""))
-		if err != nil {
-			return err
+	notes, err := a.store().List(ctx, noteName(a.Name, ""))
+	if err != nil {
+		return
+	}
+	for _, n := range notes {
+		if n.Name == noteName(a.Name, e.ID) {
+			a.contested = e.ID
+			return
 		}
-		for _, n := range notes {
-			if n.Name == noteName(a.Name, e.ID) {
-				return nil
-			}
-			_ = a.Engine.Remove(ctx, n.ID)
-		}
-		_, err = a.Engine.Create(ctx, noteName(a.Name, e.ID), labels)
-		return err
-	})
-	if err == nil {
+		_ = a.store().Remove(ctx, n.ID)
+	}
+	if _, err = a.store().Create(ctx, noteName(a.Name, e.ID), labels); err == nil {
 		a.contested = e.ID
 	}
 }
@@ -44,7 +41,7 @@ func (a *acquisition) contest(ctx context.Context, e Entry) {
 // entry, so that the caller alone does not tell whose it is.
 func (m *Mutex) Contested(ctx context.Context, e Entry) (contested bool, err error) {
 	err = m.persist(ctx, func(ctx context.Context) error {
-		notes, err := m.Engine.List(ctx, noteName(m.Name, e.ID))
+		notes, err := m.store().List(ctx, noteName(m.Name, e.ID))
 		contested = len(notes) > 0
 		return err
 	})
@@ -53,9 +50,9 @@ func (m *Mutex) Contested(ctx context.Context, e Entry) (contested bool, err err
 
 // forget removes the notes about an entry that is gone.
 func (m *Mutex) forget(ctx context.Context, id string) {
-	notes, _ := m.Engine.List(ctx, noteName(m.Name, id))
+	notes, _ := m.store().List(ctx, noteName(m.Name, id))
 	for _, n := range notes {
-		_ = m.Engine.Remove(ctx, n.ID) // else it goes by age
+		_ = m.store().Remove(ctx, n.ID) // else it goes by age
 	}
 }
 

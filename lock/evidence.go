@@ -20,6 +20,9 @@ type Host interface {
 	Start(pid int) (uint64, error)
 	// Find looks for a process with those traces.
 	Find(Traces) Found
+	// Stopped reports whether a process is stopped by a signal or a debugger: it
+	// lives, and does nothing.
+	Stopped(pid int) bool
 	// Gone tells whether a directory is not there although its parent is. An
 	// error says that this could not be found out.
 	Gone(dir string) (bool, error)

@@ -151,9 +151,9 @@ func (h Holder) labels(kind string) map[string]string {
 }
 
 // waiter is h without what only the evidence about a holder needs: every release
-// reads all tickets.
+// reads all tickets. A ticket is judged by its process and its container.
 func (h Holder) waiter() Holder {
-	h.Container, h.Started, h.Cgroup, h.Net, h.Tracking, h.Limit, h.StaleAfter = "", "", "", "", "", false, 0
+	h.Cgroup, h.Net, h.Tracking, h.Limit, h.StaleAfter = "", "", "", false, 0
 	h.Runner, h.Parent, h.Step = Process{}, Process{}, Process{}
 	h.Job.Server, h.Job.RunID, h.Job.RunNumber, h.Job.Attempt, h.Job.Event, h.Job.RunnerName = "", "", "", "", "", ""
 	return h

@@ -30,6 +30,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -116,6 +117,8 @@ type Mutex struct {
 	uncertain bool             // a create of Acquire has an unknown fate
 	leaving   sync.WaitGroup   // the queue, after Acquire
 	rests     map[Traces]*rest // of jobs that are over
+	slowest   atomic.Int64     // request, in nanoseconds
+	slow      func(error)      // hears of a request that takes long, while Acquire runs
 }
 
 // Wait is what a contender saw when it could not go on.
@@ -124,6 +127,7 @@ type Wait struct {
 	Verdict  Verdict
 	Position int // in the queue, 1 is next
 	Waiters  int
+	Leaving  bool  // it gives back what was half taken
 	Err      error // the store did not answer
 }
 

@@ -37,7 +37,7 @@ func (r Record) Matches(e Entry) bool {
 func (m *Mutex) Entries(ctx context.Context) ([]Entry, error) {
 	var entries []Entry
 	err := m.persist(ctx, func(ctx context.Context) (err error) {
-		entries, err = list(ctx, m.Engine, m.Name)
+		entries, err = list(ctx, m.store(), m.Name)
 		return err
 	})
 	return entries, err
@@ -63,57 +63,54 @@ func (m *Mutex) OwnedBySelf(entries []Entry) []Entry {
 func (m *Mutex) Release(ctx context.Context, id string) error {
 	ctx = context.WithoutCancel(ctx)
 	m.Finish() // our own ticket is not the next one
-	var dead []ticket
-	next := make(chan string, 1)
+	var queues []Entry
+	var markers []Entry
+	woken := make(chan struct{})
 	go func() { // beside the removal: the hand-off is what costs
-		defer close(next)
-		_ = bounded(ctx, func(ctx context.Context) error {
-			nonce, before := m.head(ctx)
-			m.ring(nonce) // so that it is up when the lock is free
-			dead = before
-			next <- nonce
-			return nil
-		})
+		defer close(woken)
+		queues, _ = m.listQueue(ctx, queueNames)
+		if next := m.head(ctx, queues); next != "" && !m.ring(next) { // it is up when the lock is free
+			markers = m.mark(ctx, next)
+		}
 	}()
 	tried := false
 	err := m.persist(ctx, func(ctx context.Context) error {
-		err := m.Engine.Remove(ctx, id)
+		err := m.store().Remove(ctx, id)
 		if tried && errors.Is(err, ErrNotFound) {
 			return nil // our own try took it away: only its answer was lost
 		}
 		tried = true
 		return err
 	})
+	<-woken
+	m.unmark(ctx, markers)
 	if err != nil {
 		return fmt.Errorf("release lock %q (id %.12s): %w", m.Name, id, err)
 	}
-	return bounded(ctx, func(ctx context.Context) error {
-		m.wake(ctx, <-next)
-		for _, t := range dead[:min(len(dead), maxRemovals)] {
-			_ = m.Engine.Remove(ctx, t.ID) // who waits next tries again
-		}
-		if m.Self.OutsideJobs() && !m.Self.Command {
-			m.forget(ctx, id)
-		}
-		if !m.uncertain {
-			return nil
-		}
-		// A create of this process that was given up may have landed since.
-		entries, _ := list(ctx, m.Engine, m.Name)
-		for _, e := range entries {
-			if e.label("nonce") == m.Self.Nonce {
-				_ = m.Engine.Remove(ctx, e.ID)
-			}
-		}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	m.tidy(ctx, queues)
+	if m.Self.OutsideJobs() && !m.Self.Command {
+		m.forget(ctx, id)
+	}
+	if !m.uncertain {
 		return nil
-	})
+	}
+	// A create of this process that was given up may have landed since.
+	entries, _ := list(ctx, m.store(), m.Name)
+	for _, e := range entries {
+		if e.label("nonce") == m.Self.Nonce {
+			_ = m.store().Remove(ctx, e.ID)
+		}
+	}
+	return nil
 }
 
 // persist repeats a request until it is answered or the time is up.
 func (m *Mutex) persist(ctx context.Context, request func(context.Context) error) error {
 	end := time.Now().Add(releaseTime)
 	for {
-		err := bounded(ctx, request)
+		err := request(ctx)
 		if err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, ErrRefused) {
 			return err
 		}
@@ -124,21 +121,11 @@ func (m *Mutex) persist(ctx context.Context, request func(context.Context) error
 	}
 }
 
-func bounded(ctx context.Context, request func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	return request(ctx)
-}
-
 // Lost tells whether an entry is missing from two lists in a row that were
 // answered; an error is no answer.
 func (m *Mutex) Lost(ctx context.Context, id string) bool {
 	for range 2 {
-		var entries []Entry
-		err := bounded(ctx, func(ctx context.Context) (err error) {
-			entries, err = list(ctx, m.Engine, m.Name)
-			return err
-		})
+		entries, err := list(ctx, m.store(), m.Name)
 		if err != nil || slices.ContainsFunc(entries, func(e Entry) bool { return e.ID == id }) {
 			return false
 		}

@@ -25,6 +25,7 @@ type store struct {
 	entries  []Entry
 	watchers map[chan struct{}]string
 	woken    int
+	asked    int // requests
 }
 
 // faults are probabilities, per request.
@@ -48,11 +49,26 @@ func (s *store) chance(p float64) bool {
 	return s.random.Float64() < p
 }
 
+// requests counts those that were made.
+func (s *store) requests() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asked
+}
+
 func (s *store) delay(most time.Duration) {
 	s.mu.Lock()
 	d := time.Duration(s.random.Int64N(int64(most)))
 	s.mu.Unlock()
 	time.Sleep(d)
+}
+
+// request is the way of one to the store.
+func (s *store) request() {
+	s.mu.Lock()
+	s.asked++
+	s.mu.Unlock()
+	s.delay(latency)
 }
 
 const latency = 4 * time.Millisecond
@@ -88,7 +104,7 @@ func (s *store) newID() string {
 }
 
 func (s *store) Create(_ context.Context, name string, labels map[string]string) (string, error) {
-	s.delay(latency)
+	s.request()
 	s.mu.Lock()
 	exists := slices.ContainsFunc(s.entries, func(e Entry) bool { return e.Name == name })
 	s.mu.Unlock()
@@ -118,7 +134,7 @@ func (s *store) Create(_ context.Context, name string, labels map[string]string)
 }
 
 func (s *store) List(_ context.Context, prefix string) ([]Entry, error) {
-	s.delay(latency)
+	s.request()
 	if s.chance(s.faults.fails) {
 		return nil, errLost
 	}
@@ -139,7 +155,7 @@ func (s *store) drop(id string) error {
 }
 
 func (s *store) Remove(_ context.Context, id string) error {
-	s.delay(latency)
+	s.request()
 	if s.chance(s.faults.fails) {
 		return errLost
 	}
@@ -273,6 +289,7 @@ type machine struct {
 
 	mu    sync.Mutex
 	alive map[int]uint64
+	stops map[int]bool
 	holds map[string]bool // nonces that a command carries
 	works map[string]bool // directories that a process works in
 	gone  map[string]bool // directories
@@ -290,7 +307,7 @@ func newMachine() *machine {
 	return &machine{
 		place:  Place{Machine: "m", Boot: "b", PIDs: "p", Mounts: "n"},
 		booted: time.Now().Add(-time.Hour), alive: map[int]uint64{}, holds: map[string]bool{}, works: map[string]bool{}, gone: map[string]bool{},
-		sockets: map[string]bool{}, next: 100,
+		stops: map[int]bool{}, sockets: map[string]bool{}, next: 100,
 	}
 }
 
@@ -318,6 +335,19 @@ func (m *machine) Start(pid int) (uint64, error) {
 		return 0, fs.ErrPermission
 	}
 	return 0, fs.ErrNotExist
+}
+
+func (m *machine) Stopped(pid int) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.stops[pid]
+}
+
+// stop stops a process as a signal does.
+func (m *machine) stop(p Process) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.stops[p.PID] = true
 }
 
 func (m *machine) Find(t Traces) Found {

@@ -23,11 +23,7 @@ type Judged struct {
 // Survey looks at every lock in the store that hostguard made, and at the one
 // called m.Name, whoever made it. It changes nothing.
 func (m *Mutex) Survey(ctx context.Context) ([]Survey, error) {
-	var entries []Entry
-	err := bounded(ctx, func(ctx context.Context) (err error) {
-		entries, err = m.Engine.List(ctx, "")
-		return err
-	})
+	entries, err := m.store().List(ctx, "")
 	if err != nil {
 		return nil, err
 	}
@@ -43,10 +39,10 @@ func (m *Mutex) Survey(ctx context.Context) ([]Survey, error) {
 	var surveys []Survey
 	for name, s := range locks {
 		of := Mutex{Engine: m.Engine, Host: m.Host, Name: name, Self: m.Self}
-		for _, t := range of.tickets(entries) {
-			if len(s.Waiters) < maxTickets && !of.abandoned(t.Entry) {
-				s.Waiters = append(s.Waiters, t.Entry)
-			}
+		waiting := slices.DeleteFunc(of.tickets(entries), func(t ticket) bool { return of.abandoned(t.Entry) })
+		living, _ := of.living(ctx, waiting)
+		for _, t := range living {
+			s.Waiters = append(s.Waiters, t.Entry)
 		}
 		surveys = append(surveys, *s)
 	}

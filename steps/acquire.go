@@ -33,17 +33,19 @@ func (s *session) acquire(ctx context.Context, in acquireInputs) error {
 	}
 	end := s.Group("hostguard acquire-lock %q", *in.name)
 	defer func() { end() }()
-	m, engine, err := s.mutex(ctx, in.lockInputs, 0)
+	waiting, cancel := in.deadline(ctx)
+	defer cancel()
+	m, engine, err := s.mutex(waiting, in.lockInputs, min(firstLook, *in.timeout))
 	if err != nil {
 		return err
 	}
-	if e, ok := s.reentered(ctx, m, in.lockInputs); ok {
+	if e, ok := s.reentered(waiting, m, in.lockInputs); ok {
 		s.Say("this job has the lock already (id %.12s); its first acquire-lock gives it back, not this one", e.ID)
 		s.state("record", "reentered")
 		return s.tellAcquired(e.ID, 0, nil)
 	}
 	start := time.Now()
-	held, err := s.hold(ctx, m, engine, in)
+	held, err := s.hold(waiting, m, engine, in)
 	if err == nil && ctx.Err() != nil { // interrupted since it was acquired
 		err = errors.Join(context.Cause(ctx), m.Release(ctx, held.ID))
 	}
@@ -73,7 +75,20 @@ func (s *session) acquire(ctx context.Context, in acquireInputs) error {
 // tryTime is how long a single try may take, with a timeout of 0s.
 const tryTime = 3 * time.Second
 
-// hold waits for the lock and tells of the waiting.
+// limit is how long an acquire may take.
+func (in acquireInputs) limit() time.Duration {
+	if *in.timeout == 0 {
+		return tryTime
+	}
+	return *in.timeout
+}
+
+// deadline ends all waiting of an acquire, for the store too.
+func (in acquireInputs) deadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, in.limit(), lock.ErrTimeout)
+}
+
+// hold waits for the lock until the deadline of ctx and reports the waiting.
 func (s *session) hold(ctx context.Context, m *lock.Mutex, engine store, in acquireInputs) (lock.Held, error) {
 	m.Self.Reason, m.Self.Priority, m.Self.StaleAfter = *in.reason, *in.priority, *in.staleAfter
 	m.Timeout = *in.timeout
@@ -91,16 +106,19 @@ func (s *session) hold(ctx context.Context, m *lock.Mutex, engine store, in acqu
 	}
 
 	// Asking the engine who it is takes it longer than the lock does.
+	const describeTime = 2500 * time.Millisecond
 	described := make(chan string, 1)
 	go func() { described <- engine.describe(ctx) }()
 	log := &lockLog{session: s, start: time.Now()}
 	say := func() {
-		if described != nil {
-			s.Say("%s", <-described)
+		select {
+		case line := <-described:
 			described = nil
+			s.Say("%s", line)
 			if m.Settle > 0 {
 				s.Say("this engine takes a second network of the same name: looking out %s for a plain \"docker network create\"; one that takes longer is not seen", m.Settle)
 			}
+		case <-time.After(time.Until(log.start.Add(describeTime))): // a daemon that hangs says nothing of itself
 		}
 	}
 	waiting, giveUp := context.WithCancelCause(ctx)
@@ -118,16 +136,13 @@ func (s *session) hold(ctx context.Context, m *lock.Mutex, engine store, in acqu
 		s.Notice("lock %q taken over: %s; %s because %s", m.Name, describeHolder(e, time.Now()), v.Life, v.Evidence)
 	}
 
-	limit := *in.timeout
-	if once {
-		limit = tryTime
-	}
-	waiting, cancel := context.WithTimeoutCause(waiting, limit, lock.ErrTimeout)
-	defer cancel()
 	held, err := m.Acquire(waiting)
 	say()
 	switch {
 	case err == nil:
+		if engine.prunable() {
+			s.Warning("this engine keeps lock %q as an ordinary network, as Podman does: its network and system prune delete it", m.Name)
+		}
 		return held, nil
 	case errors.Is(err, lock.ErrJobGone):
 		return held, &statusError{StatusInterrupted, fmt.Errorf("lock %q: %w; nothing is left behind", m.Name, err)}
@@ -181,11 +196,20 @@ type lockLog struct {
 	start time.Time
 	last  lock.Wait
 	told  time.Time
+
+	leaving bool
 }
 
 const tellEvery = 30 * time.Second
 
 func (l *lockLog) wait(w lock.Wait) {
+	if w.Leaving {
+		if !l.leaving {
+			l.Say("after %s: giving back what was half taken takes longer", short(time.Since(l.start)))
+		}
+		l.leaving = true
+		return
+	}
 	changed := l.told.IsZero() || w.Holder.ID != l.last.Holder.ID || w.Verdict != l.last.Verdict ||
 		w.Position != l.last.Position || (w.Err != nil) != (l.last.Err != nil)
 	if w.Err != nil && l.last.Err == nil {

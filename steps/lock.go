@@ -96,6 +96,7 @@ type store struct {
 	own func(context.Context, proc.Host) (id, started string)
 	// containerName is the name of a container that it knows, else "".
 	containerName func(context.Context, string) string
+	prunable      func() bool // a prune deletes the lock that was just taken
 }
 
 func (s *session) openStore(ctx context.Context, backend string) (store, error) {
@@ -107,6 +108,9 @@ func (s *session) openStore(ctx context.Context, backend string) (store, error) 
 		if err != nil {
 			return store{}, err
 		}
+		files.OnReplaced = func() {
+			s.Warning("lock directory %q was removed or replaced while it was in use; it has the locks that this process knows of, others may be lost", files.Dir())
+		}
 		return store{
 			Engine: files, place: fmt.Sprintf("the lock files in %q", files.Dir()), local: true, exclusive: true,
 			describe: func(context.Context) string {
@@ -114,6 +118,7 @@ func (s *session) openStore(ctx context.Context, backend string) (store, error) 
 			},
 			own:           func(context.Context, proc.Host) (id, started string) { return "", "" },
 			containerName: func(context.Context, string) string { return "" },
+			prunable:      func() bool { return false },
 		}, nil
 	}
 	engine, err := docker.Connect(ctx, s.Getenv)
@@ -134,28 +139,27 @@ func (s *session) openStore(ctx context.Context, backend string) (store, error) 
 			if err != nil {
 				return fmt.Sprintf("engine %q, API %q", engine.Address(), engine.API)
 			}
-			line := fmt.Sprintf("engine %q, %s, API %q", engine.Address(), d, engine.API)
-			if d.Podman {
-				line += "; Podman keeps the lock as a plain network, which its prune deletes"
-			}
-			return line
+			return fmt.Sprintf("engine %q, %s, API %q", engine.Address(), d, engine.API)
 		},
 		own: func(ctx context.Context, host proc.Host) (id, started string) {
 			return ownContainer(ctx, engine, host)
 		},
 		containerName: engine.ContainerName,
+		prunable:      engine.Prunable,
 	}, nil
 }
 
-// mutex is the lock as this process sees it. The patience is for a daemon that
-// restarts just now.
+// firstLook is how long an acquire waits for a daemon that cannot be reached at
+// its first look: it may be restarting. Later it waits as long as for the lock.
+const firstLook = 10 * time.Second
+
+// slowLook is when a look that has no answer is reported.
+const slowLook = 3 * time.Second
+
+// mutex is the lock as this process sees it. It tries again for patience where no
+// daemon can be reached, and reports that.
 func (s *session) mutex(ctx context.Context, in lockInputs, patience time.Duration) (*lock.Mutex, store, error) {
-	end := time.Now().Add(patience)
-	engine, err := s.openStore(ctx, *in.backend)
-	for err != nil && statusOf(err) == StatusFailed && ctx.Err() == nil && time.Now().Before(end) {
-		time.Sleep(250 * time.Millisecond)
-		engine, err = s.openStore(ctx, *in.backend)
-	}
+	engine, err := s.openPatiently(ctx, *in.backend, patience)
 	if err != nil {
 		return nil, store{}, err
 	}
@@ -170,6 +174,44 @@ func (s *session) mutex(ctx context.Context, in lockInputs, patience time.Durati
 		m.Runs = gitea.New(server, token, patience)
 	}
 	return m, engine, nil
+}
+
+func (s *session) openPatiently(ctx context.Context, backend string, patience time.Duration) (engine store, err error) {
+	if patience == 0 {
+		return s.openStore(ctx, backend)
+	}
+	begin, reported := time.Now(), false
+	for {
+		failed := err
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			engine, err = s.openStore(ctx, backend)
+		}()
+		select {
+		case <-done:
+		case <-time.After(slowLook):
+			s.Say("the store has not answered for %s; still waiting", short(slowLook))
+			reported = true
+			<-done
+		}
+		switch {
+		case err == nil || statusOf(err) != StatusFailed:
+			return engine, err
+		case ctx.Err() != nil && failed != nil: // there was no time for this last look
+			return engine, failed
+		case ctx.Err() != nil || time.Since(begin) >= patience:
+			return engine, err
+		case !reported:
+			s.Say("%s; trying again for up to %s", err, short(patience))
+			reported = true
+		}
+		select {
+		case <-ctx.Done():
+			return engine, err
+		case <-time.After(250 * time.Millisecond):
+		}
+	}
 }
 
 // self is who asks for the lock. It goes into labels that everyone can read.

@@ -44,10 +44,12 @@ func withLock(ctx context.Context, s *session) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stop := s.cancelOnSignal(cancel)
-	m, engine, err := s.mutex(ctx, in.lockInputs, 0)
+	waiting, end := in.deadline(ctx)
+	defer end()
+	m, engine, err := s.mutex(waiting, in.lockInputs, min(firstLook, *in.timeout))
 	var held lock.Held
 	if err == nil {
-		if e, ok := s.reentered(ctx, m, in.lockInputs); ok {
+		if e, ok := s.reentered(waiting, m, in.lockInputs); ok {
 			stop()
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
@@ -59,7 +61,7 @@ func withLock(ctx context.Context, s *session) error {
 		// Before there is an entry: killed at any moment, we leave no command
 		// behind that nobody can tell is under the lock.
 		if err = (proc.Host{Proc: procRoot}).Mark(&m.Self); err == nil {
-			held, err = s.hold(ctx, m, engine, in)
+			held, err = s.hold(waiting, m, engine, in)
 		}
 	}
 	stop()

@@ -20,6 +20,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
@@ -40,9 +41,14 @@ var (
 type Engine struct {
 	client *client.Client
 	API    string // highest API version that the daemon speaks
+
+	mu       sync.Mutex
+	created  map[string]bool // networks of this process, by ID
+	prunable bool            // one of them is an ordinary network
 }
 
-// ErrUsage marks an address that cannot be used at all.
+// ErrUsage marks an environment in which no Docker daemon can be reached, however
+// often that is tried.
 var ErrUsage = errors.New("wrong DOCKER_HOST")
 
 // pingTimeout bounds the first request; a hung daemon takes connections but
@@ -60,6 +66,9 @@ func Connect(ctx context.Context, getenv func(string) string) (*Engine, error) {
 	if u, err := url.Parse(host); err == nil && u.User != nil { // and it is not printed
 		return nil, fmt.Errorf("%w: DOCKER_HOST holds a user or a password, which no Docker daemon asks for; want tcp://address:port", ErrUsage)
 	}
+	if version := getenv(client.EnvOverrideAPIVersion); strings.Trim(version, "0123456789.") != "" || strings.Count(version, ".") > 1 {
+		return nil, fmt.Errorf("%w: DOCKER_API_VERSION=%q is not a version such as 1.45; unset it, hostguard asks the daemon for its version", ErrUsage, version)
+	}
 	options := []client.Opt{client.FromEnv, client.WithAPIVersionNegotiation()}
 	if host != "" {
 		options = append(options, client.WithHost(host))
@@ -68,12 +77,17 @@ func Connect(ctx context.Context, getenv func(string) string) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: DOCKER_HOST=%q and its companions DOCKER_CERT_PATH, DOCKER_TLS_VERIFY, DOCKER_API_VERSION: %w", ErrUsage, host, err)
 	}
-	e := &Engine{client: c}
+	e := &Engine{client: c, created: map[string]bool{}}
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
 	ping, err := c.Ping(ctx)
-	if err != nil {
+	switch {
+	case ctx.Err() != nil: // err has the caller's cause of it
+		return nil, e.explain(ctx.Err())
+	case err != nil:
 		return nil, e.explain(err)
+	case ping.APIVersion == "": // the first Docker Engine sent one
+		return nil, fmt.Errorf("%w: what answers at %q is not a Docker daemon: it names no API version; set DOCKER_HOST to the daemon's address", ErrUsage, e.Address())
 	}
 	e.API = ping.APIVersion
 	return e, nil
@@ -91,7 +105,7 @@ func (e *Engine) explain(err error) error {
 	case errors.Is(err, os.ErrPermission):
 		return fmt.Errorf("no permission for the Docker socket %q; add this user to the group that owns it, or set DOCKER_HOST", address)
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("the Docker daemon at %q did not answer within %s; is it hung? See its log, or set DOCKER_HOST", address, pingTimeout)
+		return fmt.Errorf("the Docker daemon at %q did not answer in time; is it hung? See its log, or set DOCKER_HOST", address)
 	case client.IsErrConnectionFailed(err):
 		return fmt.Errorf("%w at %q; start it, or set DOCKER_HOST", ErrNoDaemon, address)
 	}
@@ -118,7 +132,6 @@ func (e *Engine) Exclusive() bool {
 // Description is the daemon's identity, for people.
 type Description struct {
 	ID, Version string
-	Podman      bool
 }
 
 // Describe asks the daemon who it is; that takes it up to 10 ms.
@@ -129,8 +142,16 @@ func (e *Engine) Describe(ctx context.Context) (Description, error) {
 	if err != nil {
 		return Description{}, e.explain(err)
 	}
-	// Podman's answer has neither the ID of a daemon nor a containerd.
-	return Description{ID: info.ID, Version: info.ServerVersion, Podman: info.DefaultRuntime == "" && info.ID == ""}, nil
+	return Description{ID: info.ID, Version: info.ServerVersion}, nil
+}
+
+// Prunable tells that a network which this process created is not config-only by
+// the engine's own account, so that a prune deletes it. Podman is such an engine;
+// what it answers about itself differs from version to version.
+func (e *Engine) Prunable() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.prunable
 }
 
 // ContainerName is the name of the container with that full ID, or "" if this
@@ -176,6 +197,9 @@ func (e *Engine) Create(ctx context.Context, name string, labels map[string]stri
 	created, err := e.client.NetworkCreate(ctx, name, network.CreateOptions{ConfigOnly: true, Labels: labels})
 	switch {
 	case err == nil:
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.created[created.ID] = true
 		return created.ID, nil
 	case cerrdefs.IsConflict(err), strings.Contains(err.Error(), "already exists"): // Podman 4 answers 500
 		return "", lock.ErrConflict
@@ -195,8 +219,11 @@ func (e *Engine) List(ctx context.Context, prefix string) ([]lock.Entry, error) 
 	if err != nil {
 		return nil, e.classify(err)
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	entries := make([]lock.Entry, 0, len(networks))
 	for _, n := range networks {
+		e.prunable = e.prunable || e.created[n.ID] && !n.ConfigOnly
 		if strings.HasPrefix(n.Name, prefix) {
 			entries = append(entries, lock.Entry{ID: n.ID, Name: n.Name, Created: n.Created, Labels: n.Labels})
 		}

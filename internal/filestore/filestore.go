@@ -7,10 +7,13 @@
 // holds it, for nobody stays alive between the steps of a job.
 //
 // Guaranteed: Create refuses a second entry of a name, and Remove takes away
-// the entry with that ID or none. Not guaranteed: anything between processes
-// that do not see the same directory, hence containers, network file systems
-// and /tmp (a service may have a private one, and cleaners delete it) are
-// refused. Docker locks and file locks do not see each other.
+// the entry with that ID or none. Where the directory is removed or replaced
+// while processes use it, they go on in the one that is at its path then, and
+// bring the entries along that they have just seen or made. Not guaranteed:
+// those that nobody who runs then knew of; anything between processes that do
+// not see the same directory, hence containers, network file systems and /tmp
+// (a service may have a private one, and cleaners delete it) are refused. Docker
+// locks and file locks do not see each other.
 package filestore
 
 import (
@@ -22,9 +25,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -38,8 +43,23 @@ const DefaultDir = "/run/lock/hostguard"
 
 // Store is a directory of entries.
 type Store struct {
-	root *os.Root
-	dir  string
+	// OnReplaced hears that the directory was removed or replaced while this
+	// process used it. It may be called by any goroutine.
+	OnReplaced func()
+
+	dir string
+
+	mu    sync.Mutex
+	root  *os.Root         // the directory, as long as it is that at the path
+	known map[string]entry // by name
+}
+
+// entry is the file of one as it was last seen.
+type entry struct {
+	id   string
+	data []byte
+	at   time.Time
+	own  bool // made by this process
 }
 
 const (
@@ -47,13 +67,22 @@ const (
 	suffix      = ".lock" // of an entry's file
 	asideSuffix = ".new"  // of one that is not linked yet
 	asideLife   = time.Minute
-	maxSize     = 1 << 20 // of an entry's file
+	maxSize     = 1 << 20          // of an entry's file
+	knownFor    = 10 * time.Second // an entry of others that was seen may still be there
 	guardPoll   = 2 * time.Millisecond
 )
 
 // Open makes the directory if need be. Anyone who has an account on the host
 // may add and take away locks, as anyone in the docker group may with Docker.
 func Open(dir string) (*Store, error) {
+	root, err := openDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{dir: dir, root: root, known: map[string]entry{}}, nil
+}
+
+func openDir(dir string) (*os.Root, error) {
 	if err := os.Mkdir(dir, 0o777); err == nil {
 		err = os.Chmod(dir, 0o777) // whatever the umask
 		if err != nil {
@@ -73,12 +102,88 @@ func Open(dir string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open lock directory %q: %w", dir, reason(err))
 	}
-	s := &Store{root: root, dir: dir}
-	guard, err := s.openGuard()
+	guard, err := openGuard(root)
 	if err != nil {
 		return nil, fmt.Errorf("open lock directory %q: %w; its mode must be 0777", dir, reason(err))
 	}
-	return s, guard.Close()
+	return root, guard.Close()
+}
+
+// current returns the directory that is at the path now.
+func (s *Store) current() (*os.Root, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.isCurrent(s.root) {
+		return s.root, nil
+	}
+	root, err := openDir(s.dir)
+	if err != nil {
+		return nil, err
+	}
+	s.root = root // the old one may be in use; it is closed with its last user
+	if s.OnReplaced != nil {
+		s.OnReplaced()
+	}
+	for name, e := range s.known {
+		if e.own || time.Since(e.at) < knownFor {
+			s.restore(root, name, e)
+		}
+	}
+	return root, nil
+}
+
+func (s *Store) isCurrent(root *os.Root) bool {
+	mine, err := root.Stat(".")
+	there, errThere := os.Lstat(s.dir)
+	return err == nil && errThere == nil && os.SameFile(mine, there)
+}
+
+// restore links an entry into a new directory, unless there is one of that name.
+// If it fails the entry is lost, as after the removal of its file.
+func (s *Store) restore(root *os.Root, name string, e entry) {
+	aside := rand.Text() + asideSuffix
+	defer root.Remove(aside)
+	if root.WriteFile(aside, e.data, 0o644) == nil && root.Chmod(aside, 0o644) == nil {
+		_ = root.Link(aside, name+suffix) // atomic, so that no guard is needed
+	}
+}
+
+// learn keeps what was seen of entries whose name begins with prefix.
+func (s *Store) learn(prefix string, seen map[string]entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, e := range s.known {
+		now, there := seen[name]
+		if there && now.id == e.id {
+			now.own = e.own
+			seen[name] = now
+		}
+		if strings.HasPrefix(name, prefix) {
+			delete(s.known, name)
+		}
+	}
+	maps.Copy(s.known, seen)
+}
+
+func (s *Store) forget(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.known, func(_ string, e entry) bool { return e.id == id })
+}
+
+// changeError is a change's error as the lock takes it. A full disk, one that is
+// read-only for a moment, a lack of descriptors or a directory that was just
+// replaced is waited out as a daemon is that restarts; what is left is refused.
+func changeError(err error) error {
+	for _, passing := range []error{
+		syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EIO,
+		syscall.ENOLCK, syscall.ESTALE, syscall.ENOENT,
+	} {
+		if errors.Is(err, passing) {
+			return reason(err)
+		}
+	}
+	return fmt.Errorf("%w: %w", lock.ErrRefused, reason(err))
 }
 
 // reason is an error without the path that it repeats.
@@ -124,10 +229,10 @@ func (s *Store) Dir() string { return s.dir }
 
 // openGuard opens before it creates: with fs.protected_regular O_CREAT fails on
 // another user's file in a sticky directory.
-func (s *Store) openGuard() (*os.File, error) {
-	f, err := s.root.OpenFile(guardName, os.O_RDWR, 0)
+func openGuard(root *os.Root) (*os.File, error) {
+	f, err := root.OpenFile(guardName, os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		f, err = s.root.OpenFile(guardName, os.O_RDWR|os.O_CREATE, 0o666)
+		f, err = root.OpenFile(guardName, os.O_RDWR|os.O_CREATE, 0o666)
 		if err == nil {
 			_ = f.Chmod(0o666) // whatever the umask; fails where another made it
 		}
@@ -137,10 +242,10 @@ func (s *Store) openGuard() (*os.File, error) {
 
 // guarded runs change while this process alone may change the directory. The
 // lock is polled for: a blocking flock cannot be cancelled.
-func (s *Store) guarded(ctx context.Context, change func() error) error {
-	guard, err := s.openGuard()
+func (s *Store) guarded(ctx context.Context, root *os.Root, change func() error) error {
+	guard, err := openGuard(root)
 	if err != nil {
-		return fmt.Errorf("open the guard of %q: %w", s.dir, reason(err))
+		return fmt.Errorf("open the guard of %q: %w", s.dir, changeError(err))
 	}
 	defer guard.Close() // gives the flock back; Go opens close-on-exec
 	for {
@@ -149,7 +254,7 @@ func (s *Store) guarded(ctx context.Context, change func() error) error {
 			return change()
 		}
 		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
-			return fmt.Errorf("%w: flock the guard of %q: %w", lock.ErrRefused, s.dir, err)
+			return fmt.Errorf("flock the guard of %q: %w", s.dir, changeError(err))
 		}
 		select {
 		case <-ctx.Done():
@@ -176,18 +281,30 @@ func (s *Store) Create(ctx context.Context, name string, labels map[string]strin
 	if err != nil {
 		return "", fmt.Errorf("%w: write down %q: %w", lock.ErrRefused, name, err)
 	}
+	root, err := s.current()
+	if err != nil {
+		return "", err
+	}
 	aside := id + asideSuffix
-	defer s.root.Remove(aside)
-	if err := s.root.WriteFile(aside, data, 0o644); err != nil {
-		return "", fmt.Errorf("%w: write %q: %w", lock.ErrRefused, filepath.Join(s.dir, aside), reason(err))
+	defer root.Remove(aside)
+	err = root.WriteFile(aside, data, 0o644)
+	if err == nil {
+		// Whatever the umask: who may not read an entry would go by its age alone.
+		err = root.Chmod(aside, 0o644)
 	}
-	// Whatever the umask: who may not read an entry would go by its age alone.
-	if err := s.root.Chmod(aside, 0o644); err != nil {
-		return "", fmt.Errorf("%w: write %q: %w", lock.ErrRefused, filepath.Join(s.dir, aside), reason(err))
+	if err != nil {
+		return "", fmt.Errorf("write %q: %w", filepath.Join(s.dir, aside), changeError(err))
 	}
-	err = s.guarded(ctx, func() error {
-		s.sweep()
-		return s.root.Link(aside, name+suffix)
+	err = s.guarded(ctx, root, func() error {
+		sweep(root)
+		if err := root.Link(aside, name+suffix); err != nil {
+			return err
+		}
+		if !s.isCurrent(root) {
+			_ = root.Remove(name + suffix)
+			return fmt.Errorf("the directory was replaced meanwhile: %w", syscall.ESTALE)
+		}
+		return nil
 	})
 	switch {
 	case errors.Is(err, fs.ErrExist):
@@ -195,23 +312,26 @@ func (s *Store) Create(ctx context.Context, name string, labels map[string]strin
 	case err != nil:
 		return "", fmt.Errorf("create entry %q in %q: %w", name, s.dir, reason(err))
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.known[name] = entry{id, data, time.Now(), true}
 	return id, nil
 }
 
 // sweep removes what creators left aside that were killed before the link.
-func (s *Store) sweep() {
-	names, _ := s.names()
+func sweep(root *os.Root) {
+	names, _ := names(root)
 	for _, name := range names {
 		if strings.HasSuffix(name, asideSuffix) {
-			if info, err := s.root.Lstat(name); err == nil && time.Since(info.ModTime()) > asideLife {
-				_ = s.root.Remove(name)
+			if info, err := root.Lstat(name); err == nil && time.Since(info.ModTime()) > asideLife {
+				_ = root.Remove(name)
 			}
 		}
 	}
 }
 
-func (s *Store) names() ([]string, error) {
-	dir, err := s.root.Open(".")
+func names(root *os.Root) ([]string, error) {
+	dir, err := root.Open(".")
 	if err != nil {
 		return nil, err
 	}
@@ -222,83 +342,123 @@ func (s *Store) names() ([]string, error) {
 // List reads the entries whose name begins with prefix. A file that cannot be
 // read or understood is an entry without labels: held by nobody knows whom.
 func (s *Store) List(_ context.Context, prefix string) ([]lock.Entry, error) {
-	names, err := s.names()
+	root, err := s.current()
+	if err != nil {
+		return nil, err
+	}
+	entries, err := s.list(root, prefix)
+	if err == nil && !s.isCurrent(root) {
+		err = syscall.ESTALE // what was removed with the directory is no answer
+	}
 	if err != nil {
 		return nil, fmt.Errorf("list %q: %w", s.dir, reason(err))
 	}
-	var entries []lock.Entry
+	return entries, nil
+}
+
+func (s *Store) list(root *os.Root, prefix string) (entries []lock.Entry, err error) {
+	names, err := names(root)
+	if err != nil {
+		return nil, err
+	}
+	seen := map[string]entry{}
 	for _, file := range names {
 		name, ours := strings.CutSuffix(file, suffix)
 		if !ours || !strings.HasPrefix(name, prefix) {
 			continue
 		}
-		e, err := s.read(name)
+		e, data, err := read(root, name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // removed meanwhile
 		}
 		if err != nil {
-			return nil, fmt.Errorf("list %q: %w", s.dir, reason(err))
+			return nil, err
 		}
 		entries = append(entries, e)
+		if data != nil {
+			seen[name] = entry{e.ID, data, time.Now(), false}
+		}
+	}
+	if s.isCurrent(root) {
+		s.learn(prefix, seen)
 	}
 	return entries, nil
 }
 
-func (s *Store) read(name string) (lock.Entry, error) {
-	info, err := s.root.Lstat(name + suffix)
+// read returns an entry and, if it can be understood, its file.
+func read(root *os.Root, name string) (lock.Entry, []byte, error) {
+	info, err := root.Lstat(name + suffix)
 	if err != nil {
-		return lock.Entry{}, err
+		return lock.Entry{}, nil, err
 	}
 	if info.Mode().IsRegular() && info.Size() <= maxSize {
-		data, err := s.root.ReadFile(name + suffix)
+		data, err := root.ReadFile(name + suffix)
 		if errors.Is(err, fs.ErrNotExist) {
-			return lock.Entry{}, err
+			return lock.Entry{}, nil, err
 		}
 		var r record
 		decoder := json.NewDecoder(bytes.NewReader(data))
 		if err == nil && decoder.Decode(&r) == nil && r.Name == name && r.ID != "" {
-			return lock.Entry{ID: r.ID, Name: r.Name, Created: r.Created, Labels: r.Labels}, nil
+			return lock.Entry{ID: r.ID, Name: r.Name, Created: r.Created, Labels: r.Labels}, data, nil
 		}
 	}
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
-		return lock.Entry{}, fmt.Errorf("stat %q: no inode", name)
+		return lock.Entry{}, nil, fmt.Errorf("stat %q: no inode", name)
 	}
-	return lock.Entry{ID: fmt.Sprintf("unreadable-%d-%d", st.Ino, info.ModTime().UnixNano()), Name: name, Created: info.ModTime()}, nil
+	return lock.Entry{ID: fmt.Sprintf("unreadable-%d-%d", st.Ino, info.ModTime().UnixNano()), Name: name, Created: info.ModTime()}, nil, nil
 }
 
 // Remove unlinks the file of the entry with this ID. Nobody can replace it
 // between the comparison and the unlink: both are under the guard.
 func (s *Store) Remove(ctx context.Context, id string) error {
-	err := s.guarded(ctx, func() error {
-		entries, err := s.List(ctx, "")
+	root, err := s.current()
+	if err != nil {
+		return err
+	}
+	err = s.guarded(ctx, root, func() error {
+		entries, err := s.list(root, "")
 		if err != nil {
 			return err
 		}
 		for _, e := range entries {
 			if e.ID == id {
-				return s.root.Remove(e.Name + suffix)
+				return root.Remove(e.Name + suffix)
 			}
+		}
+		if !s.isCurrent(root) {
+			return syscall.ESTALE
 		}
 		return lock.ErrNotFound
 	})
+	if err == nil || errors.Is(err, lock.ErrNotFound) {
+		s.forget(id)
+		return err
+	}
 	if errors.Is(err, lock.ErrConflict) { // the guard was not free in time
 		return fmt.Errorf("remove entry %.12s from %q: %s", id, s.dir, err)
 	}
-	if err != nil && !errors.Is(err, lock.ErrNotFound) {
-		return fmt.Errorf("remove entry %.12s from %q: %w", id, s.dir, reason(err))
-	}
-	return err
+	return fmt.Errorf("remove entry %.12s from %q: %w", id, s.dir, reason(err))
 }
 
-// Watch reports new entries through inotify.
+// Watch reports new entries through inotify. When the directory is removed or
+// replaced it brings the entries along that this process knows of, and ends.
 func (s *Store) Watch(ctx context.Context, prefix string) (<-chan struct{}, error) {
+	root, err := s.current()
+	if err != nil {
+		return nil, err
+	}
 	fd, err := syscall.InotifyInit1(syscall.IN_CLOEXEC | syscall.IN_NONBLOCK)
 	if err != nil {
 		return nil, fmt.Errorf("watch %q: %w", s.dir, err)
 	}
 	events := os.NewFile(uintptr(fd), "inotify")
-	if _, err := syscall.InotifyAddWatch(fd, s.dir, syscall.IN_CREATE); err != nil {
+	_, err = syscall.InotifyAddWatch(fd, s.dir, syscall.IN_CREATE)
+	if err == nil {
+		// An open directory does not notice its own removal: its parent does.
+		_, err = syscall.InotifyAddWatch(fd, filepath.Dir(s.dir), syscall.IN_DELETE|syscall.IN_MOVED_FROM|syscall.IN_MOVED_TO)
+	}
+	if err != nil {
 		events.Close()
 		return nil, fmt.Errorf("watch %q: %w", s.dir, err)
 	}
@@ -321,6 +481,10 @@ func (s *Store) Watch(ctx context.Context, prefix string) (<-chan struct{}, erro
 				case wakes <- struct{}{}:
 				default:
 				}
+			}
+			if bytes.Contains(buffer[:n], []byte(filepath.Base(s.dir))) && !s.isCurrent(root) {
+				_, _ = s.current()
+				return
 			}
 		}
 	}()

@@ -150,7 +150,8 @@ func TestWhatCannotBeReadIsHeldByUnknown(t *testing.T) {
 	}
 }
 
-func TestAFullDiskRefusesACreateAndAllowsARelease(t *testing.T) {
+// A moment without space, or read-only, is waited out: it is no refusal.
+func TestAFullDiskRefusesNothingForGoodAndAllowsARelease(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Fatal("this test mounts a small file system: run it as root")
 	}
@@ -177,7 +178,7 @@ func TestAFullDiskRefusesACreateAndAllowsARelease(t *testing.T) {
 		_, err = full.Write(make([]byte, 1024))
 	}
 	full.Close()
-	if _, err := s.Create(t.Context(), "other", map[string]string{"x": strings.Repeat("y", 5000)}); !errors.Is(err, lock.ErrRefused) || !strings.Contains(err.Error(), "no space") {
+	if _, err := s.Create(t.Context(), "other", map[string]string{"x": strings.Repeat("y", 5000)}); err == nil || errors.Is(err, lock.ErrRefused) || errors.Is(err, lock.ErrConflict) || !strings.Contains(err.Error(), "no space") {
 		t.Errorf("Create on a full disk = %v", err)
 	}
 	if err := s.Remove(t.Context(), id); err != nil {
@@ -185,6 +186,145 @@ func TestAFullDiskRefusesACreateAndAllowsARelease(t *testing.T) {
 	}
 	if entries, err := s.List(t.Context(), ""); err != nil || len(entries) != 0 {
 		t.Errorf("left: %v, %v", entries, err)
+	}
+	if err := os.Remove(full.Name()); err != nil {
+		t.Fatal(err)
+	}
+	if id, err = s.Create(t.Context(), "build", nil); err != nil {
+		t.Fatal(err)
+	}
+	remount := func(flags uintptr) {
+		if err := syscall.Mount("", dir, "", syscall.MS_REMOUNT|flags, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	remount(syscall.MS_RDONLY)
+	_, createErr := s.Create(t.Context(), "other", nil)
+	for _, err := range []error{createErr, s.Remove(t.Context(), id)} {
+		if err == nil || errors.Is(err, lock.ErrRefused) || errors.Is(err, lock.ErrNotFound) || !strings.Contains(err.Error(), "read-only") {
+			t.Errorf("a change on a read-only disk = %v", err)
+		}
+	}
+	remount(0)
+	if err := s.Remove(t.Context(), id); err != nil {
+		t.Errorf("Remove when the disk can be written again = %v", err)
+	}
+}
+
+// Processes that use the directory while somebody removes or replaces it go on in
+// the one that is at its path, and a lock that is held stays held.
+func TestADirectoryThatIsReplacedKeepsWhatItsUsersKnow(t *testing.T) {
+	for name, replace := range map[string]func(t *testing.T, dir string) error{
+		"removed": func(_ *testing.T, dir string) error { return os.RemoveAll(dir) },
+		"removed and made again": func(_ *testing.T, dir string) error {
+			if err := os.RemoveAll(dir); err != nil {
+				return err
+			}
+			_, err := Open(dir) // by one who knows nothing
+			return err
+		},
+		"moved away": func(_ *testing.T, dir string) error { return os.Rename(dir, dir+"-old") },
+		"mounted over": func(t *testing.T, dir string) error {
+			if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "mode=777"); err != nil {
+				return err
+			}
+			t.Cleanup(func() { _ = syscall.Unmount(dir, 0) })
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			holder := open(t)
+			id, err := holder.Create(t.Context(), "build", map[string]string{"x": "y"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			waiter, err := Open(holder.dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var told atomic.Int32
+			waiter.OnReplaced = func() { told.Add(1) }
+			if _, err := waiter.List(t.Context(), "build"); err != nil {
+				t.Fatal(err)
+			}
+			if err := replace(t, holder.dir); err != nil {
+				t.Fatal(err)
+			}
+			entries, err := waiter.List(t.Context(), "build")
+			if err != nil || len(entries) != 1 || entries[0].ID != id || entries[0].Labels["x"] != "y" || told.Load() != 1 {
+				t.Errorf("List = %v, %v; told %d times", entries, err, told.Load())
+			}
+			newcomer, err := Open(holder.dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := newcomer.Create(t.Context(), "build", nil); !errors.Is(err, lock.ErrConflict) {
+				t.Errorf("a second Create = %v, want ErrConflict", err)
+			}
+			if err := holder.Remove(t.Context(), id); err != nil {
+				t.Errorf("the release = %v", err)
+			}
+			if _, err := newcomer.Create(t.Context(), "build", nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestWhatWasRemovedBeforeIsNotBroughtBack(t *testing.T) {
+	holder := open(t)
+	id, err := holder.Create(t.Context(), "build", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	waiter, err := Open(holder.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // with the entry and without
+		if _, err := waiter.List(t.Context(), ""); err != nil {
+			t.Fatal(err)
+		}
+		_ = holder.Remove(t.Context(), id)
+	}
+	if err := os.RemoveAll(holder.dir); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []*Store{waiter, holder} {
+		if entries, err := s.List(t.Context(), ""); err != nil || len(entries) != 0 {
+			t.Errorf("List = %v, %v", entries, err)
+		}
+	}
+}
+
+// Nobody has to ask: a watch is enough, such as that of with-lock.
+func TestAWatchEndsWithItsDirectoryAndBringsBackTheLock(t *testing.T) {
+	holder := open(t)
+	id, err := holder.Create(t.Context(), "build", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wakes, err := holder.Watch(t.Context(), "build")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(holder.dir); err != nil {
+		t.Fatal(err)
+	}
+	end := time.After(10 * time.Second)
+	for open := true; open; {
+		select {
+		case _, open = <-wakes:
+		case <-end:
+			t.Fatal("the watch goes on")
+		}
+	}
+	newcomer, err := Open(holder.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if entries, err := newcomer.List(t.Context(), ""); err != nil || len(entries) != 1 || entries[0].ID != id {
+		t.Errorf("List = %v, %v", entries, err)
 	}
 }
 
@@ -209,7 +349,7 @@ func TestPlacesThatNotEveryJobSeesAreRefused(t *testing.T) {
 
 func TestACancelledWaitForTheGuardCreatesNothing(t *testing.T) {
 	s := open(t)
-	guard, err := s.openGuard()
+	guard, err := openGuard(s.root)
 	if err != nil {
 		t.Fatal(err)
 	}

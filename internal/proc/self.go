@@ -165,6 +165,12 @@ func (h Host) Start(pid int) (uint64, error) {
 	return s.start, nil
 }
 
+// Stopped implements lock.Host.
+func (h Host) Stopped(pid int) bool {
+	s, err := h.stat(pid)
+	return err == nil && (s.state == 'T' || s.state == 't')
+}
+
 // HoldVariable is the variable that with-lock's command and all its children
 // carry: the nonces of the locks they run under, separated by commas.
 const HoldVariable = "HOSTGUARD_HOLD"

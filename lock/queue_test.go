@@ -1,0 +1,595 @@
+package lock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// waiters are processes that wait for one lock and hold it one after another.
+type waiters struct {
+	t     *testing.T
+	store *store
+	host  *machine
+	bell  *bell
+	group sync.WaitGroup
+
+	joined int
+	holds  chan hold
+}
+
+// hold is that one of them got the lock.
+type hold struct {
+	who int
+	at  time.Time
+}
+
+// waiter is one of them, which can be killed or stopped.
+type waiter struct {
+	*Mutex
+	process *process
+	frozen  *frozen
+}
+
+// frozen is a store as a process sees it that may be stopped at any request.
+type frozen struct {
+	Engine
+	stopped atomic.Bool
+	goOn    chan struct{}
+}
+
+func (f *frozen) pass() {
+	if f.stopped.Load() {
+		<-f.goOn
+	}
+}
+
+func (f *frozen) Create(ctx context.Context, name string, labels map[string]string) (string, error) {
+	f.pass()
+	return f.Engine.Create(ctx, name, labels)
+}
+
+func (f *frozen) List(ctx context.Context, prefix string) ([]Entry, error) {
+	f.pass()
+	return f.Engine.List(ctx, prefix)
+}
+
+func (f *frozen) Remove(ctx context.Context, id string) error {
+	f.pass()
+	return f.Engine.Remove(ctx, id)
+}
+
+func newWaiters(t *testing.T) *waiters {
+	return &waiters{t: t, store: newStore(true, faults{}, 1), host: newMachine(), bell: newBell(), holds: make(chan hold, 1000)}
+}
+
+// process is one that has not asked for the lock yet.
+func (w *waiters) process() *waiter {
+	p := &process{inside: &inside{}}
+	f := &frozen{Engine: mortal{w.store, p, false}, goOn: make(chan struct{})}
+	m := w.host.contender(f)
+	m.Bell = w.bell
+	p.end = func() { w.host.end(m.Self.Process); w.bell.unhook(m.Self.Nonce) }
+	return &waiter{m, p, f}
+}
+
+// join starts n processes, each of which waits, holds for a moment and gives
+// back. prepare may change one first.
+func (w *waiters) join(n int, prepare func(i int, m *waiter)) (all []*waiter) {
+	for range n {
+		i := w.joined
+		w.joined++
+		m := w.process()
+		if prepare != nil {
+			prepare(i, m)
+		}
+		all = append(all, m)
+		w.group.Go(func() {
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				held, err := m.Acquire(context.Background())
+				if err != nil {
+					w.t.Error(err)
+					return
+				}
+				w.holds <- hold{i, time.Now()}
+				time.Sleep(50 * time.Millisecond)
+				if err := m.Release(context.Background(), held.ID); err != nil {
+					w.t.Error(err)
+				}
+				m.process.end()
+			}()
+			<-done
+		})
+		time.Sleep(10 * time.Millisecond)
+	}
+	time.Sleep(longestRest) // all wait, the last ones as rarely as ever
+	return all
+}
+
+func (w *waiter) kill() {
+	w.process.mu.Lock()
+	defer w.process.mu.Unlock()
+	w.process.dead = true
+	w.process.end()
+}
+
+func (w *waiter) stop(host *machine) {
+	w.frozen.stopped.Store(true)
+	if host != nil {
+		host.stop(w.Self.Process)
+	}
+}
+
+// next waits until somebody holds.
+func (w *waiters) next() hold {
+	w.t.Helper()
+	select {
+	case h := <-w.holds:
+		return h
+	case <-time.After(time.Hour):
+		w.t.Fatal("nobody holds within an hour")
+		return hold{}
+	}
+}
+
+const recovery = 3 * time.Second
+
+func TestAnySetOfKilledProcessesCostsAtMostThreeSeconds(t *testing.T) {
+	for name, tt := range map[string]struct {
+		waiters int
+		killed  func(i int) bool
+		holder  bool // killed too; else it gives back
+	}{
+		"the holder alone":            {32, func(int) bool { return false }, true},
+		"the first 24 of 32":          {32, func(i int) bool { return i < 24 }, false},
+		"the holder and 24 of 32":     {32, func(i int) bool { return i < 24 }, true},
+		"the holder and the first 40": {256, func(i int) bool { return i < 40 }, true},
+		"all but the last of 256":     {256, func(i int) bool { return i < 255 }, true},
+		"every second of 256":         {256, func(i int) bool { return i%2 == 0 }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWaiters(t)
+				first := w.process()
+				held, err := first.Acquire(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				all := w.join(tt.waiters, nil)
+				before := w.store.requests()
+				time.Sleep(time.Minute)
+				perSecond := float64(w.store.requests()-before) / 60
+				start := time.Now()
+				var survivors []int
+				for i, m := range all {
+					if tt.killed(i) {
+						m.kill()
+					} else {
+						survivors = append(survivors, i)
+					}
+				}
+				if tt.holder {
+					first.kill()
+				} else if err := first.Release(t.Context(), held.ID); err != nil {
+					t.Fatal(err)
+				}
+				var order []int
+				for range min(len(survivors), 8) {
+					h := w.next()
+					if len(order) == 0 {
+						took := h.at.Sub(start)
+						t.Logf("the next one held after %s; %d waiters make %.1f requests a second", took, tt.waiters, perSecond)
+						if took > recovery {
+							t.Errorf("the next one held after %s, want at most %s", took, recovery)
+						}
+					}
+					order = append(order, h.who)
+				}
+				if !slices.Equal(order, survivors[:len(order)]) {
+					t.Errorf("they held in the order %v, want %v", order, survivors[:len(order)])
+				}
+				if limit := 20.0; perSecond > limit {
+					t.Errorf("%d waiters make %.1f requests a second, want at most %.1f", tt.waiters, perSecond, limit)
+				}
+				for _, m := range all {
+					m.kill()
+				}
+				w.group.Wait()
+			})
+		})
+	}
+}
+
+// Who is stopped, killed where nobody sees it, or too slow lets a free lock pass
+// once. All of them together cost the others one wait.
+func TestWhoDoesNotActCostsTheOthersOneWaitOnce(t *testing.T) {
+	elsewhere := func(_ int, m *waiter) { m.Self.Place.PIDs = m.Self.Nonce } // as in a container of its own
+	for name, tt := range map[string]struct {
+		idle    int
+		prepare func(int, *waiter)
+		idles   func(*waiters, *waiter)
+		seen    bool // that it does not act
+	}{
+		"one is stopped":                      {1, nil, func(w *waiters, m *waiter) { m.stop(w.host) }, true},
+		"twenty are stopped":                  {20, nil, func(w *waiters, m *waiter) { m.stop(w.host) }, true},
+		"one is killed in its container":      {1, elsewhere, func(_ *waiters, m *waiter) { m.kill() }, false},
+		"eight are killed in their container": {8, elsewhere, func(_ *waiters, m *waiter) { m.kill() }, false},
+		"one is stopped in its container":     {1, elsewhere, func(_ *waiters, m *waiter) { m.stop(nil) }, false},
+		"one is frozen":                       {1, nil, func(_ *waiters, m *waiter) { m.stop(nil) }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWaiters(t)
+				if tt.prepare != nil {
+					w.bell.deaf = true
+				}
+				first := w.process()
+				held, err := first.Acquire(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				all := w.join(tt.idle+3, tt.prepare)
+				for _, m := range all[:tt.idle] {
+					tt.idles(w, m)
+				}
+				time.Sleep(5 * time.Second)
+				start := time.Now()
+				if err := first.Release(t.Context(), held.ID); err != nil {
+					t.Fatal(err)
+				}
+				// The first of three hand-offs may wait for them, the others not again.
+				limit := 600 * time.Millisecond
+				if !tt.seen {
+					limit += recovery
+				}
+				for range 3 {
+					w.next()
+				}
+				if took := time.Since(start); took > limit {
+					t.Errorf("three hand-offs took %s, want at most %s", took, limit)
+				}
+				for _, m := range all[:tt.idle] {
+					close(m.frozen.goOn)
+				}
+				w.group.Wait()
+			})
+		})
+	}
+}
+
+func TestWhoWasPassedKeepsItsPlaceWhenItActsAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWaiters(t)
+		first := w.process()
+		held, err := first.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := w.join(2, nil)
+		all[0].stop(nil)
+		if err := first.Release(t.Context(), held.ID); err != nil {
+			t.Fatal(err)
+		}
+		if h := w.next(); h.who != 1 {
+			t.Errorf("%d holds, want the second", h.who)
+		}
+		again := w.process()
+		if held, err = again.Acquire(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if left := w.store.named(queueNames); len(left) != 0 {
+			t.Errorf("left in the queue: %v", left)
+		}
+		close(all[0].frozen.goOn)
+		time.Sleep(5 * time.Second)
+		tickets := again.tickets(w.store.named(queueNames))
+		if len(tickets) != 1 || tickets[0].nonce != all[0].Self.Nonce || tickets[0].number != 1 {
+			t.Errorf("the queue: %v, want the one that was passed, with its number", tickets)
+		}
+		if err := again.Release(t.Context(), held.ID); err != nil {
+			t.Fatal(err)
+		}
+		if h := w.next(); h.who != 0 {
+			t.Errorf("%d holds, want the one that was passed", h.who)
+		}
+		w.group.Wait()
+	})
+}
+
+// containerStore is a store that knows containers.
+type containerStore struct {
+	*store
+	gone  map[string]bool
+	asked atomic.Int64
+}
+
+func (c *containerStore) Container(_ context.Context, id string) (Life, string) {
+	c.asked.Add(1)
+	if c.gone[id] {
+		return Dead, "its container is gone"
+	}
+	return Alive, "its container runs"
+}
+
+// A job in a container that waits and is cancelled leaves its ticket.
+func TestTheTicketOfAGoneContainerIsSkippedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		host := newMachine()
+		id := strings.Repeat("c", 64)
+		engine := &containerStore{store: newStore(true, faults{}, 1), gone: map[string]bool{id: true}}
+		for i := range 40 {
+			m := host.contender(engine)
+			m.Self.Place.PIDs, m.Self.Place.Container, m.Self.Container = fmt.Sprint(i), true, id
+			a := &acquisition{Mutex: m, unknown: map[string]bool{}}
+			if err := a.takeTicket(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		start := time.Now()
+		m := host.contender(engine)
+		held, err := m.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(start); took > 300*time.Millisecond {
+			t.Errorf("a free lock took %s behind the tickets of a container that is gone", took)
+		}
+		if asked := engine.asked.Load(); asked > 3 {
+			t.Errorf("the store was asked %d times after one container", asked)
+		}
+		if err := m.Release(t.Context(), held.ID); err != nil {
+			t.Fatal(err)
+		}
+		m.Finish()
+		if left := engine.named(queueNames); len(left) != 0 {
+			t.Errorf("left: %d entries", len(left))
+		}
+	})
+}
+
+func TestMoreThan256WaitersKeepTheirOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWaiters(t)
+		first := w.process()
+		held, err := first.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.join(320, nil)
+		if err := first.Release(t.Context(), held.ID); err != nil {
+			t.Fatal(err)
+		}
+		var order []int
+		for range 320 {
+			order = append(order, w.next().who)
+		}
+		w.group.Wait()
+		if !slices.IsSorted(order) {
+			t.Errorf("order %v", order)
+		}
+	})
+}
+
+func TestTheReleaseOfALostLockWakesTheHead(t *testing.T) {
+	for way, deaf := range map[string]bool{"by a marker": true, "by its bell": false} {
+		t.Run(way, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWaiters(t)
+				w.bell.deaf = deaf
+				first := w.process()
+				held, err := first.Acquire(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				w.join(1, nil)
+				start := time.Now()
+				w.store.drop(held.ID) // docker network rm NAME
+				if err := first.Release(t.Context(), held.ID); !errors.Is(err, ErrNotFound) {
+					t.Errorf("Release = %v, want ErrNotFound", err)
+				}
+				if took := w.next().at.Sub(start); took > poll/4 {
+					t.Errorf("the next one held after %s", took)
+				}
+				w.group.Wait()
+			})
+		})
+	}
+}
+
+func TestWhatTheDeadLeftInOtherQueuesGoesWithAnyLock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(true, faults{}, 1)
+		host := newMachine()
+		dead, living := host.contender(s), host.contender(s)
+		host.end(dead.Self.Process)
+		for _, m := range []*Mutex{dead, living} {
+			s.insert(s.newID(), ticketName("never used again", m.Self.Nonce), m.Self.labels(kindTicket))
+		}
+		s.insert(s.newID(), markerPrefix("never used again", dead.Self.Nonce)+"1", Holder{Place: host.place, Uptime: host.Uptime()}.labels(kindWake))
+		foreign := map[string]string{labelPrefix + "kind": kindTicket, labelPrefix + "timeout": "1ns"}
+		s.insert(s.newID(), "hg-network-of-somebody", foreign)
+		time.Sleep(markerLife + time.Second)
+		m := host.contender(s)
+		held, err := m.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Release(t.Context(), held.ID); err != nil {
+			t.Fatal(err)
+		}
+		left := s.named("")
+		if len(left) != 2 || left[0].Name != ticketName("never used again", living.Self.Nonce) || left[1].Name != "hg-network-of-somebody" {
+			t.Errorf("left: %v", left)
+		}
+	})
+}
+
+// hung is a store that stops to answer some requests, as a daemon does whose disk
+// is stuck.
+type hung struct {
+	*store
+	hangs func(kind, name string) bool
+}
+
+func (h hung) wait(ctx context.Context, kind, name string) error {
+	if h.hangs(kind, name) {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return nil
+}
+
+func (h hung) Create(ctx context.Context, name string, labels map[string]string) (string, error) {
+	if err := h.wait(ctx, "create", name); err != nil {
+		return "", err
+	}
+	return h.store.Create(ctx, name, labels)
+}
+
+func (h hung) List(ctx context.Context, prefix string) ([]Entry, error) {
+	if err := h.wait(ctx, "list", prefix); err != nil {
+		return nil, err
+	}
+	return h.store.List(ctx, prefix)
+}
+
+func (h hung) Remove(ctx context.Context, id string) error {
+	if err := h.wait(ctx, "remove", id); err != nil {
+		return err
+	}
+	return h.store.Remove(ctx, id)
+}
+
+func (h hung) Watch(ctx context.Context, prefix string) (<-chan struct{}, error) {
+	if err := h.wait(ctx, "watch", prefix); err != nil {
+		return nil, err
+	}
+	return h.store.Watch(ctx, prefix)
+}
+
+// Each single request of a waiter, one that hangs too, costs it no more than its
+// bound, and not the time it would have waited.
+func TestOneRequestThatHangsCostsItsBound(t *testing.T) {
+	for n := range 40 {
+		synctest.Test(t, func(t *testing.T) {
+			s := newStore(true, faults{}, 1)
+			host := newMachine()
+			first := host.contender(s)
+			held, err := first.Acquire(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			at, what := 0, ""
+			m := host.contender(hung{s, func(kind, name string) bool {
+				at++
+				if at == n+1 {
+					what = kind + " " + name
+				}
+				return at == n+1
+			}})
+			released := make(chan struct{})
+			time.AfterFunc(5*time.Second, func() {
+				defer close(released)
+				if err := first.Release(context.Background(), held.ID); err != nil {
+					t.Error(err)
+				}
+			})
+			ctx, cancel := context.WithTimeoutCause(t.Context(), 30*time.Minute, ErrTimeout)
+			defer cancel()
+			start := time.Now()
+			if _, err := m.Acquire(ctx); err != nil {
+				t.Errorf("%s hangs: %v", what, err)
+			}
+			if took := time.Since(start); took > 5*time.Second+callTimeout+recovery {
+				t.Errorf("%s hangs: it held after %s", what, took)
+			}
+			m.Finish()
+			<-released
+		})
+	}
+}
+
+// By its deadline and 3 s an acquire has ended that has nothing to give back; what
+// takes longer is reported.
+func TestTheDeadlineHolds(t *testing.T) {
+	for name, tt := range map[string]struct {
+		hangs   func(kind, name string) bool
+		fails   bool
+		leaving bool
+	}{
+		"nothing is answered":                {hangs: func(string, string) bool { return true }},
+		"creates and removes are not":        {hangs: func(kind, _ string) bool { return kind != "list" }, leaving: true},
+		"lists of the queue are not":         {hangs: func(kind, name string) bool { return kind == "list" && isQueueName(name+"t-") }},
+		"after the ticket nothing is":        {hangs: afterTicket(), leaving: true},
+		"every request fails at once":        {fails: true},
+		"the daemon fails after the ticket":  {hangs: nil, leaving: true},
+		"all is answered and another has it": {hangs: func(string, string) bool { return false }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStore(true, faults{}, 1)
+				host := newMachine()
+				if _, err := host.contender(s).Acquire(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				var engine Engine = hung{s, tt.hangs}
+				if tt.hangs == nil {
+					engine = s
+					after := 2 * time.Second
+					if tt.fails {
+						after = 0
+					}
+					time.AfterFunc(after, func() { s.mu.Lock(); s.faults.fails = 1; s.mu.Unlock() })
+				}
+				m := host.contender(engine)
+				var reports []Wait
+				var firstReport time.Time
+				start := time.Now()
+				m.OnWait = func(w Wait) {
+					if len(reports) == 0 {
+						firstReport = time.Now()
+					}
+					reports = append(reports, w)
+				}
+				const timeout = 8 * time.Second
+				ctx, cancel := context.WithTimeoutCause(t.Context(), timeout, ErrTimeout)
+				defer cancel()
+				if _, err := m.Acquire(ctx); !errors.Is(err, ErrTimeout) {
+					t.Errorf("Acquire = %v, want ErrTimeout", err)
+				}
+				took := time.Since(start)
+				leaving := slices.ContainsFunc(reports, func(w Wait) bool { return w.Leaving })
+				limit := timeout + recovery
+				if tt.leaving {
+					limit += withdrawTime
+				}
+				if took > limit || leaving != tt.leaving {
+					t.Errorf("it took %s, want at most %s; reported that it gives back: %v", took, limit, leaving)
+				}
+				if firstReport.Sub(start) > slowAnswer+time.Second || firstReport.IsZero() {
+					t.Errorf("the first report came after %s", firstReport.Sub(start))
+				}
+			})
+		})
+	}
+}
+
+// afterTicket hangs every request after the first create of a ticket.
+func afterTicket() func(kind, name string) bool {
+	taken := false
+	return func(kind, name string) bool {
+		hangs := taken
+		taken = taken || kind == "create" && isQueueName(name)
+		return hangs
+	}
+}

@@ -1,0 +1,79 @@
+package lock
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	callTimeout = 10 * time.Second // for one request: a hung daemon answers nothing
+	slowAnswer  = 3 * time.Second  // after that a waiter reports that there is none yet
+)
+
+// requests is the one way from this package to the store: no request lasts longer
+// than callTimeout.
+type requests struct {
+	engine  Engine
+	slowest *atomic.Int64   // nanoseconds
+	slow    func(err error) // reports a request that has no answer after slowAnswer; may be nil
+}
+
+var _ Engine = requests{}
+
+// store is m's Engine, each of whose requests is bounded.
+func (m *Mutex) store() requests { return requests{m.Engine, &m.slowest, m.slow} }
+
+func (r requests) Create(ctx context.Context, name string, labels map[string]string) (id string, err error) {
+	r.do(ctx, func(ctx context.Context) { id, err = r.engine.Create(ctx, name, labels) })
+	return id, err
+}
+
+func (r requests) List(ctx context.Context, prefix string) (entries []Entry, err error) {
+	r.do(ctx, func(ctx context.Context) { entries, err = r.engine.List(ctx, prefix) })
+	return entries, err
+}
+
+func (r requests) Remove(ctx context.Context, id string) (err error) {
+	r.do(ctx, func(ctx context.Context) { err = r.engine.Remove(ctx, id) })
+	return err
+}
+
+// Watch bounds the begin of the watch, which then lasts as long as ctx.
+func (r requests) Watch(ctx context.Context, prefix string) (<-chan struct{}, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	expired := time.AfterFunc(callTimeout, cancel)
+	wakes, err := r.engine.Watch(ctx, prefix)
+	if !expired.Stop() && err == nil {
+		err = context.DeadlineExceeded
+	}
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	return wakes, nil
+}
+
+func (r requests) do(ctx context.Context, request func(context.Context)) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	start := time.Now()
+	if r.slow != nil {
+		reported := make(chan struct{})
+		timer := time.AfterFunc(slowAnswer, func() {
+			defer close(reported)
+			r.slow(fmt.Errorf("the store has not answered for %s", slowAnswer))
+		})
+		defer func() {
+			if !timer.Stop() {
+				<-reported
+			}
+		}()
+	}
+	request(ctx)
+	took := int64(time.Since(start))
+	for old := r.slowest.Load(); took > old && !r.slowest.CompareAndSwap(old, took); {
+		old = r.slowest.Load()
+	}
+}
