@@ -313,7 +313,7 @@ type containerStore struct {
 	asked atomic.Int64
 }
 
-func (c *containerStore) Container(_ context.Context, id string) (Life, string) {
+func (c *containerStore) Container(_ context.Context, id, _ string) (Life, string) {
 	c.asked.Add(1)
 	if c.gone[id] {
 		return Dead, "its container is gone"
