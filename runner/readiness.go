@@ -101,7 +101,9 @@ func (h Host) Retired() bool {
 	}
 	primary, found := h.Primary()
 	runs := slices.ContainsFunc(h.Daemons, func(d Daemon) bool { return d.Registration == h.RegistrationPath })
-	if runs || found && !primary.Off() || !found && len(h.UnitsUnseen) > 0 {
+	// The runners of a split are of the manager that the primary's unit was of.
+	_, seen := h.Named(h.SplitDirs[0].Service)
+	if runs || found && !primary.Off() || !found && !seen {
 		return false
 	}
 	return !slices.ContainsFunc(h.SplitDirs, func(d SplitDir) bool { return d.Status != "registered" })

@@ -128,10 +128,14 @@ func (v *splitting) run(ctx context.Context) error {
 	if err := v.readPlan(); err != nil {
 		return err
 	}
+	unit, found := v.h.Primary()
+	if !found && v.h.Retired() { // its unit was removed; those of the split are of the same manager
+		unit, _ = v.h.Named(v.h.SplitDirs[0].Service)
+	}
 	// Root sees all that has to be known.
-	if units := v.h.UnitsOf(v.h.PrimaryUnit()); len(units) == 1 && units[0].Scope == systemd.System && os.Geteuid() != 0 {
+	if unit.Scope == systemd.System && os.Geteuid() != 0 {
 		if scope, _ := v.scope(ctx); scope != systemd.System {
-			return fmt.Errorf("the unit %q is the system's, and sudo asks for a password: run it as root, with -runner-dir %s", units[0].Name, word(v.h.Dir))
+			return fmt.Errorf("the unit %q is the system's, and sudo asks for a password: run it as root, with -runner-dir %s", unit.Name, word(v.h.Dir))
 		}
 		return v.asRoot("runner split", v.arguments()...)
 	}
