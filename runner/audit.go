@@ -62,14 +62,14 @@ func auditUnits(h Host) []Finding {
 	services := h.Services()
 	primary, found := h.Primary()
 	switch {
-	case !found && len(h.UnitsUnseen) > 0:
-		all = append(all, Finding{6, Warn, "the runner's service was not seen: " + strings.Join(h.UnitsUnseen, "; "), "run it on the host, as the runner's user"})
 	case h.Retired():
 		for _, name := range h.stoppedSplits() {
 			u, _ := h.Named(name)
 			all = append(all, Finding{6, Bad, fmt.Sprintf("the service %q, of a runner that was split off, does not run: its jobs wait", name),
 				systemctl(u) + "start " + shellWord(name)})
 		}
+	case !found && len(h.UnitsUnseen) > 0:
+		all = append(all, Finding{6, Warn, "the runner's service was not seen: " + strings.Join(h.UnitsUnseen, "; "), "run it on the host, as the runner's user"})
 	case !found:
 		all = append(all, Finding{6, Warn, fmt.Sprintf("no service runs the runner in %.200q: after a crash or a reboot nobody starts it", h.Dir),
 			serviceFix(h.Dir)})

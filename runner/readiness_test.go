@@ -111,8 +111,8 @@ func TestAPrimaryOfAnyNameIsRetired(t *testing.T) {
 	// Its unit may have been removed since.
 	h.Units[2].Active, h.Units = "active", h.Units[1:]
 	h.UnitsUnseen = []string{"no systemd of the user to ask"} // of which no unit of the split is
-	if !h.Separated() {
-		t.Error("without a unit the primary is not retired")
+	if l := Diagnose(h, nil, nil, nil)[5]; !h.Separated() || l.Level != OK {
+		t.Errorf("without a unit the primary is not retired: %+v", l)
 	}
 	h.Daemons = []Daemon{{PID: 9, Registration: h.RegistrationPath}}
 	if h.Retired() {
