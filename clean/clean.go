@@ -1,8 +1,8 @@
 // Package clean finds what dead jobs left behind on a host and removes it: the
 // diagnostics of GitHub's runner that make "Set up job" fail with "already
 // exists", directories inside the workspace, and the private directories of jobs
-// whose Gitea runner was killed. A plan says what may go; only
-// a plan's Remove deletes.
+// whose Gitea runner was killed. A plan says what may go; only a plan's Remove
+// deletes.
 //
 // Guaranteed:
 //   - Nothing outside the runner root's _diag/pages and _diag/blocks, the named

@@ -139,7 +139,9 @@ jobs:
           step: clean-diag
       - uses: wooo/hostguard/lock@v1
       - run: echo HOSTGUARD_LOCK_NAME=later >>"$GITHUB_ENV"
-`, Env: []string{"DUMPS=" + dir, "HOSTGUARD_BIN=" + dumper(t), "HOSTGUARD_LOCK_NAME=host's", "HOSTGUARD_INPUT_TIMEOUT=stale"}})
+`, Env: []string{
+			"DUMPS=" + dir, "HOSTGUARD_BIN=" + dumper(t), "HOSTGUARD_LOCK_NAME=host's", "HOSTGUARD_INPUT_TIMEOUT=stale",
+		}})
 		if err != nil {
 			t.Error(err)
 		}
@@ -151,7 +153,8 @@ jobs:
 				}
 			}
 			if got["HOSTGUARD_ACTION"] != "true" || got["HOSTGUARD_LOCK_NAME"] != "host's" {
-				t.Errorf("%s: HOSTGUARD_ACTION is %q, HOSTGUARD_LOCK_NAME %q", dump, got["HOSTGUARD_ACTION"], got["HOSTGUARD_LOCK_NAME"])
+				t.Errorf("%s: HOSTGUARD_ACTION is %q, HOSTGUARD_LOCK_NAME %q", dump,
+					got["HOSTGUARD_ACTION"], got["HOSTGUARD_LOCK_NAME"])
 			}
 		}
 		// The post step gives back what was taken, whatever was set since.

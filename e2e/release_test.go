@@ -176,7 +176,8 @@ func TestTheNextReleaseFollowsTheOneBefore(t *testing.T) {
 	server := newBare(t, filepath.Join(t.TempDir(), "server"))
 	for _, version := range []string{"1.2.0", "1.10.0", "1.10.1"} {
 		writeFile(t, filepath.Join(dir, "VERSION"), version+"\n", 0o644)
-		command(t, dir, nil, "git", "-c", "user.name=ci", "-c", "user.email=ci@localhost", "commit", "--quiet", "--all", "--allow-empty", "--message", version)
+		command(t, dir, nil, "git", "-c", "user.name=ci", "-c", "user.email=ci@localhost",
+			"commit", "--quiet", "--all", "--allow-empty", "--message", version)
 		command(t, dir, []string{"PATH=" + tools + ":" + os.Getenv("PATH")}, "sh", "release.sh")
 		for _, kind := range []string{"", "-download"} {
 			tag := "v" + version + kind

@@ -45,7 +45,8 @@ func (c *cleaning) planJobs(ctx context.Context, path, home string) (err error) 
 	if len(old) > 0 {
 		look = proc.LookForJobs(procRoot, parent, names)
 	}
-	c.Say("in %q: %d job directories older than the oldest living runner, as a killed one leaves them", c.jobs.Path(), len(old))
+	c.Say("in %q: %d job directories older than the oldest living runner, as a killed one leaves them",
+		c.jobs.Path(), len(old))
 	var blind error
 	for _, dir := range old {
 		use, err := look.Use(dir.Name, dir.Made)
@@ -65,7 +66,8 @@ func (c *cleaning) planJobs(ctx context.Context, path, home string) (err error) 
 		c.Say("  skip %q: %s", o.Name, o.Why)
 	}
 	if blind != nil {
-		c.problem(fmt.Errorf("job directories stay where it cannot be seen whether anything works in them: %w; run clean-diag as root on the host", blind))
+		c.problem(fmt.Errorf("job directories stay where it cannot be seen whether anything works in them: %w; "+
+			"run clean-diag as root on the host", blind))
 	}
 	return nil
 }

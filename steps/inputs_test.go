@@ -35,7 +35,8 @@ func TestAnInputIsTheFirstThatIsGiven(t *testing.T) {
 		source string
 	}{
 		{"nothing", nil, nil, "default", ""},
-		{"the host's", nil, map[string]string{"HOSTGUARD_LOCK_NAME": "host"}, "host", `lock-name "host" (HOSTGUARD_LOCK_NAME of the environment)`},
+		{"the host's", nil, map[string]string{"HOSTGUARD_LOCK_NAME": "host"},
+			"host", `lock-name "host" (HOSTGUARD_LOCK_NAME of the environment)`},
 		{"an empty input does not hide the host's", nil,
 			map[string]string{"HOSTGUARD_ACTION": "true", "HOSTGUARD_INPUT_LOCK_NAME": "", "HOSTGUARD_LOCK_NAME": "host"},
 			"host", `lock-name "host" (HOSTGUARD_LOCK_NAME of the environment)`},
@@ -61,14 +62,19 @@ func TestAnInputIsTheFirstThatIsGiven(t *testing.T) {
 }
 
 func TestAnInputThatIsOverruledIsNotRead(t *testing.T) {
-	env := map[string]string{"HOSTGUARD_ACTION": "true", "HOSTGUARD_INPUT_TIMEOUT": "7s", "HOSTGUARD_TIMEOUT": "no duration"}
-	in := newInputs("acquire-lock", nil, func(name string) string { return env[name] })
+	env := map[string]string{
+		"HOSTGUARD_ACTION": "true", "HOSTGUARD_INPUT_TIMEOUT": "7s", "HOSTGUARD_TIMEOUT": "no duration",
+	}
+	getenv := func(name string) string { return env[name] }
+	in := newInputs("acquire-lock", nil, getenv)
 	if timeout := in.duration("timeout", 0, 0, 1<<40); in.parse() != nil || timeout.String() != "7s" {
 		t.Errorf("timeout %v", timeout)
 	}
-	in = newInputs("acquire-lock", nil, func(name string) string { return map[string]string{"HOSTGUARD_TIMEOUT": "5"}[name] })
+	env = map[string]string{"HOSTGUARD_TIMEOUT": "5"}
+	in = newInputs("acquire-lock", nil, getenv)
 	in.duration("timeout", 0, 0, 1<<40)
-	if err := in.parse(); err == nil || !strings.Contains(err.Error(), `invalid value "5" for input timeout (HOSTGUARD_TIMEOUT)`) {
+	err := in.parse()
+	if err == nil || !strings.Contains(err.Error(), `invalid value "5" for input timeout (HOSTGUARD_TIMEOUT)`) {
 		t.Errorf("parse() = %v", err)
 	}
 }
@@ -79,8 +85,12 @@ func TestABooleanFlagNamesItselfAndAVariableIsNamed(t *testing.T) {
 	if in.parse() != nil || in.sources() != "" {
 		t.Errorf("by flag: %q", in.sources())
 	}
-	in = newInputs("clean-diag", nil, func(name string) string { return map[string]string{"HOSTGUARD_DRY_RUN": "true"}[name] })
-	if dry := in.boolean("dry-run"); in.parse() != nil || !*dry || in.sources() != `dry-run "true" (HOSTGUARD_DRY_RUN of the environment)` {
+	in = newInputs("clean-diag", nil, func(name string) string {
+		return map[string]string{"HOSTGUARD_DRY_RUN": "true"}[name]
+	})
+	dry := in.boolean("dry-run")
+	if in.parse() != nil || !*dry ||
+		in.sources() != `dry-run "true" (HOSTGUARD_DRY_RUN of the environment)` {
 		t.Errorf("by variable: %v, %q", *dry, in.sources())
 	}
 }
@@ -103,7 +113,8 @@ func TestOnlyAnotherValueThanTheHostsIsOverruled(t *testing.T) {
 		if err := in.parse(); err != nil {
 			t.Fatal(err)
 		}
-		if g, host, found := in.overruled("lock-name"); found != test.found || found && (g.value != "other" || host != "host") {
+		g, host, found := in.overruled("lock-name")
+		if found != test.found || found && (g.value != "other" || host != "host") {
 			t.Errorf("%q on a host that names %q: %+v, %q, %v", test.args, test.host, g, host, found)
 		}
 	}

@@ -12,7 +12,9 @@ func TestALinkOpensThisRunOnEveryServer(t *testing.T) {
 		env  map[string]string
 		want string
 	}{
-		{"act_runner", map[string]string{"GITEA_ACTIONS": "true", "GITHUB_RUN_ID": "4711", "GITHUB_RUN_NUMBER": "12"}, page + "12?by_index=1"},
+		{"act_runner", map[string]string{
+			"GITEA_ACTIONS": "true", "GITHUB_RUN_ID": "4711", "GITHUB_RUN_NUMBER": "12",
+		}, page + "12?by_index=1"},
 		{"gitea-runner, of a server that may be old", map[string]string{
 			"GITEA_ACTIONS": "true", "GITHUB_RUN_ID": "4711", "GITEA_RUN_ID": "4711", "GITHUB_RUN_NUMBER": "12",
 		}, page + "12?by_index=1"},

@@ -116,7 +116,10 @@ func (l JobLook) Use(name string, made time.Time) (JobUse, error) {
 // sockets. The names are of 16 random digits, so that they are found in whatever
 // form a path has; what it leads to for that process decides.
 func LookForJobs(procRoot, parent string, names []string) JobLook {
-	l := jobLook{proc: procRoot, jobs: map[string]fs.FileInfo{}, read: map[string]bool{}, JobLook: JobLook{uses: map[string]JobUse{}}}
+	l := jobLook{
+		JobLook: JobLook{uses: map[string]JobUse{}},
+		proc:    procRoot, jobs: map[string]fs.FileInfo{}, read: map[string]bool{},
+	}
 	for _, name := range names {
 		if info, err := os.Lstat(filepath.Join(parent, name)); err == nil {
 			l.jobs[name] = info

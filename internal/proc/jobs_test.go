@@ -151,13 +151,15 @@ func TestWhatCannotBeSeenLeavesAJobDirectoryUnknown(t *testing.T) {
 	made := time.Now()
 	hidden := t.TempDir()
 	symlink(t, initPIDs, hidden, "self/ns/pid")
-	if _, err := LookForJobs(hidden, parent, []string{name}).Use(name, made); err == nil || !strings.Contains(err.Error(), "hidepid") {
+	_, err := LookForJobs(hidden, parent, []string{name}).Use(name, made)
+	if err == nil || !strings.Contains(err.Error(), "hidepid") {
 		t.Errorf("with hidden processes: %v", err)
 	}
 	container := fixtureProc(t, "sh")
 	os.Remove(filepath.Join(container, "self/ns/pid"))
 	symlink(t, "pid:[4026532000]", container, "self/ns/pid")
-	if _, err := LookForJobs(container, parent, []string{name}).Use(name, made); err == nil || !strings.Contains(err.Error(), "container") {
+	_, err = LookForJobs(container, parent, []string{name}).Use(name, made)
+	if err == nil || !strings.Contains(err.Error(), "container") {
 		t.Errorf("in a container: %v", err)
 	}
 
