@@ -286,9 +286,6 @@ func post(dir string) map[string]string {
 	}
 }
 
-// withPost uses the action, from the repository itself.
-const withPost = "uses: ./post"
-
 func TestTimeouts(t *testing.T) {
 	t.Parallel()
 	for program, posts := range map[string]bool{ActRunner: false, GiteaRunner: true} {

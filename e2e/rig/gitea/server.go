@@ -180,7 +180,7 @@ func (s *Server) ready() error {
 	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		select {
 		case err := <-ended:
-			return fmt.Errorf("Gitea has ended: %w", err)
+			return fmt.Errorf("the server has ended: %w", err)
 		default:
 		}
 		answer, err := http.Get(s.URL + "/api/healthz")
@@ -192,7 +192,7 @@ func (s *Server) ready() error {
 			return nil
 		}
 	}
-	return errors.New("Gitea does not answer")
+	return fmt.Errorf("the server does not answer within %s", limit)
 }
 
 // Stop ends the server and removes what it has written.
