@@ -287,10 +287,16 @@ touch /src/left; sleep %d; cd /src; mv inside outside; touch outside' </dev/null
 // In a job container a release runs beside the step that was cancelled, whose
 // process ends with the container.
 func TestAReleaseInAContainerWaitsForItsOtherProcesses(t *testing.T) {
-	_, root := released(t)
+	root, tree := t.TempDir(), t.TempDir()
+	if err := act.Copy(tree); err != nil {
+		t.Fatal(err)
+	}
+	remote := newBare(t, filepath.Join(root, "wooo/hostguard"))
+	remote.commit(tree)
+	remote.git("tag", "v1.0.0")
 	server := httptest.NewServer(&gitserver.Gitea{Root: root})
 	t.Cleanup(server.Close)
-	var jobs sideBySide
+	jobs := sideBySide{places: make(chan struct{}, 2)} // each with an engine
 	defer jobs.Wait()
 	for build, uses := range map[string]string{act.Nektos: "wooo/hostguard@v1.0.0", act.Gitea: server.URL + "/wooo/hostguard@v1.0.0"} {
 		for name, c := range map[string]struct {
@@ -304,6 +310,9 @@ func TestAReleaseInAContainerWaitsForItsOtherProcesses(t *testing.T) {
 			for range rounds() {
 				jobs.run(t, name+"/"+build, func(t *testing.T) {
 					r := newRunner(t, build, engine.New, server.URL)
+					base := docker(t, r.engine, "create", r.job.Image, "sh")
+					docker(t, r.engine, "cp", "../bin/hostguard", base+":/bin/hostguard")
+					docker(t, r.engine, "commit", base, r.job.Image)
 					r.job.Workflow = job("ubuntu-latest", step(uses, "step: acquire-lock"), `
       - shell: sh
         run: |
