@@ -95,9 +95,9 @@ func (d *demo) prepare(ctx context.Context) error {
 		name, cost string
 		make       func(context.Context) error
 	}{
-		{"the runner engine act", "compiled once, about 2 minutes and 700 MB in Go's caches", act.Job{Build: d.act}.Compile},
+		{"the runner engine act", "compiled once, some minutes and 0.8 GB in Go's caches", act.Job{Build: d.act}.Compile},
 		{"Vite for the heavy build", "installed once, 20 MB in .cache/vite", d.installVite},
-		{"hostguard", "compiled, about 1 minute the first time", d.compile},
+		{"hostguard", "compiled, a minute the first time", d.compile},
 	} {
 		begin := time.Now()
 		slow := time.AfterFunc(2*time.Second, func() { d.log.say("preparing %s: %s", part.name, part.cost) })
