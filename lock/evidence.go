@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -265,6 +266,16 @@ func (m *Mutex) byJobDir(h Holder, thorough bool) Verdict {
 	return Verdict{Unknown, "its job directory and its runner are there as far as can be seen, but no process works there: the job may be between two steps"}
 }
 
+// actionsDir is in every private directory that a runner makes; a directory of that
+// form which never had it is not being removed.
+const actionsDir = "act"
+
+// HasActions tells whether a job's private directory has its "act" in it.
+func HasActions(dir string) bool {
+	info, err := os.Stat(filepath.Join(dir, actionsDir))
+	return dir != "" && err == nil && info.IsDir()
+}
+
 func (m *Mutex) gone(path string) bool {
 	gone, err := m.Host.Gone(path)
 	return err == nil && gone
@@ -285,7 +296,7 @@ func (m *Mutex) ends(h Holder) (signs []string) {
 	if actrunner.IsJobDir(h.JobDir) && h.Place.Mounts != "" && h.Place.Mounts == m.Self.Place.Mounts {
 		if m.gone(h.JobDir) {
 			signs = append(signs, "its job directory is gone")
-		} else if m.gone(filepath.Join(h.JobDir, "act")) {
+		} else if h.Actions && m.gone(filepath.Join(h.JobDir, actionsDir)) {
 			signs = append(signs, "its job directory is being removed")
 		}
 	}

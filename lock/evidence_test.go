@@ -128,6 +128,8 @@ func TestOnlyProofMakesAnOrphan(t *testing.T) {
 		"no machine id, of the first version":      {func(s *scene) { s.bare(); s.host.end(s.holder.Process); s.holder.Place.Local = false }, Unknown},
 		"the first version's machine id":           {func(s *scene) { s.host.end(s.holder.Process); s.waiter.Self.Place.Local = true }, Dead},
 		"another time namespace":                   {func(s *scene) { s.host.end(s.holder.Process); s.holder.Place.Times = "x" }, Unknown},
+		"job directory without act from the start": {func(s *scene) { s.job(); s.host.gone[jobDir+"/act"] = true }, Unknown},
+		"job directory being removed":              {func(s *scene) { s.job(); s.holder.Actions, s.host.gone[jobDir+"/act"] = true, true }, Dead},
 		"job directory gone":                       {func(s *scene) { s.job(); s.host.gone[jobDir] = true }, Dead},
 		"job directory gone, somebody in it":       {func(s *scene) { s.job(); s.host.gone[jobDir] = true; s.host.works[jobDir] = true }, Alive},
 		"job directory cannot be looked at":        {func(s *scene) { s.job(); s.host.gone[jobDir] = true; s.host.unreadable = fs.ErrPermission }, Unknown},

@@ -25,6 +25,7 @@ type Holder struct {
 	Container string  // ID, once the same engine has shown that it is this one
 	Started   string  // when that container was, in the engine's words
 	JobDir    string  // the runner's private directory of this job
+	Actions   bool    // "act" was in that directory, which is gone once the directory is being removed
 	Runner    Process // the runner or worker process above the job
 	Parent    Process // who called, where there is no job
 	Step      Process // the topmost process below the runner, or this one
@@ -115,7 +116,7 @@ func (h *Holder) durations() map[string]*time.Duration {
 
 func (h *Holder) flags() map[string]*bool {
 	return map[string]*bool{
-		"command": &h.Command, "alone": &h.Alone, "in-container": &h.Place.Container, "local": &h.Place.Local, "limit": &h.Limit,
+		"command": &h.Command, "alone": &h.Alone, "in-container": &h.Place.Container, "local": &h.Place.Local, "limit": &h.Limit, "actions-dir": &h.Actions,
 	}
 }
 
@@ -154,7 +155,7 @@ func (h Holder) labels(kind string) map[string]string {
 // reads all tickets. A ticket is judged by its process and its container.
 func (h Holder) waiter() Holder {
 	h.Cgroup, h.Net, h.Tracking, h.Limit, h.StaleAfter = "", "", "", false, 0
-	h.Runner, h.Parent, h.Step = Process{}, Process{}, Process{}
+	h.Actions, h.Runner, h.Parent, h.Step = false, Process{}, Process{}, Process{}
 	h.Job.Server, h.Job.RunID, h.Job.RunNumber, h.Job.Attempt, h.Job.Event, h.Job.RunnerName = "", "", "", "", "", ""
 	return h
 }

@@ -23,7 +23,7 @@ func daemon(since time.Duration) Survivor {
 // waysToEnd are those in which a job of the holder can be over.
 var waysToEnd = map[string]func(*scene){
 	"its directory is gone":                 func(s *scene) { s.job(); s.host.gone[jobDir] = true },
-	"its directory cannot be removed":       func(s *scene) { s.job(); s.host.gone[jobDir+"/act"] = true },
+	"its directory cannot be removed":       func(s *scene) { s.job(); s.holder.Actions, s.host.gone[jobDir+"/act"] = true, true },
 	"its runner is gone":                    func(s *scene) { s.job(); s.host.end(s.holder.Runner) },
 	"its worker of GitHub's runner is gone": func(s *scene) { s.worker(); s.host.end(s.holder.Runner) },
 }

@@ -238,6 +238,7 @@ func (s *session) self(ctx context.Context, host proc.Host, engine store) lock.H
 			RunURL:     runURL(s.Getenv),
 		},
 	}
+	h.Actions = lock.HasActions(h.JobDir)
 	// A runner of many jobs says nothing without this job's directory, which
 	// sudo drops from the environment.
 	runner, step, oneJob := host.Runner()
