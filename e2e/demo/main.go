@@ -338,7 +338,7 @@ func (l *log) Write(line []byte) (int, error) {
 func (l *log) failure(prefix string) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, mark := range []string{"❗", "❌"} { // as both engines mark them
+	for _, mark := range []string{"::error::", "❌"} {
 		for line := range strings.Lines(l.all.String()) {
 			if _, text, found := strings.Cut(line, mark); found && strings.HasPrefix(line, prefix) {
 				return strings.TrimSpace(text)
