@@ -65,13 +65,17 @@ func (m *Mutex) Release(ctx context.Context, id string) error {
 	m.Finish() // our own ticket is not the next one
 	var queues []Entry
 	var markers []Entry
+	wake := func() {
+		queues, _ = m.listQueue(ctx, queueNames)
+		if next := m.head(ctx, queues); next != "" && !m.ring(next) {
+			markers = append(markers, m.mark(ctx, next)...)
+		}
+	}
+	start := time.Now()
 	woken := make(chan struct{})
 	go func() { // beside the removal: the hand-off is what costs
 		defer close(woken)
-		queues, _ = m.listQueue(ctx, queueNames)
-		if next := m.head(ctx, queues); next != "" && !m.ring(next) { // it is up when the lock is free
-			markers = m.mark(ctx, next)
-		}
+		wake() // so that it is up when the lock is free
 	}()
 	tried := false
 	err := m.persist(ctx, func(ctx context.Context) error {
@@ -82,7 +86,11 @@ func (m *Mutex) Release(ctx context.Context, id string) error {
 		tried = true
 		return err
 	})
+	late := time.Since(start) > eager
 	<-woken
+	if late { // who was woken may have given up by then, or come since
+		wake()
+	}
 	m.unmark(ctx, markers)
 	if err != nil {
 		return fmt.Errorf("release lock %q (id %.12s): %w", m.Name, id, err)

@@ -228,7 +228,7 @@ func TestADirectoryThatIsReplacedKeepsWhatItsUsersKnow(t *testing.T) {
 			if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "mode=777"); err != nil {
 				return err
 			}
-			t.Cleanup(func() { _ = syscall.Unmount(dir, 0) })
+			t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
 			return nil
 		},
 	} {

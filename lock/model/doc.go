@@ -39,11 +39,20 @@
 // own. Who gives up leaves no entry, or says so. Nobody removes the entry of
 // another living process. A release reports a lost lock only if it was taken away.
 //
+// # The queue
+//
+// A second system has a lock and its queue alone, an acquire being one step: who
+// looks and who rests on whom it sees, the wake of a release, waiters that are
+// killed, stopped or frozen, seen or not, and how long a free lock is left to those
+// ahead. As long as anybody acts, one can come to hold; a release wakes the first
+// one that it does not see to be idle, of a lost lock too; in one hand-off nobody
+// waits twice for those who do not act, nor again for one that let a lock pass.
+//
 // # What is not modelled
 //
-// The queue: everybody may try at any time, of which the queue allows less; its
-// tickets and wake markers have other names. Evidence that is wrong, but for the
-// rule by age. Clocks, the durations of requests, back-offs, and so how long
+// In the protocol, the queue: everybody may try at any time, of which the queue
+// allows less; its tickets and wake markers have other names. Evidence that is
+// wrong, but for the rule by age. Clocks, the durations of requests, back-offs, and so how long
 // anything takes, or whether a contender starves while others hold by turns.
 // The record that one process of a job leaves for the release by another.
 //

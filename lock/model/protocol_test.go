@@ -1,7 +1,7 @@
 package model
 
 // violation is what must not happen.
-type violation uint8
+type violation uint16
 
 const (
 	overlap      violation = 1 << iota // two living contenders hold
@@ -11,6 +11,11 @@ const (
 	foreign                            // removed an entry of another living process
 	falseAlarm                         // a release reports a lost lock; nobody took it away
 
+	// Of a queue.
+	paysAgain // waits again for one that let a free lock pass
+	paysTwice // waits twice in one hand-off
+	unwoken   // a release wakes nobody who could act
+
 	anything = overlap | plainOverlap | selfWait | leak | foreign | falseAlarm
 )
 
@@ -18,6 +23,7 @@ func (v violation) String() string {
 	names := map[violation]string{
 		overlap: "two hold", plainOverlap: "one of ours and a plain client hold", selfWait: "waits for itself",
 		leak: "an entry is left behind", foreign: "the entry of a living process removed", falseAlarm: "false alarm",
+		paysAgain: "waits again for one that let it pass", paysTwice: "waits twice in one hand-off", unwoken: "nobody is woken",
 	}
 	for flag, name := range names {
 		if v&flag != 0 {
