@@ -109,7 +109,7 @@ func (w *waiters) join(n int, prepare func(i int, m *waiter)) (all []*waiter) {
 			}()
 			<-done
 		})
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(5 * latency) // who comes next sees the ticket
 	}
 	time.Sleep(longestRest) // all wait, the last ones as rarely as ever
 	return all
