@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -228,12 +229,14 @@ func (s *sideBySide) run(t *testing.T, name string, test func(t *testing.T)) {
 	})
 }
 
-// rounds is how often a hand-over is tried.
-func rounds() int {
+// rounds are the builds of the engine under which a hand-over is tried, one after
+// the other.
+func rounds() []string {
+	times := 1
 	if os.Getenv("HOSTGUARD_SOAK") != "" {
-		return 20
+		times = 10
 	}
-	return 1
+	return slices.Repeat([]string{act.Nektos, act.Gitea}, times)
 }
 
 // A cancelled job leaves a build that has left its session, or a client that
@@ -268,18 +271,17 @@ touch /src/left; sleep %d; cd /src; mv inside outside; touch outside' </dev/null
 		"docker run, classic":                {take: takes, leave: inContainer(8), end: "kill -INT $PPID; sleep 60"},
 		"docker run for long":                {take: takes, leave: inContainer(60), end: "kill -KILL $$"},
 	} {
-		for _, build := range []string{act.Nektos, act.Gitea} {
-			for range rounds() {
-				n++
-				lock := fmt.Sprintf("cancelled-%d", n)
-				h.build, h.leave = build, strings.ReplaceAll(h.leave, "\n", "\n          ")
-				jobs.run(t, name+"/"+build, func(t *testing.T) {
-					got := h.run(t, e, lock)
-					if got.overlap || got.afterWork > 3*time.Second+busyMachine {
-						t.Errorf("overlap: %v; the next had the lock %s after the work", got.overlap, got.afterWork)
-					}
-				})
-			}
+		h.leave = strings.ReplaceAll(h.leave, "\n", "\n          ")
+		for _, build := range rounds() {
+			n++
+			h, lock := h, fmt.Sprintf("cancelled-%d", n)
+			h.build = build
+			jobs.run(t, name+"/"+build, func(t *testing.T) {
+				got := h.run(t, e, lock)
+				if got.overlap || got.afterWork > 3*time.Second+busyMachine {
+					t.Errorf("overlap: %v; the next had the lock %s after the work", got.overlap, got.afterWork)
+				}
+			})
 		}
 	}
 }
@@ -298,63 +300,62 @@ func TestAReleaseInAContainerWaitsForItsOtherProcesses(t *testing.T) {
 	t.Cleanup(server.Close)
 	jobs := sideBySide{places: make(chan struct{}, 2)} // each with an engine
 	defer jobs.Wait()
-	for build, uses := range map[string]string{act.Nektos: "wooo/hostguard@v1.0.0", act.Gitea: server.URL + "/wooo/hostguard@v1.0.0"} {
-		for name, c := range map[string]struct {
-			work string
-			job  bool // gives the lock back itself
-		}{
-			"to its end":          {"until [ -e /tmp/waiting ]; do sleep 0.1; done; sleep 5", true},
-			"until it is removed": {"while :; do sleep 0.1; done", false},
-			"with nothing there":  {":", true},
-		} {
-			for range rounds() {
-				jobs.run(t, name+"/"+build, func(t *testing.T) {
-					r := newRunner(t, build, engine.New, server.URL)
-					base := docker(t, r.engine, "create", r.job.Image, "sh")
-					docker(t, r.engine, "cp", "../bin/hostguard", base+":/bin/hostguard")
-					docker(t, r.engine, "commit", base, r.job.Image)
-					r.job.Workflow = job("ubuntu-latest", step(uses, "step: acquire-lock"), `
+	uses := map[string]string{act.Nektos: "wooo/hostguard@v1.0.0", act.Gitea: server.URL + "/wooo/hostguard@v1.0.0"}
+	for name, c := range map[string]struct {
+		work string
+		job  bool // gives the lock back itself
+	}{
+		"to its end":          {"until [ -e /tmp/waiting ]; do sleep 0.1; done; sleep 5", true},
+		"until it is removed": {"while :; do sleep 0.1; done", false},
+		"with nothing there":  {":", true},
+	} {
+		for _, build := range rounds() {
+			jobs.run(t, name+"/"+build, func(t *testing.T) {
+				r := newRunner(t, build, engine.New, server.URL)
+				base := docker(t, r.engine, "create", r.job.Image, "sh")
+				docker(t, r.engine, "cp", "../bin/hostguard", base+":/bin/hostguard")
+				docker(t, r.engine, "commit", base, r.job.Image)
+				r.job.Workflow = job("ubuntu-latest", step(uses[build], "step: acquire-lock"), `
       - shell: sh
         run: |
           setsid sh -c '`+c.work+`; rm /tmp/inside' </dev/null >/dev/null 2>&1 &
           touch /tmp/inside /tmp/left
           until [ -e /tmp/waiting ]; do sleep 0.1; done
           exit 1
-`, "      - if: always()\n        "+strings.TrimPrefix(step(uses, "step: release-lock"), "      - "))
-					log := make(chan string)
-					go func() {
-						text, _ := run(t, r.job)
-						log <- text
-					}()
-					container := ""
-					for end := time.Now().Add(5 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
-						if container, _ = r.engine.Docker("ps", "--quiet", "--no-trunc"); container != "" {
-							if _, err := r.engine.Docker("exec", container, "test", "-e", "/tmp/left"); err == nil {
-								break
-							}
-						}
-						if time.Now().After(end) {
-							t.Fatal("the job does not begin")
+`, "      - if: always()\n        "+strings.TrimPrefix(step(uses[build], "step: release-lock"), "      - "))
+				log := make(chan string, 1)
+				go func() {
+					text, _ := run(t, r.job)
+					log <- text
+				}()
+				container := ""
+				for end := time.Now().Add(5 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
+					if container, _ = r.engine.Docker("ps", "--quiet", "--no-trunc"); container != "" {
+						if _, err := r.engine.Docker("exec", container, "test", "-e", "/tmp/left"); err == nil {
+							break
 						}
 					}
-					waiter := exec.CommandContext(t.Context(), "../bin/hostguard", "with-lock", "--", r.engine.CLI(), "exec", container, "test", "!", "-e", "/tmp/inside")
-					waiter.Env = append(os.Environ(), "DOCKER_HOST="+r.engine.Host())
-					var said strings.Builder
-					waiter.Stderr = &said
-					if err := waiter.Start(); err != nil {
-						t.Fatal(err)
+					if time.Now().After(end) || len(log) > 0 {
+						t.Fatalf("the job does not begin: %s", <-log)
 					}
-					docker(t, r.engine, "exec", container, "touch", "/tmp/waiting")
-					err := waiter.Wait()
-					gone := strings.Contains(said.String(), "No such container") || strings.Contains(said.String(), "is not running")
-					if err != nil && !gone {
-						t.Errorf("the work of the job goes on beside the next: %v: %s", err, said.String())
-					}
-					if text := <-log; strings.Contains(text, "gave back lock") != c.job || strings.Contains(said.String(), "taken over") == c.job {
-						t.Errorf("the job gave it back itself: %v, want %v: %s", !c.job, c.job, said.String())
-					}
-				})
-			}
+				}
+				waiter := exec.CommandContext(t.Context(), "../bin/hostguard", "with-lock", "--", r.engine.CLI(), "exec", container, "test", "!", "-e", "/tmp/inside")
+				waiter.Env = append(os.Environ(), "DOCKER_HOST="+r.engine.Host())
+				var said strings.Builder
+				waiter.Stderr = &said
+				if err := waiter.Start(); err != nil {
+					t.Fatal(err)
+				}
+				docker(t, r.engine, "exec", container, "touch", "/tmp/waiting")
+				err := waiter.Wait()
+				gone := strings.Contains(said.String(), "No such container") || strings.Contains(said.String(), "is not running")
+				if err != nil && !gone {
+					t.Errorf("the work of the job goes on beside the next: %v: %s", err, said.String())
+				}
+				if text := <-log; strings.Contains(text, "gave back lock") != c.job || strings.Contains(said.String(), "taken over") == c.job {
+					t.Errorf("the job gave it back itself: %v, want %v: %s", !c.job, c.job, said.String())
+				}
+			})
 		}
 	}
 }

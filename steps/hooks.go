@@ -24,8 +24,9 @@ import (
 
 const jobCompletedName = "hostguard-job-completed"
 
-// hookTime bounds a hook: the runner waits for it before it takes another job.
-const hookTime = 20 * time.Second
+// hookTime bounds a hook: the runner waits for it before it takes another job. A
+// release waits 15 s of it for what is left of the job.
+const hookTime = 25 * time.Second
 
 // endedJob is the job that a hook was called for.
 type endedJob struct {
@@ -132,6 +133,9 @@ func (s *session) hook(ctx context.Context, job endedJob) error {
 func (s *session) giveBack(ctx context.Context, m *lock.Mutex, e lock.Judged) {
 	if h, _ := e.Holder(); h.Command && e.Verdict.Life != lock.Dead {
 		s.Say("%s: lock %q stays until its command has ended: %s", s.name, e.Name, e.Verdict.Evidence)
+		return
+	}
+	if s.jobMayHaveFailed() && s.waitsForSurvivors(ctx, m, e.Entry) {
 		return
 	}
 	named := &lock.Mutex{Engine: m.Engine, Host: m.Host, Bell: m.Bell, Name: e.Name, Self: m.Self}

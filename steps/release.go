@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -140,11 +141,17 @@ func (s *session) release(ctx context.Context, in lockInputs) error {
 }
 
 // jobMayHaveFailed tells that this is the end of a job that is not known to have
-// succeeded: the action says how the job has gone, and its post step says so where
-// no runner tells. A release in the midst of a job, or in a shell, has no status.
+// succeeded. The action knows how the job goes, and its post step says so where no
+// runner tells; a hook is always at the end. A release in the midst of a job, or in
+// a shell, has no status.
 func (s *session) jobMayHaveFailed() bool {
 	status, _, _ := s.in.outside("job-status")
-	return status != "" && status != "success" && !strings.HasPrefix(status, "$") // as it was written: no runner filled it in
+	if strings.HasPrefix(s.name, "hostguard-") { // a hook
+		status = cmp.Or(s.Getenv("GITEA_JOB_RESULT"), status, "unknown")
+	} else if strings.HasPrefix(status, "$") { // as it was written: no runner filled it in
+		return false
+	}
+	return status != "" && status != "success"
 }
 
 // waitsForSurvivors tells that a lock has to stay for now, and warns: something
