@@ -57,7 +57,9 @@ func TestInstallNamesWhatIsMissing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			for _, file := range []string{"go.mod", "e2e/install.sh", "e2e/npm/node/package.json", "e2e/npm/node/package-lock.json"} {
+			for _, file := range []string{
+				"go.mod", "e2e/install.sh", "e2e/npm/node/package.json", "e2e/npm/node/package-lock.json",
+			} {
 				text, err := os.ReadFile(filepath.Join(checkout, file))
 				if err != nil {
 					t.Fatal(err)

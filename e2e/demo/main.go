@@ -128,7 +128,8 @@ func (d *demo) compile(ctx context.Context) error {
 	if err := act.Copy(d.path("action")); err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-o", d.path("hostguard"), ".") // as build.sh
+	args := []string{"build", "-trimpath", "-buildvcs=false", "-o", d.path("hostguard"), "."} // as build.sh
+	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir, cmd.Env = checkout, append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build: %w: %s", err, out)
@@ -267,7 +268,8 @@ func (d *demo) job(ctx context.Context, half, site string) error {
 		Build: d.act, Repository: "wooo/" + site, Workflow: string(workflow), Action: d.path("action"),
 		Env: append([]string{
 			"DEMO_RUNNER=" + d.path("runner"), "DEMO_RESULTS=" + results, "DEMO_BUILD=" + build,
-			"DEMO_LOCK=" + d.lock, "DEMO_BACKEND=" + d.backend, "DOCKER_HOST=" + d.docker, "HOSTGUARD_BIN=" + d.path("hostguard"),
+			"DEMO_LOCK=" + d.lock, "DEMO_BACKEND=" + d.backend, "DOCKER_HOST=" + d.docker,
+			"HOSTGUARD_BIN=" + d.path("hostguard"),
 		}, d.golang...),
 	}.Run(ctx, filepath.Join(results, site), d.log)
 	if err != nil {

@@ -54,7 +54,8 @@ func Install(ctx context.Context, name string, files fs.FS) (string, error) {
 			how = []string{"ci"}
 		}
 	}
-	cmd := exec.CommandContext(ctx, "npm", append(how, "--engine-strict", "--ignore-scripts", "--no-audit", "--no-fund", "--cache", "npm")...)
+	how = append(how, "--engine-strict", "--ignore-scripts", "--no-audit", "--no-fund", "--cache", "npm")
+	cmd := exec.CommandContext(ctx, "npm", how...)
 	cmd.Dir = fresh
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("npm %s for %s: %w: %s", how[0], name, err, out)
