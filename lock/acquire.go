@@ -401,7 +401,9 @@ func (a *acquisition) count(ctx context.Context) (waiters int, err error) {
 			me, a.queued = t, true // the store knows whether it has aged
 		}
 	}
-	a.ahead = slices.DeleteFunc(slices.Clone(waiting), func(t ticket) bool { return t.nonce == me.nonce || t.compare(me) > 0 })
+	a.ahead = slices.DeleteFunc(slices.Clone(waiting), func(t ticket) bool {
+		return t.nonce == me.nonce || t.compare(me) > 0
+	})
 	a.gone = gone
 	a.counted = time.Now()
 	return len(waiting), nil
@@ -507,7 +509,8 @@ func (a *acquisition) rest(ctx context.Context) time.Duration {
 	if len(a.ahead) == 0 {
 		return poll
 	}
-	return min(poll*time.Duration(len(a.ahead)), max(time.Duration(a.waiting.Waiters)*time.Second/maxLooks, poll), longestRest)
+	together := max(time.Duration(a.waiting.Waiters)*time.Second/maxLooks, poll)
+	return min(poll*time.Duration(len(a.ahead)), together, longestRest)
 }
 
 // sleep is true when something woke this process early, or its watch has ended.

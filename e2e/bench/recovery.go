@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/shirou/gopsutil/v3/process"
+
 	"hostguard/e2e/contend"
 	"hostguard/e2e/engine"
 )
@@ -33,6 +35,11 @@ func (b *bench) recovery() error {
 			fmt.Printf("engine %s: %s: the next one holds after p50 %s, max %s, %d times (target 3000)\n",
 				version, death.Name, ms(times[len(times)/2]), ms(times[len(times)-1]), len(times))
 		}
+		for _, c := range []struct{ waiters, killed int }{{32, 24}, {256, 40}, {256, 255}} {
+			if err := crowdRecovery(s, c.waiters, c.killed); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
@@ -45,4 +52,52 @@ func oneRecovery(s contend.Store, death contend.Death) (time.Duration, error) {
 	defer r.Close()
 	recovery, err := death.Recover(r, nil)
 	return recovery.Took, err
+}
+
+// crowdRecovery kills a holder and the first of those who wait, at once.
+func crowdRecovery(s contend.Store, waiters, killed int) error {
+	r, err := contend.NewRig(s)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	holder, err := contend.Deaths(s)[0].Hold(r)
+	if err != nil {
+		return err
+	}
+	defer holder.End()
+	queue := make([]*contend.Waiter, waiters)
+	for i := range queue {
+		w, err := r.Wait(nil)
+		if err != nil {
+			return err
+		}
+		defer w.Kill()
+		if err := w.Says("position", time.Minute); err != nil {
+			return err
+		}
+		queue[i] = w
+	}
+	daemon, err := process.NewProcess(int32(s.Engine.PID()))
+	if err != nil {
+		return err
+	}
+	used, err := cores(daemon) // meanwhile they come to rest
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	for _, w := range queue[:killed] {
+		w.Kill()
+	}
+	if err := holder.Die(); err != nil {
+		return err
+	}
+	at, err := queue[killed].Holds(time.Minute)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("engine %s: the holder and the first %d of %d waiters are killed: the next one holds after %s (target 3000); while they wait the daemon uses %.2f %% of a core\n",
+		s.Name, killed, waiters, ms(at.Sub(start)), 100*used[0])
+	return nil
 }
