@@ -56,7 +56,9 @@ const (
 )
 
 func works(seconds int) string {
-	return fmt.Sprintf(`setsid sh -c 'trap "" HUP; touch inside left; end=$(($(date +%%s) + %d)); while [ $(date +%%s) -lt $end ]; do sleep 0.1; done; mv inside outside; touch outside' </dev/null >/dev/null 2>&1 &`, seconds)
+	return fmt.Sprintf(`setsid sh -c 'trap "" HUP; touch inside left; end=$(($(date +%%s) + %d))
+          while [ $(date +%%s) -lt $end ]; do sleep 0.1; done
+          mv inside outside; touch outside' </dev/null >/dev/null 2>&1 &`, seconds)
 }
 
 // run lets the job end when the other waits.
@@ -105,7 +107,8 @@ jobs:
 	if err != nil {
 		t.Fatal(err)
 	}
-	waiter := exec.CommandContext(t.Context(), binary, "with-lock", "-lock-name", lock, "--", "sh", "-c", `[ ! -e inside ] || touch overlap; touch got`)
+	waiter := exec.CommandContext(t.Context(), binary, "with-lock", "-lock-name", lock, "--",
+		"sh", "-c", `[ ! -e inside ] || touch overlap; touch got`)
 	waiter.Dir, waiter.Env = dir, append(os.Environ(), "DOCKER_HOST="+e.Host())
 	stderr, err := waiter.StderrPipe()
 	if err != nil {
@@ -145,6 +148,11 @@ var ends = map[string]string{
 	"its runner is killed": "kill -KILL $PPID",
 }
 
+// leavings are what may be left of it.
+var leavings = map[string]string{
+	"nothing is left": nothing, "work is left": works(25), "an idle daemon is left": daemon,
+}
+
 // TestWhoGivesBackWhen does what each cell of the table in docs/lock.md says.
 func TestWhoGivesBackWhen(t *testing.T) {
 	e := startEngine(t, engine.New)
@@ -159,7 +167,7 @@ func TestWhoGivesBackWhen(t *testing.T) {
 			lock := fmt.Sprintf("cell-%d", n)
 			n++
 			cells.run(t, end+", "+left, func(t *testing.T) {
-				leave := map[string]string{"nothing is left": nothing, "work is left": works(25), "an idle daemon is left": daemon}[left]
+				leave := leavings[left]
 				if ends[end] == "" || leave == "" {
 					t.Fatalf("no scenario of a job that %s where %s", end, left)
 				}
@@ -182,7 +190,8 @@ func TestWhoGivesBackWhen(t *testing.T) {
 				if got.tookOver != byWaiter || got.after > most+busyMachine {
 					t.Errorf("taken over: %v; after %s; the table says %q", got.tookOver, got.after, promise)
 				}
-				if byWaiter && left != "nothing is left" && end != "its runner is killed" && !regexp.MustCompile(`::warning::.*process \d+ \("[a-z]+"\)`).MatchString(got.log) {
+				warned := regexp.MustCompile(`::warning::.*process \d+ \("[a-z]+"\)`).MatchString(got.log)
+				if byWaiter && end != "its runner is killed" && !warned {
 					t.Error("the job's log does not name the process")
 				}
 			})
@@ -257,21 +266,22 @@ func TestACancelledJobKeepsTheLockWhileItsWorkGoesOn(t *testing.T) {
         with: { step: release-lock, lock-name: LOCK }
 `
 	inContainer := func(seconds int) string {
-		return fmt.Sprintf(`touch inside; setsid "$DOCKER" run --rm --network none -v /usr:/usr:ro -v "$DIR:/src" empty sh -c '
-touch /src/left; sleep %d; cd /src; mv inside outside; touch outside' </dev/null >docker.log 2>&1 &`, seconds)
+		return fmt.Sprintf(`touch inside
+          setsid "$DOCKER" run --rm --network none -v /usr:/usr:ro -v "$DIR:/src" empty sh -c '
+          touch /src/left; sleep %d; cd /src; mv inside outside; touch outside' </dev/null >docker.log 2>&1 &`, seconds)
 	}
+	const cancel, kill = "kill -INT $PPID; sleep 60", "kill -KILL -- -$$ || kill -KILL $$"
 	var jobs sideBySide
 	defer jobs.Wait()
 	n := 0
 	for name, h := range map[string]handOver{
-		"left the session, classic":          {take: takes, leave: works(8), end: "kill -INT $PPID; sleep 60"},
-		"left the session for long, classic": {take: takes, leave: works(25), end: "kill -INT $PPID; sleep 60"},
-		"left the session, new":              {take: steps, leave: works(8), end: "kill -KILL -- -$$ || kill -KILL $$", give: always},
-		"left the session for long, new":     {take: steps, leave: works(25), end: "kill -KILL -- -$$ || kill -KILL $$", give: always},
-		"docker run, classic":                {take: takes, leave: inContainer(8), end: "kill -INT $PPID; sleep 60"},
-		"docker run for long":                {take: takes, leave: inContainer(60), end: "kill -KILL $$"},
+		"left the session, classic":          {take: takes, leave: works(8), end: cancel},
+		"left the session for long, classic": {take: takes, leave: works(25), end: cancel},
+		"left the session, new":              {take: steps, leave: works(8), end: kill, give: always},
+		"left the session for long, new":     {take: steps, leave: works(25), end: kill, give: always},
+		"docker run, classic":                {take: takes, leave: inContainer(8), end: cancel},
+		"docker run for long":                {take: takes, leave: inContainer(60), end: kill},
 	} {
-		h.leave = strings.ReplaceAll(h.leave, "\n", "\n          ")
 		for _, build := range rounds() {
 			n++
 			h, lock := h, fmt.Sprintf("cancelled-%d", n)
@@ -339,7 +349,8 @@ func TestAReleaseInAContainerWaitsForItsOtherProcesses(t *testing.T) {
 						t.Fatalf("the job does not begin: %s", <-log)
 					}
 				}
-				waiter := exec.CommandContext(t.Context(), "../bin/hostguard", "with-lock", "--", r.engine.CLI(), "exec", container, "test", "!", "-e", "/tmp/inside")
+				waiter := exec.CommandContext(t.Context(), "../bin/hostguard", "with-lock", "--",
+					r.engine.CLI(), "exec", container, "test", "!", "-e", "/tmp/inside")
 				waiter.Env = append(os.Environ(), "DOCKER_HOST="+r.engine.Host())
 				var said strings.Builder
 				waiter.Stderr = &said
@@ -352,8 +363,9 @@ func TestAReleaseInAContainerWaitsForItsOtherProcesses(t *testing.T) {
 				if err != nil && !gone {
 					t.Errorf("the work of the job goes on beside the next: %v: %s", err, said.String())
 				}
-				if text := <-log; strings.Contains(text, "gave back lock") != c.job || strings.Contains(said.String(), "taken over") == c.job {
-					t.Errorf("the job gave it back itself: %v, want %v: %s", !c.job, c.job, said.String())
+				itself, tookOver := strings.Contains(<-log, "gave back lock"), strings.Contains(said.String(), "taken over")
+				if itself != c.job || tookOver == c.job {
+					t.Errorf("the job gave it back itself: %v, taken over: %v: %s", itself, tookOver, said.String())
 				}
 			})
 		}

@@ -81,7 +81,8 @@ func (m *Mutex) bySurvivors(ended string, traces Traces) Verdict {
 		}
 		if left := r.after(found); left < restTime {
 			s, verb := telling(found)
-			return Verdict{Alive, fmt.Sprintf("%s, but %s %s; what is left of a job is no proof of life once it has rested for %s", ended, s, verb, restTime)}
+			rule := fmt.Sprintf("what is left of a job is no proof of life once it has rested for %s", restTime)
+			return Verdict{Alive, fmt.Sprintf("%s, but %s %s; %s", ended, s, verb, rule)}
 		}
 		ended += fmt.Sprintf(", and what is left of it has rested for %s", restTime)
 	} else {

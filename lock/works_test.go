@@ -36,7 +36,8 @@ func (s *scene) worker() {
 
 // afterTheEnd lets a waiter look every second at a job that is over, while what
 // is left of it is what the function returns, and reports when it is dead to it.
-func afterTheEnd(t *testing.T, end func(*scene), left func(since time.Duration) []Survivor) (dead time.Duration, last Verdict) {
+func afterTheEnd(t *testing.T, end func(*scene), left func(since time.Duration) []Survivor,
+) (dead time.Duration, last Verdict) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		host := newMachine()
@@ -95,7 +96,8 @@ func TestWhatWorksOfAJobThatIsOverHoldsItsLock(t *testing.T) {
 					return left(since)
 				})
 				if v.Life != Dead || after < works || after > works+time.Second {
-					t.Errorf("%s: %s after %s (%s), want an orphan when the work is over, after %s", way, v.Life, after, v.Evidence, works)
+					t.Errorf("%s: %s after %s (%s), want an orphan when the work is over, after %s",
+						way, v.Life, after, v.Evidence, works)
 				}
 			}
 		})
@@ -159,7 +161,9 @@ func TestAWaiterTakesOverWhenTheWorkIsOver(t *testing.T) {
 			}
 			return []Survivor{aSurvivor("tar\x1b[2J", 300, since)}
 		}, 100 * time.Second, 103 * time.Second},
-		"an idle daemon": {func(since time.Duration) []Survivor { return []Survivor{daemon(since)} }, restTime, restTime + 3*time.Second},
+		"an idle daemon": {func(since time.Duration) []Survivor {
+			return []Survivor{daemon(since)}
+		}, restTime, restTime + 3*time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -221,11 +225,14 @@ func TestTheEndOfAJobWaitsForWhatIsLeft(t *testing.T) {
 			s.container(Alive)
 			s.waiter.Self.Place, s.waiter.Self.Container = s.holder.Place, s.holder.Container
 		}, time.Hour, endPatience, true},
-		"in a container":                   {func(s *scene) { s.container(Alive) }, time.Hour, 0, false},
-		"outside any job":                  {func(s *scene) { s.holder.Command = false }, time.Hour, 0, false},
-		"a command under with-lock":        {func(*scene) {}, time.Hour, 0, false},
-		"on another host":                  {func(s *scene) { s.job(); s.holder.Place.Boot = "other" }, time.Hour, 0, false},
-		"what else there is is unreadable": {func(s *scene) { s.job(); s.host.unreadable, s.host.hidden = fs.ErrPermission, true }, 0, 0, false},
+		"in a container":            {func(s *scene) { s.container(Alive) }, time.Hour, 0, false},
+		"outside any job":           {func(s *scene) { s.holder.Command = false }, time.Hour, 0, false},
+		"a command under with-lock": {func(*scene) {}, time.Hour, 0, false},
+		"on another host":           {func(s *scene) { s.job(); s.holder.Place.Boot = "other" }, time.Hour, 0, false},
+		"what else there is is unreadable": {func(s *scene) {
+			s.job()
+			s.host.unreadable, s.host.hidden = fs.ErrPermission, true
+		}, 0, 0, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -260,7 +267,8 @@ func TestACancelledReleaseLeavesTheLockAtOnce(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
 		start := time.Now()
-		if _, left := sc.waiter.AwaitEnd(ctx, Entry{Labels: holder.labels(kindLock)}); !left || time.Since(start) > 3*time.Second {
+		_, left := sc.waiter.AwaitEnd(ctx, Entry{Labels: holder.labels(kindLock)})
+		if !left || time.Since(start) > 3*time.Second {
 			t.Errorf("left %v after %s", left, time.Since(start))
 		}
 	})

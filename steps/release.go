@@ -159,7 +159,8 @@ func (s *session) jobMayHaveFailed() bool {
 func (s *session) waitsForSurvivors(ctx context.Context, m *lock.Mutex, e lock.Entry) bool {
 	left, found := m.AwaitEnd(ctx, e)
 	if found {
-		s.Warning("lock %q (id %.12s) stays: %s is left of this job; who waits takes the lock over when that has ended or come to rest", e.Name, e.ID, left)
+		s.Warning("lock %q (id %.12s) stays: %s is left of this job; "+
+			"who waits takes the lock over when that has ended or come to rest", e.Name, e.ID, left)
 	}
 	return found
 }

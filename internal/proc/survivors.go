@@ -132,7 +132,8 @@ func (h Host) effort(pid int) (time.Duration, bool) {
 // engineClients are the programs that let an engine, or a process that it keeps
 // elsewhere, do the work.
 var engineClients = []string{
-	"docker", "docker-compose", "docker-buildx", "podman", "podman-remote", "podman-compose", "nerdctl", "buildah", "buildctl", "skopeo",
+	"docker", "docker-compose", "docker-buildx", "podman", "podman-remote", "podman-compose",
+	"nerdctl", "buildah", "buildctl", "skopeo",
 }
 
 // engineWatchers are the commands of those that only look on, or serve, for ever.
@@ -143,10 +144,11 @@ var engineWatchers = []string{"events", "logs", "stats", "system"}
 // process of its own.
 func engineClient(argv []string) bool {
 	name, args := path.Base(argv[0]), argv[1:]
-	if strings.HasPrefix(name, "python") || slices.Contains([]string{"sh", "bash", "dash"}, name) { // a script that is called so
+	if strings.HasPrefix(name, "python") || slices.Contains([]string{"sh", "bash", "dash"}, name) {
 		if len(args) == 0 {
 			return false
 		}
+		// A script that is called so.
 		name, args = path.Base(args[0]), args[1:]
 	}
 	if !slices.Contains(engineClients, name) {
@@ -170,7 +172,8 @@ var (
 	// engineValued are the flags before it that take the next argument.
 	engineValued = []string{
 		"-H", "--host", "-c", "--context", "--config", "-l", "--log-level", "--tlscacert", "--tlscert", "--tlskey",
-		"-f", "--file", "-p", "--project-name", "--project-directory", "--profile", "--env-file", "--ansi", "--progress", "--parallel",
-		"--builder", "--root", "--runroot", "--url", "--connection", "--identity", "--storage-driver", "--namespace", "-n", "--address", "-a", "--addr",
+		"-f", "--file", "-p", "--project-name", "--project-directory", "--profile", "--env-file", "--ansi", "--progress",
+		"--parallel", "--builder", "--root", "--runroot", "--url", "--connection", "--identity", "--storage-driver",
+		"--namespace", "-n", "--address", "-a", "--addr",
 	}
 )

@@ -50,7 +50,8 @@ func TestSurvivorsAreFoundWithAllThatTheyHaveStarted(t *testing.T) {
 	if found, _ := host.Survivors(lock.Traces{Dir: job}); len(found) != 0 {
 		t.Errorf("found %v of another job", found)
 	}
-	cmd := leftBehind(t, "env -i setsid sh -c 'sleep 100; :' & echo; wait", "RUNNER_TEMP="+job+"/tmp", "RUNNER_TRACKING_ID=github_1")
+	cmd := leftBehind(t, "env -i setsid sh -c 'sleep 100; :' & echo; wait",
+		"RUNNER_TEMP="+job+"/tmp", "RUNNER_TRACKING_ID=github_1")
 	for name, traces := range map[string]lock.Traces{
 		"by its directory": {Dir: job}, "by the mark of GitHub's runner": {Variable: "RUNNER_TRACKING_ID=github_1"},
 	} {
@@ -72,16 +73,17 @@ func TestSurvivorsAreFoundWithAllThatTheyHaveStarted(t *testing.T) {
 
 // The process that looks, and those above it, are of the job as well.
 func TestTheReleaseIsNoSurvivor(t *testing.T) {
-	variable := "HOSTGUARD_TEST_RELEASE=" + t.TempDir()
-	if os.Getenv("HOSTGUARD_TEST_RELEASE") != "" {
-		found, _ := (Host{Proc: "/proc"}).Survivors(lock.Traces{Variable: "HOSTGUARD_TEST_RELEASE=" + os.Getenv("HOSTGUARD_TEST_RELEASE")})
+	const name = "HOSTGUARD_TEST_RELEASE"
+	if value := os.Getenv(name); value != "" {
+		found, _ := (Host{Proc: "/proc"}).Survivors(lock.Traces{Variable: name + "=" + value})
 		if got := strings.Join(names(found), " "); got != "sleep" {
 			t.Errorf("found %q, want what was left beside the release alone", got)
 		}
 		return
 	}
-	cmd := exec.Command("sh", "-c", `sleep 100 & "$0" -test.run=TestTheReleaseIsNoSurvivor; status=$?; kill $!; exit $status`, os.Args[0])
-	cmd.Env = append(os.Environ(), variable)
+	cmd := exec.Command("sh", "-c", `sleep 100 & "$0" -test.run=TestTheReleaseIsNoSurvivor
+		status=$?; kill $!; exit $status`, os.Args[0])
+	cmd.Env = append(os.Environ(), name+"="+t.TempDir())
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)
 	}
