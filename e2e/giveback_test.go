@@ -270,7 +270,7 @@ func TestACancelledJobKeepsTheLockWhileItsWorkGoesOn(t *testing.T) {
           setsid "$DOCKER" run --rm --network none -v /usr:/usr:ro -v "$DIR:/src" empty sh -c '
           touch /src/left; sleep %d; cd /src; mv inside outside; touch outside' </dev/null >docker.log 2>&1 &`, seconds)
 	}
-	const cancel, kill = "kill -INT $PPID; sleep 60", "kill -KILL -- -$$ || kill -KILL $$"
+	const cancel, kill = "kill -INT $PPID; sleep 60", "kill -KILL -$$ || kill -KILL $$"
 	var jobs sideBySide
 	defer jobs.Wait()
 	n := 0
@@ -288,7 +288,8 @@ func TestACancelledJobKeepsTheLockWhileItsWorkGoesOn(t *testing.T) {
 			h.build = build
 			jobs.run(t, name+"/"+build, func(t *testing.T) {
 				got := h.run(t, e, lock)
-				if got.overlap || got.afterWork > 3*time.Second+busyMachine {
+				// A release step begins when the engine gets to it.
+				if got.overlap || got.tookOver && got.afterWork > 3*time.Second+busyMachine {
 					t.Errorf("overlap: %v; the next had the lock %s after the work", got.overlap, got.afterWork)
 				}
 			})
