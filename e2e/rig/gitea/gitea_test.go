@@ -2,6 +2,7 @@ package gitea
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -56,11 +57,12 @@ func start(t *testing.T, program, name, config string) (*Runner, string) {
 
 // job is a workflow of one job on a label, of these steps.
 func job(label string, steps ...string) map[string]string {
-	text := "on: push\njobs:\n  build:\n    runs-on: " + label + "\n    steps:\n"
+	var text strings.Builder
+	text.WriteString("on: push\njobs:\n  build:\n    runs-on: " + label + "\n    steps:\n")
 	for _, step := range steps {
-		text += "      - " + strings.ReplaceAll(strings.TrimSpace(step), "\n", "\n        ") + "\n"
+		text.WriteString("      - " + strings.ReplaceAll(strings.TrimSpace(step), "\n", "\n        ") + "\n")
 	}
-	return map[string]string{".gitea/workflows/ci.yaml": text}
+	return map[string]string{".gitea/workflows/ci.yaml": text.String()}
 }
 
 // run commits files and waits for the first run's start.
@@ -294,9 +296,7 @@ func TestTimeouts(t *testing.T) {
 			dir := t.TempDir()
 			_, repo := start(t, program, "timeout-"+program, "  timeout: 3s\n")
 			files := post(dir)
-			for path, text := range job("timeout-"+program, "uses: "+server.URL+"/"+repo+"/post@main", "run: sleep 300") {
-				files[path] = text
-			}
+			maps.Copy(files, job("timeout-"+program, "uses: "+server.URL+"/"+repo+"/post@main", "run: sleep 300"))
 			run := run(t, repo, files)
 			log := ended(t, repo, run.ID, "failure")
 			if got := exists(filepath.Join(dir, "post")); got != posts {
