@@ -108,8 +108,22 @@ func (h Host) survivor(pid int, start uint64) (lock.Survivor, bool) {
 		Process: lock.Process{PID: pid, Start: start},
 		Name:    name,
 		Effort:  effort,
-		Busy:    engineClient(argv) || strings.ContainsRune("DTt", rune(now.state)),
+		Busy:    engineClient(argv) || h.halted(pid, now),
 	}, true
+}
+
+// halted tells that a process would work if it could: somebody has stopped it, or
+// it waits for a disk, longer than for a page of its program or for a child to
+// begin.
+func (h Host) halted(pid int, s stat) bool {
+	for range execLooks {
+		if s.state != 'D' {
+			break
+		}
+		time.Sleep(5 * execPause)
+		s, _ = h.stat(pid)
+	}
+	return strings.ContainsRune("DTt", rune(s.state))
 }
 
 // effort is the CPU time and the page faults of a process and its ended children.
