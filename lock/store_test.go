@@ -120,7 +120,7 @@ func (s *store) Create(_ context.Context, name string, labels map[string]string)
 		}()
 		return "", errLost
 	}
-	if s.chance(s.faults.fails) {
+	if s.fails() {
 		return "", errLost
 	}
 	if err := s.insert(id, name, labels); err != nil {
@@ -133,9 +133,17 @@ func (s *store) Create(_ context.Context, name string, labels map[string]string)
 	return id, nil
 }
 
+// fails reports whether a request fails; a test may change how many do meanwhile.
+func (s *store) fails() bool {
+	s.mu.Lock()
+	share := s.faults.fails
+	s.mu.Unlock()
+	return s.chance(share)
+}
+
 func (s *store) List(_ context.Context, prefix string) ([]Entry, error) {
 	s.request()
-	if s.chance(s.faults.fails) {
+	if s.fails() {
 		return nil, errLost
 	}
 	s.mu.Lock()
@@ -156,7 +164,7 @@ func (s *store) drop(id string) error {
 
 func (s *store) Remove(_ context.Context, id string) error {
 	s.request()
-	if s.chance(s.faults.fails) {
+	if s.fails() {
 		return errLost
 	}
 	if s.chance(s.faults.late) {

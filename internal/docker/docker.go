@@ -89,6 +89,8 @@ func Connect(ctx context.Context, getenv func(string) string) (*Engine, error) {
 	case ping.APIVersion == "": // the first Docker Engine sent one
 		return nil, fmt.Errorf("%w: what answers at %q is not a Docker daemon: it names no API version; set DOCKER_HOST to the daemon's address", ErrUsage, e.Address())
 	}
+	// Else the first requests would each negotiate once more, and two at once race.
+	c.NegotiateAPIVersionPing(ping)
 	e.API = ping.APIVersion
 	return e, nil
 }
