@@ -479,10 +479,15 @@ func (a *acquisition) wait(ctx context.Context, w Wait) {
 		a.sleep(ctx, min(max(a.patience()-time.Since(a.freeSince), poll/8), poll/2))
 		return
 	}
+	holder, _ := w.Holder.Holder()
+	over := len(a.ends(holder)) > 0 // what is left of it may live
 	jitter := rand.N(poll / 4)
 	for begin := time.Now(); ; {
-		left := a.rest(ctx) + jitter - time.Since(begin)
-		if left <= 0 || a.sleep(ctx, min(left, poll+jitter)) {
+		left, step := a.rest(ctx)+jitter-time.Since(begin), poll+jitter
+		if len(a.ahead) == 0 {
+			step = poll / 4 // to see the holder end asks nothing of the store
+		}
+		if left <= 0 || a.sleep(ctx, min(left, step)) || !over && len(a.ahead) == 0 && len(a.ends(holder)) > 0 {
 			return
 		}
 	}

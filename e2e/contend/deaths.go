@@ -37,9 +37,9 @@ func Deaths(s Store) []Death {
 	deaths := []Death{
 		{"with-lock and its command are killed", "is gone and no process of its command is left",
 			"is gone but its command runs on as process", holdByCommand("sh", "-c", inside)},
-		{"the job's directory is removed", "its job directory is gone, and no process works in that directory",
-			"works in its job directory", holdByDirectory},
-		{"act_runner is killed", ", is gone, and no process works in that directory", "",
+		{"the job's directory is removed", "its job directory is gone, and no process of it is left",
+			" is left; what is left of a job", holdByDirectory},
+		{"act_runner is killed", ", is gone, and no process of it is left", "",
 			func(r *Rig) (*Holder, error) { return holdUnder(r, "act_runner", "tmp") }},
 		{"Runner.Worker is killed", "the worker of its job, process ", "",
 			func(r *Rig) (*Holder, error) { return holdUnder(r, "Runner.Worker", "_temp") }},

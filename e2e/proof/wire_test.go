@@ -107,21 +107,22 @@ func TestEachRequestBrokenOnce(t *testing.T) {
 func TestCreateThatTakesEffectLate(t *testing.T) {
 	t.Parallel()
 	onEngines(t, func(t *testing.T, s contend.Store) {
-		late := func(t *testing.T) (*contend.Rig, *contend.Waiter, <-chan struct{}) {
+		late := func(t *testing.T) (r *contend.Rig, w *contend.Waiter, asked, landed chan struct{}) {
 			t.Parallel()
-			landed := make(chan struct{})
+			asked, landed = make(chan struct{}), make(chan struct{})
 			var creates atomic.Int64
-			r := newRig(t, s)
+			r = newRig(t, s)
 			r.Store = through(t, s, func(req *http.Request) wire.Fate {
 				if strings.HasSuffix(req.URL.Path, "/networks/create") && creates.Add(1) == 1 {
+					close(asked)
 					return wire.Fate{Delay: 11 * time.Second, Then: func() { close(landed) }} // a request of ours waits for ten
 				}
 				return wire.Fate{}
 			})
-			return r, wait(t, r, nil), landed
+			return r, wait(t, r, nil), asked, landed
 		}
 		t.Run("it goes on", func(t *testing.T) {
-			_, w, landed := late(t)
+			_, w, _, landed := late(t)
 			if _, err := w.Holds(20 * time.Second); err != nil {
 				t.Error(err)
 			}
@@ -131,8 +132,8 @@ func TestCreateThatTakesEffectLate(t *testing.T) {
 			}
 		})
 		t.Run("it is ended", func(t *testing.T) {
-			r, w, landed := late(t)
-			time.Sleep(500 * time.Millisecond)
+			r, w, asked, landed := late(t)
+			<-asked
 			if err := w.Leave(); err != nil {
 				t.Error(err)
 			}
