@@ -111,6 +111,9 @@ func (s *session) hold(ctx context.Context, m *lock.Mutex, engine store, in acqu
 	go func() { described <- engine.describe(ctx) }()
 	log := &lockLog{session: s, start: time.Now()}
 	say := func() {
+		if described == nil {
+			return
+		}
 		select {
 		case line := <-described:
 			described = nil
