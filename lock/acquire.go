@@ -484,8 +484,11 @@ func (a *acquisition) wait(ctx context.Context, w Wait) {
 	jitter := rand.N(poll / 4)
 	for begin := time.Now(); ; {
 		left, step := a.rest(ctx)+jitter-time.Since(begin), poll+jitter
-		if len(a.ahead) == 0 {
-			step = poll / 4 // to see the holder end asks nothing of the store
+		switch n := len(a.ahead); { // to see a process end asks nothing of the store
+		case n == 0:
+			step = poll / 4
+		case a.sight(a.ahead[n-1]) != Unknown:
+			step = poll / 2
 		}
 		if left <= 0 || a.sleep(ctx, min(left, step)) || !over && len(a.ahead) == 0 && len(a.ends(holder)) > 0 {
 			return
