@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"hostguard/internal/proc"
 )
 
 func TestMain(m *testing.M) {
@@ -115,6 +117,12 @@ func TestScript(t *testing.T) {
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status": status, "waitfor": waitFor,
+		},
+		Condition: func(condition string) (bool, error) {
+			if condition != "whole-host" {
+				return false, fmt.Errorf("unknown condition %q", condition)
+			}
+			return proc.OutOfSight("/proc") == "", nil
 		},
 		Setup: func(env *testscript.Env) error {
 			// Under -race every exit would sleep for a second.

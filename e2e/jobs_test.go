@@ -79,6 +79,13 @@ jobs:
 			t.Errorf("the step of a killed runner works on, and its directory is gone:\n%s", said)
 		}
 		os.Remove(filepath.Join(signs, "temp"))
+		const firstPIDs = "pid:[4026531836]"
+		if pids, _ := os.Readlink("/proc/self/ns/pid"); pids != firstPIDs {
+			if said := clean(); !exists(job) || !strings.Contains(said, "this is a container with processes of its own") {
+				t.Errorf("not all processes can be seen, and the directory is gone:\n%s", said)
+			}
+			return
+		}
 		said := clean()
 		for end := time.Now().Add(30 * time.Second); exists(job) && time.Now().Before(end); {
 			said = clean() // until its process has ended

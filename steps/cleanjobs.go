@@ -21,6 +21,7 @@ func (c *cleaning) planJobs(ctx context.Context, path, home string) (err error) 
 	}
 	now := time.Now() // first: what is made after this look is newer than this
 	runners := proc.JobRunners(procRoot, c.jobs.Owner())
+	runners.Unseen = cmp.Or(proc.OutOfSight(procRoot), runners.Unseen)
 	dirs, odd, err := c.jobs.List()
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"hostguard/internal/actrunner"
@@ -18,7 +19,8 @@ import (
 // What processes have to do with the private directories of jobs.
 
 // JobRunners are the live processes of a user that may run jobs in directories
-// of their own; the others of the host make none that this user owns.
+// of their own; the others of the host make none that this user owns. OutOfSight
+// says whether there may be more than this process table shows.
 func JobRunners(procRoot string, uid uint32) RunnerWorkers {
 	var runners RunnerWorkers
 	pids, err := pidsOf(procRoot)
@@ -26,7 +28,6 @@ func JobRunners(procRoot string, uid uint32) RunnerWorkers {
 		runners.Unseen = "there is no process table here"
 		return runners
 	}
-	runners.Unseen = OutOfSight(procRoot)
 	for _, pid := range pids {
 		if !runsJobs(procRoot, pid) || !isOf(procRoot, pid, uid) {
 			continue
@@ -114,7 +115,8 @@ func (l JobLook) Use(name string, made time.Time) (JobUse, error) {
 // process of the host works in or has to do with: where it and its threads work,
 // what it runs, has open or mapped, its environment, what is mounted for it, and its
 // sockets. The names are of 16 random digits, so that they are found in whatever
-// form a path has; what it leads to for that process decides.
+// form a path has; what it leads to for that process decides. Not seen is what
+// OutOfSight names: ask that first.
 func LookForJobs(procRoot, parent string, names []string) JobLook {
 	l := jobLook{
 		JobLook: JobLook{uses: map[string]JobUse{}},
@@ -126,9 +128,6 @@ func LookForJobs(procRoot, parent string, names []string) JobLook {
 		} else if !isGone(err) {
 			return JobLook{err: err}
 		}
-	}
-	if why := OutOfSight(procRoot); why != "" {
-		return JobLook{err: errors.New(why)}
 	}
 	seen := map[int]bool{}
 	for range 50 {
@@ -194,12 +193,26 @@ func (l *jobLook) process(pid int) {
 		{"net", "net/unix", "or another of its network has a socket in it"},
 	} {
 		id, err := os.Readlink(filepath.Join(dir, "ns", of.namespace))
+		if of.namespace == "net" { // the path of a socket begins at the root of who bound it
+			id += rootOf(dir)
+		}
 		if l.missed(pid, err) || l.read[id] {
 			continue
 		}
 		l.read[id] = true
 		l.text(pid, filepath.Join(dir, of.file), of.how)
 	}
+}
+
+// rootOf names the root directory of a process, given its directory in proc; one that
+// cannot be seen is like no other.
+func rootOf(dir string) string {
+	info, err := os.Stat(filepath.Join(dir, "root"))
+	if err != nil {
+		return " " + dir
+	}
+	root := info.Sys().(*syscall.Stat_t)
+	return fmt.Sprintf(" %d:%d", root.Dev, root.Ino)
 }
 
 // missed keeps what could not be seen of a process that lives; it is true for any
