@@ -3,6 +3,9 @@ package runner
 import (
 	"cmp"
 	"fmt"
+	"hostguard/runner/config"
+	"hostguard/runner/finding"
+	"hostguard/runner/shell"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,83 +17,83 @@ import (
 const grace = 6 * time.Minute
 
 // Audit finds what is wrong with the runner of a host.
-func Audit(h Host) []Finding {
+func Audit(h Host) []finding.Finding {
 	return slices.Concat(auditConfig(h), auditUnits(h), auditWrapped(h), auditDaemons(h), auditLeftovers(h), checkSchedule(h.Schedule, h.wrapped()))
 }
 
-func auditConfig(h Host) []Finding {
+func auditConfig(h Host) []finding.Finding {
 	if h.ConfigUnseen != "" {
-		return []Finding{{4, Warn, "the runner's configuration was not read: " + h.ConfigUnseen, "run it as the runner's user, or give -runner-dir"}}
+		return []finding.Finding{finding.New(4, finding.Warn, "the runner's configuration was not read: "+h.ConfigUnseen, "run it as the runner's user, or give -runner-dir")}
 	}
-	var all []Finding
+	var all []finding.Finding
 	for _, p := range h.Config.Problems {
-		all = append(all, Finding{4, Bad, fmt.Sprintf("%.200q: %s", h.ConfigPath, p), "write a number or a duration such as 1h there"})
+		all = append(all, finding.New(4, finding.Bad, fmt.Sprintf("%.200q: %s", h.ConfigPath, p), "write a number or a duration such as 1h there"))
 	}
 	if h.Config.Capacity > 1 {
-		all = append(all, Finding{4, Bad, fmt.Sprintf("capacity is %d: jobs of several repositories run at once on one Docker daemon and delete each other's containers", h.Config.Capacity),
-			serviceFix(h.Dir)})
+		all = append(all, finding.New(4, finding.Bad, fmt.Sprintf("capacity is %d: jobs of several repositories run at once on one Docker daemon and delete each other's containers", h.Config.Capacity),
+			serviceFix(h.Dir)))
 	}
 	for _, hook := range h.Config.JobHooks {
-		if h.Config.RunsContainers() && !h.Config.mounts(hook) {
-			all = append(all, Finding{4, Warn, fmt.Sprintf("the hook %.200q runs in the containers of jobs and is not mounted there: "+
+		if h.Config.RunsContainers() && !h.Config.Mounts(hook) {
+			all = append(all, finding.New(4, finding.Warn, fmt.Sprintf("the hook %.200q runs in the containers of jobs and is not mounted there: "+
 				"where their image has no such file, each of them fails", hook),
-				"hostguard install prints the mounts that belong to it, or take it out of runner.hooks"})
+				"hostguard install prints the mounts that belong to it, or take it out of runner.hooks"))
 		}
 	}
 	if h.Config.HealthScript != "" && !h.Config.HealthEnabled {
-		all = append(all, Finding{4, Warn, fmt.Sprintf("the health check %.200q never runs", h.Config.HealthScript),
-			"set health_check.enabled to true"})
+		all = append(all, finding.New(4, finding.Warn, fmt.Sprintf("the health check %.200q never runs", h.Config.HealthScript),
+			"set health_check.enabled to true"))
 	}
 	if len(h.Config.Labels) > 0 && len(h.HostLabels()) == 0 {
-		all = append(all, Finding{4, Warn, "no label runs jobs on the host itself, such as awoooi-host:host", fmt.Sprintf("add one to runner.labels in %.200q, where builds have to run on the host", h.ConfigPath)})
+		all = append(all, finding.New(4, finding.Warn, "no label runs jobs on the host itself, such as awoooi-host:host", fmt.Sprintf("add one to runner.labels in %.200q, where builds have to run on the host", h.ConfigPath)))
 	}
 	if h.Config.ShutdownTimeout == 0 {
-		all = append(all, Finding{6, Bad, "shutdown_timeout is 0s: a restart cancels the jobs that run", serviceFix(h.Dir)})
+		all = append(all, finding.New(6, finding.Bad, "shutdown_timeout is 0s: a restart cancels the jobs that run", serviceFix(h.Dir)))
 	}
-	if foreign := Foreign(h.Config.Labels, h.OwnedBy()); len(foreign) > 0 && !h.Separated() {
+	if foreign := config.Foreign(h.Config.Labels, h.OwnedBy()); len(foreign) > 0 && !h.Separated() {
 		names := make([]string, 0, len(foreign))
 		for _, l := range foreign {
 			names = append(names, fmt.Sprintf("%.100q", l.Name))
 		}
-		all = append(all, Finding{9, Warn, "labels of other owners share this queue: " + strings.Join(names, ", "), "hostguard runner split; never remove one without a runner that replaces it"})
+		all = append(all, finding.New(9, finding.Warn, "labels of other owners share this queue: "+strings.Join(names, ", "), "hostguard runner split; never remove one without a runner that replaces it"))
 	}
 	return all
 }
 
-func auditUnits(h Host) []Finding {
-	var all []Finding
+func auditUnits(h Host) []finding.Finding {
+	var all []finding.Finding
 	services := h.Services()
 	primary, found := h.Primary()
 	switch {
 	case h.Retired():
 		for _, name := range h.stoppedSplits() {
 			u, _ := h.Named(name)
-			all = append(all, Finding{6, Bad, fmt.Sprintf("the service %q, of a runner that was split off, does not run: its jobs wait", name),
-				systemctl(u) + "start " + shellWord(name)})
+			all = append(all, finding.New(6, finding.Bad, fmt.Sprintf("the service %q, of a runner that was split off, does not run: its jobs wait", name),
+				systemctl(u)+"start "+shell.Quote(name)))
 		}
 	case !found && len(h.UnitsUnseen) > 0:
-		all = append(all, Finding{6, Warn, "the runner's service was not seen: " + strings.Join(h.UnitsUnseen, "; "), "run it on the host, as the runner's user"})
+		all = append(all, finding.New(6, finding.Warn, "the runner's service was not seen: "+strings.Join(h.UnitsUnseen, "; "), "run it on the host, as the runner's user"))
 	case !found:
-		all = append(all, Finding{6, Warn, fmt.Sprintf("no service runs the runner in %.200q: after a crash or a reboot nobody starts it", h.Dir),
-			serviceFix(h.Dir)})
+		all = append(all, finding.New(6, finding.Warn, fmt.Sprintf("no service runs the runner in %.200q: after a crash or a reboot nobody starts it", h.Dir),
+			serviceFix(h.Dir)))
 	case primary.Active != "active":
-		all = append(all, Finding{6, Bad, fmt.Sprintf("%.100q is %q/%q", primary.Name, primary.Active, primary.Sub),
-			systemctl(primary) + "start " + shellWord(primary.Name)})
+		all = append(all, finding.New(6, finding.Bad, fmt.Sprintf("%.100q is %q/%q", primary.Name, primary.Active, primary.Sub),
+			systemctl(primary)+"start "+shell.Quote(primary.Name)))
 	}
 	for _, u := range services {
 		if u.Active != "active" {
 			continue
 		}
 		if u.KillMode != "mixed" {
-			all = append(all, Finding{6, Bad, fmt.Sprintf("unit %q has KillMode=%q: systemd ends the jobs' steps together with the runner, and shutdown_timeout is worth nothing", u.Name, u.KillMode),
-				serviceFix(cmp.Or(u.WorkDir, h.Dir))})
+			all = append(all, finding.New(6, finding.Bad, fmt.Sprintf("unit %q has KillMode=%q: systemd ends the jobs' steps together with the runner, and shutdown_timeout is worth nothing", u.Name, u.KillMode),
+				serviceFix(cmp.Or(u.WorkDir, h.Dir))))
 		}
 		if least := StopTimeout(h.Config.ShutdownTimeout); h.Config.ShutdownTimeout > 0 && u.StopTimeout > 0 && u.StopTimeout < least {
-			all = append(all, Finding{6, Bad, fmt.Sprintf("unit %q has TimeoutStopSec=%s, less than shutdown_timeout (%s) and what comes after it", u.Name, Duration(u.StopTimeout), Duration(h.Config.ShutdownTimeout)),
-				serviceFix(cmp.Or(u.WorkDir, h.Dir))})
+			all = append(all, finding.New(6, finding.Bad, fmt.Sprintf("unit %q has TimeoutStopSec=%s, less than shutdown_timeout (%s) and what comes after it", u.Name, config.Duration(u.StopTimeout), config.Duration(h.Config.ShutdownTimeout)),
+				serviceFix(cmp.Or(u.WorkDir, h.Dir))))
 		}
 		if u.Scope == "user" && !h.Lingers {
-			all = append(all, Finding{6, Warn, fmt.Sprintf("unit %q is a user's, and Linger=no: after a reboot it does not start without a login", u.Name), "sudo loginctl enable-linger"})
+			all = append(all, finding.New(6, finding.Warn, fmt.Sprintf("unit %q is a user's, and Linger=no: after a reboot it does not start without a login", u.Name), "sudo loginctl enable-linger"))
 		}
 	}
 	return all
@@ -98,7 +101,7 @@ func auditUnits(h Host) []Finding {
 
 // serviceFix is the command that mends a runner's configuration and its unit.
 func serviceFix(dir string) string {
-	return "hostguard runner service -runner-dir " + shellWord(dir) + " -apply"
+	return "hostguard runner service -runner-dir " + shell.Quote(dir) + " -apply"
 }
 
 func systemctl(u Unit) string {
@@ -108,29 +111,21 @@ func systemctl(u Unit) string {
 	return "sudo systemctl "
 }
 
-// shellWord is a word of a command that somebody may copy.
-func shellWord(s string) string {
-	if strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-@/:") == "" && s != "" {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-}
-
-func auditWrapped(h Host) []Finding {
-	var all []Finding
+func auditWrapped(h Host) []finding.Finding {
+	var all []finding.Finding
 	if h.DockerUnseen != "" {
-		all = append(all, Finding{7, Warn, "containers were not seen: " + h.DockerUnseen, "run it as a user who may use the Docker socket"})
+		all = append(all, finding.New(7, finding.Warn, "containers were not seen: "+h.DockerUnseen, "run it as a user who may use the Docker socket"))
 	}
 	for _, c := range h.Containers {
 		switch {
 		case c.Running && c.servesHost(h):
-			all = append(all, Finding{7, Bad, fmt.Sprintf("the container %.100q serves a label with :host, so those jobs run inside it and not on the host", c.Name), c.drain()})
+			all = append(all, finding.New(7, finding.Bad, fmt.Sprintf("the container %.100q serves a label with :host, so those jobs run inside it and not on the host", c.Name), c.drain()))
 		case c.Running && c.Name == WrappedContainer:
-			all = append(all, Finding{7, Bad, fmt.Sprintf("the container %q takes jobs again", c.Name), c.drain()})
+			all = append(all, finding.New(7, finding.Bad, fmt.Sprintf("the container %q takes jobs again", c.Name), c.drain()))
 		case c.Running:
-			all = append(all, Finding{7, Warn, fmt.Sprintf("the container %.100q runs a runner", c.Name), "where the host's own runner is to do its jobs: " + c.drain()})
+			all = append(all, finding.New(7, finding.Warn, fmt.Sprintf("the container %.100q runs a runner", c.Name), "where the host's own runner is to do its jobs: "+c.drain()))
 		case c.Restart != "no" && c.Restart != "":
-			all = append(all, Finding{7, Bad, fmt.Sprintf("the container %.100q has Restart=%.20q: Docker may start it again", c.Name, c.Restart), c.drain()})
+			all = append(all, finding.New(7, finding.Bad, fmt.Sprintf("the container %.100q has Restart=%.20q: Docker may start it again", c.Name, c.Restart), c.drain()))
 		}
 	}
 	return all
@@ -148,7 +143,7 @@ func (h Host) wrapped() Container {
 // the labels in its environment or by the configuration that it shares.
 func (c Container) servesHost(h Host) bool {
 	for _, l := range c.Labels {
-		if ParseLabel(l).Schema == "host" {
+		if config.ParseLabel(l).Schema == "host" {
 			return true
 		}
 	}
@@ -162,8 +157,8 @@ func (c Container) mounts(file string) bool {
 	})
 }
 
-func auditDaemons(h Host) []Finding {
-	var all []Finding
+func auditDaemons(h Host) []finding.Finding {
+	var all []finding.Finding
 	users := map[string][]string{}
 	var files []string
 	add := func(file, who string) {
@@ -191,22 +186,22 @@ func auditDaemons(h Host) []Finding {
 		}
 	}
 	for _, file := range files {
-		all = append(all, Finding{9, Bad, fmt.Sprintf("%s take jobs by one registration, %.200q, and cancel each other's", strings.Join(users[file], " and "), file), "stop all but one; each runner needs a registration of its own"})
+		all = append(all, finding.New(9, finding.Bad, fmt.Sprintf("%s take jobs by one registration, %.200q, and cancel each other's", strings.Join(users[file], " and "), file), "stop all but one; each runner needs a registration of its own"))
 	}
 	listeners := map[string]int{}
 	for _, root := range h.GitHubRoots {
 		if listeners[root]++; listeners[root] == 2 {
-			all = append(all, Finding{9, Bad, fmt.Sprintf("more than one listener of GitHub's runner runs in %.200q: they take each other's jobs and leave _diag behind", root), "stop all but the service's: pgrep -af Runner.Listener"})
+			all = append(all, finding.New(9, finding.Bad, fmt.Sprintf("more than one listener of GitHub's runner runs in %.200q: they take each other's jobs and leave _diag behind", root), "stop all but the service's: pgrep -af Runner.Listener"))
 		}
 	}
 	return all
 }
 
-func auditLeftovers(h Host) []Finding {
+func auditLeftovers(h Host) []finding.Finding {
 	if len(h.JobDirs) == 0 {
 		return nil
 	}
 	oldest := slices.MinFunc(h.JobDirs, func(a, b JobDir) int { return a.Changed.Compare(b.Changed) })
-	return []Finding{{9, Warn, fmt.Sprintf("%d directories of jobs that no process uses, the oldest %.200q of %s: act_runner before v3 never removes what a killed runner leaves", len(h.JobDirs), oldest.Path, oldest.Changed.UTC().Format(time.DateOnly)),
-		"while no job runs: rm -rf " + shellWord(filepath.Dir(oldest.Path)) + "/" + strings.Repeat("[0-9a-f]", 16)}}
+	return []finding.Finding{finding.New(9, finding.Warn, fmt.Sprintf("%d directories of jobs that no process uses, the oldest %.200q of %s: act_runner before v3 never removes what a killed runner leaves", len(h.JobDirs), oldest.Path, oldest.Changed.UTC().Format(time.DateOnly)),
+		"while no job runs: rm -rf "+shell.Quote(filepath.Dir(oldest.Path))+"/"+strings.Repeat("[0-9a-f]", 16))}
 }

@@ -1,6 +1,10 @@
 package runner
 
 import (
+	"hostguard/runner/config"
+	"hostguard/runner/finding"
+	"hostguard/runner/shell"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -15,8 +19,8 @@ func good() Host {
 		}},
 		Lingers: true,
 		Dir:     "/srv/act-runner", ConfigPath: "/srv/act-runner/config.yaml", RegistrationPath: "/srv/act-runner/.runner", Registered: true,
-		Config: Config{Capacity: 1, Timeout: 3 * time.Hour, ShutdownTimeout: time.Hour, Registration: ".runner", Labels: []Label{
-			ParseLabel("ubuntu-latest:docker://ci-runner:act-22.04"), ParseLabel("awoooi-host:host"),
+		Config: config.Config{Capacity: 1, Timeout: 3 * time.Hour, ShutdownTimeout: time.Hour, Registration: ".runner", Labels: []config.Label{
+			config.ParseLabel("ubuntu-latest:docker://ci-runner:act-22.04"), config.ParseLabel("awoooi-host:host"),
 		}},
 		Containers: []Container{{Name: WrappedContainer, Restart: "no", Status: "exited", Mounts: []string{"/srv/act-runner"}}},
 		Daemons:    []Daemon{{PID: 7, Registration: "/srv/act-runner/.runner"}},
@@ -36,53 +40,53 @@ func TestWhatIsWrongWithAHost(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*Host)
 		layer  int
-		level  Level
+		level  finding.Level
 		says   string
 		fix    string
 	}{
-		"two jobs at once":         {func(h *Host) { h.Config.Capacity = 2 }, 4, Bad, "capacity is 2", "runner service -runner-dir /srv/act-runner -apply"},
-		"a bad value":              {func(h *Host) { h.Config.Problems = []string{"runner.capacity is \"x\", no number"} }, 4, Bad, "no number", ""},
-		"a hook not in containers": {func(h *Host) { h.Config.JobHooks = []string{"/opt/done"} }, 4, Warn, `the hook "/opt/done" runs in the containers of jobs`, "hostguard install"},
+		"two jobs at once":         {func(h *Host) { h.Config.Capacity = 2 }, 4, finding.Bad, "capacity is 2", "runner service -runner-dir /srv/act-runner -apply"},
+		"a bad value":              {func(h *Host) { h.Config.Problems = []string{"runner.capacity is \"x\", no number"} }, 4, finding.Bad, "no number", ""},
+		"a hook not in containers": {func(h *Host) { h.Config.JobHooks = []string{"/opt/done"} }, 4, finding.Warn, `the hook "/opt/done" runs in the containers of jobs`, "hostguard install"},
 		"a mount that is dropped": {func(h *Host) {
 			h.Config.JobHooks, h.Config.Options = []string{"/opt/done"}, "-v /opt/done:/opt/done"
-		}, 4, Warn, `the hook "/opt/done"`, ""},
-		"a health check that is off": {func(h *Host) { h.Config.HealthScript = "/opt/health" }, 4, Warn, "never runs", "health_check.enabled"},
-		"no host label":              {func(h *Host) { h.Config.Labels = h.Config.Labels[:1] }, 4, Warn, "no label runs jobs on the host", ""},
-		"no shutdown_timeout":        {func(h *Host) { h.Config.ShutdownTimeout = 0 }, 6, Bad, "shutdown_timeout is 0s", "runner service -runner-dir"},
-		"another's label":            {func(h *Host) { h.Config.Labels = append(h.Config.Labels, ParseLabel("ewoooc-host:host")) }, 9, Warn, `"ewoooc-host"`, "runner split"},
-		"no KillMode":                {func(h *Host) { h.Units[0].KillMode = "control-group" }, 6, Bad, `KillMode="control-group"`, "runner service -runner-dir /srv/act-runner -apply"},
-		"too short a stop":           {func(h *Host) { h.Units[0].StopTimeout = 90 * time.Second }, 6, Bad, "TimeoutStopSec=1m30s", "runner service -runner-dir"},
-		"no linger":                  {func(h *Host) { h.Lingers = false }, 6, Warn, "Linger=no", "enable-linger"},
-		"a dead service":             {func(h *Host) { h.Units[0].Active, h.Units[0].Sub = "failed", "failed" }, 6, Bad, `"failed"/"failed"`, "start"},
-		"no service":                 {func(h *Host) { h.Units = nil }, 6, Warn, "no service runs the runner", ""},
-		"no systemd":                 {func(h *Host) { h.Units, h.UnitsUnseen = nil, []string{"no systemd"} }, 6, Warn, "was not seen: no systemd", ""},
-		"the container is back":      {func(h *Host) { h.Containers[0].Running, h.Containers[0].Mounts = true, nil }, 7, Bad, "takes jobs again", "hostguard runner drain -apply"},
-		"it serves :host":            {func(h *Host) { h.Containers[0].Running = true }, 7, Bad, "serves a label with :host", "hostguard runner drain -apply"},
+		}, 4, finding.Warn, `the hook "/opt/done"`, ""},
+		"a health check that is off": {func(h *Host) { h.Config.HealthScript = "/opt/health" }, 4, finding.Warn, "never runs", "health_check.enabled"},
+		"no host label":              {func(h *Host) { h.Config.Labels = h.Config.Labels[:1] }, 4, finding.Warn, "no label runs jobs on the host", ""},
+		"no shutdown_timeout":        {func(h *Host) { h.Config.ShutdownTimeout = 0 }, 6, finding.Bad, "shutdown_timeout is 0s", "runner service -runner-dir"},
+		"another's label":            {func(h *Host) { h.Config.Labels = append(h.Config.Labels, config.ParseLabel("ewoooc-host:host")) }, 9, finding.Warn, `"ewoooc-host"`, "runner split"},
+		"no KillMode":                {func(h *Host) { h.Units[0].KillMode = "control-group" }, 6, finding.Bad, `KillMode="control-group"`, "runner service -runner-dir /srv/act-runner -apply"},
+		"too short a stop":           {func(h *Host) { h.Units[0].StopTimeout = 90 * time.Second }, 6, finding.Bad, "TimeoutStopSec=1m30s", "runner service -runner-dir"},
+		"no linger":                  {func(h *Host) { h.Lingers = false }, 6, finding.Warn, "Linger=no", "enable-linger"},
+		"a dead service":             {func(h *Host) { h.Units[0].Active, h.Units[0].Sub = "failed", "failed" }, 6, finding.Bad, `"failed"/"failed"`, "start"},
+		"no service":                 {func(h *Host) { h.Units = nil }, 6, finding.Warn, "no service runs the runner", ""},
+		"no systemd":                 {func(h *Host) { h.Units, h.UnitsUnseen = nil, []string{"no systemd"} }, 6, finding.Warn, "was not seen: no systemd", ""},
+		"the container is back":      {func(h *Host) { h.Containers[0].Running, h.Containers[0].Mounts = true, nil }, 7, finding.Bad, "takes jobs again", "hostguard runner drain -apply"},
+		"it serves :host":            {func(h *Host) { h.Containers[0].Running = true }, 7, finding.Bad, "serves a label with :host", "hostguard runner drain -apply"},
 		"by its environment": {func(h *Host) {
 			h.Containers[0] = Container{Name: "x", Running: true, Labels: []string{"awoooi-host:host"}}
-		}, 7, Bad, "serves a label with :host", ""},
-		"it may come back": {func(h *Host) { h.Containers[0].Restart = "unless-stopped" }, 7, Bad, `Restart="unless-stopped"`, "hostguard runner drain -apply"},
+		}, 7, finding.Bad, "serves a label with :host", ""},
+		"it may come back": {func(h *Host) { h.Containers[0].Restart = "unless-stopped" }, 7, finding.Bad, `Restart="unless-stopped"`, "hostguard runner drain -apply"},
 		"another container": {func(h *Host) {
 			h.Containers[0] = Container{Name: "x; rm -rf /", Running: true, Labels: []string{"a:docker://b"}}
-		}, 7, Warn, `"x; rm -rf /" runs a runner`, "hostguard runner drain -container 'x; rm -rf /' -apply"},
-		"no Docker":                {func(h *Host) { h.Containers, h.DockerUnseen = nil, "no Docker" }, 7, Warn, "were not seen", ""},
-		"two daemons":              {func(h *Host) { h.Daemons = append(h.Daemons, Daemon{PID: 8, Registration: "/srv/act-runner/.runner"}) }, 9, Bad, "process 7 and process 8 take jobs by one registration", ""},
-		"a daemon and a container": {func(h *Host) { h.Containers[0].Running = true }, 9, Bad, `process 7 and container "gitea-runner"`, ""},
-		"a unit and a container":   {func(h *Host) { h.Daemons, h.Containers[0].Running = nil, true }, 9, Bad, `unit "gitea-act-runner-host.service" and container`, ""},
+		}, 7, finding.Warn, `"x; rm -rf /" runs a runner`, "hostguard runner drain -container 'x; rm -rf /' -apply"},
+		"no Docker":                {func(h *Host) { h.Containers, h.DockerUnseen = nil, "no Docker" }, 7, finding.Warn, "were not seen", ""},
+		"two daemons":              {func(h *Host) { h.Daemons = append(h.Daemons, Daemon{PID: 8, Registration: "/srv/act-runner/.runner"}) }, 9, finding.Bad, "process 7 and process 8 take jobs by one registration", ""},
+		"a daemon and a container": {func(h *Host) { h.Containers[0].Running = true }, 9, finding.Bad, `process 7 and container "gitea-runner"`, ""},
+		"a unit and a container":   {func(h *Host) { h.Daemons, h.Containers[0].Running = nil, true }, 9, finding.Bad, `unit "gitea-act-runner-host.service" and container`, ""},
 		"two units": {func(h *Host) {
 			h.Daemons[0].Registration = "" // another user's
 			u := h.Units[0]
 			u.Name, u.Scope = "act_runner.service", "system"
 			h.Units = append(h.Units, u)
-		}, 9, Bad, `the user's unit "gitea-act-runner-host.service" and the system's unit "act_runner.service" take jobs`, ""},
-		"two GitHub listeners": {func(h *Host) { h.GitHubRoots = []string{"/a", "/a", "/b"} }, 9, Bad, `runs in "/a"`, ""},
-		"left directories":     {func(h *Host) { h.JobDirs = []JobDir{{"/c/0123456789abcdef", time.Unix(1e9, 0)}} }, 9, Warn, "1 directories of jobs", "rm -rf /c/[0-9a-f]"},
-		"an auto-healer":       {func(h *Host) { h.Schedule = timer("docker start gitea-runner") }, 7, Bad, `"/etc/cron.d/heal" line 2 starts the retired runner`, "take it out of that command"},
+		}, 9, finding.Bad, `the user's unit "gitea-act-runner-host.service" and the system's unit "act_runner.service" take jobs`, ""},
+		"two GitHub listeners": {func(h *Host) { h.GitHubRoots = []string{"/a", "/a", "/b"} }, 9, finding.Bad, `runs in "/a"`, ""},
+		"left directories":     {func(h *Host) { h.JobDirs = []JobDir{{"/c/0123456789abcdef", time.Unix(1e9, 0)}} }, 9, finding.Warn, "1 directories of jobs", "rm -rf /c/[0-9a-f]"},
+		"an auto-healer":       {func(h *Host) { h.Schedule = timer("docker start gitea-runner") }, 7, finding.Bad, `"/etc/cron.d/heal" line 2 starts the retired runner`, "take it out of that command"},
 		"an auto-healer's script": {func(h *Host) {
 			h.Schedule = timer("/usr/bin/heal.sh", Script{"/usr/bin/heal.sh", "#!/bin/sh\nfor c in gitea gitea-runner; do\n  docker restart \"$c\"\ndone"})
-		}, 7, Bad, `runs "/usr/bin/heal.sh", whose line 3 starts the retired runner`, ""},
-		"whatever is unhealthy": {func(h *Host) { h.Schedule = timer("docker ps -q --filter health=unhealthy | xargs -r docker restart") }, 7, Warn, "starts containers that it does not name", ""},
-		"a prune":               {func(h *Host) { h.Schedule = timer("docker system prune -af --volumes") }, 3, Warn, "deletes locks made by plain docker network create", ""},
+		}, 7, finding.Bad, `runs "/usr/bin/heal.sh", whose line 3 starts the retired runner`, ""},
+		"whatever is unhealthy": {func(h *Host) { h.Schedule = timer("docker ps -q --filter health=unhealthy | xargs -r docker restart") }, 7, finding.Warn, "starts containers that it does not name", ""},
+		"a prune":               {func(h *Host) { h.Schedule = timer("docker system prune -af --volumes") }, 3, finding.Warn, "deletes locks made by plain docker network create", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := good()
@@ -116,7 +120,7 @@ func TestHowTheContainerIsStarted(t *testing.T) {
 		"docker -H unix:///x start gitea-runner", "if ! pgrep x; then docker \\\n start gitea-runner; fi", "docker container start gitea-runner",
 		"R=gitea-runner; docker start $R",
 	} {
-		if found := checkSchedule([]Scheduled{{Command: command}}, Container{Name: WrappedContainer}); len(found) != 1 || found[0].Level != Bad {
+		if found := checkSchedule([]Scheduled{{Command: command}}, Container{Name: WrappedContainer}); len(found) != 1 || found[0].Level != finding.Bad {
 			t.Errorf("%q: %+v", command, found)
 		}
 	}
@@ -183,4 +187,28 @@ func TestWhichProcessesTakeJobs(t *testing.T) {
 			t.Errorf("%q: %t", line, got)
 		}
 	}
+}
+
+// The example is what this project tells others to write.
+func TestTheExampleOfAConfigurationIsRight(t *testing.T) {
+	data, err := os.ReadFile("../examples/runner-config.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := good()
+	if h.Config, err = config.Parse(data); err != nil {
+		t.Fatal(err)
+	}
+	if found := Audit(h); len(found) > 0 {
+		t.Errorf("%+v", found)
+	}
+}
+
+func FuzzRevivedBy(f *testing.F) {
+	f.Add("docker container update --restart always x; docker compose up -d | xargs -r docker start")
+	f.Fuzz(func(t *testing.T, script string) {
+		for _, c := range shell.Commands(script) {
+			_ = Container{Name: WrappedContainer}.revivedBy(c, script)
+		}
+	})
 }

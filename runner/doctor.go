@@ -2,18 +2,21 @@ package runner
 
 import (
 	"fmt"
+	"hostguard/runner/config"
+	"hostguard/runner/finding"
+	"hostguard/runner/workflow"
 	"slices"
 	"strings"
 )
 
 // Layer is one of the layers that keep a host usable, and how it is here.
 type Layer struct {
-	Layer    string    `json:"layer"` // L1 to L12
-	Title    string    `json:"title"`
-	Level    Level     `json:"level"`
-	Evidence string    `json:"evidence"`
-	Fix      string    `json:"fix,omitempty"`
-	Findings []Finding `json:"findings"` // the worst first; the line tells that one
+	Layer    string            `json:"layer"` // L1 to L12
+	Title    string            `json:"title"`
+	Level    finding.Level     `json:"level"`
+	Evidence string            `json:"evidence"`
+	Fix      string            `json:"fix,omitempty"`
+	Findings []finding.Finding `json:"findings"` // the worst first; the line tells that one
 }
 
 var titles = [...]string{
@@ -24,11 +27,11 @@ var titles = [...]string{
 
 // Diagnose makes one line of each layer. found is what others have looked at,
 // good says what is well where nothing was found.
-func Diagnose(h Host, workflows []Workflow, found []Finding, good map[int]string) []Layer {
-	found = slices.Concat(found, Audit(h), CheckWorkflows(workflows, h.HostLabels()), checkWanted(h, workflows), checkSplit(h), checkSeen(h))
+func Diagnose(h Host, workflows []workflow.Workflow, found []finding.Finding, good map[int]string) []Layer {
+	found = slices.Concat(found, Audit(h), workflow.Check(workflows, h.HostLabels()), checkWanted(h, workflows), checkSplit(h), checkSeen(h))
 	layers := make([]Layer, 0, len(titles))
 	for i, title := range titles {
-		l := Layer{Layer: fmt.Sprintf("L%d", i+1), Title: title, Evidence: h.good(i+1, len(workflows)), Findings: []Finding{}}
+		l := Layer{Layer: fmt.Sprintf("L%d", i+1), Title: title, Evidence: h.good(i+1, len(workflows)), Findings: []finding.Finding{}}
 		if say := good[i+1]; say != "" {
 			l.Evidence = say
 		}
@@ -37,7 +40,7 @@ func Diagnose(h Host, workflows []Workflow, found []Finding, good map[int]string
 				l.Findings = append(l.Findings, f)
 			}
 		}
-		slices.SortStableFunc(l.Findings, func(a, b Finding) int { return int(b.Level - a.Level) })
+		slices.SortStableFunc(l.Findings, func(a, b finding.Finding) int { return int(b.Level - a.Level) })
 		if len(l.Findings) > 0 {
 			l.Level, l.Evidence, l.Fix = l.Findings[0].Level, l.Findings[0].Evidence, l.Findings[0].Fix
 		}
@@ -54,7 +57,7 @@ func (h Host) good(layer, workflows int) string {
 	case 5:
 		return fmt.Sprintf("%d workflows looked at", workflows)
 	case 6:
-		return "KillMode=mixed, shutdown_timeout " + Duration(h.Config.ShutdownTimeout)
+		return "KillMode=mixed, shutdown_timeout " + config.Duration(h.Config.ShutdownTimeout)
 	case 7:
 		for _, c := range h.Containers {
 			if c.Name == WrappedContainer {
@@ -85,7 +88,7 @@ func (h Host) asFar() string {
 }
 
 // checkSeen says of the runner pool what was looked at in vain.
-func checkSeen(h Host) []Finding {
+func checkSeen(h Host) []finding.Finding {
 	var unseen []string
 	for _, why := range []string{h.ProcessesUnseen, h.DockerUnseen, h.TasksUnseen, h.JobDirsUnseen} {
 		if why != "" {
@@ -95,14 +98,14 @@ func checkSeen(h Host) []Finding {
 	if unseen == nil {
 		return nil
 	}
-	return []Finding{{9, Warn, "not all of it was seen: " + strings.Join(unseen, "; "), "run it on the host, as the runner's user"}}
+	return []finding.Finding{finding.New(9, finding.Warn, "not all of it was seen: "+strings.Join(unseen, "; "), "run it on the host, as the runner's user")}
 }
 
 // checkWanted joins the checkout's workflows with the labels of this host's
 // runner. Others may serve the rest.
-func checkWanted(h Host, workflows []Workflow) []Finding {
+func checkWanted(h Host, workflows []workflow.Workflow) []finding.Finding {
 	if h.ConfigUnseen != "" {
-		return []Finding{{10, Warn, "the labels that this host serves are not known", "run it as the runner's user, or give -runner-dir"}}
+		return []finding.Finding{finding.New(10, finding.Warn, "the labels that this host serves are not known", "run it as the runner's user, or give -runner-dir")}
 	}
 	serves := make([]string, 0, len(h.Config.Labels))
 	for _, l := range h.Config.Labels {
@@ -112,7 +115,7 @@ func checkWanted(h Host, workflows []Workflow) []Finding {
 	for _, w := range workflows {
 		for _, j := range w.Jobs {
 			for _, d := range j.RunsOn {
-				if d.Unresolved == "" && !covers(serves, d.Labels) {
+				if d.Unresolved == "" && !d.MetBy(serves) {
 					missing = append(missing, fmt.Sprintf("%.60q of %.60q", strings.Join(d.Labels, ", "), w.File))
 				}
 			}
@@ -121,20 +124,20 @@ func checkWanted(h Host, workflows []Workflow) []Finding {
 	if missing == nil {
 		return nil
 	}
-	return []Finding{{10, Warn, fmt.Sprintf("this host's runner does not serve %s", strings.Join(missing[:min(3, len(missing))], ", ")), "hostguard runner labels tells whether another does"}}
+	return []finding.Finding{finding.New(10, finding.Warn, fmt.Sprintf("this host's runner does not serve %s", strings.Join(missing[:min(3, len(missing))], ", ")), "hostguard runner labels tells whether another does")}
 }
 
 const splitFix = "hostguard runner split tells the plan and carries it out; safe_next_step="
 
-func checkSplit(h Host) []Finding {
+func checkSplit(h Host) []finding.Finding {
 	r := CheckReadiness(h)
-	var all []Finding
+	var all []finding.Finding
 	if !r.Ready {
-		all = append(all, Finding{11, Warn, "isolation_ready=false blocker=" + r.Blocker, splitFix + r.Next})
+		all = append(all, finding.New(11, finding.Warn, "isolation_ready=false blocker="+r.Blocker, splitFix+r.Next))
 	}
 	switch {
 	case h.ConfigUnseen != "":
-		all = append(all, Finding{12, Warn, "whose labels this host serves is not known", "run it as the runner's user, or give -runner-dir"})
+		all = append(all, finding.New(12, finding.Warn, "whose labels this host serves is not known", "run it as the runner's user, or give -runner-dir"))
 	case r.Mixed:
 		registered := 0
 		for _, d := range r.SplitDirs {
@@ -143,9 +146,9 @@ func checkSplit(h Host) []Finding {
 			}
 		}
 		if registered < r.WantedServices || r.InstalledServices < r.WantedServices {
-			all = append(all, Finding{12, Warn, fmt.Sprintf("one runner serves %d owners; of theirs %d are registered, %d have a service", r.WantedServices, registered, r.InstalledServices), splitFix + r.Next})
+			all = append(all, finding.New(12, finding.Warn, fmt.Sprintf("one runner serves %d owners; of theirs %d are registered, %d have a service", r.WantedServices, registered, r.InstalledServices), splitFix+r.Next))
 		} else if !h.Separated() {
-			all = append(all, Finding{12, Warn, fmt.Sprintf("each of %d owners has a runner, and the first one still has the labels of all", r.WantedServices), splitFix + r.Next})
+			all = append(all, finding.New(12, finding.Warn, fmt.Sprintf("each of %d owners has a runner, and the first one still has the labels of all", r.WantedServices), splitFix+r.Next))
 		}
 	}
 	return all

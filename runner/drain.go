@@ -2,6 +2,8 @@ package runner
 
 import (
 	"fmt"
+	"hostguard/runner/finding"
+	"hostguard/runner/shell"
 	"slices"
 )
 
@@ -13,7 +15,7 @@ func (c Container) drain() string {
 	if c.Name == WrappedContainer {
 		return "hostguard runner drain -apply"
 	}
-	return "hostguard runner drain -container " + shellWord(c.Name) + " -apply"
+	return "hostguard runner drain -container " + shell.Quote(c.Name) + " -apply"
 }
 
 // OwnJobs are the processes of a runner's container that are neither its daemon
@@ -44,19 +46,19 @@ func OwnJobs(processes []Process) (jobs []Process, known bool) {
 
 // Revivers find what starts a container again by itself, from cron, a timer or a
 // unit: Bad where it does, Warn where it may. What is not seen is not in it.
-func Revivers(h Host, c Container) []Finding {
-	return slices.DeleteFunc(checkSchedule(h.Schedule, c), func(f Finding) bool { return f.Layer != 7 })
+func Revivers(h Host, c Container) []finding.Finding {
+	return slices.DeleteFunc(checkSchedule(h.Schedule, c), func(f finding.Finding) bool { return f.Layer != 7 })
 }
 
 // Rivals find who would take jobs by the registration of a container if that
 // ran: two daemons on one cancel each other's jobs.
-func Rivals(h Host, c Container) []Finding {
+func Rivals(h Host, c Container) []finding.Finding {
 	c.Running = true
 	h.Containers, h.GitHubRoots = []Container{c}, nil
 	all := auditDaemons(h)
 	for _, d := range h.Daemons {
 		if d.Registration == "" && c.mounts(h.RegistrationPath) && len(all) == 0 {
-			all = append(all, Finding{9, Bad, fmt.Sprintf("process %d, a runner, may work by the same registration", d.PID), "run it as root, who may see where that works"})
+			all = append(all, finding.New(9, finding.Bad, fmt.Sprintf("process %d, a runner, may work by the same registration", d.PID), "run it as root, who may see where that works"))
 		}
 	}
 	return all

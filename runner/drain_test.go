@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"hostguard/runner/finding"
 	"strings"
 	"testing"
 )
@@ -49,21 +50,21 @@ func TestWhoIsARunner(t *testing.T) {
 
 func TestWhatStartsAContainerAgain(t *testing.T) {
 	other := Container{Name: "ci-box", ID: strings.Repeat("0123456789ab", 5), ComposeDir: "/srv/ci", ComposeService: "runner"}
-	for command, want := range map[string]Level{
-		"docker start ci-box": Bad, "docker start 0123456789ab": Bad, "docker start gitea-runner": OK, "docker start 0123": OK,
-		"docker compose -f /srv/ci/compose.yaml up -d": Bad, "cd /srv/ci && docker compose up -d": Bad, "cd /srv/ci && docker-compose restart runner": Bad,
-		"cd /srv/ci && docker compose up -d gitea": Warn, "cd /srv/db && docker compose up -d": OK, "docker compose -f /srv/ci/compose.yaml ps": OK,
-		"docker system prune -af": OK, // of another layer
+	for command, want := range map[string]finding.Level{
+		"docker start ci-box": finding.Bad, "docker start 0123456789ab": finding.Bad, "docker start gitea-runner": finding.OK, "docker start 0123": finding.OK,
+		"docker compose -f /srv/ci/compose.yaml up -d": finding.Bad, "cd /srv/ci && docker compose up -d": finding.Bad, "cd /srv/ci && docker-compose restart runner": finding.Bad,
+		"cd /srv/ci && docker compose up -d gitea": finding.Warn, "cd /srv/db && docker compose up -d": finding.OK, "docker compose -f /srv/ci/compose.yaml ps": finding.OK,
+		"docker system prune -af": finding.OK, // of another layer
 	} {
 		found := Revivers(Host{Schedule: []Scheduled{{Where: "cron", Command: command}}}, other)
-		got := OK
+		got := finding.OK
 		if len(found) > 0 {
 			got = found[0].Level
 		}
 		if got != want || len(found) > 1 {
 			t.Errorf("%q: %+v, want %s", command, found, want)
 		}
-		if want == Bad && !strings.HasSuffix(found[0].Fix, "hostguard runner drain -container ci-box -apply") {
+		if want == finding.Bad && !strings.HasSuffix(found[0].Fix, "hostguard runner drain -container ci-box -apply") {
 			t.Errorf("%q: fix %s", command, found[0].Fix)
 		}
 	}

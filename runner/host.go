@@ -2,12 +2,14 @@ package runner
 
 import (
 	"cmp"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"hostguard/internal/actrunner"
+	"hostguard/runner/config"
 )
 
 // PrimaryService is the unit that the host's own runner gets where it has none. One
@@ -28,7 +30,7 @@ type Host struct {
 
 	Dir              string // of the primary runner
 	ConfigPath       string
-	Config           Config
+	Config           config.Config
 	ConfigUnseen     string
 	Registered       bool
 	RegistrationPath string
@@ -169,7 +171,7 @@ func (h Host) Primary() (Unit, bool) {
 // Found is a runner that something on this host runs, or would.
 type Found struct {
 	Dir, ConfigPath string
-	Config          Config
+	Config          config.Config
 	Active          bool
 	DockerHost      string // of its daemon, "" for the usual one
 }
@@ -229,7 +231,7 @@ func (h Host) OwnedBy() string {
 	if h.Owner != "" {
 		return h.Owner
 	}
-	return MostCommonOwner(h.Config.Labels)
+	return config.MostCommonOwner(h.Config.Labels)
 }
 
 // HostLabels are the labels whose jobs run on the host itself.
@@ -250,3 +252,25 @@ func IsDaemonImage(image string) bool {
 	name, _, _ := strings.Cut(image[strings.LastIndex(image, "/")+1:], ":")
 	return actrunner.RoleOf(name) == actrunner.Daemon || name == "runner" && strings.Contains(image, "gitea")
 }
+
+// CannotMount says why a file of this host cannot be mounted into the containers of
+// all jobs of a runner; "" if it can.
+func (f Found) CannotMount(file string) string {
+	for _, l := range f.Config.Labels {
+		if l.Schema != "host" && l.Schema != "docker" {
+			return fmt.Sprintf("for jobs of %q do not run in this host's containers", l.Full)
+		}
+	}
+	host := f.DockerHost
+	local := host == "" || host == "-" || strings.HasPrefix(host, "unix://") || strings.HasPrefix(host, "/")
+	if !local && f.Config.RunsContainers() {
+		return fmt.Sprintf("for their containers are those of the Docker daemon at %q, which has other files", host)
+	}
+	if strings.Trim(file, pathCharacters) != "" {
+		return "for container.options cannot name its path"
+	}
+	return ""
+}
+
+// pathCharacters need no quotes in the options of a container, nor in a volume.
+const pathCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+@"

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"cmp"
+	"hostguard/runner/config"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -46,10 +47,10 @@ type ReadinessSplit struct {
 }
 
 // ownersOf are the owners of labels, in their order.
-func ownersOf(labels []Label) []string {
+func ownersOf(labels []config.Label) []string {
 	var owners []string
 	for _, l := range labels {
-		if o := OwnerOf(l.Name); !slices.Contains(owners, o) {
+		if o := config.OwnerOf(l.Name); !slices.Contains(owners, o) {
 			owners = append(owners, o)
 		}
 	}
@@ -64,7 +65,7 @@ func (h Host) Splits() []string {
 		switch o {
 		case strings.ToLower(own):
 			return 0
-		case Shared:
+		case config.Shared:
 			return 1
 		}
 		return 2
@@ -80,10 +81,10 @@ func SplitDirOf(primary, owner string) string {
 
 // ServesAlone reports whether a runner has all the labels that an owner has at the
 // primary, and no other owner's.
-func (h Host) ServesAlone(owner string, c Config) bool {
+func (h Host) ServesAlone(owner string, c config.Config) bool {
 	for _, l := range h.Config.Labels {
-		same := func(has Label) bool { return has.Name == l.Name }
-		if OwnerOf(l.Name) == owner && !slices.ContainsFunc(c.Labels, same) {
+		same := func(has config.Label) bool { return has.Name == l.Name }
+		if config.OwnerOf(l.Name) == owner && !slices.ContainsFunc(c.Labels, same) {
 			return false
 		}
 	}
@@ -140,8 +141,10 @@ func CheckReadiness(h Host) Readiness {
 		r.Registration = "unknown"
 	}
 	for _, l := range h.Config.Labels {
-		class := ClassOf(l.Name, h.OwnedBy())
-		at := slices.IndexFunc(r.Labels, func(c LabelClass) bool { return c.Class == class && OwnerOf(c.Labels[0]) == OwnerOf(l.Name) })
+		class := config.ClassOf(l.Name, h.OwnedBy())
+		at := slices.IndexFunc(r.Labels, func(c LabelClass) bool {
+			return c.Class == class && config.OwnerOf(c.Labels[0]) == config.OwnerOf(l.Name)
+		})
 		if at < 0 {
 			at, r.Labels = len(r.Labels), append(r.Labels, LabelClass{Class: class})
 		}

@@ -1,6 +1,8 @@
 package runner
 
 import (
+	"hostguard/runner/config"
+	"hostguard/runner/finding"
 	"slices"
 	"strings"
 	"testing"
@@ -9,7 +11,7 @@ import (
 // mixed is a host whose one runner serves three owners.
 func mixed() Host {
 	h := good()
-	h.Config.Labels = append(h.Config.Labels, ParseLabel("ewoooc-host:docker://x"))
+	h.Config.Labels = append(h.Config.Labels, config.ParseLabel("ewoooc-host:docker://x"))
 	for _, owner := range h.Splits() {
 		h.SplitDirs = append(h.SplitDirs, SplitDir{SplitDirOf(h.Dir, owner), "missing", SplitServiceOf(owner)})
 	}
@@ -73,14 +75,14 @@ func TestASeparatedHostIsGood(t *testing.T) {
 	h.split(3, 3)
 	h.separate()
 	for _, l := range Diagnose(h, nil, nil, nil) {
-		if l.Level != OK {
+		if l.Level != finding.OK {
 			t.Errorf("%+v", l)
 		}
 	}
 	h.Units[0].Active, h.Units[0].MainPID = "active", 7
 	h.Daemons = []Daemon{{PID: 7, Registration: h.RegistrationPath}}
 	for _, n := range []int{9, 12} {
-		if l := Diagnose(h, nil, nil, nil)[n-1]; l.Level != Warn || !strings.Contains(l.Fix, "hostguard runner split") {
+		if l := Diagnose(h, nil, nil, nil)[n-1]; l.Level != finding.Warn || !strings.Contains(l.Fix, "hostguard runner split") {
 			t.Errorf("%+v", l)
 		}
 	}
@@ -98,20 +100,20 @@ func TestAPrimaryOfAnyNameIsRetired(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	for _, l := range Diagnose(h, nil, nil, nil) {
-		if l.Level != OK {
+		if l.Level != finding.OK {
 			t.Errorf("%+v", l)
 		}
 	}
 	// One of the new runners does not run: that one is named, and no other.
 	h.Units[2].Active = "failed"
 	l := Diagnose(h, nil, nil, nil)[5]
-	if l.Level != Bad || l.Fix != "sudo systemctl start "+h.Units[2].Name || len(l.Findings) != 1 {
+	if l.Level != finding.Bad || l.Fix != "sudo systemctl start "+h.Units[2].Name || len(l.Findings) != 1 {
 		t.Errorf("%+v", l)
 	}
 	// Its unit may have been removed since.
 	h.Units[2].Active, h.Units = "active", h.Units[1:]
 	h.UnitsUnseen = []string{"no systemd of the user to ask"} // of which no unit of the split is
-	if l := Diagnose(h, nil, nil, nil)[5]; !h.Separated() || l.Level != OK {
+	if l := Diagnose(h, nil, nil, nil)[5]; !h.Separated() || l.Level != finding.OK {
 		t.Errorf("without a unit the primary is not retired: %+v", l)
 	}
 	h.Daemons = []Daemon{{PID: 9, Registration: h.RegistrationPath}}
@@ -122,9 +124,9 @@ func TestAPrimaryOfAnyNameIsRetired(t *testing.T) {
 
 func TestThePrimaryAmongSeveralRunners(t *testing.T) {
 	of := func(dir string, id int64, active bool, labels ...string) Found {
-		f := Found{Dir: dir, Active: active, Config: Config{ID: id}}
+		f := Found{Dir: dir, Active: active, Config: config.Config{ID: id}}
 		for _, l := range labels {
-			f.Config.Labels = append(f.Config.Labels, ParseLabel(l))
+			f.Config.Labels = append(f.Config.Labels, config.ParseLabel(l))
 		}
 		return f
 	}

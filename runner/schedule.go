@@ -2,6 +2,8 @@ package runner
 
 import (
 	"fmt"
+	"hostguard/runner/finding"
+	"hostguard/runner/shell"
 	"path"
 	"regexp"
 	"slices"
@@ -70,9 +72,9 @@ func firstSpace(s string) string {
 func ScriptsOf(command, home string) []string {
 	var paths []string
 	dir := ""
-	for _, c := range shellCommands(command) {
-		if c.words[0] == "cd" && len(c.words) > 1 {
-			dir = c.words[1]
+	for _, c := range shell.Commands(command) {
+		if c.Words[0] == "cd" && len(c.Words) > 1 {
+			dir = c.Words[1]
 		}
 	}
 	for w := range strings.FieldsFuncSeq(command, func(r rune) bool { return strings.ContainsRune(" \t;&|()\"'<>=", r) }) {
@@ -104,31 +106,31 @@ func (c Container) namedIn(text string) bool {
 
 // checkSchedule finds what would start a container again, and what deletes plain
 // locks.
-func checkSchedule(schedule []Scheduled, c Container) []Finding {
-	var all []Finding
+func checkSchedule(schedule []Scheduled, c Container) []finding.Finding {
+	var all []finding.Finding
 	for _, s := range schedule {
 		texts := []Script{{Text: s.Command}}
 		for _, script := range append(texts, s.Scripts...) {
 			where := s.Where
-			told := map[Finding]bool{} // by layer and level: the first of each is enough
-			for _, command := range shellCommands(script.Text) {
+			told := map[finding.Finding]bool{} // by layer and level: the first of each is enough
+			for _, command := range shell.Commands(script.Text) {
 				if script.Path != "" {
-					where = fmt.Sprintf("%s runs %.200q, whose line %d", s.Where, script.Path, command.line)
+					where = fmt.Sprintf("%s runs %.200q, whose line %d", s.Where, script.Path, command.Line)
 				}
-				add := func(layer int, level Level, what, fix string) {
-					if kind := (Finding{Layer: layer, Level: level}); !told[kind] {
+				add := func(layer int, level finding.Level, what, fix string) {
+					if kind := (finding.Finding{Layer: layer, Level: level}); !told[kind] {
 						told[kind] = true
-						all = append(all, Finding{layer, level, fmt.Sprintf("%s %s: %.120q", where, what, strings.Join(command.words, " ")), fix})
+						all = append(all, finding.New(layer, level, fmt.Sprintf("%s %s: %.120q", where, what, strings.Join(command.Words, " ")), fix))
 					}
 				}
-				switch command.revives(c, script.Text) {
-				case Bad:
-					add(7, Bad, "starts the retired runner", "take it out of that command, then "+c.drain())
-				case Warn:
-					add(7, Warn, "starts containers that it does not name", fmt.Sprintf("see that it leaves out %.100q", c.Name))
+				switch c.revivedBy(command, script.Text) {
+				case finding.Bad:
+					add(7, finding.Bad, "starts the retired runner", "take it out of that command, then "+c.drain())
+				case finding.Warn:
+					add(7, finding.Warn, "starts containers that it does not name", fmt.Sprintf("see that it leaves out %.100q", c.Name))
 				}
-				if command.prunesNetworks() {
-					add(3, Warn, "deletes locks made by plain docker network create", "take locks by hostguard acquire-lock, which no prune removes, or prune images and containers only")
+				if command.PrunesNetworks() {
+					add(3, finding.Warn, "deletes locks made by plain docker network create", "take locks by hostguard acquire-lock, which no prune removes, or prune images and containers only")
 				}
 			}
 		}
@@ -136,35 +138,39 @@ func checkSchedule(schedule []Scheduled, c Container) []Finding {
 	return all
 }
 
-// revives judges a command of a script: Bad if it starts the container, Warn if
+// revivedBy judges a command of a script: Bad if it starts the container, Warn if
 // it starts what a variable names, or others of the same compose project.
-func (command shellCommand) revives(c Container, script string) Level {
-	d := command.docker()
-	if is(d, "container") {
+func (c Container) revivedBy(command shell.Command, script string) finding.Level {
+	d := command.Docker()
+	if len(d) > 0 && d[0] == "container" {
 		d = d[1:]
 	}
+	if len(d) == 0 {
+		return finding.OK
+	}
 	compose := -1
-	if is(d, "compose") {
+	if d[0] == "compose" {
 		compose = slices.IndexFunc(d, func(w string) bool { return w == "up" || w == "start" || w == "restart" })
 	}
-	if compose < 0 && !is(d, "start") && !is(d, "restart") && !is(d, "run") && !is(d, "unpause") &&
-		!(is(d, "update") && slices.ContainsFunc(command.words, func(w string) bool { return strings.Contains(w, "always") || strings.Contains(w, "unless-stopped") })) {
-		return OK
+	keepsUp := func(w string) bool { return strings.Contains(w, "always") || strings.Contains(w, "unless-stopped") }
+	if compose < 0 && !slices.Contains([]string{"start", "restart", "run", "unpause"}, d[0]) &&
+		!(d[0] == "update" && slices.ContainsFunc(command.Words, keepsUp)) {
+		return finding.OK
 	}
-	if slices.ContainsFunc(command.words, c.namedIn) {
-		return Bad
+	if slices.ContainsFunc(command.Words, c.namedIn) {
+		return finding.Bad
 	}
 	if compose > 0 && c.ComposeDir != "" && strings.Contains(script, c.ComposeDir) {
 		if services := d[compose+1:]; len(services) == 0 || slices.Contains(services, c.ComposeService) {
-			return Bad
+			return finding.Bad
 		}
-		return Warn
+		return finding.Warn
 	}
-	if slices.ContainsFunc(command.words[1:], func(w string) bool { return strings.Contains(w, "$") }) {
+	if slices.ContainsFunc(command.Words[1:], func(w string) bool { return strings.Contains(w, "$") }) {
 		if c.namedIn(script) {
-			return Bad // the variable takes its values from this file
+			return finding.Bad // the variable takes its values from this file
 		}
-		return Warn
+		return finding.Warn
 	}
-	return OK
+	return finding.OK
 }

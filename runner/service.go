@@ -1,7 +1,6 @@
 package runner
 
 import (
-	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -202,51 +201,4 @@ func (h Host) Busy() string {
 		busy = append(busy, fmt.Sprintf("host job in %.200q", dir))
 	}
 	return strings.Join(busy, ", ")
-}
-
-// CheckLabels refuses labels for a configuration that a runner would not take.
-func CheckLabels(labels []string) error {
-	seen := map[string]bool{}
-	for _, s := range labels {
-		l := ParseLabel(s)
-		switch {
-		case strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || unicode.IsSpace(r) }) || l.Name == "":
-			return fmt.Errorf("%.200q is no label; want NAME:host or NAME:docker://IMAGE", s)
-		case l.Schema != "host" && l.Schema != "docker":
-			return fmt.Errorf("label %.200q is neither :host nor :docker://IMAGE", s)
-		case seen[l.Name]:
-			return fmt.Errorf("label %.200q is there twice", l.Name)
-		}
-		seen[l.Name] = true
-	}
-	return nil
-}
-
-// Removed are the names that a runner serves and would not with other labels.
-func Removed(have []Label, want []string) []string {
-	var names []string
-	for _, l := range have {
-		if !slices.ContainsFunc(want, func(w string) bool { return ParseLabel(w).Name == l.Name }) && !slices.Contains(names, l.Name) {
-			names = append(names, l.Name)
-		}
-	}
-	return names
-}
-
-// Replaced refuses to take labels away from the runner called own that no other
-// runner, online and enabled, has: jobs that want one would wait for ever. A
-// runner of the same name counts as this one.
-func (p Pool) Replaced(labels []string, own string) error {
-	if own == "" {
-		return errors.New("which of the server's runners this one is, is not known: the registration has no name")
-	}
-	for _, label := range labels {
-		served := slices.ContainsFunc(p.Runners, func(r Live) bool {
-			return r.Name != own && r.Online && !r.Disabled && slices.Contains(r.Labels, label)
-		})
-		if !served {
-			return fmt.Errorf("no other runner that is online and enabled has the label %.100q: its jobs would wait for ever; register one first", label)
-		}
-	}
-	return nil
 }

@@ -161,35 +161,3 @@ func TestAUnitThatLetsJobsEnd(t *testing.T) {
 		}
 	}
 }
-
-func TestALabelGoesOnlyWhereAnotherRunnerHasIt(t *testing.T) {
-	have := []Label{ParseLabel("a-host:host"), ParseLabel("ubuntu-latest:docker://x"), ParseLabel("a-host:docker://x")}
-	if diff := cmp.Diff([]string{"a-host"}, Removed(have, []string{"ubuntu-latest:docker://y"})); diff != "" {
-		t.Error(diff)
-	}
-	for name, c := range map[string]struct {
-		runner Live
-		own    string
-		says   string
-	}{
-		"it has":        {Live{Name: "b", Online: true, Labels: []string{"a-host"}}, "host110", ""},
-		"offline":       {Live{Name: "b", Labels: []string{"a-host"}}, "host110", "no other runner"},
-		"disabled":      {Live{Name: "b", Online: true, Disabled: true, Labels: []string{"a-host"}}, "host110", "no other runner"},
-		"other labels":  {Live{Name: "b", Online: true, Labels: []string{"a-hosts"}}, "host110", "no other runner"},
-		"itself":        {Live{Name: "host110", Online: true, Labels: []string{"a-host"}}, "host110", "no other runner"},
-		"who is itself": {Live{Name: "b", Online: true, Labels: []string{"a-host"}}, "", "has no name"},
-	} {
-		err := Pool{Runners: []Live{c.runner}}.Replaced([]string{"a-host"}, c.own)
-		if c.says == "" && err != nil || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	for _, bad := range [][]string{{"a b:host"}, {"a\n"}, {":host"}, {"a:vm"}, {"a:host", "a:docker://x"}} {
-		if CheckLabels(bad) == nil {
-			t.Errorf("%q is taken", bad)
-		}
-	}
-	if err := CheckLabels([]string{"a", "b:host", "c:docker://x/y:z"}); err != nil {
-		t.Error(err)
-	}
-}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"hostguard/runner/config"
+	"hostguard/runner/yamltree"
 	"io"
 	"path/filepath"
 	"regexp"
@@ -31,7 +33,7 @@ func ProposeSplit(h Host) []SplitRunner {
 	for _, owner := range h.Splits() {
 		r := SplitRunner{Owner: owner, Dir: SplitDirOf(h.Dir, owner), Service: SplitServiceOf(owner)}
 		for _, l := range h.Config.Labels {
-			if OwnerOf(l.Name) == owner && !slices.Contains(r.Labels, l.Name) {
+			if config.OwnerOf(l.Name) == owner && !slices.Contains(r.Labels, l.Name) {
 				r.Labels = append(r.Labels, l.Name)
 			}
 		}
@@ -62,7 +64,7 @@ const (
 // ParseSplit reads a plan for a primary of this directory and service. Each error
 // begins with the line that it is about.
 func ParseSplit(data []byte, primary, primaryService string) ([]SplitRunner, error) {
-	root, err := parseYAML(data)
+	root, err := yamltree.Parse(data)
 	if err != nil {
 		return nil, fmt.Errorf("%.200q", err)
 	}
@@ -79,10 +81,10 @@ func ParseSplit(data []byte, primary, primaryService string) ([]SplitRunner, err
 	}
 	list := fields["runners"]
 	if list == nil || list.Kind != yaml.SequenceNode || len(list.Content) == 0 {
-		return nil, atLine(root, "want a list \"runners\" of owner, labels, directory and service")
+		return nil, yamltree.ErrorAt(root, "want a list \"runners\" of owner, labels, directory and service")
 	}
-	if len(list.Content) > maxLabels {
-		return nil, atLine(list, "it has %d runners; want at most %d", len(list.Content), maxLabels)
+	if len(list.Content) > config.MaxLabels {
+		return nil, yamltree.ErrorAt(list, "it has %d runners; want at most %d", len(list.Content), config.MaxLabels)
 	}
 	var plan []SplitRunner
 	for _, item := range list.Content {
@@ -106,8 +108,8 @@ func parseSplitRunner(n *yaml.Node, primary, primaryService string) (SplitRunner
 	}
 	for name, to := range map[string]*string{"owner": &r.Owner, "directory": &r.Dir, "service": &r.Service} {
 		if v := fields[name]; v != nil {
-			if *to = text(v); *to == "" {
-				return r, atLine(v, "%s is empty or no text", name)
+			if *to = yamltree.Text(v); *to == "" {
+				return r, yamltree.ErrorAt(v, "%s is empty or no text", name)
 			}
 		}
 	}
@@ -118,13 +120,13 @@ func parseSplitRunner(n *yaml.Node, primary, primaryService string) (SplitRunner
 		return n
 	}
 	if !ownerWord.MatchString(r.Owner) || len(r.Owner) > maxOwner {
-		return r, atLine(line("owner"), "owner is %.100q; want a word of a-z, 0-9 and -, such as %q", r.Owner, Shared)
+		return r, yamltree.ErrorAt(line("owner"), "owner is %.100q; want a word of a-z, 0-9 and -, such as %q", r.Owner, config.Shared)
 	}
 	if r.Dir == "" {
 		r.Dir = SplitDirOf(primary, r.Owner)
 	}
 	if strings.ContainsFunc(r.Dir, func(c rune) bool { return !unicode.IsPrint(c) }) || !filepath.IsAbs(r.Dir) || filepath.Clean(r.Dir) != r.Dir {
-		return r, atLine(line("directory"), "directory is %.200q; want a full path without .., such as %q", r.Dir, SplitDirOf(primary, r.Owner))
+		return r, yamltree.ErrorAt(line("directory"), "directory is %.200q; want a full path without .., such as %q", r.Dir, SplitDirOf(primary, r.Owner))
 	}
 	if r.Service == "" {
 		if r.Service = SplitServiceOf(r.Owner); r.Dir == primary {
@@ -132,22 +134,22 @@ func parseSplitRunner(n *yaml.Node, primary, primaryService string) (SplitRunner
 		}
 	}
 	if !serviceName.MatchString(r.Service) || len(r.Service) > maxService {
-		return r, atLine(line("service"), "service is %.200q; want a name such as %q", r.Service, SplitServiceOf(r.Owner))
+		return r, yamltree.ErrorAt(line("service"), "service is %.200q; want a name such as %q", r.Service, SplitServiceOf(r.Owner))
 	}
 	if (r.Service == primaryService) != (r.Dir == primary) {
-		return r, atLine(line("service"), "%q is the service of the primary's directory %q, and of no other", primaryService, primary)
+		return r, yamltree.ErrorAt(line("service"), "%q is the service of the primary's directory %q, and of no other", primaryService, primary)
 	}
 	labels := fields["labels"]
 	if labels == nil || labels.Kind != yaml.SequenceNode || len(labels.Content) == 0 {
-		return r, atLine(line("labels"), "%q has no list of labels", r.Owner)
+		return r, yamltree.ErrorAt(line("labels"), "%q has no list of labels", r.Owner)
 	}
 	for _, l := range labels.Content {
-		name := text(l)
+		name := yamltree.Text(l)
 		if name == "" || strings.ContainsFunc(name, func(c rune) bool { return !unicode.IsPrint(c) || c == ':' || c == ',' }) {
-			return r, atLine(l, "label %.100q is not the name of one; want what stands before its colon, such as %q", name, "ubuntu-latest")
+			return r, yamltree.ErrorAt(l, "label %.100q is not the name of one; want what stands before its colon, such as %q", name, "ubuntu-latest")
 		}
 		if slices.Contains(r.Labels, name) {
-			return r, atLine(l, "label %q is there twice", name)
+			return r, yamltree.ErrorAt(l, "label %q is there twice", name)
 		}
 		r.Labels = append(r.Labels, name)
 	}
@@ -183,32 +185,28 @@ func below(path, dir string) bool { return strings.HasPrefix(path, strings.TrimS
 // strict are the values of a mapping that has no other keys than these.
 func strict(n *yaml.Node, known ...string) (map[string]*yaml.Node, error) {
 	if n.Kind != yaml.MappingNode {
-		return nil, atLine(n, "want %s", strings.Join(known, ", "))
+		return nil, yamltree.ErrorAt(n, "want %s", strings.Join(known, ", "))
 	}
 	fields := map[string]*yaml.Node{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key := n.Content[i]
 		switch {
 		case !slices.Contains(known, key.Value):
-			return nil, atLine(key, "unknown key %.100q; want %s", key.Value, strings.Join(known, ", "))
+			return nil, yamltree.ErrorAt(key, "unknown key %.100q; want %s", key.Value, strings.Join(known, ", "))
 		case fields[key.Value] != nil:
-			return nil, atLine(key, "key %q is there twice", key.Value)
+			return nil, yamltree.ErrorAt(key, "key %q is there twice", key.Value)
 		}
 		fields[key.Value] = n.Content[i+1]
 	}
 	return fields, nil
 }
 
-func atLine(n *yaml.Node, format string, args ...any) error {
-	return fmt.Errorf("line %d: %s", max(1, n.Line), fmt.Sprintf(format, args...))
-}
-
 // CheckSplit tells whether a plan is about all labels of the primary, and about
 // no other, but those that an earlier run has moved. moved are the labels of the
 // plan's own runners that are registered, by directory.
-func CheckSplit(plan []SplitRunner, primary []Label, moved map[string][]Label) error {
-	named := func(labels []Label, name string) bool {
-		return slices.ContainsFunc(labels, func(l Label) bool { return l.Name == name })
+func CheckSplit(plan []SplitRunner, primary []config.Label, moved map[string][]config.Label) error {
+	named := func(labels []config.Label, name string) bool {
+		return slices.ContainsFunc(labels, func(l config.Label) bool { return l.Name == name })
 	}
 	var planned []string
 	for _, r := range plan {
@@ -233,8 +231,8 @@ func Moves(plan []SplitRunner, primary string) []SplitRunner {
 }
 
 // Stays are the primary's labels that a plan leaves to it.
-func Stays(plan []SplitRunner, h Host) []Label {
-	var stay []Label
+func Stays(plan []SplitRunner, h Host) []config.Label {
+	var stay []config.Label
 	for _, r := range plan {
 		if r.Dir != h.Dir {
 			continue
@@ -249,8 +247,8 @@ func Stays(plan []SplitRunner, h Host) []Label {
 }
 
 // Takes are the runner's labels as the primary's configuration has them.
-func (r SplitRunner) Takes(primary []Label) []Label {
-	var takes []Label
+func (r SplitRunner) Takes(primary []config.Label) []config.Label {
+	var takes []config.Label
 	for _, l := range primary {
 		if slices.Contains(r.Labels, l.Name) {
 			takes = append(takes, l)
@@ -260,7 +258,7 @@ func (r SplitRunner) Takes(primary []Label) []Label {
 }
 
 // Agrees tells whether a runner that is registered already is the one of the plan.
-func (r SplitRunner) Agrees(c Config) error {
+func (r SplitRunner) Agrees(c config.Config) error {
 	has := make([]string, 0, len(c.Labels))
 	for _, l := range c.Labels {
 		has = append(has, l.Name)
@@ -276,42 +274,4 @@ func (r SplitRunner) Agrees(c Config) error {
 		return errors.New("its shutdown_timeout is 0s: a stop would cancel its jobs")
 	}
 	return nil
-}
-
-// CheckShareable tells whether a copy of a runner's config.yaml can run beside it
-// on one host. What is only a directory a copy gets for itself; what is refused
-// here needs somebody's decision.
-func CheckShareable(data []byte) error {
-	root, err := parseYAML(data)
-	if err != nil {
-		return fmt.Errorf("%.200q", err)
-	}
-	cache, metrics := value(root, "cache"), value(root, "metrics")
-	for _, c := range []struct {
-		n    *yaml.Node
-		free []string // values by which nothing is shared
-		key  string
-		why  string
-	}{
-		{value(cache, "port"), []string{"", "0"}, "cache.port", "two runners cannot listen on one port; set it to 0, a free one for each"},
-		{value(metrics, "enabled"), []string{"", "false"}, "metrics.enabled", "two runners cannot listen on one address; set it to false"},
-		{value(value(root, "runner"), "tool_cache_mode"), []string{"", "none"}, "runner.tool_cache_mode", "two jobs that install the same tool at once break it; set it to none"},
-	} {
-		if v := text(c.n); !slices.Contains(c.free, v) {
-			return atLine(c.n, "%s is %.50q: %s", c.key, v, c.why)
-		}
-	}
-	return nil
-}
-
-// Served are the runners, by name, that take jobs of a label now: those that are
-// online and not disabled.
-func Served(label string, runners []Live) []string {
-	var by []string
-	for _, r := range runners {
-		if r.Online && !r.Disabled && slices.Contains(r.Labels, label) {
-			by = append(by, r.Name)
-		}
-	}
-	return by
 }

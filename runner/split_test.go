@@ -2,7 +2,7 @@ package runner
 
 import (
 	"fmt"
-	"os"
+	"hostguard/runner/config"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +16,7 @@ const home110 = "/home/wooo/act-runner"
 func host110() Host {
 	h := Host{Dir: home110, ConfigPath: home110 + "/config.yaml"}
 	for _, l := range []string{"ubuntu-latest:docker://image", "ubuntu-22.04:docker://image", "awoooi-host:host", "ewoooc-host:docker://image"} {
-		h.Config.Labels = append(h.Config.Labels, ParseLabel(l))
+		h.Config.Labels = append(h.Config.Labels, config.ParseLabel(l))
 	}
 	return h
 }
@@ -42,7 +42,7 @@ const plan110 = `runners:
 
 func TestTheProposedPlanIsAPlan(t *testing.T) {
 	h := host110()
-	h.Config.Labels = append(h.Config.Labels, ParseLabel("awoooi-host:host")) // twice in the file
+	h.Config.Labels = append(h.Config.Labels, config.ParseLabel("awoooi-host:host")) // twice in the file
 	proposed := FormatSplit(ProposeSplit(h))
 	if diff := cmp.Diff(plan110, proposed); diff != "" {
 		t.Error(diff)
@@ -159,64 +159,27 @@ func TestAPlanIsAboutAllLabelsAndNoOther(t *testing.T) {
 	}
 	// After the split the runners of the plan have them.
 	plan := parse(plan110)
-	moved := map[string][]Label{}
+	moved := map[string][]config.Label{}
 	for _, r := range plan {
 		moved[r.Dir] = r.Takes(h.Config.Labels)
 	}
 	if err := CheckSplit(plan, nil, moved); err != nil {
 		t.Error(err)
 	}
-	if err := CheckSplit(plan, nil, map[string][]Label{plan[0].Dir: h.Config.Labels}); err == nil {
+	if err := CheckSplit(plan, nil, map[string][]config.Label{plan[0].Dir: h.Config.Labels}); err == nil {
 		t.Error("labels of one runner are taken for those of another")
-	}
-}
-
-func TestWhatTwoRunnersOfOneHostCannotShare(t *testing.T) {
-	for _, yaml := range []string{"", "cache: {port: 0}\nmetrics: {enabled: false}\nrunner: {tool_cache_mode: none}", "cache:\nmetrics: {addr: x}"} {
-		if err := CheckShareable([]byte(yaml)); err != nil {
-			t.Errorf("%q: %v", yaml, err)
-		}
-	}
-	for yaml, says := range map[string]string{
-		"log: {}\ncache:\n  port: 8088":   `line 3: cache.port is "8088"`,
-		"metrics: {enabled: true}":        `line 1: metrics.enabled is "true"`,
-		"runner: {tool_cache_mode: host}": `line 1: runner.tool_cache_mode is "host"`,
-		"runner: [":                       "yaml",
-	} {
-		if err := CheckShareable([]byte(yaml)); err == nil || !strings.Contains(err.Error(), says) {
-			t.Errorf("%q: %v, want %q", yaml, err, says)
-		}
-	}
-	example, err := os.ReadFile("../examples/runner-config.yaml")
-	if err == nil {
-		err = CheckShareable(example)
-	}
-	if err != nil {
-		t.Error(err)
-	}
-}
-
-func TestWhoServesALabelNow(t *testing.T) {
-	runners := []Live{
-		{Name: "one", Labels: []string{"a", "b"}, Online: true}, {Name: "two", Labels: []string{"b"}, Online: true},
-		{Name: "off", Labels: []string{"c"}}, {Name: "disabled", Labels: []string{"c"}, Online: true, Disabled: true},
-	}
-	for label, want := range map[string][]string{"a": {"one"}, "b": {"one", "two"}, "c": nil} {
-		if diff := cmp.Diff(want, Served(label, runners)); diff != "" {
-			t.Error(label, diff)
-		}
 	}
 }
 
 func TestARunnerThatIsThereIsThePlans(t *testing.T) {
 	r := SplitRunner{Labels: []string{"b", "a"}}
-	good := Config{Capacity: 1, ShutdownTimeout: time.Hour, Labels: []Label{ParseLabel("a:host"), ParseLabel("b:host")}}
+	good := config.Config{Capacity: 1, ShutdownTimeout: time.Hour, Labels: []config.Label{config.ParseLabel("a:host"), config.ParseLabel("b:host")}}
 	if err := r.Agrees(good); err != nil {
 		t.Error(err)
 	}
-	for says, change := range map[string]func(*Config){
-		`its labels are ["a"]`: func(c *Config) { c.Labels = c.Labels[:1] }, "its capacity is 2": func(c *Config) { c.Capacity = 2 },
-		"its shutdown_timeout is 0s": func(c *Config) { c.ShutdownTimeout = 0 },
+	for says, change := range map[string]func(*config.Config){
+		`its labels are ["a"]`: func(c *config.Config) { c.Labels = c.Labels[:1] }, "its capacity is 2": func(c *config.Config) { c.Capacity = 2 },
+		"its shutdown_timeout is 0s": func(c *config.Config) { c.ShutdownTimeout = 0 },
 	} {
 		c := good
 		change(&c)

@@ -13,7 +13,8 @@ import (
 	"strings"
 
 	"hostguard/internal/gitea"
-	"hostguard/runner"
+	"hostguard/runner/workflow"
+	"hostguard/runner/yamltree"
 )
 
 // A checkout is a directory with a repository in it: its workflows, and the
@@ -21,25 +22,25 @@ import (
 
 // localWorkflows reads the workflows of a checkout and of the folders below, as Gitea
 // does, never through a link out of it. A file that cannot be read is a problem of its own.
-func localWorkflows(dir string) (workflows []runner.Workflow, problems []error, err error) {
+func localWorkflows(dir string) (workflows []workflow.Workflow, problems []error, err error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, nil, fmt.Errorf("open the checkout %q: %w", dir, pathless(err))
 	}
 	defer root.Close()
-	for _, folder := range runner.WorkflowDirs {
+	for _, folder := range workflow.Dirs {
 		err := fs.WalkDir(root.FS(), folder, func(name string, entry fs.DirEntry, err error) error {
 			if err != nil {
 				return err
 			}
-			if !runner.IsWorkflow(name) || entry.IsDir() {
+			if !workflow.IsFile(name) || entry.IsDir() {
 				return nil
 			}
 			below := strings.TrimPrefix(name, folder+"/")
 			data, err := readBounded(root, name)
 			if err == nil {
-				var w runner.Workflow
-				if w, err = runner.ParseWorkflow(below, data); err == nil {
+				var w workflow.Workflow
+				if w, err = workflow.Parse(below, data); err == nil {
 					workflows = append(workflows, w)
 				}
 			}
@@ -72,7 +73,7 @@ func readBounded(root *os.Root, name string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, runner.MaxFile+1))
+	return io.ReadAll(io.LimitReader(f, yamltree.MaxFile+1))
 }
 
 // remote is the server that a checkout's remotes name, and the token for it:

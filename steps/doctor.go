@@ -14,6 +14,8 @@ import (
 	"hostguard/lock"
 	"hostguard/pressure"
 	"hostguard/runner"
+	"hostguard/runner/finding"
+	"hostguard/runner/workflow"
 )
 
 func doctor(ctx context.Context, s *session) error {
@@ -44,7 +46,7 @@ func doctor(ctx context.Context, s *session) error {
 	} else {
 		report.print(s)
 	}
-	if slices.ContainsFunc(report.Layers, func(l runner.Layer) bool { return l.Level == runner.Bad }) {
+	if slices.ContainsFunc(report.Layers, func(l runner.Layer) bool { return l.Level == finding.Bad }) {
 		return &statusError{StatusRefused, errSaid}
 	}
 	return nil
@@ -77,22 +79,22 @@ func (r doctorReport) print(s *session) {
 // diagnosis is what doctor itself looks at, beside the runner.
 type diagnosis struct {
 	*session
-	found []runner.Finding
+	found []finding.Finding
 	good  map[int]string
 }
 
-func (d *diagnosis) find(layer int, level runner.Level, fix, format string, args ...any) {
-	d.found = append(d.found, runner.Finding{Layer: layer, Level: level, Evidence: fmt.Sprintf(format, args...), Fix: fix})
+func (d *diagnosis) find(layer int, level finding.Level, fix, format string, args ...any) {
+	d.found = append(d.found, finding.Finding{Layer: layer, Level: level, Evidence: fmt.Sprintf(format, args...), Fix: fix})
 }
 
 // workflows reads those of the checkout, if it is one.
-func (d *diagnosis) workflows(checkout string) []runner.Workflow {
+func (d *diagnosis) workflows(checkout string) []workflow.Workflow {
 	workflows, problems, err := localWorkflows(checkout)
 	if err != nil {
-		d.find(5, runner.Warn, "give -checkout a directory that can be read", "%s", err)
+		d.find(5, finding.Warn, "give -checkout a directory that can be read", "%s", err)
 	}
 	for _, p := range problems {
-		d.find(5, runner.Bad, "mend the file; Gitea runs nothing of it", "%s", p)
+		d.find(5, finding.Bad, "mend the file; Gitea runs nothing of it", "%s", p)
 	}
 	if len(workflows) == 0 {
 		dir, _ := filepath.Abs(checkout)
@@ -109,7 +111,7 @@ func (d *diagnosis) leftDiagnostics(ctx context.Context, h runner.Host) {
 	if len(roots) == 0 {
 		d.good[1] = "no listener of GitHub's runner runs here"
 		if why := proc.OutOfSight(procRoot); why != "" {
-			d.find(1, runner.Warn, "run it on the host, as root", "whether a listener of GitHub's runner runs here was not seen: %s", why)
+			d.find(1, finding.Warn, "run it on the host, as root", "whether a listener of GitHub's runner runs here was not seen: %s", why)
 		}
 		return
 	}
@@ -117,9 +119,9 @@ func (d *diagnosis) leftDiagnostics(ctx context.Context, h runner.Host) {
 		left, err := d.leftIn(ctx, root)
 		switch {
 		case err != nil:
-			d.find(1, runner.Warn, "run it as the runner's user", "%.200q was not looked at: %.200q", root, err)
+			d.find(1, finding.Warn, "run it as the runner's user", "%.200q was not looked at: %.200q", root, err)
 		case left > 0:
-			d.find(1, runner.Bad, "hostguard clean-diag -runner-root "+word(root), "%d files of dead jobs in %.200q fail the next \"Set up job\"", left, root)
+			d.find(1, finding.Bad, "hostguard clean-diag -runner-root "+word(root), "%d files of dead jobs in %.200q fail the next \"Set up job\"", left, root)
 		}
 	}
 	d.good[1] = fmt.Sprintf("nothing left in %d roots", len(roots))
@@ -165,11 +167,11 @@ func (d *diagnosis) cleaning(h runner.Host) {
 	case len(h.GitHubRoots) == 0:
 		d.good[2] = "not needed: no listener of GitHub's runner runs here"
 	case len(timers) == 0 && len(h.UnitsUnseen) > 0:
-		d.find(2, runner.Warn, "run it on the host, as the runner's user", "%s was not seen: %s", runner.CleanupTimer, strings.Join(h.UnitsUnseen, "; "))
+		d.find(2, finding.Warn, "run it on the host, as the runner's user", "%s was not seen: %s", runner.CleanupTimer, strings.Join(h.UnitsUnseen, "; "))
 	case len(timers) == 0:
-		d.find(2, runner.Warn, install, "there is no %s", runner.CleanupTimer)
+		d.find(2, finding.Warn, install, "there is no %s", runner.CleanupTimer)
 	default:
-		d.find(2, runner.Bad, install, "%s is %q", timers[0].Name, timers[0].Active)
+		d.find(2, finding.Bad, install, "%s is %q", timers[0].Name, timers[0].Active)
 	}
 }
 
@@ -182,7 +184,7 @@ func (d *diagnosis) locks(ctx context.Context) {
 		surveys, err = m.Survey(ctx)
 	}
 	if err != nil {
-		d.find(3, runner.Bad, "start Docker, or use lock-backend: file for jobs of a host without it", "no lock can be taken: %s", oneLine(err))
+		d.find(3, finding.Bad, "start Docker, or use lock-backend: file for jobs of a host without it", "no lock can be taken: %s", oneLine(err))
 		return
 	}
 	held := 0
@@ -191,7 +193,7 @@ func (d *diagnosis) locks(ctx context.Context) {
 			held++
 			what := fmt.Sprintf("lock %.100q, %s: %s, %s", survey.Name, describeHolder(h.Entry, time.Now()), h.Verdict.Life, h.Verdict.Evidence)
 			if h.Verdict.Life == lock.Stale || h.Verdict.Life == lock.Dead {
-				d.find(3, runner.Warn, "hostguard status; the next acquire-lock takes it over", "%s", what)
+				d.find(3, finding.Warn, "hostguard status; the next acquire-lock takes it over", "%s", what)
 			}
 		}
 	}
@@ -199,7 +201,7 @@ func (d *diagnosis) locks(ctx context.Context) {
 	d.good[3] = fmt.Sprintf("%d held, none by a dead job", held)
 	switch {
 	case place.Boot == "" || place.PIDs == "":
-		d.find(3, runner.Warn, "mount /proc as on any Linux", "whether a holder lives cannot be looked up: the boot id or the pid namespace of this process cannot be read")
+		d.find(3, finding.Warn, "mount /proc as on any Linux", "whether a holder lives cannot be looked up: the boot id or the pid namespace of this process cannot be read")
 	case !place.Local:
 		d.good[3] += "; the daemon may be on another machine: whether a holder on a host lives is not looked up"
 	case place.Machine == "":
@@ -212,7 +214,7 @@ func (d *diagnosis) pressure(ctx context.Context) {
 	gate, docker := d.gate(pressure.Known(), dockerTime)
 	look, err := gate.Look(ctx)
 	if err != nil {
-		d.find(8, runner.Warn, "run it where /proc can be read", "heavy builds cannot be seen: %s", oneLine(err))
+		d.find(8, finding.Warn, "run it where /proc can be read", "heavy builds cannot be seen: %s", oneLine(err))
 		return
 	}
 	docker.name(ctx, look.Blockers)

@@ -10,6 +10,7 @@ import (
 	"hostguard/internal/docker"
 	"hostguard/lock"
 	"hostguard/runner"
+	"hostguard/runner/config"
 )
 
 const (
@@ -102,7 +103,7 @@ func (d *drain) setRestart(policy string) change {
 // not cut it short: what the container was told has to be known.
 func (d *drain) end(w working) change {
 	c := change{
-		say: fmt.Sprintf("stop %q: SIGTERM, and SIGKILL if it has not ended after %s", d.c.Name, runner.Duration(d.timeout)),
+		say: fmt.Sprintf("stop %q: SIGTERM, and SIGKILL if it has not ended after %s", d.c.Name, config.Duration(d.timeout)),
 		do: func(ctx context.Context) error {
 			now := d.look(ctx)
 			if now.err == nil {

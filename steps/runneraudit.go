@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"hostguard/runner"
+	"hostguard/runner/config"
+	"hostguard/runner/finding"
 )
 
 func runnerAudit(ctx context.Context, s *session) error {
@@ -53,7 +55,7 @@ type auditReport struct {
 	ActiveHost []string                 `json:"active_host_jobs"`
 	Recent     []runner.RepositoryCount `json:"recent_2h_repo_counts"`
 	Log        []string                 `json:"task_log,omitempty"`
-	Findings   []runner.Finding         `json:"findings"`
+	Findings   []finding.Finding        `json:"findings"`
 	Unseen     []string                 `json:"unseen"`
 
 	host runner.Host
@@ -91,16 +93,16 @@ func newAuditReport(h runner.Host, lines int) auditReport {
 		Version: 1, Time: time.Now().UTC(), Services: []serviceReport{}, Config: h.ConfigPath, Owner: h.OwnedBy(),
 		Labels: []labelReport{}, Docker: []wrappedReport{}, Active: append([]string{}, h.ActiveContainers...),
 		ActiveHost: append([]string{}, h.ActiveHostJobs...),
-		Recent:     runner.CountTasks(h.Tasks), Findings: append([]runner.Finding{}, runner.Audit(h)...), Unseen: []string{}, host: h,
+		Recent:     runner.CountTasks(h.Tasks), Findings: append([]finding.Finding{}, runner.Audit(h)...), Unseen: []string{}, host: h,
 	}
 	for _, u := range h.Services() {
 		r.Services = append(r.Services, serviceReport{u.Name, u.Scope, u.Active, u.Sub, u.MainPID, u.Restarts})
 	}
 	if h.ConfigUnseen == "" {
-		r.Runner = &runnerReport{h.Config.Capacity, runner.Duration(h.Config.Timeout), runner.Duration(h.Config.ShutdownTimeout)}
+		r.Runner = &runnerReport{h.Config.Capacity, config.Duration(h.Config.Timeout), config.Duration(h.Config.ShutdownTimeout)}
 	}
 	for _, l := range h.Config.Labels {
-		class := runner.ClassOf(l.Name, r.Owner)
+		class := config.ClassOf(l.Name, r.Owner)
 		if class == "foreign_dedicated" {
 			class = "foreign_or_cross_repo"
 		}

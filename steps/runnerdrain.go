@@ -9,6 +9,7 @@ import (
 
 	"hostguard/internal/docker"
 	"hostguard/runner"
+	"hostguard/runner/finding"
 )
 
 // containerInputs are those of the commands that change a runner's container.
@@ -129,7 +130,7 @@ func (s *session) checkRevivers(h runner.Host, c runner.Container, force bool) e
 	bad := 0
 	for _, f := range runner.Revivers(h, c) {
 		s.Warning("%s; %s", f.Evidence, f.Fix)
-		if f.Level == runner.Bad {
+		if f.Level == finding.Bad {
 			bad++
 		}
 	}

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"hostguard/internal/gitea"
-	"hostguard/runner"
+	"hostguard/runner/workflow"
 )
 
 func runnerLabels(ctx context.Context, s *session) error {
@@ -68,14 +68,14 @@ func checkRepository(full string) error {
 
 // labelsReport is what "runner labels -json" prints.
 type labelsReport struct {
-	Version       int           `json:"version"` // of this form
-	Time          time.Time     `json:"time"`
-	Server        string        `json:"server,omitempty"`
-	Runners       []runner.Live `json:"runners"`
-	RunnersUnseen string        `json:"runners_unseen,omitempty"` // why not all were told
-	Wants         []runner.Want `json:"wants"`
-	Notes         []string      `json:"notes"`
-	Unread        []unread      `json:"unread"` // what could be read nowhere
+	Version       int               `json:"version"` // of this form
+	Time          time.Time         `json:"time"`
+	Server        string            `json:"server,omitempty"`
+	Runners       []workflow.Runner `json:"runners"`
+	RunnersUnseen string            `json:"runners_unseen,omitempty"` // why not all were told
+	Wants         []workflow.Want   `json:"wants"`
+	Notes         []string          `json:"notes"`
+	Unread        []unread          `json:"unread"` // what could be read nowhere
 }
 
 type unread struct {
@@ -86,7 +86,7 @@ type unread struct {
 // surveyLabels asks the server that the checkout names about the repositories,
 // and looks into local where it does not tell.
 func (s *session) surveyLabels(ctx context.Context, checkout string, names []string, local map[string]string) labelsReport {
-	report := labelsReport{Version: 1, Time: time.Now().UTC(), Runners: []runner.Live{}, Notes: []string{}, Unread: []unread{}}
+	report := labelsReport{Version: 1, Time: time.Now().UTC(), Runners: []workflow.Runner{}, Notes: []string{}, Unread: []unread{}}
 	remote, inventory, err := s.inventory(ctx, checkout)
 	report.Server = remote.Server
 	switch {
@@ -109,7 +109,7 @@ func (s *session) surveyLabels(ctx context.Context, checkout string, names []str
 	}
 	slices.Sort(names)
 
-	var pool runner.Pool
+	var pool workflow.Pool
 	var group sync.WaitGroup
 	if inventory != nil {
 		group.Go(func() {
@@ -122,7 +122,7 @@ func (s *session) surveyLabels(ctx context.Context, checkout string, names []str
 	reads := readRepositories(inventory, err, names, local)
 	group.Wait()
 
-	var read []runner.Repository
+	var read []workflow.Repository
 	for i, f := range reads {
 		report.Notes = append(append(report.Notes, f.broken...), f.notes...)
 		if f.err != nil {
@@ -132,13 +132,13 @@ func (s *session) surveyLabels(ctx context.Context, checkout string, names []str
 		read = append(read, f.repository)
 	}
 	report.Runners = append(report.Runners, pool.Runners...)
-	report.Wants = runner.Matrix(read, pool)
+	report.Wants = workflow.Matrix(read, pool)
 	return report
 }
 
 // reading is what could be learned of one repository.
 type reading struct {
-	repository runner.Repository
+	repository workflow.Repository
 	broken     []string // workflows that cannot be read
 	notes      []string
 	err        error
@@ -161,7 +161,7 @@ func readRepository(inventory *gitea.Inventory, err error, full, dir string) (f 
 	f.repository.Name = full
 	if inventory != nil {
 		err = inventory.WorkflowFiles(full, func(name string, data []byte) {
-			w, err := runner.ParseWorkflow(name, data)
+			w, err := workflow.Parse(name, data)
 			if err != nil {
 				f.broken = append(f.broken, fmt.Sprintf("%q: workflow %q: %.200q", full, name, err))
 				return
@@ -217,8 +217,8 @@ func (r labelsReport) print(s *session) {
 	for _, w := range r.Wants {
 		count[w.Verdict]++
 	}
-	s.Say("jobs: %d; ok %d, offline-only %d, unsatisfiable %d, unknown %d, unresolved %d; runners told: %d", len(r.Wants), count[runner.Satisfiable],
-		count[runner.OfflineOnly], count[runner.Unsatisfiable], count[runner.NotSeen], count[runner.Unresolved], len(r.Runners))
+	s.Say("jobs: %d; ok %d, offline-only %d, unsatisfiable %d, unknown %d, unresolved %d; runners told: %d", len(r.Wants), count[workflow.Satisfiable],
+		count[workflow.OfflineOnly], count[workflow.Unsatisfiable], count[workflow.NotSeen], count[workflow.Unresolved], len(r.Runners))
 }
 
 func (r labelsReport) printMarkdown(s *session) {
@@ -236,7 +236,7 @@ func code(s string) string {
 	return "`" + strings.NewReplacer("`", "'", "|", `\|`).Replace(s) + "`"
 }
 
-func runsOn(w runner.Want) string {
+func runsOn(w workflow.Want) string {
 	words := make([]string, 0, len(w.RunsOn))
 	for _, l := range w.RunsOn {
 		words = append(words, word(l))
@@ -247,7 +247,7 @@ func runsOn(w runner.Want) string {
 	return strings.Join(words, ", ")
 }
 
-func runners(w runner.Want) string {
+func runners(w workflow.Want) string {
 	words := make([]string, 0, len(w.Runners))
 	for _, r := range w.Runners {
 		state := "idle"
@@ -264,7 +264,7 @@ func runners(w runner.Want) string {
 	return cmp.Or(strings.Join(words, ", "), "none")
 }
 
-func lastRun(w runner.Want) string {
+func lastRun(w workflow.Want) string {
 	switch {
 	case w.LastRun == nil:
 		return "-"

@@ -10,6 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hostguard/runner"
+	"hostguard/runner/config"
+	"hostguard/runner/finding"
 )
 
 // host110 is the host whose old reports people know.
@@ -21,7 +23,7 @@ func host110() runner.Host {
 		}},
 		Lingers: true, Dir: "/home/wooo/act-runner", ConfigPath: "/home/wooo/act-runner/config.yaml", Registered: true,
 		RegistrationPath: "/home/wooo/act-runner/.runner", Daemons: []runner.Daemon{{PID: 4711, Registration: "/home/wooo/act-runner/.runner"}},
-		Config:     runner.Config{Capacity: 1, Timeout: 3 * time.Hour, ShutdownTimeout: time.Hour},
+		Config:     config.Config{Capacity: 1, Timeout: 3 * time.Hour, ShutdownTimeout: time.Hour},
 		Containers: []runner.Container{{Name: "gitea-runner", Restart: "no", Status: "exited"}},
 	}
 	for _, l := range []string{
@@ -29,7 +31,7 @@ func host110() runner.Host {
 		"ubuntu-24.04:docker://192.168.0.110:5000/awoooi/ci-runner:act-22.04", "awoooi-host:host",
 		"ewoooc-host:docker://192.168.0.110:5000/awoooi/ci-runner:act-22.04",
 	} {
-		h.Config.Labels = append(h.Config.Labels, runner.ParseLabel(l))
+		h.Config.Labels = append(h.Config.Labels, config.ParseLabel(l))
 	}
 	return h
 }
@@ -127,7 +129,7 @@ func TestHostileValuesStayInTheirPlace(t *testing.T) {
 	const evil = "x\n::set-env name=BASH_ENV::y\x1b[2J"
 	h := host110()
 	h.Units[0].Sub, h.Units[0].KillMode = evil, evil
-	h.Config.Labels = append(h.Config.Labels, runner.ParseLabel(evil), runner.ParseLabel("::add-path::/x"), runner.ParseLabel(evil+"-host"))
+	h.Config.Labels = append(h.Config.Labels, config.ParseLabel(evil), config.ParseLabel("::add-path::/x"), config.ParseLabel(evil+"-host"))
 	h.Config.Problems = []string{"a"}
 	h.Containers = append(h.Containers, runner.Container{Name: evil, Restart: evil, Status: evil, Running: true})
 	h.ActiveContainers, h.ActiveHostJobs = []string{evil}, []string{"/" + evil}
@@ -155,7 +157,7 @@ func TestHostileValuesStayInTheirPlace(t *testing.T) {
 }
 
 func TestDoctorHasOneLinePerLayer(t *testing.T) {
-	report := doctorReport{Layers: runner.Diagnose(host110(), nil, []runner.Finding{{Layer: 3, Level: runner.Bad, Evidence: "e", Fix: "f"}, {Layer: 3, Level: runner.Warn, Evidence: "g", Fix: "h"}}, nil)}
+	report := doctorReport{Layers: runner.Diagnose(host110(), nil, []finding.Finding{{Layer: 3, Level: finding.Bad, Evidence: "e", Fix: "f"}, {Layer: 3, Level: finding.Warn, Evidence: "g", Fix: "h"}}, nil)}
 	lines := strings.Split(printed(report.print), "\n")
 	if len(lines) != 13 || lines[2] != "L3   bad  host-wide build lock: e; fix: f (1 more: -json)" || !strings.HasPrefix(lines[11], "L12  warn split by owner: one runner serves 3 owners") {
 		t.Errorf("%q", lines)

@@ -17,6 +17,8 @@ import (
 	"hostguard/internal/runnerdir"
 	"hostguard/internal/systemd"
 	"hostguard/runner"
+	"hostguard/runner/config"
+	"hostguard/runner/workflow"
 )
 
 // shutdownTime is how long the runner waits for its jobs when it is stopped.
@@ -40,14 +42,14 @@ type servicing struct {
 
 func runnerService(ctx context.Context, s *session) error {
 	dir, binary, checkout := s.in.text("runner-dir", "", nil), s.in.text("binary", "", nil), s.in.text("checkout", ".", nil)
-	labels := s.in.list("labels", nil, func(l string) error { return runner.CheckLabels([]string{l}) })
+	labels := s.in.list("labels", nil, func(l string) error { return config.CheckLabels([]string{l}) })
 	wait := s.in.duration("wait", 0, 0, 24*time.Hour)
 	restart, apply := s.in.boolean("restart-now"), s.in.boolean("apply")
 	s.in.flagOnly("runner-dir", "binary", "checkout", "labels", "wait", "restart-now", "apply")
 	if err := s.in.parse(); err != nil {
 		return err
 	}
-	if err := runner.CheckLabels(*labels); err != nil {
+	if err := config.CheckLabels(*labels); err != nil {
 		return usagef("%w", err)
 	}
 	v := &servicing{session: s, dir: *dir, labels: *labels, wait: *wait, restart: *restart || s.Getenv("RESTART_NOW") == "1", apply: *apply}
@@ -188,7 +190,7 @@ func (v *servicing) arguments() []string {
 }
 
 func (v *servicing) plan(ctx context.Context) ([]change, error) {
-	config, err := v.planConfig(ctx)
+	edits, err := v.planConfig(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -196,8 +198,8 @@ func (v *servicing) plan(ctx context.Context) ([]change, error) {
 	if err != nil {
 		return nil, err
 	}
-	changes := slices.Concat(config, units, v.planContainer())
-	v.edited = config != nil || v.changedSince(v.unit.Started)
+	changes := slices.Concat(edits, units, v.planContainer())
+	v.edited = edits != nil || v.changedSince(v.unit.Started)
 	if v.restart && v.edited && v.unit.Active == "active" {
 		if v.workflow != nil {
 			return nil, refusedf("this is a job of a runner, and a restart would wait for its end; run it from a shell, or leave the restart out")
@@ -217,11 +219,11 @@ func (v *servicing) planConfig(ctx context.Context) ([]change, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %q: %w", path, pathless(err))
 	}
-	want := runner.ConfigWant{Capacity: 1, Labels: v.labels}
+	want := config.Want{Capacity: 1, Labels: v.labels}
 	if v.h.Config.ShutdownTimeout < shutdownTime {
 		want.ShutdownTimeout, v.sv.ShutdownTimeout = shutdownTime, shutdownTime
 	}
-	is, said, err := runner.EditConfig(was, want)
+	is, said, err := config.Edit(was, want)
 	if err != nil {
 		return nil, refusedf("edit %q: %w", path, err)
 	}
@@ -244,12 +246,12 @@ func (v *servicing) planConfig(ctx context.Context) ([]change, error) {
 
 // checkReplaced refuses to take away labels that no other runner serves.
 func (v *servicing) checkReplaced(ctx context.Context) error {
-	removed := runner.Removed(v.h.Config.Labels, v.labels)
+	removed := config.Removed(v.h.Config.Labels, v.labels)
 	if len(removed) == 0 {
 		return nil
 	}
 	remote, inventory, err := v.inventory(ctx, v.checkout)
-	var pool runner.Pool
+	var pool workflow.Pool
 	if err == nil {
 		pool, err = inventory.Runners([]string{remote.Repository})
 	}
@@ -352,7 +354,7 @@ func (v *servicing) addRestart(changes []change) []change {
 		return systemd.Control(ctx, v.sv.Scope, v.Getenv, "restart", v.sv.Name)
 	}
 	changes = append(changes, change{
-		say: systemd.Command(v.sv.Scope, "restart", v.sv.Name) + cond(v.wait > 0, fmt.Sprintf(", once no job runs, within %s", runner.Duration(v.wait)), ", as no job runs"),
+		say: systemd.Command(v.sv.Scope, "restart", v.sv.Name) + cond(v.wait > 0, fmt.Sprintf(", once no job runs, within %s", config.Duration(v.wait)), ", as no job runs"),
 		do: func(ctx context.Context) error {
 			if err := v.untilIdle(ctx, v.wait, func() string { v.seeJobs(ctx, &v.h); return v.h.Busy() }); err != nil {
 				return err
@@ -395,7 +397,7 @@ func (s *session) untilIdle(ctx context.Context, wait time.Duration, busy func()
 		case waited >= wait:
 			return refusedf("jobs run after %s: %s", short(waited), is)
 		case is != said || time.Since(saidAt) >= sayEvery:
-			s.Say("waiting %s of %s: %s", short(waited), runner.Duration(wait), is)
+			s.Say("waiting %s of %s: %s", short(waited), config.Duration(wait), is)
 			said, saidAt = is, time.Now()
 		}
 		select {

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"hostguard/runner"
+	"hostguard/runner/config"
 )
 
 func TestALabelIsTakenAwayOnlyIfTheServerShowsAnotherRunner(t *testing.T) {
@@ -39,7 +39,7 @@ func TestALabelIsTakenAwayOnlyIfTheServerShowsAnotherRunner(t *testing.T) {
 			w := World{Stdout: &out, Stderr: &out, Getenv: func(string) string { return "" }}
 			v := servicing{session: &session{World: w, console: newConsole(w)}, checkout: checkoutOf(t, remotes), labels: strings.Split(c.keeps, ",")}
 			v.h.Config.Name = c.own
-			v.h.Config.Labels = []runner.Label{runner.ParseLabel("awoooi-host:host"), runner.ParseLabel("ewoooc-host:host")}
+			v.h.Config.Labels = []config.Label{config.ParseLabel("awoooi-host:host"), config.ParseLabel("ewoooc-host:host")}
 			err := v.checkReplaced(t.Context())
 			if c.says == "" {
 				if err != nil {

@@ -18,6 +18,8 @@ import (
 	"hostguard/internal/runnerdir"
 	"hostguard/internal/systemd"
 	"hostguard/runner"
+	"hostguard/runner/config"
+	"hostguard/runner/workflow"
 )
 
 const (
@@ -44,11 +46,11 @@ type splitting struct {
 	owner   *user.User
 	config  []byte // the primary's
 	plan    []runner.SplitRunner
-	found   map[string]runner.Config // of those that are registered already, by directory
+	found   map[string]config.Config // of those that are registered already, by directory
 
 	inventory *gitea.Inventory
-	takes     gitea.Scope   // whose jobs the primary takes
-	before    []runner.Live // before anything is done
+	takes     gitea.Scope       // whose jobs the primary takes
+	before    []workflow.Runner // before anything is done
 	token     string
 	back      []string // commands
 }
@@ -63,7 +65,7 @@ func runnerSplit(ctx context.Context, s *session) error {
 	if err := s.in.parse(); err != nil {
 		return err
 	}
-	v := &splitting{session: s, in: in, path: *plan, local: local, wait: *wait, stdin: *stdin, apply: *apply, found: map[string]runner.Config{}}
+	v := &splitting{session: s, in: in, path: *plan, local: local, wait: *wait, stdin: *stdin, apply: *apply, found: map[string]config.Config{}}
 	if *plan == "" && (*apply || *stdin || *wait > 0) {
 		return usagef("no plan is given: \"hostguard runner split >split.yaml\" proposes one; then give -plan split.yaml")
 	}
@@ -211,7 +213,7 @@ func (v *splitting) readPlan() error {
 		return fmt.Errorf("read %q: %w", v.h.ConfigPath, pathless(err))
 	}
 	uid, _ := strconv.Atoi(v.owner.Uid)
-	moved := map[string][]runner.Label{}
+	moved := map[string][]config.Label{}
 	for _, r := range runner.Moves(v.plan, v.h.Dir) {
 		err := runnerdir.CheckPlace(r.Dir, uid)
 		if err == nil {
@@ -305,7 +307,7 @@ func (v *splitting) checkShared() (err error) {
 	if err != nil || server.Scheme != "http" && server.Scheme != "https" || server.Host == "" || word(v.h.Config.Server) != v.h.Config.Server {
 		return refusedf("the address in %q is %.200q, none of a Gitea; register the primary anew", v.h.RegistrationPath, v.h.Config.Server)
 	}
-	if err := runner.CheckShareable(v.config); err != nil {
+	if err := config.CheckShareable(v.config); err != nil {
 		return refusedf("%q: %w", v.h.ConfigPath, err)
 	}
 	return nil

@@ -13,6 +13,8 @@ import (
 	"hostguard/internal/runnerdir"
 	"hostguard/internal/systemd"
 	"hostguard/runner"
+	"hostguard/runner/config"
+	"hostguard/runner/workflow"
 )
 
 // The changes by which the primary of a split loses its labels.
@@ -51,7 +53,7 @@ func (v *splitting) planPrimary() ([]change, error) {
 		labels = append(labels, l.Full)
 	}
 	path := v.h.ConfigPath
-	is, said, err := runner.EditConfig(v.config, runner.ConfigWant{Labels: labels})
+	is, said, err := config.Edit(v.config, config.Want{Labels: labels})
 	if err != nil {
 		return nil, refusedf("edit %q: %w", path, err)
 	}
@@ -87,7 +89,7 @@ func (v *splitting) planPrimary() ([]change, error) {
 // idle is the change after which no job of the primary runs.
 func (v *splitting) idle() change {
 	return change{
-		say: fmt.Sprintf("see that no job of %q runs%s", v.primary.Name, cond(v.wait > 0, ", within "+runner.Duration(v.wait), "")),
+		say: fmt.Sprintf("see that no job of %q runs%s", v.primary.Name, cond(v.wait > 0, ", within "+config.Duration(v.wait), "")),
 		do: func(ctx context.Context) error {
 			return v.untilIdle(ctx, v.wait, func() string { return v.busy(ctx) })
 		},
@@ -134,7 +136,7 @@ func (v *splitting) servedOnce() change {
 				if err != nil {
 					return err
 				}
-				var runners []runner.Live
+				var runners []workflow.Runner
 				for _, dir := range dirs {
 					l, err := v.live(all, dir)
 					if err != nil {
@@ -144,7 +146,7 @@ func (v *splitting) servedOnce() change {
 				}
 				for i, r := range v.plan {
 					for _, label := range r.Labels {
-						if by := runner.Served(label, runners); !slices.Equal(by, []string{runners[i].Name}) {
+						if by := workflow.Served(label, runners); !slices.Equal(by, []string{runners[i].Name}) {
 							return fmt.Errorf("label %q is served by %s, not by %q alone", label, cmp.Or(quotedList(by), "none"), runners[i].Name)
 						}
 					}

@@ -13,6 +13,8 @@ import (
 	"hostguard/internal/runnerdir"
 	"hostguard/internal/systemd"
 	"hostguard/runner"
+	"hostguard/runner/config"
+	"hostguard/runner/workflow"
 )
 
 // The changes that make one runner of a split.
@@ -73,20 +75,20 @@ func (v *splitting) newRunner(r runner.SplitRunner) ([]change, error) {
 	if err != nil || word(host) != host {
 		return nil, refusedf("the host's name %.100q is none for a runner; set a plain one", host)
 	}
-	want := runner.ConfigWant{
+	want := config.Want{
 		Capacity: 1, ShutdownTimeout: shutdownTime, Registration: ".runner",
 		CacheDir: filepath.Join(r.Dir, ".cache/actcache"), WorkdirParent: filepath.Join(r.Dir, ".cache/act"),
 	}
 	if env := v.h.Config.EnvFile; env != "" && !filepath.IsAbs(env) {
 		want.EnvFile = filepath.Join(v.h.Dir, env)
 	}
-	config, said, err := runner.EditConfig(v.config, want)
+	text, said, err := config.Edit(v.config, want)
 	if err == nil {
 		var labels []string
 		for _, l := range r.Takes(v.h.Config.Labels) {
 			labels = append(labels, l.Full)
 		}
-		config, _, err = runner.EditConfig(config, runner.ConfigWant{Labels: labels})
+		text, _, err = config.Edit(text, config.Want{Labels: labels})
 	}
 	if err != nil {
 		return nil, refusedf("copy %q: %w", v.h.ConfigPath, err)
@@ -101,7 +103,7 @@ func (v *splitting) newRunner(r runner.SplitRunner) ([]change, error) {
 	return []change{{
 		say: fmt.Sprintf("make %q, %q's alone, with a copy of %q that has the labels %s: %s", r.Dir, v.owner.Username, v.h.ConfigPath, quotedList(r.Labels), strings.Join(said, ", ")),
 		do: func(context.Context) (err error) {
-			made, err = runnerdir.Make(r.Dir, uid, gid, config)
+			made, err = runnerdir.Make(r.Dir, uid, gid, text)
 			begun = err == nil // else it has taken itself back
 			return err
 		},
@@ -172,7 +174,7 @@ func (v *splitting) unregister(ctx context.Context, r runner.SplitRunner, name s
 
 // knew tells that the server had a runner of this id before.
 func (v *splitting) knew(id int64) bool {
-	return slices.ContainsFunc(v.before, func(l runner.Live) bool { return l.ID == id })
+	return slices.ContainsFunc(v.before, func(l workflow.Runner) bool { return l.ID == id })
 }
 
 // smokeTest is the change after which a runner is known to serve its labels.

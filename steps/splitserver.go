@@ -11,6 +11,7 @@ import (
 	"hostguard/internal/gitea"
 	"hostguard/internal/runnerdir"
 	"hostguard/runner"
+	"hostguard/runner/workflow"
 )
 
 // What a split has to know from the runners' server.
@@ -52,7 +53,7 @@ func (v *splitting) checkServer(ctx context.Context) error {
 		}
 	}
 	slices.Sort(names)
-	var read []runner.Repository
+	var read []workflow.Repository
 	for _, f := range readRepositories(inventory, nil, names, v.local) {
 		if f.err != nil {
 			return refusedf("whether its builds take the lock is not known: %w; give -local-repo %s=PATH", f.err, word(f.repository.Name))
@@ -66,7 +67,7 @@ func (v *splitting) checkServer(ctx context.Context) error {
 	for _, r := range v.plan {
 		labels = append(labels, r.Labels...)
 	}
-	found := runner.CheckBuildLock(read, labels, defaultLockName)
+	found := workflow.CheckBuildLock(read, labels, defaultLockName)
 	for _, f := range found[min(1, len(found)):] {
 		v.Warning("%s; fix: %s", f.Evidence, f.Fix)
 	}
@@ -103,12 +104,12 @@ func (v *splitting) findToken(moves []runner.SplitRunner) error {
 
 // live finds the runner that is registered in a directory among those that the
 // server tells.
-func (v *splitting) live(runners []runner.Live, dir string) (runner.Live, error) {
+func (v *splitting) live(runners []workflow.Runner, dir string) (workflow.Runner, error) {
 	c := v.h.Config
 	if dir != v.h.Dir {
 		var err error
 		if c, _, _, err = runnerdir.Read(dir, filepath.Join(dir, "config.yaml")); err != nil {
-			return runner.Live{}, err
+			return workflow.Runner{}, err
 		}
 	}
 	for _, l := range runners {
@@ -116,11 +117,11 @@ func (v *splitting) live(runners []runner.Live, dir string) (runner.Live, error)
 			return l, nil
 		}
 	}
-	return runner.Live{}, fmt.Errorf("the runner %q, whose id is %d, is not among those of %s; was the registration token for that?", c.Name, c.ID, v.takes)
+	return workflow.Runner{}, fmt.Errorf("the runner %q, whose id is %d, is not among those of %s; was the registration token for that?", c.Name, c.ID, v.takes)
 }
 
 // runners are all that the server tells.
-func (v *splitting) runners() ([]runner.Live, error) {
+func (v *splitting) runners() ([]workflow.Runner, error) {
 	all, err := v.inventory.RunnersOf(v.takes)
 	if err != nil {
 		err = fmt.Errorf("%w; a token with %s shows them", err, v.takes.Reads())

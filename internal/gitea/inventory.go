@@ -16,7 +16,7 @@ import (
 
 	"code.gitea.io/sdk/gitea"
 
-	"hostguard/runner"
+	"hostguard/runner/workflow"
 )
 
 const (
@@ -192,12 +192,12 @@ func (i *Inventory) search(what string, options gitea.SearchRepoOptions) ([]stri
 
 // Runners are all runners of the server, if the token may read them, else those
 // of the repositories and their owners; the error says why not all.
-func (i *Inventory) Runners(repositories []string) (runner.Pool, error) {
+func (i *Inventory) Runners(repositories []string) (workflow.Pool, error) {
 	all, err := i.RunnersOf(Scope{})
 	if err == nil {
-		return runner.Pool{Runners: all, Whole: true}, nil
+		return workflow.Pool{Runners: all, Whole: true}, nil
 	}
-	pool, seen := runner.Pool{}, map[int64]bool{}
+	pool, seen := workflow.Pool{}, map[int64]bool{}
 	lists, _ := i.lists(scopesOf(repositories)) // the refusal above says it all
 	for _, r := range slices.Concat(lists...) {
 		if !seen[r.ID] {
@@ -213,7 +213,7 @@ func (i *Inventory) Runners(repositories []string) (runner.Pool, error) {
 // them. A name has the path below that folder.
 func (i *Inventory) WorkflowFiles(full string, visit func(name string, data []byte)) error {
 	owner, name, _ := strings.Cut(full, "/")
-	for _, dir := range runner.WorkflowDirs {
+	for _, dir := range workflow.Dirs {
 		if err := i.workflowsBelow(owner, name, dir, visit); !errors.Is(err, errNone) {
 			return err
 		}
@@ -243,7 +243,7 @@ func (i *Inventory) workflowsBelow(owner, name, dir string, visit func(name stri
 			switch {
 			case entry.Type == "dir":
 				folders = append(folders, below)
-			case entry.Type == "file" && runner.IsWorkflow(entry.Name):
+			case entry.Type == "file" && workflow.IsFile(entry.Name):
 				files++
 				data, response, err := i.client.GetFile(owner, name, "", path.Join(dir, below))
 				if err != nil {
@@ -261,16 +261,16 @@ func (i *Inventory) workflowsBelow(owner, name, dir string, visit func(name stri
 
 // LastRuns are the newest run of each workflow of a repository among its latest
 // tasks. A task's id is no run's id: the run's number names it.
-func (i *Inventory) LastRuns(full string) (map[string]runner.Run, error) {
+func (i *Inventory) LastRuns(full string) (map[string]workflow.Run, error) {
 	owner, name, _ := strings.Cut(full, "/")
 	answer, response, err := i.client.ListRepoActionTasks(owner, name, gitea.ListOptions{Page: 1, PageSize: pageSize})
 	if err != nil {
 		return nil, i.explain(fmt.Sprintf("list the tasks of %q", full), response, err)
 	}
-	last := map[string]runner.Run{}
+	last := map[string]workflow.Run{}
 	for _, t := range answer.WorkflowRuns {
 		if run := last[t.WorkflowID]; t.RunNumber > run.Number {
-			last[t.WorkflowID] = runner.Run{Number: t.RunNumber, Status: t.Status, Started: started(t.RunStartedAt)}
+			last[t.WorkflowID] = workflow.Run{Number: t.RunNumber, Status: t.Status, Started: started(t.RunStartedAt)}
 		}
 	}
 	return last, nil

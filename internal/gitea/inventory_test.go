@@ -14,7 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"hostguard/runner"
+	"hostguard/runner/workflow"
 )
 
 // api is a Gitea that answers from testdata, or as one of its handlers does.
@@ -52,7 +52,7 @@ const canary = "c0ffee-canary"
 func TestWhatAServerTells(t *testing.T) {
 	i := api(t, "1.26.0+dev-rig", nil)
 	pool, err := i.Runners(nil)
-	want := runner.Pool{Whole: true, Runners: []runner.Live{
+	want := workflow.Pool{Whole: true, Runners: []workflow.Runner{
 		{ID: 1, Name: "host-110", Labels: []string{"awoooi-host"}, Online: true, Busy: true},
 		{ID: 2, Name: "old-110", Labels: []string{"ewoooc-host"}, Disabled: true},
 	}}
@@ -61,7 +61,7 @@ func TestWhatAServerTells(t *testing.T) {
 	}
 	// 27 is a task's id: neither a run nor what a page is numbered by.
 	runs, err := i.LastRuns("wooo/awoooi")
-	if diff := cmp.Diff(map[string]runner.Run{
+	if diff := cmp.Diff(map[string]workflow.Run{
 		"cd.yaml":  {Number: 2, Status: "waiting"}, // 1970 is no time
 		"lint.yml": {Number: 1, Status: "success", Started: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)},
 	}, runs); err != nil || diff != "" {

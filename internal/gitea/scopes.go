@@ -9,7 +9,7 @@ import (
 
 	"code.gitea.io/sdk/gitea"
 
-	"hostguard/runner"
+	"hostguard/runner/workflow"
 )
 
 // Scope is whose jobs a runner takes: the whole server's, which is the zero
@@ -102,15 +102,15 @@ func (i *Inventory) calls(s Scope) calls {
 
 // RunnersOf are the runners that take jobs of that scope alone, and for the
 // server those of every scope.
-func (i *Inventory) RunnersOf(s Scope) ([]runner.Live, error) {
-	return pages(func(o gitea.ListOptions) ([]runner.Live, int64, error) {
+func (i *Inventory) RunnersOf(s Scope) ([]workflow.Runner, error) {
+	return pages(func(o gitea.ListOptions) ([]workflow.Runner, int64, error) {
 		answer, response, err := i.calls(s).list(gitea.ListActionRunnersOptions{ListOptions: o})
 		if err != nil {
 			return nil, 0, i.explain(fmt.Sprintf("list the runners of %s", s), response, err)
 		}
-		var some []runner.Live
+		var some []workflow.Runner
 		for _, r := range answer.Runners {
-			l := runner.Live{ID: r.ID, Name: r.Name, Labels: []string{}, Online: r.Status == "online", Busy: r.Busy, Disabled: r.Disabled}
+			l := workflow.Runner{ID: r.ID, Name: r.Name, Labels: []string{}, Online: r.Status == "online", Busy: r.Busy, Disabled: r.Disabled}
 			for _, label := range r.Labels {
 				l.Labels = append(l.Labels, label.Name)
 			}
@@ -122,8 +122,8 @@ func (i *Inventory) RunnersOf(s Scope) ([]runner.Live, error) {
 
 // lists asks for the runners of several scopes. One that may not be read is
 // empty, and has an error.
-func (i *Inventory) lists(scopes []Scope) ([][]runner.Live, []error) {
-	lists, errs := make([][]runner.Live, len(scopes)), make([]error, len(scopes))
+func (i *Inventory) lists(scopes []Scope) ([][]workflow.Runner, []error) {
+	lists, errs := make([][]workflow.Runner, len(scopes)), make([]error, len(scopes))
 	var group sync.WaitGroup
 	for n, s := range scopes {
 		group.Go(func() { lists[n], errs[n] = i.RunnersOf(s) })
@@ -138,7 +138,7 @@ func (i *Inventory) ScopeOf(id int64, name string, repositories []string) (Scope
 	scopes := append(scopesOf(repositories), Scope{user: true}, Scope{})
 	lists, errs := i.lists(scopes)
 	for n, list := range lists {
-		if slices.ContainsFunc(list, func(r runner.Live) bool { return r.ID == id && r.Name == name }) {
+		if slices.ContainsFunc(list, func(r workflow.Runner) bool { return r.ID == id && r.Name == name }) {
 			return scopes[n], nil
 		}
 	}
@@ -171,7 +171,7 @@ func (i *Inventory) RemoveRunner(s Scope, id int64, name string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	at := slices.IndexFunc(list, func(r runner.Live) bool { return r.ID == id })
+	at := slices.IndexFunc(list, func(r workflow.Runner) bool { return r.ID == id })
 	switch {
 	case at < 0:
 		return fmt.Errorf("%s: %q shows no such runner of %s", what, i.url, s)

@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"hostguard/runner"
+	"hostguard/runner/yamltree"
 )
 
 // Kept is the name under which Replace keeps the previous file beside the new one.
@@ -93,7 +93,7 @@ func same(dir *os.Root, name string, text []byte) (fs.FileInfo, error) {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, runner.MaxFile+1))
+	data, err := io.ReadAll(io.LimitReader(f, yamltree.MaxFile+1))
 	if err == nil && !bytes.Equal(data, text) {
 		err = errChanged
 	}

@@ -16,17 +16,19 @@ import (
 	"time"
 
 	"hostguard/runner"
+	"hostguard/runner/config"
+	"hostguard/runner/yamltree"
 )
 
 // Read reads the configuration and the registration that it names, relative to
 // the directory that the runner works in.
-func Read(dir, config string) (c runner.Config, registration string, registered bool, err error) {
-	data, err := ReadFile(config)
+func Read(dir, file string) (c config.Config, registration string, registered bool, err error) {
+	data, err := ReadFile(file)
 	if err != nil {
 		return c, "", false, err
 	}
-	if c, err = runner.ParseConfig(data); err != nil {
-		return c, "", false, fmt.Errorf("read %q: %.200q", config, err)
+	if c, err = config.Parse(data); err != nil {
+		return c, "", false, fmt.Errorf("read %q: %.200q", file, err)
 	}
 	registration = c.Registration
 	if !filepath.IsAbs(registration) {
@@ -48,20 +50,20 @@ func Read(dir, config string) (c runner.Config, registration string, registered 
 // Registration finds the registration of a runner among files, and directories
 // that it may be in, such as a container has of its host; false if none can be
 // read.
-func Registration(paths []string) (runner.Registration, bool) {
+func Registration(paths []string) (config.Registration, bool) {
 	for _, p := range paths {
 		if !filepath.IsAbs(p) {
 			continue
 		}
 		for _, file := range []string{p, filepath.Join(p, ".runner")} {
 			if data, err := ReadFile(file); err == nil {
-				if r, err := runner.ParseRegistration(data); err == nil {
+				if r, err := config.ParseRegistration(data); err == nil {
 					return r, true
 				}
 			}
 		}
 	}
-	return runner.Registration{}, false
+	return config.Registration{}, false
 }
 
 // ReadFile reads a file that is as small as a configuration has to be, and one
@@ -79,7 +81,7 @@ func ReadFile(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, runner.MaxFile+1))
+	return io.ReadAll(io.LimitReader(f, yamltree.MaxFile+1))
 }
 
 // Status tells how far the directory of a runner is: missing, unregistered or

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"hostguard/runner"
+	"hostguard/runner/config"
 )
 
 func write(t *testing.T, text string, path ...string) {
@@ -80,7 +80,7 @@ func TestJobDirectoriesInUseAndLeftOver(t *testing.T) {
 func TestARegistrationIsFoundInWhatAContainerHas(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "data", ".runner")
-	for text, want := range map[string]runner.Registration{
+	for text, want := range map[string]config.Registration{
 		`{"id": 5, "name": "n", "address": "http://g", "token": "secret"}`: {ID: 5, Name: "n", Address: "http://g"},
 		`{"id": 0, "name": "n"}`: {}, `not JSON`: {},
 	} {

@@ -1,7 +1,10 @@
-package runner
+// Package workflow reads the workflows of repositories, finds in them what breaks a
+// shared host, and joins what their jobs ask for with the runners that there are.
+package workflow
 
 import (
 	"fmt"
+	"hostguard/runner/yamltree"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -45,17 +48,17 @@ const maxLegs = 1000
 
 // ParseWorkflow reads one file. Names of the YAML 1.1 kind ("on" is a truth
 // value there) are read as they are written.
-func ParseWorkflow(file string, data []byte) (Workflow, error) {
-	root, err := parseYAML(data)
+func Parse(file string, data []byte) (Workflow, error) {
+	root, err := yamltree.Parse(data)
 	if err != nil {
 		return Workflow{}, err
 	}
 	if root.Kind != yaml.MappingNode {
-		return Workflow{}, errNoMapping
+		return Workflow{}, yamltree.ErrNoMapping
 	}
 	w := Workflow{File: file}
-	on := value(root, "on")
-	for _, event := range append(texts(on), keys(on)...) {
+	on := yamltree.Value(root, "on")
+	for _, event := range append(yamltree.Texts(on), keys(on)...) {
 		switch event {
 		case "push", "pull_request", "pull_request_target", "schedule":
 			w.Push = true
@@ -63,8 +66,8 @@ func ParseWorkflow(file string, data []byte) (Workflow, error) {
 	}
 	w.Concurrency, w.CancelInProgress = concurrency(root)
 	legs := 0
-	for _, p := range pairs(value(root, "jobs")) {
-		j := parseJob(p.key, p.value)
+	for _, p := range yamltree.Pairs(yamltree.Value(root, "jobs")) {
+		j := parseJob(p.Key, p.Value)
 		if legs += max(1, len(j.RunsOn)); legs > maxLegs {
 			return Workflow{}, fmt.Errorf("it has more than %d jobs, with those of matrices", maxLegs)
 		}
@@ -75,32 +78,32 @@ func ParseWorkflow(file string, data []byte) (Workflow, error) {
 
 func keys(n *yaml.Node) []string {
 	var all []string
-	for _, p := range pairs(n) {
-		all = append(all, p.key)
+	for _, p := range yamltree.Pairs(n) {
+		all = append(all, p.Key)
 	}
 	return all
 }
 
 func concurrency(n *yaml.Node) (given, cancels bool) {
-	c := value(n, "concurrency")
-	cancel := text(value(c, "cancel-in-progress"))
+	c := yamltree.Value(n, "concurrency")
+	cancel := yamltree.Text(yamltree.Value(c, "cancel-in-progress"))
 	return c != nil, cancel != "" && cancel != "false" // an expression may be true
 }
 
 func parseJob(id string, n *yaml.Node) Job {
-	j := Job{ID: id, Needs: texts(value(n, "needs"))}
+	j := Job{ID: id, Needs: yamltree.Texts(yamltree.Value(n, "needs"))}
 	j.Concurrency, j.CancelInProgress = concurrency(n)
-	if uses := text(value(n, "uses")); uses != "" {
+	if uses := yamltree.Text(yamltree.Value(n, "uses")); uses != "" {
 		j.Calls = uses
 		j.RunsOn = []Demand{{Unresolved: "the job calls the workflow " + uses}}
 		return j
 	}
-	j.RunsOn = demands(value(n, "runs-on"), value(value(n, "strategy"), "matrix"))
-	if steps := value(n, "steps"); steps != nil && steps.Kind == yaml.SequenceNode {
+	j.RunsOn = demands(yamltree.Value(n, "runs-on"), yamltree.Value(yamltree.Value(n, "strategy"), "matrix"))
+	if steps := yamltree.Value(n, "steps"); steps != nil && steps.Kind == yaml.SequenceNode {
 		for _, s := range steps.Content {
-			step := Step{If: text(value(s, "if")), Uses: text(value(s, "uses")), Run: text(value(s, "run")), With: map[string]string{}, Line: s.Line}
-			for _, p := range pairs(value(s, "with")) {
-				step.With[p.key] = strings.TrimSpace(text(p.value))
+			step := Step{If: yamltree.Text(yamltree.Value(s, "if")), Uses: yamltree.Text(yamltree.Value(s, "uses")), Run: yamltree.Text(yamltree.Value(s, "run")), With: map[string]string{}, Line: s.Line}
+			for _, p := range yamltree.Pairs(yamltree.Value(s, "with")) {
+				step.With[p.Key] = strings.TrimSpace(yamltree.Text(p.Value))
 			}
 			j.Steps = append(j.Steps, step)
 		}
@@ -109,9 +112,9 @@ func parseJob(id string, n *yaml.Node) Job {
 }
 
 // WorkflowDirs are where Gitea looks for workflows: in the first that there is.
-var WorkflowDirs = []string{".gitea/workflows", ".github/workflows"}
+var Dirs = []string{".gitea/workflows", ".github/workflows"}
 
 // IsWorkflow tells a workflow by its file's name.
-func IsWorkflow(name string) bool {
+func IsFile(name string) bool {
 	return strings.HasSuffix(name, ".yml") || strings.HasSuffix(name, ".yaml")
 }

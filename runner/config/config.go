@@ -1,10 +1,14 @@
-package runner
+// Package config reads and edits the configuration of Gitea's runner, config.yaml,
+// and knows what its labels mean: where a job runs, and to whom a label belongs.
+// An edit keeps every byte that it need not change.
+package config
 
 import (
 	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hostguard/runner/yamltree"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -39,21 +43,21 @@ type Config struct {
 }
 
 // maxLabels bounds what is looked for on the host, one directory for each owner.
-const maxLabels = 200
+const MaxLabels = 200
 
 // ParseConfig reads a config.yaml. A value that it cannot read is a problem, and
 // its default stands.
-func ParseConfig(data []byte) (Config, error) {
+func Parse(data []byte) (Config, error) {
 	c := Config{Capacity: 1, Timeout: 3 * time.Hour, Registration: ".runner"}
-	root, err := parseYAML(data)
+	root, err := yamltree.Parse(data)
 	if err != nil {
 		return c, err
 	}
 	if root.Kind != yaml.MappingNode {
-		return c, errNoMapping
+		return c, yamltree.ErrNoMapping
 	}
-	r := value(root, "runner")
-	if s := text(value(r, "capacity")); s != "" {
+	r := yamltree.Value(root, "runner")
+	if s := yamltree.Text(yamltree.Value(r, "capacity")); s != "" {
 		if n, err := strconv.Atoi(s); err == nil && n > 0 {
 			c.Capacity = n
 		} else if n != 0 || err != nil { // 0 means 1
@@ -61,7 +65,7 @@ func ParseConfig(data []byte) (Config, error) {
 		}
 	}
 	for key, d := range map[string]*time.Duration{"timeout": &c.Timeout, "shutdown_timeout": &c.ShutdownTimeout} {
-		s := text(value(r, key))
+		s := yamltree.Text(yamltree.Value(r, key))
 		if s == "" || s == "0" {
 			continue
 		}
@@ -73,30 +77,30 @@ func ParseConfig(data []byte) (Config, error) {
 		*d = v
 	}
 	slices.Sort(c.Problems)
-	if s := text(value(r, "file")); s != "" {
+	if s := yamltree.Text(yamltree.Value(r, "file")); s != "" {
 		c.Registration = s
 	}
-	c.EnvFile = text(value(r, "env_file"))
-	for _, s := range texts(value(r, "labels")) {
+	c.EnvFile = yamltree.Text(yamltree.Value(r, "env_file"))
+	for _, s := range yamltree.Texts(yamltree.Value(r, "labels")) {
 		c.addLabels(s)
 	}
-	if len(c.Labels) > maxLabels {
-		err := fmt.Errorf("it has %d labels; want at most %d", len(c.Labels), maxLabels)
+	if len(c.Labels) > MaxLabels {
+		err := fmt.Errorf("it has %d labels; want at most %d", len(c.Labels), MaxLabels)
 		c.Labels = nil
 		return c, err
 	}
-	container := value(root, "container")
-	c.DockerHost, c.Options = text(value(container, "docker_host")), text(value(container, "options"))
-	c.ValidVolumes = texts(value(container, "valid_volumes"))
+	container := yamltree.Value(root, "container")
+	c.DockerHost, c.Options = yamltree.Text(yamltree.Value(container, "docker_host")), yamltree.Text(yamltree.Value(container, "options"))
+	c.ValidVolumes = yamltree.Texts(yamltree.Value(container, "valid_volumes"))
 	for _, hook := range []string{"job_started", "job_completed"} {
-		if path := text(value(value(r, "hooks"), hook)); path != "" {
+		if path := yamltree.Text(yamltree.Value(yamltree.Value(r, "hooks"), hook)); path != "" {
 			c.JobHooks = append(c.JobHooks, path)
 		}
 	}
-	health := value(root, "health_check")
-	c.HealthScript, c.HealthEnabled = text(value(health, "script")), text(value(health, "enabled")) == "true"
-	c.CacheDir = text(value(value(root, "cache"), "dir"))
-	c.WorkdirParent = text(value(value(root, "host"), "workdir_parent"))
+	health := yamltree.Value(root, "health_check")
+	c.HealthScript, c.HealthEnabled = yamltree.Text(yamltree.Value(health, "script")), yamltree.Text(yamltree.Value(health, "enabled")) == "true"
+	c.CacheDir = yamltree.Text(yamltree.Value(yamltree.Value(root, "cache"), "dir"))
+	c.WorkdirParent = yamltree.Text(yamltree.Value(yamltree.Value(root, "host"), "workdir_parent"))
 	return c, nil
 }
 
@@ -135,7 +139,7 @@ func (c *Config) ReadRegistration(data []byte) error {
 	}
 	c.ID, c.Name, c.Server = r.ID, r.Name, r.Address
 	if len(c.Labels) == 0 {
-		for _, l := range r.Labels[:min(len(r.Labels), maxLabels)] {
+		for _, l := range r.Labels[:min(len(r.Labels), MaxLabels)] {
 			c.addLabels(l)
 		}
 	}
@@ -170,4 +174,30 @@ func Duration(d time.Duration) string {
 		s = strings.TrimSuffix(s, "0m")
 	}
 	return s
+}
+
+// CheckShareable tells whether a copy of a runner's config.yaml can run beside it
+// on one host. What is only a directory a copy gets for itself; what is refused
+// here needs somebody's decision.
+func CheckShareable(data []byte) error {
+	root, err := yamltree.Parse(data)
+	if err != nil {
+		return fmt.Errorf("%.200q", err)
+	}
+	cache, metrics := yamltree.Value(root, "cache"), yamltree.Value(root, "metrics")
+	for _, c := range []struct {
+		n    *yaml.Node
+		free []string // values by which nothing is shared
+		key  string
+		why  string
+	}{
+		{yamltree.Value(cache, "port"), []string{"", "0"}, "cache.port", "two runners cannot listen on one port; set it to 0, a free one for each"},
+		{yamltree.Value(metrics, "enabled"), []string{"", "false"}, "metrics.enabled", "two runners cannot listen on one address; set it to false"},
+		{yamltree.Value(yamltree.Value(root, "runner"), "tool_cache_mode"), []string{"", "none"}, "runner.tool_cache_mode", "two jobs that install the same tool at once break it; set it to none"},
+	} {
+		if v := yamltree.Text(c.n); !slices.Contains(c.free, v) {
+			return yamltree.ErrorAt(c.n, "%s is %.50q: %s", c.key, v, c.why)
+		}
+	}
+	return nil
 }

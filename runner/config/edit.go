@@ -1,10 +1,11 @@
-package runner
+package config
 
 import (
 	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
+	"hostguard/runner/yamltree"
 	"io"
 	"regexp"
 	"slices"
@@ -17,7 +18,7 @@ import (
 )
 
 // ConfigWant is what a config.yaml should say. What is zero here is left alone.
-type ConfigWant struct {
+type Want struct {
 	Capacity        int
 	ShutdownTimeout time.Duration
 	Labels          []string // all of them, in any order
@@ -37,7 +38,7 @@ type ConfigWant struct {
 // commented out. The result is read again: every other value is as before, or the
 // edit is refused with the line to change by hand. No byte is changed but those
 // of the values, and no comment goes but the one behind a label that goes.
-func EditConfig(data []byte, want ConfigWant) (edited []byte, changes []string, err error) {
+func Edit(data []byte, want Want) (edited []byte, changes []string, err error) {
 	for _, l := range want.Labels {
 		if l == "" || strings.TrimSpace(l) != l || strings.Contains(l, ",") {
 			return nil, nil, fmt.Errorf("%.200q is no label; give one without commas, and without blanks around it", l)
@@ -93,7 +94,7 @@ func EditConfig(data []byte, want ConfigWant) (edited []byte, changes []string, 
 
 // editScalar makes a key mean what text does.
 func (f *configText) editScalar(key, text string, meaning func(Config) string) ([]string, error) {
-	c, err := ParseConfig([]byte(f.text))
+	c, err := Parse([]byte(f.text))
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +106,7 @@ func (f *configText) editScalar(key, text string, meaning func(Config) string) (
 	if is == text {
 		return nil, nil
 	}
-	if root, err := parseYAML([]byte(f.text)); err == nil && value(value(root, f.section), key) == nil {
+	if root, err := yamltree.Parse([]byte(f.text)); err == nil && yamltree.Value(yamltree.Value(root, f.section), key) == nil {
 		was = "not set"
 		if is != "" {
 			was += ", which means " + is
@@ -154,7 +155,7 @@ func (f *configText) document() (*yaml.Node, error) {
 		return &yaml.Node{Kind: yaml.MappingNode, Line: 1, Column: 1}, nil
 	}
 	if root.Kind != yaml.MappingNode {
-		return nil, errNoMapping
+		return nil, yamltree.ErrNoMapping
 	}
 	return root, nil
 }
@@ -336,9 +337,9 @@ func (f *configText) example(lines []string, key string) int {
 
 // becomes takes an edit if it makes the key as wanted and nothing else different.
 func (f *configText) becomes(edited, key string, wanted func(Config) bool) bool {
-	before, errBefore := parseYAML([]byte(f.text))
-	after, errAfter := parseYAML([]byte(edited))
-	c, err := ParseConfig([]byte(edited))
+	before, errBefore := yamltree.Parse([]byte(f.text))
+	after, errAfter := yamltree.Parse([]byte(edited))
+	c, err := Parse([]byte(edited))
 	if errBefore != nil || errAfter != nil || err != nil || !wanted(c) || f.section == "runner" && c.unreadable(key) {
 		return false
 	}

@@ -1,4 +1,4 @@
-package runner
+package config
 
 import (
 	"bytes"
@@ -22,29 +22,29 @@ var serves = []string{
 }
 
 // moved is what a runner has for itself beside another of the same host.
-var moved = ConfigWant{Registration: "/r/.runner", EnvFile: "/home/wooo/act runner/.env", CacheDir: "/r/.cache/actcache", WorkdirParent: "/r/.cache/act"}
+var moved = Want{Registration: "/r/.runner", EnvFile: "/home/wooo/act runner/.env", CacheDir: "/r/.cache/actcache", WorkdirParent: "/r/.cache/act"}
 
 // Of the configurations of both generations, only these lines are others.
 func TestOnlyTheWantedLinesOfAConfigChange(t *testing.T) {
 	for name, c := range map[string]struct {
 		file       string
-		want       ConfigWant
+		want       Want
 		gone, come []string
 		changes    []string
 	}{
 		"classic": {
-			"classic.yaml", ConfigWant{Capacity: 1, ShutdownTimeout: time.Hour, Labels: serves},
+			"classic.yaml", Want{Capacity: 1, ShutdownTimeout: time.Hour, Labels: serves},
 			[]string{"  capacity: 2   # was 1 until the long queue of April", "  shutdown_timeout: 0s", "    - 'ewoooc-host:host' # moves to a runner of its own"},
 			[]string{"  capacity: 1   # was 1 until the long queue of April", "  shutdown_timeout: 1h", `    - "new-host:host"`},
 			[]string{"set runner.capacity to 1 (is 2)", "set runner.shutdown_timeout to 1h (is 0s)", `add "new-host:host" to runner.labels`, `remove "ewoooc-host:host" from runner.labels`},
 		},
 		"new": {
-			"new.yaml", ConfigWant{Capacity: 2, ShutdownTimeout: 90 * time.Minute, Labels: []string{"a:host"}}, nil,
+			"new.yaml", Want{Capacity: 2, ShutdownTimeout: 90 * time.Minute, Labels: []string{"a:host"}}, nil,
 			[]string{"  capacity: 2", "  shutdown_timeout: 1h30m", "  labels:", `    - "a:host"`},
 			[]string{"set runner.capacity to 2 (not set, which means 1)", "set runner.shutdown_timeout to 1h30m (not set, which means 0s)", `add "a:host" to runner.labels`},
 		},
 		"all commented out": {
-			"commented.yaml", ConfigWant{Capacity: 2, ShutdownTimeout: time.Hour, Labels: []string{"a:host"}}, nil,
+			"commented.yaml", Want{Capacity: 2, ShutdownTimeout: time.Hour, Labels: []string{"a:host"}}, nil,
 			[]string{"runner:", "  capacity: 2", "  shutdown_timeout: 1h", "  labels:", `    - "a:host"`},
 			[]string{"set runner.capacity to 2 (not set, which means 1)", "set runner.shutdown_timeout to 1h (not set, which means 0s)", `add "a:host" to runner.labels`},
 		},
@@ -65,7 +65,7 @@ func TestOnlyTheWantedLinesOfAConfigChange(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			file, err := os.ReadFile(filepath.Join("testdata/config", c.file))
+			file, err := os.ReadFile(filepath.Join("testdata", c.file))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -74,7 +74,7 @@ func TestOnlyTheWantedLinesOfAConfigChange(t *testing.T) {
 				"": file, ", CRLF": dos, ", BOM": append([]byte("\ufeff"), file...), ", last line open": bytes.TrimSuffix(file, []byte("\n")),
 				", CRLF, last line open": bytes.TrimSuffix(dos, []byte("\r\n")),
 			} {
-				got, changes, err := EditConfig(data, c.want)
+				got, changes, err := Edit(data, c.want)
 				if err != nil {
 					t.Fatalf("%s: %v", form, err)
 				}
@@ -94,7 +94,7 @@ func TestOnlyTheWantedLinesOfAConfigChange(t *testing.T) {
 				if strings.Contains(form, "CRLF") && bytes.Count(got, []byte("\n")) != bytes.Count(got, []byte("\r\n")) {
 					t.Errorf("line ends%s are mixed: %q", form, got)
 				}
-				if again, changes, err := EditConfig(got, c.want); err != nil || changes != nil || !bytes.Equal(again, got) {
+				if again, changes, err := Edit(got, c.want); err != nil || changes != nil || !bytes.Equal(again, got) {
 					t.Errorf("a second time%s: %q, %v, %v", form, again, changes, err)
 				}
 			}
@@ -122,11 +122,11 @@ func cut(lines []string, line string) []string {
 }
 
 func TestAKeyStandsBesideItsExample(t *testing.T) {
-	data, err := os.ReadFile("testdata/config/new.yaml")
+	data, err := os.ReadFile("testdata/new.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, _, err := EditConfig(data, ConfigWant{ShutdownTimeout: time.Hour, Labels: []string{"a:host"}})
+	got, _, err := Edit(data, Want{ShutdownTimeout: time.Hour, Labels: []string{"a:host"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,18 +141,18 @@ func TestAKeyStandsBesideItsExample(t *testing.T) {
 }
 
 func TestFormsOfValuesThatAreEdited(t *testing.T) {
-	one, hour := ConfigWant{Capacity: 1}, ConfigWant{ShutdownTimeout: time.Hour}
-	labels := ConfigWant{Labels: []string{"a:host", "b"}}
+	one, hour := Want{Capacity: 1}, Want{ShutdownTimeout: time.Hour}
+	labels := Want{Labels: []string{"a:host", "b"}}
 	for name, c := range map[string]struct {
 		data string
-		want ConfigWant
+		want Want
 		got  string
 	}{
 		"as wanted":           {"runner: {capacity: 1}", one, "runner: {capacity: 1}"},
 		"by default":          {"", one, ""},
 		"default in the file": {"runner:\n  capacity: 0\n", one, "runner:\n  capacity: 0\n"},
 		"the same length":     {"runner:\n  shutdown_timeout: 60m\n", hour, "runner:\n  shutdown_timeout: 60m\n"},
-		"nothing wanted":      {"runner: [", ConfigWant{}, "runner: ["},
+		"nothing wanted":      {"runner: [", Want{}, "runner: ["},
 		"comment":             {"runner:\n  capacity: 2 # why\n", one, "runner:\n  capacity: 1 # why\n"},
 		"tab":                 {"runner:\n  capacity:\t2\t# why\n", one, "runner:\n  capacity:\t1\t# why\n"},
 		"quotes":              {"runner:\n  shutdown_timeout: \"0s\"\n", hour, "runner:\n  shutdown_timeout: 1h\n"},
@@ -182,7 +182,7 @@ func TestFormsOfValuesThatAreEdited(t *testing.T) {
 		"labels in another order":   {"runner: {labels: [b, a:host]}", labels, "runner: {labels: [b, a:host]}"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, changes, err := EditConfig([]byte(c.data), c.want)
+			got, changes, err := Edit([]byte(c.data), c.want)
 			if err != nil || string(got) != c.got || (changes == nil) != (c.got == c.data) {
 				t.Errorf("%v, %q, %v\nwant %q", err, got, changes, c.got)
 			}
@@ -192,10 +192,10 @@ func TestFormsOfValuesThatAreEdited(t *testing.T) {
 
 // What cannot be changed safely is told, with the line and what to write there.
 func TestFormsOfValuesThatAreRefused(t *testing.T) {
-	one, hour, labels := ConfigWant{Capacity: 1}, ConfigWant{ShutdownTimeout: time.Hour}, ConfigWant{Labels: []string{"a:host"}}
+	one, hour, labels := Want{Capacity: 1}, Want{ShutdownTimeout: time.Hour}, Want{Labels: []string{"a:host"}}
 	for name, c := range map[string]struct {
 		data string
-		want ConfigWant
+		want Want
 		says string
 	}{
 		"alias":               {"n: &n 2\nrunner:\n  capacity: *n\n", one, "in line 3, to capacity: 1"},
@@ -230,10 +230,10 @@ func TestFormsOfValuesThatAreRefused(t *testing.T) {
 		"labels over lines":       {"runner:\n  labels: [b,\n    c]\n", labels, "it is not a plain list on one line"},
 		"labels with a line more": {"runner:\n  labels: [b\n    ]\n", labels, "it is not a plain list on one line"},
 		"labels as a text":        {"runner:\n  labels: b\n", labels, "it is no list of its own"},
-		"a label with a comma":    {"", ConfigWant{Labels: []string{"a,b"}}, "is no label"},
+		"a label with a comma":    {"", Want{Labels: []string{"a,b"}}, "is no label"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, changes, err := EditConfig([]byte(c.data), c.want)
+			got, changes, err := Edit([]byte(c.data), c.want)
 			if err == nil || got != nil || changes != nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("%q, %v, %v\nwant an error with %q", got, changes, err, c.says)
 			}
@@ -244,7 +244,7 @@ func TestFormsOfValuesThatAreRefused(t *testing.T) {
 // FuzzEditConfig reads what was edited with the YAML library alone.
 func FuzzEditConfig(f *testing.F) {
 	for _, name := range []string{"classic.yaml", "new.yaml", "commented.yaml"} {
-		data, err := os.ReadFile(filepath.Join("testdata/config", name))
+		data, err := os.ReadFile(filepath.Join("testdata", name))
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -257,11 +257,11 @@ func FuzzEditConfig(f *testing.F) {
 		if strings.ContainsFunc(dir, func(r rune) bool { return !unicode.IsPrint(r) }) || capacity < 0 || minutes < 0 || minutes > 1e6 || !utf8.ValidString(labels) {
 			return
 		}
-		want := ConfigWant{
+		want := Want{
 			Capacity: capacity, ShutdownTimeout: time.Duration(minutes) * time.Minute, Labels: strings.Fields(labels),
 			Registration: dir, EnvFile: dir, CacheDir: dir, WorkdirParent: dir,
 		}
-		got, changes, err := EditConfig(data, want)
+		got, changes, err := Edit(data, want)
 		if err != nil {
 			if got != nil || changes != nil {
 				t.Fatalf("an error, and yet %q, %q", got, changes)
@@ -274,7 +274,7 @@ func FuzzEditConfig(f *testing.F) {
 			}
 			return
 		}
-		c, err := ParseConfig(got)
+		c, err := Parse(got)
 		if err != nil || capacity > 0 && c.Capacity != capacity || minutes > 0 && c.ShutdownTimeout != want.ShutdownTimeout {
 			t.Fatalf("%+v, %v of %q", c, err, got)
 		}
@@ -284,7 +284,7 @@ func FuzzEditConfig(f *testing.F) {
 		if before, after := unlessEdited(t, data), unlessEdited(t, got); !cmp.Equal(before, after) {
 			t.Fatalf("%q becomes %q, and that means\n%s", data, got, cmp.Diff(before, after))
 		}
-		if again, changes, err := EditConfig(got, want); err != nil || changes != nil || !bytes.Equal(again, got) {
+		if again, changes, err := Edit(got, want); err != nil || changes != nil || !bytes.Equal(again, got) {
 			t.Fatalf("%q becomes %q, and then %q, %v, %v", data, got, again, changes, err)
 		}
 		// What is no value that was wanted is there, in this order.

@@ -1,8 +1,9 @@
-package runner
+package workflow
 
 import (
 	"cmp"
 	"fmt"
+	"hostguard/runner/finding"
 	"slices"
 	"strings"
 )
@@ -16,15 +17,15 @@ import (
 // repository that a job calls is looked at as one of its files; one of another
 // repository cannot be seen. defaultLock is the name of the lock that is taken
 // where none is given.
-func CheckBuildLock(repositories []Repository, labels []string, defaultLock string) []Finding {
-	var all []Finding
+func CheckBuildLock(repositories []Repository, labels []string, defaultLock string) []finding.Finding {
+	var all []finding.Finding
 	first, firstWhere := "", ""
 	for _, r := range repositories {
 		for _, w := range r.Workflows {
 			for _, j := range w.Jobs {
 				where := fmt.Sprintf("%.100q: %.100q job %.100q", r.Name, w.File, j.ID)
 				add := func(fix, format string, args ...any) {
-					all = append(all, Finding{3, Bad, where + " " + fmt.Sprintf(format, args...), fix})
+					all = append(all, finding.New(3, finding.Bad, where+" "+fmt.Sprintf(format, args...), fix))
 				}
 				if j.Calls != "" && !strings.HasPrefix(j.Calls, "./") {
 					add("write its jobs into a workflow of this repository", "calls the workflow %.100q of another repository, which may build images without the host's lock", j.Calls)

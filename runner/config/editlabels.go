@@ -1,4 +1,4 @@
-package runner
+package config
 
 import (
 	"errors"
@@ -12,7 +12,7 @@ import (
 
 // editLabels keeps the items of runner.labels that stay as they are written.
 func (f *configText) editLabels(labels []string) ([]string, error) {
-	c, err := ParseConfig([]byte(f.text))
+	c, err := Parse([]byte(f.text))
 	if err != nil {
 		return nil, err
 	}

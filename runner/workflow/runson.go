@@ -1,7 +1,8 @@
-package runner
+package workflow
 
 import (
 	"fmt"
+	"hostguard/runner/yamltree"
 	"maps"
 	"regexp"
 	"slices"
@@ -20,9 +21,9 @@ const (
 // demands are the different sets of labels that a job's runs-on means, over its
 // matrix.
 func demands(runsOn, matrix *yaml.Node) []Demand {
-	written := texts(runsOn)
-	if labels, group := value(runsOn, "labels"), text(value(runsOn, "group")); labels != nil || group != "" {
-		written = texts(labels)
+	written := yamltree.Texts(runsOn)
+	if labels, group := yamltree.Value(runsOn, "labels"), yamltree.Text(yamltree.Value(runsOn, "group")); labels != nil || group != "" {
+		written = yamltree.Texts(labels)
 		if group != "" { // to Gitea it is one more label
 			written = append(written, group)
 		}
@@ -60,7 +61,7 @@ func resolve(written []string, leg map[string]*yaml.Node) Demand {
 	d := Demand{}
 	for _, label := range written {
 		if whole := expression.FindString(label); whole == strings.TrimSpace(label) {
-			values := texts(leg[nameOf(whole)])
+			values := yamltree.Texts(leg[nameOf(whole)])
 			if len(values) == 0 || slices.ContainsFunc(values, hasExpression) {
 				return Demand{Labels: written, Unresolved: fmt.Sprintf("%.100s has no value in this file", whole)}
 			}
@@ -69,7 +70,7 @@ func resolve(written []string, leg map[string]*yaml.Node) Demand {
 		}
 		unknown := ""
 		d.Labels = append(d.Labels, expression.ReplaceAllStringFunc(label, func(e string) string {
-			v := text(leg[nameOf(e)])
+			v := yamltree.Text(leg[nameOf(e)])
 			if v == "" || hasExpression(v) {
 				unknown = e
 			}
@@ -96,33 +97,33 @@ func nameOf(e string) string {
 func combinations(matrix *yaml.Node) ([]map[string]*yaml.Node, error) {
 	legs := []map[string]*yaml.Node{{}}
 	names := map[string]bool{}
-	for _, p := range pairs(matrix) {
-		if p.key == "include" || p.key == "exclude" {
+	for _, p := range yamltree.Pairs(matrix) {
+		if p.Key == "include" || p.Key == "exclude" {
 			continue
 		}
-		if p.value.Kind != yaml.SequenceNode {
+		if p.Value.Kind != yaml.SequenceNode {
 			continue // an expression: its key has no value here
 		}
-		if names[p.key] = true; len(names) > maxKeys {
+		if names[p.Key] = true; len(names) > maxKeys {
 			return nil, fmt.Errorf("its matrix has more than %d keys", maxKeys)
 		}
 		var more []map[string]*yaml.Node
 		for _, leg := range legs {
-			for _, v := range p.value.Content {
+			for _, v := range p.Value.Content {
 				if len(more) == maxCombinations {
 					return nil, fmt.Errorf("its matrix has more than %d legs", maxCombinations)
 				}
-				more = append(more, with(leg, p.key, v))
+				more = append(more, with(leg, p.Key, v))
 			}
 		}
 		legs = more
 	}
-	includes, excludes := entries(value(matrix, "include")), entries(value(matrix, "exclude"))
+	includes, excludes := entries(yamltree.Value(matrix, "include")), entries(yamltree.Value(matrix, "exclude"))
 	if max(len(includes), len(excludes)) > maxCombinations {
 		return nil, fmt.Errorf("its matrix has more than %d entries to include or exclude", maxCombinations)
 	}
 	legs = slices.DeleteFunc(legs, func(leg map[string]*yaml.Node) bool {
-		return slices.ContainsFunc(excludes, func(e []pair) bool { return len(e) > 0 && agrees(leg, e, names) })
+		return slices.ContainsFunc(excludes, func(e []yamltree.Pair) bool { return len(e) > 0 && agrees(leg, e, names) })
 	})
 	product := legs
 	for _, e := range includes {
@@ -150,18 +151,18 @@ func combinations(matrix *yaml.Node) ([]map[string]*yaml.Node, error) {
 }
 
 // entries are what include or exclude lists.
-func entries(n *yaml.Node) (all [][]pair) {
+func entries(n *yaml.Node) (all [][]yamltree.Pair) {
 	if n != nil {
-		for _, entry := range mappings(n) {
-			all = append(all, pairs(entry))
+		for _, entry := range yamltree.Mappings(n) {
+			all = append(all, yamltree.Pairs(entry))
 		}
 	}
 	return all
 }
 
-func add(leg map[string]*yaml.Node, entry []pair) {
+func add(leg map[string]*yaml.Node, entry []yamltree.Pair) {
 	for _, p := range entry {
-		leg[p.key] = p.value
+		leg[p.Key] = p.Value
 	}
 }
 
@@ -172,9 +173,9 @@ func with(leg map[string]*yaml.Node, key string, v *yaml.Node) map[string]*yaml.
 }
 
 // agrees tells that an entry says nothing else for the product's names.
-func agrees(leg map[string]*yaml.Node, entry []pair, names map[string]bool) bool {
+func agrees(leg map[string]*yaml.Node, entry []yamltree.Pair, names map[string]bool) bool {
 	for _, p := range entry {
-		if names[p.key] && text(leg[p.key]) != text(p.value) {
+		if names[p.Key] && yamltree.Text(leg[p.Key]) != yamltree.Text(p.Value) {
 			return false
 		}
 	}

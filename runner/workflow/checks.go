@@ -1,8 +1,10 @@
-package runner
+package workflow
 
 import (
 	"cmp"
 	"fmt"
+	"hostguard/runner/finding"
+	"hostguard/runner/shell"
 	"path"
 	"slices"
 	"strings"
@@ -47,18 +49,18 @@ func usesOf(j Job) use {
 		if strings.Contains(s.Uses, "docker/build-push-action@") {
 			u.built(s, locked)
 		}
-		for _, c := range shellCommands(s.Run) {
-			if c.words[0] == "hostguard" && len(c.words) > 1 {
-				switch c.words[1] {
+		for _, c := range shell.Commands(s.Run) {
+			if c.Words[0] == "hostguard" && len(c.Words) > 1 {
+				switch c.Words[1] {
 				case "with-lock":
 					u.held = true
-					take(c.flag("lock-name"), c.flag("lock-backend"))
-					if i := slices.Index(c.words, "--"); i > 0 && i+1 < len(c.words) && (shellCommand{words: c.words[i+1:]}).builds() {
+					take(c.Flag("lock-name"), c.Flag("lock-backend"))
+					if i := slices.Index(c.Words, "--"); i > 0 && i+1 < len(c.Words) && (shell.Command{Words: c.Words[i+1:]}).Builds() {
 						u.built(s, true)
 					}
 				case "acquire-lock":
 					u.acquires, locked = true, true
-					take(c.flag("lock-name"), c.flag("lock-backend"))
+					take(c.Flag("lock-name"), c.Flag("lock-backend"))
 				case "release-lock":
 					u.release(s)
 					locked = kept
@@ -66,18 +68,18 @@ func usesOf(j Job) use {
 					u.gated = true
 				}
 			}
-			if strings.Contains(c.words[0], "wait-host-web-build-pressure") || len(c.words) > 1 && strings.Contains(c.words[1], "wait-host-web-build-pressure") {
+			if strings.Contains(c.Words[0], "wait-host-web-build-pressure") || len(c.Words) > 1 && strings.Contains(c.Words[1], "wait-host-web-build-pressure") {
 				u.gated = true // the script that this replaces
 			}
-			if c.builds() {
+			if c.Builds() {
 				u.built(s, locked)
 			}
-			if name := c.plainLock(); name != "" {
+			if name := c.PlainLock(); name != "" {
 				locked = true // until the job ends: where it is removed, a trap or a function may say
 				take(name, "")
 				u.plain = cmp.Or(u.plain, name)
 			}
-			if name := c.plainUnlock(); name != "" && u.unplain == "" {
+			if name := c.PlainUnlock(); name != "" && u.unplain == "" {
 				u.unplain = name
 			}
 		}
@@ -117,22 +119,22 @@ func kindOf(s Step) string {
 
 // CheckWorkflows finds in workflows what breaks a shared host. A label is of the
 // host if the configuration says so, or by its name.
-func CheckWorkflows(workflows []Workflow, hostLabels []string) []Finding {
-	var all []Finding
+func Check(workflows []Workflow, hostLabels []string) []finding.Finding {
+	var all []finding.Finding
 	for _, w := range workflows {
 		all = append(all, checkWorkflow(w, hostLabels)...)
 	}
 	return all
 }
 
-func checkWorkflow(w Workflow, hostLabels []string) []Finding {
-	var all []Finding
-	add := func(layer int, level Level, j *Job, fix, format string, args ...any) {
+func checkWorkflow(w Workflow, hostLabels []string) []finding.Finding {
+	var all []finding.Finding
+	add := func(layer int, level finding.Level, j *Job, fix, format string, args ...any) {
 		where := fmt.Sprintf("%.100q", w.File)
 		if j != nil {
 			where += fmt.Sprintf(" job %.100q", j.ID)
 		}
-		all = append(all, Finding{layer, level, where + ": " + fmt.Sprintf(format, args...), fix})
+		all = append(all, finding.New(layer, level, where+": "+fmt.Sprintf(format, args...), fix))
 	}
 	after := waits(w)
 	onHost := false
@@ -143,38 +145,38 @@ func checkWorkflow(w Workflow, hostLabels []string) []Finding {
 		u := usesOf(*j)
 		locked := u.held || u.acquires
 		if u.bare != "" {
-			add(3, Bad, j, "put uses: wooo/hostguard/lock@v1.0.0 before it", "builds images (%s) without the host's lock", u.bare)
+			add(3, finding.Bad, j, "put uses: wooo/hostguard/lock@v1.0.0 before it", "builds images (%s) without the host's lock", u.bare)
 		}
 		if u.build != "" && !u.gated {
-			add(8, Warn, j, "put step: wait-pressure before the lock", "builds images (%s) without waiting for heavy builds of others", u.build)
+			add(8, finding.Warn, j, "put step: wait-pressure before the lock", "builds images (%s) without waiting for heavy builds of others", u.build)
 		}
 		if u.build != "" && !u.held && (w.CancelInProgress || j.CancelInProgress) && !locked {
-			add(5, Bad, j, "take the lock with uses: wooo/hostguard/lock@v1.0.0, or set cancel-in-progress: false", "builds without a lock that outlasts cancel-in-progress: Gitea starts the next run while the cancelled one still builds")
+			add(5, finding.Bad, j, "take the lock with uses: wooo/hostguard/lock@v1.0.0, or set cancel-in-progress: false", "builds without a lock that outlasts cancel-in-progress: Gitea starts the next run while the cancelled one still builds")
 		} else if u.acquires && !u.held && (w.CancelInProgress || j.CancelInProgress) {
-			add(5, Warn, j, "take the lock with uses: wooo/hostguard/lock@v1.0.0, whose post step runs on cancel", "cancel-in-progress with acquire-lock: on act_runner before v2.0 no release step runs when a run is cancelled")
+			add(5, finding.Warn, j, "take the lock with uses: wooo/hostguard/lock@v1.0.0, whose post step runs on cancel", "cancel-in-progress with acquire-lock: on act_runner before v2.0 no release step runs when a run is cancelled")
 		}
 		if u.acquires && !u.releases && !u.held {
-			add(3, Bad, j, "add a step with if: always() and step: release-lock, or take uses: wooo/hostguard/lock@v1.0.0", "takes the lock and never gives it back")
+			add(3, finding.Bad, j, "add a step with if: always() and step: release-lock, or take uses: wooo/hostguard/lock@v1.0.0", "takes the lock and never gives it back")
 		}
 		if u.early != "" {
-			add(3, Bad, j, "give that step if: always()", "release-lock (%s) does not run after every end of the job, such as a failure or a cancel", u.early)
+			add(3, finding.Bad, j, "give that step if: always()", "release-lock (%s) does not run after every end of the job, such as a failure or a cancel", u.early)
 		}
 		if u.plain != "" {
-			add(3, Warn, j, "take it by step: acquire-lock, lock-name: the same", "makes the lock %.100q by docker network create, which any prune deletes and older engines give to two at once", u.plain)
+			add(3, finding.Warn, j, "take it by step: acquire-lock, lock-name: the same", "makes the lock %.100q by docker network create, which any prune deletes and older engines give to two at once", u.plain)
 		}
 		if u.unplain != "" {
-			add(3, Bad, j, "give it back by step: release-lock, which removes its own only", "docker network rm %.100q may remove another job's lock", u.unplain)
+			add(3, finding.Bad, j, "give it back by step: release-lock, which removes its own only", "docker network rm %.100q may remove another job's lock", u.unplain)
 		}
 		for k := range i {
 			other := &w.Jobs[k]
 			if host != "" && hostLabel(*other, hostLabels) == host && !after(j.ID, other.ID) && !after(other.ID, j.ID) {
-				add(5, Warn, j, fmt.Sprintf("give one of them needs: %s", shellWord(other.ID)), "may run at the same time as job %.100q on %.100q", other.ID, host)
+				add(5, finding.Warn, j, fmt.Sprintf("give one of them needs: %s", shell.Quote(other.ID)), "may run at the same time as job %.100q on %.100q", other.ID, host)
 				break
 			}
 		}
 	}
 	if onHost && w.Push && !w.Concurrency && !slices.ContainsFunc(w.Jobs, func(j Job) bool { return j.Concurrency }) {
-		add(5, Warn, nil, `add concurrency: { group: "cd-${{ github.workflow }}-${{ github.ref }}" }`, "runs on the host without concurrency: each push adds a run beside those before it")
+		add(5, finding.Warn, nil, `add concurrency: { group: "cd-${{ github.workflow }}-${{ github.ref }}" }`, "runs on the host without concurrency: each push adds a run beside those before it")
 	}
 	return all
 }

@@ -1,4 +1,7 @@
-package runner
+// Package shell finds commands in shell text, as far as one can tell them without
+// running it: enough to find what is written out in a workflow's run or a script of
+// cron. What a variable or a function does is not seen.
+package shell
 
 import (
 	"path"
@@ -6,14 +9,10 @@ import (
 	"strings"
 )
 
-// Commands of shell text, as far as one can tell them without running it: enough
-// to find what is written out in a workflow's run or a script of cron. What a
-// variable or a function does is not seen.
-
-// shellCommand is one simple command: its words, without quotes.
-type shellCommand struct {
-	line  int
-	words []string
+// Command is one simple command: its words, without quotes.
+type Command struct {
+	Line  int
+	Words []string
 }
 
 // leading are words that stand before a command.
@@ -23,7 +22,7 @@ var leading = []string{"nohup", "if", "then", "else", "elif", "do", "while", "un
 // theirs that take the next word, and how many words are not yet the command.
 var starters = map[string]struct {
 	valued []string
-	words  int
+	Words  int
 }{
 	"sudo": {[]string{"-u", "-g", "-C", "-D", "-h", "-p", "-R", "-r", "-T", "-t", "-U"}, 0}, "doas": {[]string{"-u", "-C"}, 0},
 	"env": {[]string{"-u", "-C"}, 0}, "exec": {[]string{"-a"}, 0}, "nice": {[]string{"-n"}, 0}, "ionice": {[]string{"-c", "-n"}, 0},
@@ -37,7 +36,7 @@ func started(words []string) []string {
 		switch {
 		case found:
 			words = skipFlags(words[1:], starter.valued)
-			words = words[min(starter.words, len(words)):]
+			words = words[min(starter.Words, len(words)):]
 		case slices.Contains(leading, words[0]) || isAssignment(words[0]):
 			words = words[1:]
 		default:
@@ -71,8 +70,9 @@ func withoutRedirections(words []string) (rest []string) {
 	return rest
 }
 
-func shellCommands(script string) []shellCommand {
-	var all []shellCommand
+// Commands returns the simple commands of a script, without what only starts them.
+func Commands(script string) []Command {
+	var all []Command
 	var words []string
 	var current strings.Builder
 	line, quote, inWord := 1, rune(0), false
@@ -97,7 +97,7 @@ func shellCommands(script string) []shellCommand {
 		}
 		if len(words) > 0 {
 			words[0] = path.Base(words[0])
-			all = append(all, shellCommand{at, words})
+			all = append(all, Command{at, words})
 		}
 		words = nil
 	}
@@ -146,29 +146,29 @@ func isAssignment(word string) bool {
 	return found && name != "" && strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_") == ""
 }
 
-// flag is the value of a flag of hostguard's, or "".
-func (c shellCommand) flag(name string) string {
-	for i, w := range c.words {
+// Flag is the value of a flag of hostguard's, or "".
+func (c Command) Flag(name string) string {
+	for i, w := range c.Words {
 		w, value, given := strings.Cut(strings.TrimLeft(w, "-"), "=")
 		switch {
-		case w != name || !strings.HasPrefix(c.words[i], "-"):
+		case w != name || !strings.HasPrefix(c.Words[i], "-"):
 		case given:
 			return value
-		case i+1 < len(c.words):
-			return c.words[i+1]
+		case i+1 < len(c.Words):
+			return c.Words[i+1]
 		}
 	}
 	return ""
 }
 
-// docker is the subcommand of a docker command and the words after it, without
+// Docker is the subcommand of a docker command and the words after it, without
 // flags; nil for another command.
-func (c shellCommand) docker() []string {
-	switch c.words[0] {
+func (c Command) Docker() []string {
+	switch c.Words[0] {
 	case "docker-compose":
-		return append([]string{"compose"}, operands(c.words[1:])...)
+		return append([]string{"compose"}, operands(c.Words[1:])...)
 	case "docker", "podman":
-		rest := c.words[1:]
+		rest := c.Words[1:]
 		for len(rest) > 1 && strings.HasPrefix(rest[0], "-") {
 			if slices.Contains([]string{"-H", "--host", "-c", "--context", "--config", "-l", "--log-level"}, rest[0]) {
 				rest = rest[1:]
@@ -194,20 +194,20 @@ func is(words []string, want ...string) bool {
 	return len(words) >= len(want) && slices.Equal(words[:len(want)], want)
 }
 
-// builds tells whether a command builds an image.
-func (c shellCommand) builds() bool {
-	d := c.docker()
+// Builds tells whether a command builds an image.
+func (c Command) Builds() bool {
+	d := c.Docker()
 	return is(d, "build") || is(d, "buildx", "build") || is(d, "buildx", "b") || is(d, "buildx", "bake") || is(d, "image", "build") || is(d, "builder", "build") ||
-		is(d, "compose") && (slices.Contains(d, "build") || slices.Contains(c.words, "--build"))
+		is(d, "compose") && (slices.Contains(d, "build") || slices.Contains(c.Words, "--build"))
 }
 
-// plainLock is the name of a lock that a command makes as a Docker network.
-func (c shellCommand) plainLock() string {
-	if d := c.docker(); !is(d, "network", "create") {
+// PlainLock is the name of a lock that a command makes as a Docker network.
+func (c Command) PlainLock() string {
+	if d := c.Docker(); !is(d, "network", "create") {
 		return ""
 	}
-	for i := slices.Index(c.words, "create") + 1; i < len(c.words); i++ {
-		switch w := c.words[i]; {
+	for i := slices.Index(c.Words, "create") + 1; i < len(c.Words); i++ {
+		switch w := c.Words[i]; {
 		case slices.Contains(networkValued, w):
 			i++
 		case !strings.HasPrefix(w, "-") && isLockName(w):
@@ -220,9 +220,9 @@ func (c shellCommand) plainLock() string {
 // networkValued are the flags of "docker network create" that take the next word.
 var networkValued = []string{"-d", "--driver", "-o", "--opt", "--label", "--subnet", "--gateway", "--ip-range", "--aux-address", "--ipam-driver", "--ipam-opt", "--scope", "--config-from"}
 
-// plainUnlock is the name of a lock that a command removes by name.
-func (c shellCommand) plainUnlock() string {
-	if d := c.docker(); is(d, "network", "rm") || is(d, "network", "remove") {
+// PlainUnlock is the name of a lock that a command removes by name.
+func (c Command) PlainUnlock() string {
+	if d := c.Docker(); is(d, "network", "rm") || is(d, "network", "remove") {
 		for _, name := range d[2:] {
 			if isLockName(name) {
 				return name
@@ -234,9 +234,17 @@ func (c shellCommand) plainUnlock() string {
 
 func isLockName(s string) bool { return strings.Contains(strings.ToLower(s), "lock") }
 
-// prunesNetworks tells whether a command deletes networks that nobody uses, such
+// PrunesNetworks tells whether a command deletes networks that nobody uses, such
 // as a lock that was made by plain "docker network create".
-func (c shellCommand) prunesNetworks() bool {
-	d := c.docker()
+func (c Command) PrunesNetworks() bool {
+	d := c.Docker()
 	return is(d, "network", "prune") || is(d, "system", "prune")
+}
+
+// Quote is a word of a command that somebody may copy.
+func Quote(s string) string {
+	if strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-@/:") == "" && s != "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }

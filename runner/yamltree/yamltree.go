@@ -1,4 +1,7 @@
-package runner
+// Package yamltree reads YAML that strangers wrote as a tree of nodes, within bounds,
+// and looks values up in it. What is missing, or of another shape, is nothing: nil, ""
+// or no items.
+package yamltree
 
 import (
 	"errors"
@@ -14,9 +17,9 @@ const (
 	maxNested = 64
 )
 
-// parseYAML reads one document. Aliases and merge keys are written out, under a
+// Parse reads one document. Aliases and merge keys are written out, under a
 // bound: a few lines of aliases to aliases would else become gigabytes.
-func parseYAML(data []byte) (*yaml.Node, error) {
+func Parse(data []byte) (*yaml.Node, error) {
 	if len(data) > MaxFile {
 		return nil, fmt.Errorf("it has %d bytes; want at most %d", len(data), MaxFile)
 	}
@@ -55,14 +58,15 @@ func writtenOut(n *yaml.Node, level int, left *int) (*yaml.Node, error) {
 			continue
 		}
 		// Before the keys of the mapping itself, so that value finds those.
-		for _, from := range mappings(child) {
+		for _, from := range Mappings(child) {
 			out.Content = append(from.Content[:len(from.Content):len(from.Content)], out.Content...)
 		}
 	}
 	return out, nil
 }
 
-func mappings(n *yaml.Node) []*yaml.Node {
+// Mappings returns a mapping itself, or the mappings of a list.
+func Mappings(n *yaml.Node) []*yaml.Node {
 	switch n.Kind {
 	case yaml.MappingNode:
 		return []*yaml.Node{n}
@@ -78,8 +82,8 @@ func mappings(n *yaml.Node) []*yaml.Node {
 	return nil
 }
 
-// value is what a mapping says last for a key, or nil.
-func value(n *yaml.Node, key string) *yaml.Node {
+// Value returns what a mapping says last for a key, or nil.
+func Value(n *yaml.Node, key string) *yaml.Node {
 	if n == nil || n.Kind != yaml.MappingNode {
 		return nil
 	}
@@ -91,16 +95,16 @@ func value(n *yaml.Node, key string) *yaml.Node {
 	return nil
 }
 
-// text is a scalar's text; "" for anything else, and for null.
-func text(n *yaml.Node) string {
+// Text returns a scalar's text; "" for anything else, and for null.
+func Text(n *yaml.Node) string {
 	if n == nil || n.Kind != yaml.ScalarNode || n.Tag == "!!null" {
 		return ""
 	}
 	return n.Value
 }
 
-// texts are a scalar, or the scalars of a list.
-func texts(n *yaml.Node) []string {
+// Texts returns a scalar, or the scalars of a list.
+func Texts(n *yaml.Node) []string {
 	if n == nil {
 		return nil
 	}
@@ -109,36 +113,42 @@ func texts(n *yaml.Node) []string {
 	}
 	var all []string
 	for _, item := range n.Content {
-		if s := text(item); s != "" {
+		if s := Text(item); s != "" {
 			all = append(all, s)
 		}
 	}
 	return all
 }
 
-// pair is one key of a mapping.
-type pair struct {
-	key   string
-	value *yaml.Node
+// Pair is one key of a mapping.
+type Pair struct {
+	Key   string
+	Value *yaml.Node
 }
 
-// pairs are the keys of a mapping, each once, in the order of the file.
-func pairs(n *yaml.Node) []pair {
+// Pairs returns the keys of a mapping, each once, in the order of the file.
+func Pairs(n *yaml.Node) []Pair {
 	if n == nil || n.Kind != yaml.MappingNode {
 		return nil
 	}
-	var all []pair
+	var all []Pair
 	seen := map[string]int{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		p := pair{n.Content[i].Value, n.Content[i+1]}
-		if at, again := seen[p.key]; again {
+		p := Pair{n.Content[i].Value, n.Content[i+1]}
+		if at, again := seen[p.Key]; again {
 			all[at] = p
 			continue
 		}
-		seen[p.key] = len(all)
+		seen[p.Key] = len(all)
 		all = append(all, p)
 	}
 	return all
 }
 
-var errNoMapping = errors.New("it is no YAML mapping")
+// ErrNoMapping reports a document that is not a mapping.
+var ErrNoMapping = errors.New("it is no YAML mapping")
+
+// ErrorAt returns an error that begins with the node's line.
+func ErrorAt(n *yaml.Node, format string, args ...any) error {
+	return fmt.Errorf("line %d: %s", max(1, n.Line), fmt.Sprintf(format, args...))
+}

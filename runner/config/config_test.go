@@ -1,6 +1,7 @@
-package runner
+package config
 
 import (
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -23,7 +24,7 @@ func TestConfigsOfBothGenerations(t *testing.T) {
 		"odd":     {"runner: {capacity: many, timeout: 5, shutdown_timeout: -1h, labels: {a: b}}", 1, 3 * time.Hour, 0, ".runner", "", "", 3},
 		"null":    {"runner:\nhost:\n", 1, 3 * time.Hour, 0, ".runner", "", "", 0},
 	} {
-		got, err := ParseConfig([]byte(c.yaml))
+		got, err := Parse([]byte(c.yaml))
 		var labels []string
 		for _, l := range got.Labels {
 			labels = append(labels, l.Name+"/"+l.Schema)
@@ -37,7 +38,7 @@ func TestConfigsOfBothGenerations(t *testing.T) {
 
 // Each owner of a label has directories and units that are looked for.
 func TestAConfigWithTooManyLabelsIsRefused(t *testing.T) {
-	if c, err := ParseConfig([]byte("runner: {labels: [" + strings.Repeat("a, ", maxLabels+1) + "]}")); err == nil || len(c.Labels) > 0 {
+	if c, err := Parse([]byte("runner: {labels: [" + strings.Repeat("a, ", MaxLabels+1) + "]}")); err == nil || len(c.Labels) > 0 {
 		t.Errorf("%d labels taken, %v", len(c.Labels), err)
 	}
 }
@@ -59,5 +60,30 @@ func TestDurationsAsPeopleWriteThem(t *testing.T) {
 		if got := Duration(d); got != want {
 			t.Errorf("%s, want %s", got, want)
 		}
+	}
+}
+
+func TestWhatTwoRunnersOfOneHostCannotShare(t *testing.T) {
+	for _, yaml := range []string{"", "cache: {port: 0}\nmetrics: {enabled: false}\nrunner: {tool_cache_mode: none}", "cache:\nmetrics: {addr: x}"} {
+		if err := CheckShareable([]byte(yaml)); err != nil {
+			t.Errorf("%q: %v", yaml, err)
+		}
+	}
+	for yaml, says := range map[string]string{
+		"log: {}\ncache:\n  port: 8088":   `line 3: cache.port is "8088"`,
+		"metrics: {enabled: true}":        `line 1: metrics.enabled is "true"`,
+		"runner: {tool_cache_mode: host}": `line 1: runner.tool_cache_mode is "host"`,
+		"runner: [":                       "yaml",
+	} {
+		if err := CheckShareable([]byte(yaml)); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: %v, want %q", yaml, err, says)
+		}
+	}
+	example, err := os.ReadFile("../../examples/runner-config.yaml")
+	if err == nil {
+		err = CheckShareable(example)
+	}
+	if err != nil {
+		t.Error(err)
 	}
 }

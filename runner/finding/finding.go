@@ -1,4 +1,6 @@
-package runner
+// Package finding is the form in which everything that judges a host reports what
+// it found.
+package finding
 
 // Level is how bad something is.
 type Level int
@@ -11,7 +13,7 @@ const (
 
 func (l Level) String() string { return [...]string{"ok", "warn", "bad"}[l] }
 
-// MarshalText makes the word of it.
+// MarshalText implements encoding.TextMarshaler.
 func (l Level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
 
 // Finding is one thing that is not as it should be. Evidence is text of ours, in
@@ -21,4 +23,9 @@ type Finding struct {
 	Level    Level  `json:"level"`
 	Evidence string `json:"evidence"`
 	Fix      string `json:"fix"`
+}
+
+// New returns a finding.
+func New(layer int, level Level, evidence, fix string) Finding {
+	return Finding{layer, level, evidence, fix}
 }

@@ -1,36 +1,9 @@
-package runner
+package config
 
 import (
 	"slices"
-	"strings"
 	"testing"
 )
-
-// A hook that is not in the container of a job fails it.
-func TestWhereAHookCannotBeMounted(t *testing.T) {
-	const hook = "/usr/local/bin/hostguard-job-completed"
-	for name, c := range map[string]struct {
-		labels, dockerHost, file string
-		says                     string
-	}{
-		"on the host and in containers":  {"awoooi-host:host ubuntu-latest:docker://x", "", hook, ""},
-		"a daemon's socket":              {"ubuntu-latest:docker://x", "unix:///run/user/1000/docker.sock", hook, ""},
-		"no daemon in containers":        {"ubuntu-latest:docker://x", "-", hook, ""},
-		"another host's daemon":          {"awoooi-host:host ubuntu-latest:docker://x", "tcp://10.0.0.1:2376", hook, `Docker daemon at "tcp://10.0.0.1:2376"`},
-		"another host's, but none asked": {"awoooi-host:host", "tcp://10.0.0.1:2376", hook, ""},
-		"pods":                           {"awoooi-host:host k8s:kubernetes://x", "", hook, `jobs of "k8s:kubernetes://x"`},
-		"a path with a blank":            {"awoooi-host:host", "", "/home/a b/hostguard", "cannot name its path"},
-		"a path that is a volume":        {"awoooi-host:host", "", "/home/a:b/hostguard", "cannot name its path"},
-	} {
-		f := Found{DockerHost: c.dockerHost}
-		for l := range strings.FieldsSeq(c.labels) {
-			f.Config.Labels = append(f.Config.Labels, ParseLabel(l))
-		}
-		if got := f.CannotMount(c.file); (c.says == "") != (got == "") || !strings.Contains(got, c.says) {
-			t.Errorf("%s: %q, want %q", name, got, c.says)
-		}
-	}
-}
 
 // What install prints is what the audit wants.
 func TestWhatAConfigurationMounts(t *testing.T) {
@@ -49,7 +22,7 @@ func TestWhatAConfigurationMounts(t *testing.T) {
 		{Config{Options: "--volume /opt/don:/opt/don", ValidVolumes: []string{"**"}}, false},
 		{Config{}, false},
 	} {
-		if got := c.config.mounts("/opt/done"); got != c.want {
+		if got := c.config.Mounts("/opt/done"); got != c.want {
 			t.Errorf("%+v: %v", c.config, got)
 		}
 	}

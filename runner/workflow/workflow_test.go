@@ -1,7 +1,8 @@
-package runner
+package workflow
 
 import (
 	"fmt"
+	"hostguard/runner/yamltree"
 	"strings"
 	"testing"
 
@@ -10,7 +11,7 @@ import (
 
 func parse(t *testing.T, yaml string) Workflow {
 	t.Helper()
-	w, err := ParseWorkflow("ci.yaml", []byte(yaml))
+	w, err := Parse("ci.yaml", []byte(yaml))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,13 +92,13 @@ func TestHostileFilesAreRefusedInBounds(t *testing.T) {
 		"a bomb of aliases":  bomb.String() + "jobs: *a11\n",
 		"a loop":             "jobs: &a [*a]\n",
 		"deep":               strings.Repeat("[", 1000) + strings.Repeat("]", 1000),
-		"large":              "x: " + strings.Repeat("a", MaxFile),
+		"large":              "x: " + strings.Repeat("a", yamltree.MaxFile),
 		"many jobs":          "jobs: {" + manyJobs() + "x: }",
 		"no mapping":         "- a\n",
 		"no YAML":            "a: b: c",
 		"control characters": "a: \x00\n",
 	} {
-		if _, err := ParseWorkflow("ci.yaml", []byte(yaml)); err == nil {
+		if _, err := Parse("ci.yaml", []byte(yaml)); err == nil {
 			t.Errorf("%s: taken", name)
 		}
 	}
@@ -123,7 +124,7 @@ func TestWhatIncludeAddsToALargeMatrixIsCheap(t *testing.T) {
 
 func TestOddShapesAreReadAsNothing(t *testing.T) {
 	for _, yaml := range []string{"", "jobs:", "jobs: []", "jobs: {a: }", "jobs: {a: [1]}", "jobs: {a: {steps: {x: y}, runs-on: [[a]], strategy: []}}", "on:\n  push:\njobs: {a: {steps: [1, [], {with: 3}]}}"} {
-		if _, err := ParseWorkflow("ci.yaml", []byte(yaml)); err != nil {
+		if _, err := Parse("ci.yaml", []byte(yaml)); err != nil {
 			t.Errorf("%q: %v", yaml, err)
 		}
 	}
@@ -133,7 +134,7 @@ func FuzzParseWorkflow(f *testing.F) {
 	f.Add([]byte(job("runs-on: ${{ matrix.os }}\nstrategy: {matrix: {os: [a, b], include: [{os: c}]}}\nsteps: [{uses: x, with: {a: b}}]")))
 	f.Add([]byte("a: &a {<<: *a}\n<<: [*a]"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		w, err := ParseWorkflow("ci.yaml", data)
+		w, err := Parse("ci.yaml", data)
 		if err != nil {
 			return
 		}

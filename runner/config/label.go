@@ -1,7 +1,8 @@
-package runner
+package config
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 	"unicode"
@@ -90,4 +91,33 @@ func Foreign(labels []Label, own string) []Label {
 		}
 	}
 	return foreign
+}
+
+// CheckLabels refuses labels for a configuration that a runner would not take.
+func CheckLabels(labels []string) error {
+	seen := map[string]bool{}
+	for _, s := range labels {
+		l := ParseLabel(s)
+		switch {
+		case strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || unicode.IsSpace(r) }) || l.Name == "":
+			return fmt.Errorf("%.200q is no label; want NAME:host or NAME:docker://IMAGE", s)
+		case l.Schema != "host" && l.Schema != "docker":
+			return fmt.Errorf("label %.200q is neither :host nor :docker://IMAGE", s)
+		case seen[l.Name]:
+			return fmt.Errorf("label %.200q is there twice", l.Name)
+		}
+		seen[l.Name] = true
+	}
+	return nil
+}
+
+// Removed are the names that a runner serves and would not with other labels.
+func Removed(have []Label, want []string) []string {
+	var names []string
+	for _, l := range have {
+		if !slices.ContainsFunc(want, func(w string) bool { return ParseLabel(w).Name == l.Name }) && !slices.Contains(names, l.Name) {
+			names = append(names, l.Name)
+		}
+	}
+	return names
 }

@@ -1,13 +1,16 @@
-package runner
+package workflow
 
 import (
+	"errors"
+	"fmt"
+	"hostguard/runner/config"
 	"slices"
 	"strings"
 	"time"
 )
 
 // Live is a runner as its server knows it.
-type Live struct {
+type Runner struct {
 	ID       int64    `json:"-"`
 	Name     string   `json:"name"`
 	Labels   []string `json:"labels"`
@@ -18,7 +21,7 @@ type Live struct {
 
 // Pool are the runners that were told.
 type Pool struct {
-	Runners []Live
+	Runners []Runner
 	Whole   bool // all of the server; else there may be others
 }
 
@@ -61,7 +64,7 @@ type Want struct {
 	RunsOn     []string `json:"runs_on"`
 	Verdict    string   `json:"verdict"`
 	Class      string   `json:"class,omitempty"`
-	Runners    []Live   `json:"runners"`
+	Runners    []Runner `json:"runners"`
 	Why        string   `json:"why,omitempty"`
 	LastRun    *Run     `json:"last_run,omitempty"`
 }
@@ -88,7 +91,7 @@ func Matrix(repositories []Repository, pool Pool) []Want {
 }
 
 func (w *Want) judge(d Demand, pool Pool) {
-	w.Runners = []Live{}
+	w.Runners = []Runner{}
 	if w.RunsOn == nil {
 		w.RunsOn = []string{}
 	}
@@ -99,7 +102,7 @@ func (w *Want) judge(d Demand, pool Pool) {
 	w.Class = classFor(w.Repository, d.Labels)
 	ready := false
 	for _, r := range pool.Runners {
-		if !covers(r.Labels, d.Labels) {
+		if !d.MetBy(r.Labels) {
 			continue
 		}
 		w.Runners = append(w.Runners, r)
@@ -117,8 +120,9 @@ func (w *Want) judge(d Demand, pool Pool) {
 	}
 }
 
-func covers(has, wants []string) bool {
-	return !slices.ContainsFunc(wants, func(label string) bool { return !slices.Contains(has, label) })
+// MetBy reports whether a runner that has these labels can run the job.
+func (d Demand) MetBy(has []string) bool {
+	return !slices.ContainsFunc(d.Labels, func(label string) bool { return !slices.Contains(has, label) })
 }
 
 // classFor is foreign if any label is another owner's, else dedicated if any is
@@ -126,8 +130,8 @@ func covers(has, wants []string) bool {
 func classFor(repository string, labels []string) string {
 	class := ClassShared
 	for _, l := range labels {
-		switch o := OwnerOf(l); {
-		case o == Shared:
+		switch o := config.OwnerOf(l); {
+		case o == config.Shared:
 		case ownedBy(repository, o):
 			class = ClassDedicated
 		default:
@@ -142,4 +146,34 @@ func classFor(repository string, labels []string) string {
 func ownedBy(repository, word string) bool {
 	owner, name, _ := strings.Cut(strings.ToLower(repository), "/")
 	return word == owner || word == name || strings.HasPrefix(name, word+"-")
+}
+
+// Replaced refuses to take labels away from the runner called own that no other
+// runner, online and enabled, has: jobs that want one would wait for ever. A
+// runner of the same name counts as this one.
+func (p Pool) Replaced(labels []string, own string) error {
+	if own == "" {
+		return errors.New("which of the server's runners this one is, is not known: the registration has no name")
+	}
+	for _, label := range labels {
+		served := slices.ContainsFunc(p.Runners, func(r Runner) bool {
+			return r.Name != own && r.Online && !r.Disabled && slices.Contains(r.Labels, label)
+		})
+		if !served {
+			return fmt.Errorf("no other runner that is online and enabled has the label %.100q: its jobs would wait for ever; register one first", label)
+		}
+	}
+	return nil
+}
+
+// Served are the runners, by name, that take jobs of a label now: those that are
+// online and not disabled.
+func Served(label string, runners []Runner) []string {
+	var by []string
+	for _, r := range runners {
+		if r.Online && !r.Disabled && slices.Contains(r.Labels, label) {
+			by = append(by, r.Name)
+		}
+	}
+	return by
 }

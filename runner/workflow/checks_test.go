@@ -1,0 +1,120 @@
+package workflow
+
+import (
+	"hostguard/runner/finding"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// deploy is a workflow that does everything right, with one job's steps to come.
+func deploy(steps string) string {
+	return "on: push\nconcurrency: {group: cd}\njobs:\n  build:\n    runs-on: awoooi-host\n    steps:\n" + steps
+}
+
+const (
+	gateStep    = "    - {uses: wooo/hostguard@v1.0.0, with: {step: wait-pressure}}\n"
+	lockStep    = "    - uses: https://gitea.example.com/wooo/hostguard/lock@v1.0.0\n"
+	acquireStep = "    - {uses: wooo/hostguard@v1.0.0, with: {step: acquire-lock}}\n"
+	releaseStep = "    - {if: always(), uses: wooo/hostguard@v1.0.0, with: {step: release-lock}}\n"
+	buildStep   = "    - run: docker build -t app .\n"
+)
+
+func TestWhatIsRightInAWorkflow(t *testing.T) {
+	for name, yaml := range map[string]string{
+		"a lock with a post step": deploy(gateStep + lockStep + buildStep),
+		"a lock in two steps":     deploy(gateStep + acquireStep + buildStep + releaseStep),
+		"by the command":          deploy(gateStep + "    - run: hostguard with-lock -timeout 30m -- docker build -t app .\n"),
+		"in a shell":              deploy(gateStep + "    - run: |\n        hostguard acquire-lock\n        docker build .\n" + "    - {if: '${{ always() }}', run: hostguard release-lock}\n"),
+		"no build":                deploy("    - run: echo docker build\n    - run: docker network create test-net\n    - run: docker network rm test-net\n"),
+		"jobs one by one":         "on: push\nconcurrency: x\njobs: {a: {runs-on: awoooi-host}, b: {runs-on: awoooi-host, needs: a}, c: {runs-on: awoooi-host, needs: [b]}}",
+		"jobs on two labels":      "on: push\nconcurrency: x\njobs: {a: {runs-on: awoooi-host}, b: {runs-on: ubuntu-latest}}",
+		"called only":             "on: workflow_call\njobs: {a: {runs-on: awoooi-host}}",
+	} {
+		if found := Check([]Workflow{parse(t, yaml)}, nil); len(found) > 0 {
+			t.Errorf("%s: %+v", name, found)
+		}
+	}
+}
+
+func TestWhatIsWrongInAWorkflow(t *testing.T) {
+	cancels := func(yaml string) string {
+		return strings.Replace(yaml, "{group: cd}", "{group: cd, cancel-in-progress: true}", 1)
+	}
+	for name, c := range map[string]struct {
+		yaml  string
+		layer int
+		level finding.Level
+		says  string
+	}{
+		"a build without a lock":      {deploy(gateStep + buildStep), 3, finding.Bad, `job "build": builds images (line 8) without the host's lock`},
+		"by an action":                {deploy(gateStep + "    - uses: docker/build-push-action@v6\n"), 3, finding.Bad, "without the host's lock"},
+		"by compose":                  {deploy(gateStep + "    - run: docker compose up -d --build\n"), 3, finding.Bad, "without the host's lock"},
+		"by buildx":                   {deploy(gateStep + "    - run: sudo docker --context x buildx build .\n"), 3, finding.Bad, "without the host's lock"},
+		"a build without the gate":    {deploy(lockStep + buildStep), 8, finding.Warn, "without waiting for heavy builds"},
+		"never given back":            {deploy(gateStep + acquireStep + buildStep), 3, finding.Bad, "takes the lock and never gives it back"},
+		"given back on success alone": {deploy(gateStep + acquireStep + buildStep + strings.Replace(releaseStep, "if: always(), ", "", 1)), 3, finding.Bad, "release-lock (line 10) does not run after every end of the job"},
+		"a plain lock":                {deploy(gateStep + "    - run: docker network create awoooi-cd-docker-build-lock\n" + buildStep), 3, finding.Warn, `makes the lock "awoooi-cd-docker-build-lock" by docker network create`},
+		"a plain unlock":              {deploy("    - run: docker network rm awoooi-cd-docker-build-lock || true\n"), 3, finding.Bad, "may remove another job's lock"},
+		"cancel without a lock":       {cancels(deploy(gateStep + buildStep)), 5, finding.Bad, "without a lock that outlasts cancel-in-progress"},
+		"cancel with two steps":       {cancels(deploy(gateStep + acquireStep + buildStep + releaseStep)), 5, finding.Warn, "no release step runs"},
+		"no concurrency":              {strings.Replace(deploy(""), "concurrency: {group: cd}\n", "", 1), 5, finding.Warn, "without concurrency"},
+		"two jobs at once":            {"on: push\nconcurrency: x\njobs: {a: {runs-on: awoooi-host}, b: {runs-on: [awoooi-host]}}", 5, finding.Warn, `job "b": may run at the same time as job "a" on "awoooi-host"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			found := Check([]Workflow{parse(t, c.yaml)}, nil)
+			for _, f := range found {
+				if f.Layer == c.layer && f.Level == c.level && strings.Contains(f.Evidence, c.says) && f.Fix != "" {
+					return
+				}
+			}
+			t.Errorf("no %q in %+v", c.says, found)
+		})
+	}
+}
+
+func TestAWorkflowsNamesAreQuoted(t *testing.T) {
+	w := parse(t, "on: push\njobs: {\"a\\n::set-env name=x::y\": {runs-on: awoooi-host, steps: [{run: docker build .}]}}")
+	for _, f := range Check([]Workflow{w}, []string{"awoooi-host"}) {
+		if strings.Contains(f.Evidence+f.Fix, "\n") {
+			t.Errorf("%+v", f)
+		}
+	}
+}
+
+func TestACircleOfNeedsEnds(t *testing.T) {
+	w := parse(t, "jobs: {a: {runs-on: x-host, needs: b}, b: {runs-on: x-host, needs: a}, c: {runs-on: x-host, needs: c}}")
+	if found := Check([]Workflow{w}, nil); len(found) == 0 {
+		t.Error("nothing found")
+	}
+}
+
+// A thousand jobs, each after the one before it, are looked at in no time.
+func TestALongChainOfJobs(t *testing.T) {
+	w := parse(t, "on: workflow_call\njobs: {"+strings.TrimSuffix(manyJobs(), ", ")+"}")
+	if found := Check([]Workflow{w}, nil); len(w.Jobs) != maxLegs || len(found) > 0 {
+		t.Errorf("%d jobs: %+v", len(w.Jobs), found)
+	}
+}
+
+// The examples are what this project tells others to write.
+func TestTheExamplesAreRight(t *testing.T) {
+	var all []Workflow
+	for _, name := range []string{"cd.yaml", "cd-host.yaml", "serial-builds.yaml"} {
+		data, err := os.ReadFile(filepath.Join("../../examples", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, err := Parse(name, data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, w)
+	}
+	for _, f := range Check(all, []string{"awoooi-host"}) {
+		if f.Level == finding.Bad || f.Layer != 5 || !strings.Contains(f.Evidence, "before v2.0") {
+			t.Errorf("%+v", f)
+		}
+	}
+}
