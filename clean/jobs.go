@@ -59,7 +59,7 @@ func (j *Jobs) names() ([]string, error) {
 	if err != nil {
 		return nil, quoted(err)
 	}
-	names = slices.DeleteFunc(names, func(name string) bool { return !actrunner.IsJobDir("/" + name) })
+	names = slices.DeleteFunc(names, func(name string) bool { return !actrunner.IsJobName(name) })
 	slices.Sort(names)
 	return names, nil
 }
@@ -121,9 +121,6 @@ func (j *Jobs) look(name string) (dir *JobDir, why string, err error) {
 	return &JobDir{Name: name, Made: info.ModTime(), jobs: j, seen: identityOf(info)}, "", nil
 }
 
-// jobFolders are what a runner makes for each job.
-var jobFolders = []string{"act", "hostexecutor", "tmp"}
-
 // oddShape says why a directory is not a job's, or "": it has all of the
 // runner's folders, beside what the job may have put there, or, where a removal
 // was cut short, some of them and nothing else.
@@ -139,14 +136,14 @@ func oddShape(dir *os.Root) (string, error) {
 	}
 	own := 0
 	for _, entry := range entries {
-		if slices.Contains(jobFolders, entry.Name()) && entry.IsDir() {
+		if slices.Contains(actrunner.JobFolders, entry.Name()) && entry.IsDir() {
 			own++
 		}
 	}
-	if own == len(jobFolders) || own > 0 && own == len(entries) {
+	if own == len(actrunner.JobFolders) || own > 0 && own == len(entries) {
 		return "", nil
 	}
-	return "it does not hold " + strings.Join(jobFolders, ", ") + " as a job's does", nil
+	return "it does not hold " + strings.Join(actrunner.JobFolders, ", ") + " as a job's does", nil
 }
 
 // Measure counts what is in the directory. It refuses what another file system is
@@ -239,7 +236,7 @@ func empty(dir *os.Root) error {
 		return err
 	}
 	last := func(name string) int {
-		if slices.Contains(jobFolders, name) {
+		if slices.Contains(actrunner.JobFolders, name) {
 			return 1
 		}
 		return 0

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"hostguard/internal/actrunner"
 )
 
 const (
@@ -107,7 +109,7 @@ func TestOnlyWhatHasTheFormOfAJobDirectoryIsOne(t *testing.T) {
 		}
 	}
 	inner := mkdir(t, parent, "aaaaaaaaaaaaaaaa")
-	for _, folder := range jobFolders {
+	for _, folder := range actrunner.JobFolders {
 		if err := os.Symlink(filepath.Join(linked, folder), filepath.Join(inner, folder)); err != nil {
 			t.Fatal(err)
 		}

@@ -2,11 +2,12 @@ package clean
 
 import (
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"hostguard/internal/safefile"
 )
 
 // worktreesIn finds the git worktrees of this workspace in a directory: the
@@ -84,17 +85,8 @@ func (w *Workspace) relative(at, path string) string {
 // readPath reads a one-line file that holds a path.
 func readPath(dir *os.Root, name, prefix string) (path string, ok bool) {
 	const longest = 4096 + 64
-	// A named pipe in its place would block the open.
-	if info, err := dir.Lstat(name); err != nil || !info.Mode().IsRegular() || info.Size() > longest {
-		return "", false
-	}
-	f, err := dir.Open(name)
-	if err != nil {
-		return "", false
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, longest))
-	if err != nil {
+	text, err := safefile.ReadEntry(dir, name, longest+1)
+	if err != nil || len(text) > longest {
 		return "", false
 	}
 	path, ok = strings.CutPrefix(strings.TrimSuffix(string(text), "\n"), prefix)

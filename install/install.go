@@ -20,6 +20,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"hostguard/internal/safefile"
 )
 
 // File is what should be at a path: the program, a text, or a link.
@@ -211,26 +213,15 @@ func (c Change) Apply() error {
 	case c.Link != "":
 		return os.Symlink(c.Link, c.Path) // one that differs is not ours
 	}
-	// An install that was killed leaves it behind.
-	temp := filepath.Join(dir, "."+filepath.Base(c.Path)+".new")
-	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, c.Mode)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(c.Data)
+	root, err := os.OpenRoot(dir)
 	if err == nil {
-		err = errors.Join(f.Chmod(c.Mode), f.Sync())
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(temp, c.Path)
+		defer root.Close()
+		err = safefile.Replace(root, filepath.Base(c.Path), c.Data, safefile.Attributes{Mode: c.Mode, UID: -1, GID: -1}, nil)
 	}
 	if err != nil {
-		os.Remove(temp)
+		return fmt.Errorf("replace %q: %w", c.Path, err)
 	}
-	return err
+	return nil
 }
 
 // lockTime is how long another install may take with a directory.

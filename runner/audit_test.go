@@ -1,13 +1,14 @@
 package runner
 
 import (
-	"hostguard/runner/config"
-	"hostguard/runner/finding"
-	"hostguard/runner/shell"
 	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"hostguard/runner/config"
+	"hostguard/runner/finding"
+	"hostguard/runner/shell"
 )
 
 // good is the host as it should be: one user's service, the container retired.
@@ -175,17 +176,6 @@ func TestParseTask(t *testing.T) {
 	}
 	if got := CountTasks([]Task{{Repository: "a"}, {Repository: "b"}, {Repository: "b"}}); len(got) != 2 || got[0] != (RepositoryCount{"b", 2}) {
 		t.Error(got)
-	}
-}
-
-func TestWhichProcessesTakeJobs(t *testing.T) {
-	for line, want := range map[string]bool{
-		"/usr/local/bin/act_runner daemon --config config.yaml": true, "gitea-runner -c config.yaml daemon": true, "forgejo-runner daemon": true,
-		"act_runner register": false, "act_runner": false, "vi act_runner daemon": false, "/opt/act_runner/start daemon": false, "": false,
-	} {
-		if got := IsDaemon(strings.Fields(line)); got != want {
-			t.Errorf("%q: %t", line, got)
-		}
 	}
 }
 

@@ -2,9 +2,11 @@ package runner
 
 import (
 	"fmt"
+	"slices"
+
+	"hostguard/internal/actrunner"
 	"hostguard/runner/finding"
 	"hostguard/runner/shell"
-	"slices"
 )
 
 // IsRunner tells a runner's container by its name or its image.
@@ -28,7 +30,7 @@ func OwnJobs(processes []Process) (jobs []Process, known bool) {
 	}
 	daemon := map[int]bool{}
 	for _, p := range processes {
-		if !IsDaemon(p.Argv) {
+		if !actrunner.IsDaemon(p.Argv) {
 			continue
 		}
 		known = true

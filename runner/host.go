@@ -140,7 +140,7 @@ func (h Host) daemonUnits() []Unit {
 			continue
 		}
 		started := func(d Daemon) bool { return d.of(u) }
-		if slices.ContainsFunc(u.Exec, IsDaemon) || slices.ContainsFunc(h.Daemons, started) {
+		if slices.ContainsFunc(u.Exec, actrunner.IsDaemon) || slices.ContainsFunc(h.Daemons, started) {
 			units = append(units, u)
 		}
 	}
@@ -204,26 +204,6 @@ func ChoosePrimary(found []Found) (Found, bool) {
 			cmp.Compare(a.Config.ID, b.Config.ID),
 		)
 	}), true
-}
-
-// IsDaemon reports whether the arguments are those of a process that takes jobs.
-func IsDaemon(argv []string) bool {
-	return len(argv) > 1 && actrunner.RoleOf(argv[0]) == actrunner.Daemon && slices.Contains(argv[1:], "daemon")
-}
-
-// ConfigOf is the configuration that a daemon's arguments name, or "".
-func ConfigOf(argv []string) string {
-	for i, a := range argv {
-		for _, flag := range []string{"--config", "-c"} {
-			if a == flag && i+1 < len(argv) {
-				return argv[i+1]
-			}
-			if path, found := strings.CutPrefix(a, flag+"="); found {
-				return path
-			}
-		}
-	}
-	return ""
 }
 
 // OwnedBy is whose host it is.

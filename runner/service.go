@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"hostguard/internal/actrunner"
 )
 
 // Service is the unit that one runner is to have: one daemon on one registration.
@@ -99,12 +101,12 @@ func CheckUnitPath(path string) error {
 func (h Host) UnitsOf(s Service) []Unit {
 	var of []Unit
 	for _, u := range h.daemonUnits() {
-		named := func(argv []string) bool { return IsDaemon(argv) && ConfigOf(argv) == s.ConfigPath }
+		named := func(argv []string) bool { return actrunner.IsDaemon(argv) && actrunner.ConfigOf(argv) == s.ConfigPath }
 		runs := func(d Daemon) bool { return d.Registration == s.RegistrationPath && d.of(u) }
 		switch {
 		case u.Registration != "" && u.Registration == s.RegistrationPath,
 			u.Config != "" && u.Config == s.ConfigPath,
-			slices.ContainsFunc(u.Exec, IsDaemon) && u.Config == "" && u.WorkDir == s.Dir,
+			slices.ContainsFunc(u.Exec, actrunner.IsDaemon) && u.Config == "" && u.WorkDir == s.Dir,
 			u.Config == "" && slices.ContainsFunc(u.Exec, named),
 			s.RegistrationPath != "" && slices.ContainsFunc(h.Daemons, runs):
 			of = append(of, u)
@@ -141,7 +143,7 @@ func (h Host) Adopt(s Service) (Unit, bool, error) {
 	unit, found := Unit{}, len(units) == 1
 	if found {
 		unit = units[0]
-		if slices.ContainsFunc(unit.Exec, IsDaemon) && unit.Config == "" {
+		if slices.ContainsFunc(unit.Exec, actrunner.IsDaemon) && unit.Config == "" {
 			return Unit{}, false, fmt.Errorf("the unit %q runs the runner without a configuration; add \"--config %s\" to its ExecStart", unit.Name, s.ConfigPath)
 		}
 	} else if u, exists := h.Named(s.Name); exists {

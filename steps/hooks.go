@@ -15,7 +15,6 @@ import (
 	"hostguard/internal/proc"
 	"hostguard/internal/runnerdir"
 	"hostguard/lock"
-	"hostguard/runner"
 )
 
 // A hook is a path without arguments in the runner's configuration, so hostguard
@@ -179,7 +178,7 @@ func (s *session) askRunnersDaemon() error {
 			}
 		}
 	}
-	config := runner.ConfigOf(above.Argv)
+	config := actrunner.ConfigOf(above.Argv)
 	if config == "" {
 		return nil
 	}

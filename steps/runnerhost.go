@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"hostguard/internal/actrunner"
 	"hostguard/internal/docker"
 	"hostguard/internal/proc"
 	"hostguard/internal/runnerdir"
@@ -48,7 +49,7 @@ func (s *session) lookAtHost(ctx context.Context, in hostInputs) runner.Host {
 		if p.Dir == "" {
 			h.ProcessesUnseen = fmt.Sprintf("where process %d, a runner, works: that takes root or its user", p.PID)
 		} else {
-			d.Registration = registrationOf(p.Dir, runner.ConfigOf(p.Argv))
+			d.Registration = registrationOf(p.Dir, actrunner.ConfigOf(p.Argv))
 		}
 		h.Daemons = append(h.Daemons, d)
 	}
@@ -72,7 +73,7 @@ func findRunners(h runner.Host, processes []proc.RunnerProcess) []runner.Found {
 	var found []runner.Found
 	add := func(dir string, argv, environ []string, active bool) {
 		dir = strings.TrimPrefix(dir, "!") // systemd marks a tolerated one
-		config := cmp.Or(runner.ConfigOf(argv), "config.yaml")
+		config := cmp.Or(actrunner.ConfigOf(argv), "config.yaml")
 		switch {
 		case dir == "" && filepath.IsAbs(config):
 			dir = filepath.Dir(config)
@@ -92,7 +93,7 @@ func findRunners(h runner.Host, processes []proc.RunnerProcess) []runner.Found {
 	}
 	for _, u := range h.Units {
 		for _, argv := range u.Exec {
-			if runner.IsDaemon(argv) {
+			if actrunner.IsDaemon(argv) {
 				add(u.WorkDir, argv, u.Environment, u.Active == "active")
 			}
 		}
@@ -226,11 +227,11 @@ func nameFiles(units []runner.Unit) {
 			dir = "/" // where a service works that says nothing else
 		}
 		for _, argv := range u.Exec {
-			if !runner.IsDaemon(argv) || dir == "" {
+			if !actrunner.IsDaemon(argv) || dir == "" {
 				continue
 			}
-			u.Registration = registrationOf(dir, runner.ConfigOf(argv))
-			if u.Config = runner.ConfigOf(argv); u.Config != "" && !filepath.IsAbs(u.Config) {
+			u.Registration = registrationOf(dir, actrunner.ConfigOf(argv))
+			if u.Config = actrunner.ConfigOf(argv); u.Config != "" && !filepath.IsAbs(u.Config) {
 				u.Config = filepath.Join(dir, u.Config)
 			}
 		}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"hostguard/install"
+	"hostguard/internal/actrunner"
 	"hostguard/internal/gitea"
 	"hostguard/internal/runnerdir"
 	"hostguard/internal/systemd"
@@ -269,7 +270,7 @@ func (v *splitting) place() error {
 		v.primary.User = v.owner.Username
 	}
 	for _, argv := range unit.Exec {
-		if runner.IsDaemon(argv) {
+		if actrunner.IsDaemon(argv) {
 			v.primary.Binary = argv[0]
 		}
 	}

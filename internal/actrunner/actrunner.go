@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"hostguard/internal/hexid"
 )
 
 // Role is what a program does for a runner.
@@ -31,11 +33,15 @@ var variants = []string{
 	"nightly", "latest", "main", "dev", "old", "new", "orig", "real", "wrapped",
 }
 
+// Program returns the path of a program, given the target of /proc/PID/exe: that of a
+// replaced binary ends in " (deleted)".
+func Program(exe string) string { return strings.TrimSuffix(exe, " (deleted)") }
+
 // RoleOf returns the role of an executable, given its path or the target of
-// /proc/PID/exe: that of a replaced binary ends in " (deleted)". A version and a
-// platform may follow the name, as in act_runner-0.2.11-linux-amd64.
+// /proc/PID/exe. A version and a platform may follow the name, as in
+// act_runner-0.2.11-linux-amd64.
 func RoleOf(path string) Role {
-	name := filepath.Base(strings.TrimSuffix(path, " (deleted)"))
+	name := filepath.Base(Program(path))
 	switch name {
 	case "Runner.Worker":
 		return Worker
@@ -63,6 +69,26 @@ func isVariant(suffix string) bool {
 	return true
 }
 
+// IsDaemon reports whether the arguments are those of a process that takes jobs.
+func IsDaemon(argv []string) bool {
+	return len(argv) > 1 && RoleOf(argv[0]) == Daemon && slices.Contains(argv[1:], "daemon")
+}
+
+// ConfigOf returns the configuration that a daemon's arguments name, or "".
+func ConfigOf(argv []string) string {
+	for i, a := range argv {
+		for _, flag := range []string{"--config", "-c"} {
+			if a == flag && i+1 < len(argv) {
+				return argv[i+1]
+			}
+			if path, found := strings.CutPrefix(a, flag+"="); found {
+				return path
+			}
+		}
+	}
+	return ""
+}
+
 // Task is what the name of a job's container says of it. Workflow and Job are as
 // the runner has rewritten them, and may be cut or missing.
 type Task struct{ ID, Workflow, Job string }
@@ -80,7 +106,7 @@ func TaskOf(container string) (Task, bool) {
 	if rest = rest[len(id):]; !found || id == "" || rest != "" && !strings.ContainsAny(rest[:1], "_-") {
 		return Task{}, false
 	}
-	if end := len(rest) - 65; end >= 0 && rest[end] == '-' && isHex(rest[end+1:], 64) {
+	if end := len(rest) - 65; end >= 0 && rest[end] == '-' && hexid.Is(rest[end+1:], 64) {
 		rest = rest[:end]
 	}
 	task := Task{ID: id}
@@ -97,11 +123,21 @@ func TaskOf(container string) (Task, bool) {
 	return task, true
 }
 
+// JobFolders are what the private directory of a job holds.
+var JobFolders = []string{"act", "hostexecutor", "tmp"}
+
+// JobDigits is the length of the name of a job's private directory.
+const JobDigits = 16
+
+// IsJobName reports whether an entry of a runner's directory of jobs has the name of a
+// job's private directory.
+func IsJobName(name string) bool { return hexid.Is(name, JobDigits) }
+
 // IsJobDir reports whether a path has the form of the private directory that
 // Gitea's and Forgejo's runner give to a job on the host: <parent>/<16 hex>, with
-// hostexecutor, tmp and act in it.
+// JobFolders in it.
 func IsJobDir(dir string) bool {
-	return filepath.IsAbs(dir) && filepath.Clean(dir) == dir && isHex(filepath.Base(dir), 16)
+	return filepath.IsAbs(dir) && filepath.Clean(dir) == dir && IsJobName(filepath.Base(dir))
 }
 
 // JobDir returns the private directory of the job whose RUNNER_TEMP is temp, or
@@ -113,5 +149,3 @@ func JobDir(temp string) string {
 	}
 	return ""
 }
-
-func isHex(s string, n int) bool { return len(s) == n && strings.Trim(s, "0123456789abcdef") == "" }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"hostguard/internal/actrunner"
 )
 
 // What processes have to do with files, read from a /proc whose path is a
@@ -164,7 +166,7 @@ func GitHubWorkers(procRoot, root string) RunnerWorkers {
 	for _, pid := range pids {
 		program := runnerProgram(procRoot, root, pid)
 		seenAny = seenAny || program != ""
-		if program != "Runner.Worker" {
+		if actrunner.RoleOf(program) != actrunner.Worker {
 			continue
 		}
 		start, err := startTime(procRoot, pid)
@@ -195,7 +197,7 @@ func runnerProgram(procRoot, root string, pid int) string {
 	exe, _ := os.Readlink(filepath.Join(process, "exe"))
 	cmdline, _ := readSome(filepath.Join(process, "cmdline"), argvLimit)
 	argv0, _, _ := strings.Cut(string(cmdline), "\x00")
-	for _, path := range []string{strings.TrimSuffix(exe, " (deleted)"), argv0} {
+	for _, path := range []string{actrunner.Program(exe), argv0} {
 		bin, program := filepath.Split(path)
 		bin = filepath.Clean(bin)
 		if filepath.Dir(bin) == root && strings.HasPrefix(filepath.Base(bin), "bin") && strings.HasPrefix(program, "Runner.") {

@@ -55,7 +55,7 @@ func runsJobs(procRoot string, pid int) bool {
 	cmdline, _ := readSome(filepath.Join(process, "cmdline"), argvLimit)
 	argv0, _, _ := strings.Cut(string(cmdline), "\x00")
 	for _, path := range []string{exe, argv0} {
-		if actrunner.RoleOf(path) == actrunner.Daemon || filepath.Base(strings.TrimSuffix(path, " (deleted)")) == "act" {
+		if actrunner.RoleOf(path) == actrunner.Daemon || filepath.Base(actrunner.Program(path)) == "act" {
 			return true
 		}
 	}
@@ -269,14 +269,13 @@ func (l *jobLook) text(pid int, path, how string) int {
 
 // find looks for a job's directory on the way of a path.
 func (l *jobLook) find(pid int, path []byte, how string) {
-	const digits = 16
 	for at := 0; ; {
 		i := bytes.IndexByte(path[at:], '/')
-		if i < 0 || len(path) < at+i+1+digits {
+		if i < 0 || len(path) < at+i+1+actrunner.JobDigits {
 			return
 		}
 		at += i + 1
-		end := at + digits
+		end := at + actrunner.JobDigits
 		job := l.jobs[string(path[at:end])]
 		if job == nil || len(path) > end && path[end] != '/' && path[end] != ' ' {
 			continue

@@ -10,7 +10,6 @@ import (
 	"syscall"
 
 	"hostguard/internal/actrunner"
-	"hostguard/runner"
 )
 
 // RunnerProcess is a process that takes jobs for a Gitea.
@@ -43,7 +42,7 @@ func Runners(procRoot string) (daemons []RunnerProcess, githubRoots []string, er
 		if !listener {
 			argv = asDaemon(dir, argv)
 		}
-		if !listener && !runner.IsDaemon(argv) {
+		if !listener && !actrunner.IsDaemon(argv) {
 			continue
 		}
 		if mounts, err := os.Readlink(filepath.Join(dir, "ns", "mnt")); err == nil && mounts != own {
@@ -78,7 +77,7 @@ func asDaemon(dir string, argv []string) []string {
 	if actrunner.RoleOf(exe) != actrunner.Daemon {
 		return argv
 	}
-	return slices.Concat([]string{strings.TrimSuffix(exe, " (deleted)")}, argv[1:])
+	return slices.Concat([]string{actrunner.Program(exe)}, argv[1:])
 }
 
 // unitOf returns the service that a control group is of, one of the system's or of

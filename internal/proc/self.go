@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hostguard/internal/actrunner"
+	"hostguard/internal/hexid"
 	"hostguard/lock"
 )
 
@@ -47,7 +48,7 @@ func (h Host) Place() lock.Place {
 		Container: h.InContainer(),
 		Local:     true,
 	}
-	if !isHex(place.Machine, 32) { // before its first boot, systemd's is a word
+	if !hexid.Is(place.Machine, 32) { // before its first boot, systemd's is a word
 		place.Machine = ""
 	}
 	if place.Times == initTimes {
@@ -59,8 +60,6 @@ func (h Host) Place() lock.Place {
 // initTimes is the first time namespace (PROC_TIME_INIT_INO).
 const initTimes = "time:[4026531834]"
 
-func isHex(s string, n int) bool { return len(s) == n && strings.Trim(s, "0123456789abcdef") == "" }
-
 // Container returns what this process sees of the container that it is in: the
 // ID in the name of its control group; the ID in its mounts, where Docker puts
 // the files of a network from .../containers/<id>/, which may be another
@@ -71,7 +70,7 @@ func (h Host) Container() (group, network, root string) {
 	for line := range strings.Lines(string(mounts)) {
 		if _, rest, found := strings.Cut(line, "/containers/"); found && network == "" {
 			id, file, _ := strings.Cut(rest, "/")
-			if isHex(id, 64) && strings.HasPrefix(file, "hostname ") {
+			if hexid.Is(id, 64) && strings.HasPrefix(file, "hostname ") {
 				network = id
 			}
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/shirou/gopsutil/v3/common"
 	"github.com/shirou/gopsutil/v3/process"
 
+	"hostguard/internal/hexid"
 	"hostguard/pressure"
 )
 
@@ -106,7 +107,7 @@ func pathOf(pid int, file string) string { return root + "/" + strconv.Itoa(pid)
 // containers run in containers.
 func containerOf(cgroup string) (id string) {
 	for name := range strings.FieldsFuncSeq(cgroup, func(c rune) bool { return strings.ContainsRune("/-.:\n", c) }) {
-		if len(name) == 64 && strings.Trim(name, "0123456789abcdef") == "" {
+		if hexid.Is(name, 64) {
 			id = name
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"hostguard/internal/safefile"
 )
 
 // CheckPlace refuses a path for the directory of a user's runner that leads
@@ -71,12 +73,7 @@ func fill(parent *os.Root, name string, uid, gid int, config []byte) error {
 		return err
 	}
 	defer root.Close()
-	f, err := root.OpenFile("config.yaml", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(config)
-	err = errors.Join(err, f.Chown(uid, gid), f.Sync(), f.Close())
+	err = safefile.Create(root, "config.yaml", config, safefile.Attributes{Mode: 0o600, UID: uid, GID: gid})
 	if err == nil {
 		err = root.Chown(".", uid, gid) // last: until then nobody else comes in
 	}
@@ -89,7 +86,10 @@ func (m Made) Remove() error {
 	return inDir(m.path, func(parent *os.Root, name string) error {
 		info, err := parent.Lstat(name)
 		if err != nil {
-			return gone(err)
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			return err
 		}
 		if !os.SameFile(info, m.info) {
 			return errors.New("it is another directory than the one that was made; it is left alone")

@@ -4,13 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
+	"hostguard/internal/safefile"
 	"hostguard/runner/yamltree"
 )
 
@@ -29,22 +28,18 @@ func Replace(path, kept string, was, is []byte) error {
 		if err != nil {
 			return err
 		}
-		if err := create(dir, kept, was, info); err != nil {
+		like := safefile.AttributesOf(info)
+		if err := safefile.Create(dir, kept, was, like); err != nil {
 			return fmt.Errorf("keep it as %q: %w", kept, err)
 		}
-		temp := "." + name + ".new"
-		_ = dir.Remove(temp) // one that was killed leaves it
-		err = create(dir, temp, is, info)
-		if err == nil {
-			_, err = same(dir, name, was)
-		}
-		if err == nil {
-			err = dir.Rename(temp, name)
-		}
+		err = safefile.Replace(dir, name, is, like, func() error {
+			_, err := same(dir, name, was)
+			return err
+		})
 		if err != nil {
-			return errors.Join(err, gone(dir.Remove(temp)), gone(dir.Remove(kept)))
+			return errors.Join(err, safefile.Remove(dir, kept))
 		}
-		return sync(dir)
+		return safefile.Sync(dir)
 	})
 }
 
@@ -53,7 +48,7 @@ func Replace(path, kept string, was, is []byte) error {
 func Restore(path, kept string, was, is []byte) error {
 	return inDir(path, func(dir *os.Root, name string) error {
 		if _, err := same(dir, name, was); err == nil {
-			return gone(dir.Remove(kept))
+			return safefile.Remove(dir, kept)
 		}
 		if _, err := same(dir, name, is); err != nil {
 			return fmt.Errorf("%w; as it was before it is %q", err, kept)
@@ -61,7 +56,7 @@ func Restore(path, kept string, was, is []byte) error {
 		if err := dir.Rename(kept, name); err != nil {
 			return err
 		}
-		return sync(dir)
+		return safefile.Sync(dir)
 	})
 }
 
@@ -88,57 +83,9 @@ func same(dir *os.Root, name string, text []byte) (fs.FileInfo, error) {
 	if !info.Mode().IsRegular() {
 		return nil, errors.New("it is no plain file; give -runner-dir the directory that has it")
 	}
-	f, err := dir.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, yamltree.MaxFile+1))
+	data, err := safefile.ReadEntry(dir, name, yamltree.MaxFile+1)
 	if err == nil && !bytes.Equal(data, text) {
 		err = errChanged
 	}
 	return info, err
-}
-
-// create makes a new file like another; on failure there is none.
-func create(dir *os.Root, name string, data []byte, like fs.FileInfo) error {
-	f, err := dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	owner := like.Sys().(*syscall.Stat_t)
-	if mine, statErr := f.Stat(); statErr != nil || mine.Sys().(*syscall.Stat_t).Uid != owner.Uid || mine.Sys().(*syscall.Stat_t).Gid != owner.Gid {
-		err = f.Chown(int(owner.Uid), int(owner.Gid))
-	}
-	if err == nil {
-		err = f.Chmod(like.Mode().Perm())
-	}
-	if err == nil {
-		_, err = f.Write(data)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return errors.Join(err, gone(dir.Remove(name)))
-	}
-	return nil
-}
-
-// sync makes a rename outlast a power cut.
-func sync(dir *os.Root) error {
-	d, err := dir.Open(".")
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
-}
-
-// gone is the error of a removal, of which nothing being there is none.
-func gone(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
 }

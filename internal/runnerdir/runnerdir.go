@@ -6,15 +6,15 @@ package runnerdir
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
+	"hostguard/internal/actrunner"
+	"hostguard/internal/safefile"
 	"hostguard/runner"
 	"hostguard/runner/config"
 	"hostguard/runner/yamltree"
@@ -68,21 +68,7 @@ func Registration(paths []string) (config.Registration, bool) {
 
 // ReadFile reads a file that is as small as a configuration has to be, and one
 // byte more of one that is not.
-func ReadFile(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%q is no file", path)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, yamltree.MaxFile+1))
-}
+func ReadFile(path string) ([]byte, error) { return safefile.Read(path, yamltree.MaxFile+1) }
 
 // Status tells how far the directory of a runner is: missing, unregistered or
 // registered.
@@ -124,7 +110,7 @@ func Jobs(parent string, now time.Time, users func(dir string) ([]int, error)) (
 		return nil, nil, err
 	}
 	entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool {
-		return !e.IsDir() || len(e.Name()) != 16 || strings.Trim(e.Name(), "0123456789abcdef") != ""
+		return !e.IsDir() || !actrunner.IsJobName(e.Name())
 	})
 	if len(entries) > most {
 		err = fmt.Errorf("%q has %d directories of jobs, of which %d are looked at; remove those that are left over", parent, len(entries), most)

@@ -4,18 +4,18 @@
 package schedule
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
+	"hostguard/internal/safefile"
 	"hostguard/runner"
 )
 
@@ -37,9 +37,9 @@ func (t Tables) Cron(ctx context.Context) (all []runner.Scheduled, unseen []stri
 		system = append(system, "etc/cron.d/"+name)
 	}
 	for _, path := range system {
-		data, err := read(filepath.Join(t.Root, path))
+		data, err := safefile.Read(filepath.Join(t.Root, path), maxScript)
 		unseen = add(unseen, err)
-		all = append(all, t.lines(fmt.Sprintf("%q", "/"+path), data, true)...)
+		all = append(all, t.lines(fmt.Sprintf("%q", "/"+path), string(data), true)...)
 	}
 	for _, period := range []string{"hourly", "daily", "weekly", "monthly"} {
 		names, err := t.names("etc/cron." + period)
@@ -60,9 +60,9 @@ func (t Tables) Cron(ctx context.Context) (all []runner.Scheduled, unseen []stri
 	}
 	unseen = add(unseen, err)
 	for _, name := range names {
-		data, err := read(filepath.Join(t.Root, spool, name))
+		data, err := safefile.Read(filepath.Join(t.Root, spool, name), maxScript)
 		unseen = add(unseen, err)
-		all = append(all, t.lines(fmt.Sprintf("the crontab of %q", name), data, false)...)
+		all = append(all, t.lines(fmt.Sprintf("the crontab of %q", name), string(data), false)...)
 	}
 	return all, unseen
 }
@@ -105,28 +105,9 @@ func (t Tables) lines(table, data string, withUser bool) []runner.Scheduled {
 func (t Tables) Scheduled(where, command string) runner.Scheduled {
 	s := runner.Scheduled{Where: where, Command: command}
 	for _, path := range runner.ScriptsOf(command, t.Home) {
-		if text, err := read(path); err == nil && text != "" && !strings.HasPrefix(text, "\x7fELF") {
-			s.Scripts = append(s.Scripts, runner.Script{Path: path, Text: text})
+		if text, err := safefile.Read(path, maxScript); err == nil && len(text) > 0 && !bytes.HasPrefix(text, []byte("\x7fELF")) {
+			s.Scripts = append(s.Scripts, runner.Script{Path: path, Text: string(text)})
 		}
 	}
 	return s
-}
-
-// read reads a regular file. Anybody's cron line may name a device or a pipe, on
-// which an open would wait or act.
-func read(path string) (string, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return "", err
-	}
-	if !info.Mode().IsRegular() {
-		return "", fmt.Errorf("%q is no file", path)
-	}
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxScript))
-	return string(data), err
 }

@@ -26,6 +26,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hostguard/internal/actrunner"
+	"hostguard/internal/safefile"
 	"hostguard/runner"
 )
 
@@ -131,16 +132,7 @@ const maxUnitFile = 64 << 10
 // namesRunner reports whether a unit's file names the program of a runner. What the
 // unit runs is the manager's word.
 func namesRunner(file string) bool {
-	info, err := os.Stat(file)
-	if err != nil || !info.Mode().IsRegular() {
-		return false
-	}
-	f, err := os.Open(file)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	text, _ := io.ReadAll(io.LimitReader(f, maxUnitFile))
+	text, _ := safefile.Read(file, maxUnitFile)
 	for word := range strings.FieldsFuncSeq(string(text), func(r rune) bool { return strings.ContainsRune(" \t\n\"'=", r) }) {
 		if actrunner.RoleOf(strings.TrimLeft(word, "@-+!:|")) == actrunner.Daemon { // the marks before a command
 			return true

@@ -1,0 +1,135 @@
+// Package safefile reads files that strangers may have put there, and exchanges files
+// at once. A read is bounded and never waits: a named pipe, a device or a directory is
+// refused, even if it takes the place of a file between the look and the open.
+package safefile
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// ErrNoFile reports that a path leads to something that is not a regular file.
+var ErrNoFile = errors.New("it is no file")
+
+// Read reads a regular file, or its first most bytes: to notice a longer one, ask for
+// one byte more than is wanted.
+func Read(path string, most int64) ([]byte, error) {
+	return read(path, most, os.Stat, os.OpenFile, 0)
+}
+
+// ReadIn is Read in a directory, which no link leaves.
+func ReadIn(dir *os.Root, name string, most int64) ([]byte, error) {
+	return read(name, most, dir.Stat, dir.OpenFile, 0)
+}
+
+// ReadEntry is ReadIn for an entry of the directory that is the file itself, not a
+// link.
+func ReadEntry(dir *os.Root, name string, most int64) ([]byte, error) {
+	return read(name, most, dir.Lstat, dir.OpenFile, syscall.O_NOFOLLOW)
+}
+
+func read(path string, most int64, stat func(string) (fs.FileInfo, error),
+	open func(string, int, fs.FileMode) (*os.File, error), flags int) ([]byte, error) {
+	info, err := stat(path) // an open may act on a device
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, &fs.PathError{Op: "read", Path: path, Err: ErrNoFile}
+	}
+	f, err := open(path, os.O_RDONLY|syscall.O_NONBLOCK|flags, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if info, err = f.Stat(); err == nil && !info.Mode().IsRegular() {
+		err = &fs.PathError{Op: "read", Path: path, Err: ErrNoFile}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(io.LimitReader(f, most))
+}
+
+// Attributes are the mode and the owner of a file to be made.
+type Attributes struct {
+	Mode     fs.FileMode
+	UID, GID int // -1 for those that it gets by itself
+}
+
+// AttributesOf returns those of a file that there is.
+func AttributesOf(info fs.FileInfo) Attributes {
+	owner := info.Sys().(*syscall.Stat_t)
+	return Attributes{info.Mode().Perm(), int(owner.Uid), int(owner.Gid)}
+}
+
+// Create makes a file that must not be there, whatever the umask, and waits until it is
+// on the disk. On failure there is none.
+func Create(dir *os.Root, name string, data []byte, a Attributes) error {
+	f, err := dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err == nil {
+		has := AttributesOf(info)
+		if a.UID >= 0 && a.UID != has.UID || a.GID >= 0 && a.GID != has.GID {
+			err = f.Chown(a.UID, a.GID)
+		}
+	}
+	if err == nil {
+		err = f.Chmod(a.Mode)
+	}
+	if err == nil {
+		_, err = f.Write(data)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return errors.Join(err, Remove(dir, name))
+	}
+	return nil
+}
+
+// Replace puts a file in the place of another, or of none, at once: whoever reads it
+// finds the one or the other, whole; after Sync also once the power was cut. check, which
+// may be nil, is called last before that, and its error leaves everything as it was.
+func Replace(dir *os.Root, name string, data []byte, a Attributes, check func() error) error {
+	temp := "." + name + ".new"
+	err := Remove(dir, temp) // whoever was killed left it
+	if err == nil {
+		err = Create(dir, temp, data, a)
+	}
+	if err == nil && check != nil {
+		err = check()
+	}
+	if err == nil {
+		err = dir.Rename(temp, name)
+	}
+	if err != nil {
+		return errors.Join(err, Remove(dir, temp))
+	}
+	return nil
+}
+
+// Remove removes a file. It is no error that there is none.
+func Remove(dir *os.Root, name string) error {
+	if err := dir.Remove(name); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// Sync waits until the names in a directory are on the disk.
+func Sync(dir *os.Root) error {
+	d, err := dir.Open(".")
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
