@@ -8,31 +8,31 @@ import (
 	"time"
 )
 
-// Holder is who holds a lock or waits for it, as its entry's labels tell. What
-// is read from labels was written by others and may be forged: it is shown
+// Claim is what an entry says of who made it: of a lock's holder, or of a waiter.
+// It is read from labels, which others wrote and may have forged: it is shown
 // quoted, and never used as a path to delete, a program to run or an address.
-type Holder struct {
-	Nonce   string    // of the acquiring process
+type Claim struct {
+	Nonce   string    // of the process that made the entry
 	Create  string    // fresh for every create
-	Created time.Time // of the entry that this was read from, by the store's clock
+	Created time.Time // when the entry was created, by the store's clock
 
 	Job     Job
 	Place   Place
-	Process Process // the acquiring process
+	Process Process // that made the entry
 	Command bool    // with-lock: the lock lives as long as that command
-	Alone   bool    // with Command: the acquiring process itself, which starts no other
+	Alone   bool    // with Command: there is only Process, which starts no other
 
 	Container string  // ID, once the same engine has shown that it is this one
-	Started   string  // when that container was, in the engine's words
+	Started   string  // start time of that container, as the engine writes it
 	JobDir    string  // the runner's private directory of this job
-	Actions   bool    // "act" was in that directory, which is gone once the directory is being removed
+	Actions   bool    // "act" was in that directory; it goes first when the directory is removed
 	Runner    Process // the runner or worker process above the job
-	Parent    Process // who called, where there is no job
+	Parent    Process // the caller, where there is no job
 	Step      Process // the topmost process below the runner, or this one
-	Cgroup    string  // control group, after the namespace that it is a name in
+	Cgroup    string  // control group, after the namespace in which it has that name
 	Net       string  // with-lock: the network namespace of the socket that its command inherits
 	Limit     bool    // with-lock: its command inherits a resource limit made of the nonce
-	Tracking  string  // what GitHub's runner marks this job's processes with
+	Tracking  string  // the mark of GitHub's runner on this job's processes
 
 	Workspace  string
 	Reason     string
@@ -42,46 +42,48 @@ type Holder struct {
 	Priority string // PriorityHigh or PriorityNormal
 }
 
-// Job is what a runner tells a step about itself.
+// Job identifies a job, as the runner describes it to the job's steps.
 type Job struct {
 	Server, Repository, Workflow, Job string
 	RunID, RunNumber, Attempt, RunURL string
 	Actor, Event, RunnerName          string
 
-	// Task is unique to one attempt of one job of one server. The job itself says
-	// so: it tells jobs apart and proves nothing.
+	// Task is unique to one attempt of one job of one server. The job itself
+	// claims it, so it distinguishes jobs and proves nothing.
 	Task string
 }
 
-// SameTask reports whether both are one task of one repository. A run is compared
-// where both know it.
+// SameTask reports whether both are one task of one repository. Their runs are
+// compared where both are known.
 func (j Job) SameTask(other Job) bool {
 	return j.Task != "" && j.Task == other.Task && j.Repository != "" && j.Repository == other.Repository &&
 		(j.RunID == "" || other.RunID == "" || j.RunID == other.RunID)
 }
 
-// Place tells hosts, boots and namespaces apart; empty is unknown.
+// Place is a host, its boot and the namespaces of a process. Empty is unknown.
 type Place struct {
 	Machine   string // machine id, which not every machine has
-	Boot      string // boot id, which tells the machine as well
+	Boot      string // boot id, which identifies the machine as well
 	PIDs      string // pid namespace
-	Times     string // time namespace, which start times and uptimes are of; "" is the first
+	Times     string // time namespace, to which start times and uptimes belong; "" is the first
 	Mounts    string // mount namespace
 	Container bool   // inside some container
 	Local     bool   // the engine is on this machine
 }
 
-// Process is a process that a later one of the same pid cannot be mistaken for.
+// Process identifies a process, also against a later one of the same pid.
 type Process struct {
 	PID   int
-	Start uint64 // clock ticks from boot to its start; 0 is unknown
+	Start uint64 // in clock ticks since boot; 0 is unknown
 }
 
 const labelVersion = "1"
 
-// maxText is how long a label of ours can be: it may hold a path. Others' can
-// have any length.
+// maxText bounds a label of ours, which may be a path. Those of others can have
+// any length.
 const maxText = 4096
+
+// The kinds of entries that hostguard makes.
 
 const (
 	kindLock   = "lock"
@@ -90,60 +92,61 @@ const (
 	kindNote   = "note"
 )
 
-// texts are the fields that are labels as they are.
-func (h *Holder) texts() map[string]*string {
+// texts are the fields that are written as they are.
+func (c *Claim) texts() map[string]*string {
 	return map[string]*string{
-		"nonce": &h.Nonce, "create": &h.Create,
-		"server": &h.Job.Server, "repository": &h.Job.Repository, "workflow": &h.Job.Workflow,
-		"job": &h.Job.Job, "run-id": &h.Job.RunID, "run-number": &h.Job.RunNumber,
-		"run-attempt": &h.Job.Attempt, "run-url": &h.Job.RunURL, "actor": &h.Job.Actor,
-		"event": &h.Job.Event, "runner-name": &h.Job.RunnerName, "task": &h.Job.Task,
-		"machine": &h.Place.Machine, "boot": &h.Place.Boot, "pid-namespace": &h.Place.PIDs,
-		"time-namespace": &h.Place.Times, "mount-namespace": &h.Place.Mounts,
-		"container-id": &h.Container, "container-started": &h.Started, "job-dir": &h.JobDir,
-		"cgroup": &h.Cgroup, "net-namespace": &h.Net, "tracking": &h.Tracking,
-		"workspace": &h.Workspace, "reason": &h.Reason, "priority": &h.Priority,
+		"nonce": &c.Nonce, "create": &c.Create,
+		"server": &c.Job.Server, "repository": &c.Job.Repository, "workflow": &c.Job.Workflow,
+		"job": &c.Job.Job, "run-id": &c.Job.RunID, "run-number": &c.Job.RunNumber,
+		"run-attempt": &c.Job.Attempt, "run-url": &c.Job.RunURL, "actor": &c.Job.Actor,
+		"event": &c.Job.Event, "runner-name": &c.Job.RunnerName, "task": &c.Job.Task,
+		"machine": &c.Place.Machine, "boot": &c.Place.Boot, "pid-namespace": &c.Place.PIDs,
+		"time-namespace": &c.Place.Times, "mount-namespace": &c.Place.Mounts,
+		"container-id": &c.Container, "container-started": &c.Started, "job-dir": &c.JobDir,
+		"cgroup": &c.Cgroup, "net-namespace": &c.Net, "tracking": &c.Tracking,
+		"workspace": &c.Workspace, "reason": &c.Reason, "priority": &c.Priority,
 	}
 }
 
-func (h *Holder) processes() map[string]*Process {
-	return map[string]*Process{"process": &h.Process, "runner": &h.Runner, "parent": &h.Parent, "step": &h.Step}
+func (c *Claim) processes() map[string]*Process {
+	return map[string]*Process{"process": &c.Process, "runner": &c.Runner, "parent": &c.Parent, "step": &c.Step}
 }
 
-func (h *Holder) durations() map[string]*time.Duration {
-	return map[string]*time.Duration{"stale-after": &h.StaleAfter, "uptime": &h.Uptime}
+func (c *Claim) durations() map[string]*time.Duration {
+	return map[string]*time.Duration{"stale-after": &c.StaleAfter, "uptime": &c.Uptime}
 }
 
-func (h *Holder) flags() map[string]*bool {
+func (c *Claim) flags() map[string]*bool {
 	return map[string]*bool{
-		"command": &h.Command, "alone": &h.Alone, "in-container": &h.Place.Container, "local": &h.Place.Local, "limit": &h.Limit, "actions-dir": &h.Actions,
+		"command": &c.Command, "alone": &c.Alone, "in-container": &c.Place.Container,
+		"local": &c.Place.Local, "limit": &c.Limit, "actions-dir": &c.Actions,
 	}
 }
 
 const labelPrefix = "hostguard."
 
-// labels writes h down. Empty fields are left out.
-func (h Holder) labels(kind string) map[string]string {
+// labels returns c as the labels of an entry. Empty fields are left out.
+func (c Claim) labels(kind string) map[string]string {
 	labels := map[string]string{labelPrefix + "version": labelVersion, labelPrefix + "kind": kind}
 	set := func(name, value string) {
 		if value != "" {
 			labels[labelPrefix+name] = value
 		}
 	}
-	for name, field := range h.texts() {
+	for name, field := range c.texts() {
 		set(name, *field)
 	}
-	for name, field := range h.processes() {
+	for name, field := range c.processes() {
 		if field.PID != 0 {
 			set(name, fmt.Sprintf("%d@%d", field.PID, field.Start))
 		}
 	}
-	for name, field := range h.durations() {
+	for name, field := range c.durations() {
 		if *field != 0 {
 			set(name, field.String())
 		}
 	}
-	for name, field := range h.flags() {
+	for name, field := range c.flags() {
 		if *field {
 			set(name, "true")
 		}
@@ -151,29 +154,36 @@ func (h Holder) labels(kind string) map[string]string {
 	return labels
 }
 
-// waiter is h without what only the evidence about a holder needs: every release
-// reads all tickets. A ticket is judged by its process and its container.
-func (h Holder) waiter() Holder {
-	h.Cgroup, h.Net, h.Tracking, h.Limit, h.StaleAfter = "", "", "", false, 0
-	h.Actions, h.Runner, h.Parent, h.Step = false, Process{}, Process{}, Process{}
-	h.Job.Server, h.Job.RunID, h.Job.RunNumber, h.Job.Attempt, h.Job.Event, h.Job.RunnerName = "", "", "", "", "", ""
-	return h
+// fresh returns c for a new entry, with a nonce of its own and the time on the
+// host's boot-time clock.
+func (s *Space) fresh(c Claim) Claim {
+	c.Create, c.Uptime = NewNonce(), s.Host.Uptime()
+	return c
 }
 
-// Holder reads an entry's labels. It is false for entries that are not
-// hostguard's, such as a plain "docker network create NAME". Labels that cannot
-// be read leave their field empty, which is unknown.
-func (e Entry) Holder() (h Holder, ours bool) {
-	if e.label("version") == "" {
-		return Holder{}, false
+// ofWaiter returns c without what only the evidence about a holder needs, because
+// every release reads all tickets. A waiter is judged by its process and container.
+func (c Claim) ofWaiter() Claim {
+	c.Cgroup, c.Net, c.Tracking, c.Limit, c.StaleAfter = "", "", "", false, 0
+	c.Actions, c.Runner, c.Parent, c.Step = false, Process{}, Process{}, Process{}
+	c.Job.Server, c.Job.RunID, c.Job.RunNumber, c.Job.Attempt, c.Job.Event, c.Job.RunnerName = "", "", "", "", "", ""
+	return c
+}
+
+// Claim reads an entry's labels. ours is false for entries that hostguard did not
+// make, such as that of a plain "docker network create NAME". A label that cannot
+// be read leaves its field empty, which is unknown.
+func (e Entry) Claim() (c Claim, ours bool) {
+	if e.plain() {
+		return Claim{}, false
 	}
-	h.Created = e.Created
-	for name, field := range h.texts() {
+	c.Created = e.Created
+	for name, field := range c.texts() {
 		if text := e.label(name); len(text) <= maxText {
 			*field = text
 		}
 	}
-	for name, field := range h.processes() {
+	for name, field := range c.processes() {
 		pid, start, _ := strings.Cut(e.label(name), "@")
 		p, errPID := strconv.Atoi(pid)
 		s, errStart := strconv.ParseUint(start, 10, 64)
@@ -181,18 +191,25 @@ func (e Entry) Holder() (h Holder, ours bool) {
 			*field = Process{p, s}
 		}
 	}
-	for name, field := range h.durations() {
+	for name, field := range c.durations() {
 		if d, err := time.ParseDuration(e.label(name)); err == nil && d >= 0 {
 			*field = d
 		}
 	}
-	for name, field := range h.flags() {
+	for name, field := range c.flags() {
 		*field = e.label(name) == "true"
 	}
-	return h, true
+	return c, true
 }
 
 func (e Entry) label(name string) string { return e.Labels[labelPrefix+name] }
+
+// plain reports whether hostguard did not make e. Its maker knows no protocol.
+func (e Entry) plain() bool { return e.label("version") == "" }
+
+// madeBy reports whether the process that c describes made e. A missing nonce is
+// nobody's.
+func (e Entry) madeBy(c Claim) bool { return c.Nonce != "" && e.label("nonce") == c.Nonce }
 
 // with returns labels and one more.
 func with(labels map[string]string, name, value string) map[string]string {
@@ -201,53 +218,53 @@ func with(labels map[string]string, name, value string) map[string]string {
 	return labels
 }
 
-// SameJob tells whether h and other are steps of one job: of the same private
+// SameJob reports whether c and other are steps of one job: of the same private
 // job directory or the same worker of GitHub's runner, in the same container if
-// any, or in one container of the same task. An identity that is missing equals nothing, not even another missing one.
-// Names would not do: the legs of a matrix share them, and all that is run in one
-// container shares that.
-func (h Holder) SameJob(other Holder) bool {
-	if h.Container != other.Container || h.Container == "" && !h.Place.same(other.Place) {
+// any, or of the same task in one container. A missing identity equals nothing, not
+// even another missing one. Names are not compared: the legs of a matrix share
+// them, and everything that runs in one container shares the container's.
+func (c Claim) SameJob(other Claim) bool {
+	if c.Container != other.Container || c.Container == "" && !c.Place.same(other.Place) {
 		return false
 	}
-	if h.JobDir != "" || other.JobDir != "" {
-		return h.JobDir == other.JobDir && h.Place.Mounts == other.Place.Mounts
+	if c.JobDir != "" || other.JobDir != "" {
+		return c.JobDir == other.JobDir && c.Place.Mounts == other.Place.Mounts
 	}
-	if h.Runner.PID != 0 || other.Runner.PID != 0 {
-		return h.Runner.known() && h.Runner == other.Runner && h.Place.same(other.Place)
+	if c.Runner.PID != 0 || other.Runner.PID != 0 {
+		return c.Runner.known() && c.Runner == other.Runner && c.Place.same(other.Place)
 	}
-	return h.Container != "" && h.Job.SameTask(other.Job)
+	return c.Container != "" && c.Job.SameTask(other.Job)
 }
 
-// SameCaller tells whether, outside any job, the same shell ran both.
-func (h Holder) SameCaller(other Holder) bool {
-	return h.OutsideJobs() && other.OutsideJobs() && h.Container == other.Container &&
-		h.Place.same(other.Place) && h.Parent.known() && h.Parent == other.Parent
+// SameCaller reports whether, outside any job, the same shell ran both.
+func (c Claim) SameCaller(other Claim) bool {
+	return c.OutsideJobs() && other.OutsideJobs() && c.Container == other.Container &&
+		c.Place.same(other.Place) && c.Parent.known() && c.Parent == other.Parent
 }
 
-// OutsideJobs tells that no runner started h: a shell or cron did, or a service.
-func (h Holder) OutsideJobs() bool { return h.JobDir == "" && h.Runner.PID == 0 && h.Job.RunID == "" }
+// OutsideJobs reports whether no runner started c, but a shell, cron or a service.
+func (c Claim) OutsideJobs() bool { return c.JobDir == "" && c.Runner.PID == 0 && c.Job.RunID == "" }
 
-// ownContainer tells that the container was made for h's job alone, and lives as
-// long: its steps are run in it from outside, so that no runner is seen above.
-func (h Holder) ownContainer() bool {
-	return h.Container != "" && !h.Command && h.JobDir == "" && h.Runner.PID == 0 && h.Job.RunID != ""
+// ownContainer reports whether c's container was made for c's job alone and lives
+// as long. Its steps are started from outside, so no runner is seen above them.
+func (c Claim) ownContainer() bool {
+	return c.Container != "" && !c.Command && c.JobDir == "" && c.Runner.PID == 0 && c.Job.RunID != ""
 }
 
 func (p Process) known() bool { return p.PID > 0 && p.Start > 0 }
 
-// local tells that the engine was local. The first version recorded the machine
-// only then.
+// local reports whether the engine was on that machine. The first version recorded
+// the machine only then.
 func (p Place) local() bool { return p.Local || p.Machine != "" }
 
-// same tells that pids and start times mean the same in both places.
+// same reports whether pids and start times mean the same in both places.
 func (p Place) same(other Place) bool {
 	return p.local() && other.local() && p.sameMachine(other) && p.Boot != "" && p.Boot == other.Boot &&
 		p.PIDs != "" && p.PIDs == other.PIDs && p.Times == other.Times
 }
 
-// sameMachine is false where machine ids tell two machines apart. Many have none,
-// and one that was made from another's image may have its.
+// sameMachine is false where machine ids prove two machines. Many have none, and
+// those made from one image may share theirs.
 func (p Place) sameMachine(other Place) bool {
 	return p.Machine == "" || other.Machine == "" || p.Machine == other.Machine
 }

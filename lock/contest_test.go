@@ -16,7 +16,7 @@ func TestAnAcquireThatMeetsItsOwnCallersLockLeavesANote(t *testing.T) {
 		server, other := host.start(), host.start()
 		called := func(by Process) *Mutex {
 			m := host.contender(s)
-			m.Self.Command, m.Self.Parent = false, by
+			m.space.Self.Command, m.space.Self.Parent = false, by
 			return m
 		}
 		first := called(server)

@@ -14,18 +14,18 @@ import (
 	"hostguard/internal/actrunner"
 )
 
-// Host is what can be looked up about the machine that this process runs on.
+// Host is what a process can look up about the machine that it runs on.
 type Host interface {
 	// Start returns when the living process pid started, in clock ticks since
-	// boot. fs.ErrNotExist says that there is none; any other error, nothing.
+	// boot. fs.ErrNotExist proves that there is none; any other error, nothing.
 	Start(pid int) (uint64, error)
 	// Find looks for a process with those traces.
 	Find(Traces) Found
 	// Stopped reports whether a process is stopped by a signal or a debugger: it
 	// lives, and does nothing.
 	Stopped(pid int) bool
-	// Gone tells whether a directory is not there although its parent is. An
-	// error says that this could not be found out.
+	// Gone reports whether a directory is not there although its parent is. After
+	// an error it is not known.
 	Gone(dir string) (bool, error)
 	// Survivors returns all processes with those traces and what they have started,
 	// but not this process and those above it. unread is as Found.Unread.
@@ -34,51 +34,51 @@ type Host interface {
 	Uptime() time.Duration
 }
 
-// Traces are what a holder's processes can be known by.
+// Traces are what a holder's processes can be recognized by.
 type Traces struct {
-	Nonce string // in HOSTGUARD_HOLD, which with-lock's command inherits; and where they were recorded
+	Nonce string // in HOSTGUARD_HOLD, which with-lock's command inherits; and if recorded
 	Limit bool   // in a resource limit, and
 	Net   string // in a socket of that network namespace; or
 	Dir   string // their working directory or a variable is inside; or
 	// Variable is NAME=VALUE in their environment; or
 	Variable string
-	// Container tells that they are run in the container of the looking process,
-	// beside the program that keeps it up.
+	// Container: they run in the container of the looking process, beside the
+	// program that keeps it up.
 	Container bool
 
 	// A process that cannot be read may have the traces only if it started no
 	// earlier than From and is in this control group or below. Without the
 	// group most hosts could never tell: root always starts something.
 	From   uint64
-	Cgroup string // as Holder.Cgroup; "" is any
+	Cgroup string // as Claim.Cgroup; "" is any
 }
 
-// Found is what a look for traces showed.
+// Found is the result of a look for traces.
 type Found struct {
 	Lives bool
-	PID   int // of one that has them; 0 is not known
-	// Unread says why there may be one although none was found; "" is proof
-	// that there is none.
+	PID   int // of one that has them; 0 is unknown
+	// Unread is why there may be one although none was found; "" is proof that
+	// there is none.
 	Unread string
 }
 
 // Containers is a store that runs containers as well, as a Docker daemon does.
 type Containers interface {
-	// Container tells whether the container of a full ID runs, and has since
-	// it was started at that time; "" is any. Dead is the store's own answer
-	// that there is none, that it has ended, or that it was started again.
+	// Container reports whether the container of a full ID runs, and has since it
+	// was started at that time; "" is any. Dead is the store's own answer that
+	// there is none, that it has ended, or that it was started again.
 	Container(ctx context.Context, id, started string) (Life, string)
 }
 
 // Runs is the server that the jobs come from.
 type Runs interface {
-	// Run tells whether a job is still running there. Dead is the answer that
-	// it ended more than a minute ago: the server says "cancelled" seconds
-	// before the processes die.
+	// Run reports whether a job is still running there. Dead is the answer that it
+	// ended more than a minute ago: the server reports "cancelled" seconds before
+	// the processes die.
 	Run(ctx context.Context, job Job) (Life, string)
 }
 
-// Life is what evidence says of a holder. Unknown is never dead.
+// Life is whether a holder lives. Unknown is never dead.
 type Life int
 
 const (
@@ -90,7 +90,7 @@ const (
 
 func (l Life) String() string { return [...]string{"unknown", "alive", "orphan", "stale"}[l] }
 
-// Verdict is what was found out about one entry, and from what.
+// Verdict is whether the holder of one entry lives, and the evidence.
 type Verdict struct {
 	Life     Life
 	Evidence string // a clause that can follow "because"
@@ -98,22 +98,24 @@ type Verdict struct {
 
 // judge finds out whether the holder of an entry lives. The first evidence that
 // answers decides: a reboot, its container, its processes, the server that its
-// job came from. Age is asked last, and never against a proof of life. What
-// could not be looked at is part of an unknown or stale verdict.
+// job came from. Age comes last, and never against a proof of life. What could
+// not be looked at is part of an unknown or stale verdict.
 //
-// To look through all processes costs milliseconds, so a waiter, who judges
-// every second, does it when something hangs on it; thorough does it always.
-func (m *Mutex) judge(ctx context.Context, e Entry, thorough bool) Verdict {
-	h, ours := e.Holder()
-	stale := min(cmp.Or(h.StaleAfter, MaxStaleAfter), MaxStaleAfter)
+// To look through all processes costs milliseconds, so a waiter, which judges
+// every second, does so only when the verdict depends on it; thorough does always.
+func (s *Space) judge(ctx context.Context, e Entry, thorough bool) Verdict {
+	c, ours := e.Claim()
+	stale := min(cmp.Or(c.StaleAfter, MaxStaleAfter), MaxStaleAfter)
 	if !ours {
-		stale = cmp.Or(m.Self.StaleAfter, DefaultStaleAfter)
+		stale = cmp.Or(s.Self.StaleAfter, DefaultStaleAfter)
 	}
-	age := m.age(e)
+	age := s.age(e)
 	var unseen []string
 	if ours && e.label("version") == labelVersion {
-		for _, evidence := range []func(context.Context, Holder, bool) Verdict{m.byReboot, m.byContainer, m.byProcesses, m.byRun} {
-			v := evidence(ctx, h, thorough || age > stale)
+		for _, evidence := range []func(context.Context, Claim, bool) Verdict{
+			s.byReboot, s.byContainer, s.byProcesses, s.byRun,
+		} {
+			v := evidence(ctx, c, thorough || age > stale)
 			if v.Life != Unknown {
 				return v
 			}
@@ -130,106 +132,106 @@ func (m *Mutex) judge(ctx context.Context, e Entry, thorough bool) Verdict {
 		otherwise = "nothing tells whether it lives: its labels are of another version of hostguard or cannot be read"
 	}
 	if age > stale {
-		return Verdict{Stale, fmt.Sprintf("it is %s old and may be taken over after %s; %s", age.Round(time.Second), stale, otherwise)}
+		return Verdict{Stale, fmt.Sprintf("it is %s old and may be taken over after %s; %s",
+			age.Round(time.Second), stale, otherwise)}
 	}
 	return Verdict{Unknown, otherwise}
 }
 
-// byReboot: boot ids say something only about the same machine, and not from
-// or about a container, which may be a VM with a boot id of its own. Where
-// machine ids do not tell that it is the same, this boot has to be later than
-// the entry: the engine of both is on their own machine, which has had one boot
-// since.
-func (m *Mutex) byReboot(_ context.Context, h Holder, _ bool) Verdict {
-	self := m.Self.Place
-	if self.Container || h.Place.Container || self.Boot == "" || h.Place.Boot == "" || self.Boot == h.Place.Boot ||
-		!self.local() || !h.Place.local() || !self.sameMachine(h.Place) {
+// byReboot judges by boot ids, which are proof only about the same machine, and not
+// from or about a container, which may be a VM with a boot id of its own. Where
+// machine ids do not prove that it is the same, this boot has to be later than the
+// entry: the engine of both is on their own machine, which has had one boot since.
+func (s *Space) byReboot(_ context.Context, c Claim, _ bool) Verdict {
+	self := s.Self.Place
+	if self.Container || c.Place.Container || self.Boot == "" || c.Place.Boot == "" || self.Boot == c.Place.Boot ||
+		!self.local() || !c.Place.local() || !self.sameMachine(c.Place) {
 		return Verdict{}
 	}
-	booted := time.Now().Add(-m.Host.Uptime())
-	if (self.Machine == "" || h.Place.Machine == "") && (self.Times != "" || !h.Created.Before(booted)) {
+	booted := time.Now().Add(-s.Host.Uptime())
+	if (self.Machine == "" || c.Place.Machine == "") && (self.Times != "" || !c.Created.Before(booted)) {
 		return Verdict{}
 	}
 	return Verdict{Dead, "the host was rebooted since"}
 }
 
-// byContainer: a holder recorded its container only if the store that keeps its
-// entry showed that it is this one, so the store's word on it counts.
-func (m *Mutex) byContainer(ctx context.Context, h Holder, thorough bool) Verdict {
-	if h.Container == "" {
+// byContainer judges by the store's word on the holder's container. A holder
+// recorded its container only if the store that keeps its entry showed it.
+func (s *Space) byContainer(ctx context.Context, c Claim, thorough bool) Verdict {
+	if c.Container == "" {
 		return Verdict{}
 	}
-	store, ok := m.Engine.(Containers)
-	if !ok || !isHex(h.Container, 64) {
+	store, ok := s.Engine.(Containers)
+	if !ok || !isHex(c.Container, 64) {
 		return Verdict{Unknown, "its container is out of sight"}
 	}
-	life, evidence := store.Container(ctx, h.Container, h.Started)
-	if life == Dead || h.ownContainer() {
+	life, evidence := store.Container(ctx, c.Container, c.Started)
+	if life == Dead || c.ownContainer() {
 		return Verdict{life, evidence}
 	}
 	// A container outlives a command, a shell, and the jobs of a runner in it.
-	v := m.processes(h, thorough || m.Self.Place.same(h.Place))
+	v := s.processes(c, thorough || s.Self.Place.same(c.Place))
 	if v.Life == Unknown {
 		v.Evidence = strings.TrimSuffix(evidence+", which says nothing of what was run in it; "+v.Evidence, "; ")
 	}
 	return v
 }
 
-// byProcesses judges a holder that ran on the host; those of a container have
-// been looked at.
-func (m *Mutex) byProcesses(_ context.Context, h Holder, thorough bool) Verdict {
-	if h.Container != "" {
+// byProcesses judges a holder that ran on the host; byContainer has judged the
+// others by theirs.
+func (s *Space) byProcesses(_ context.Context, c Claim, thorough bool) Verdict {
+	if c.Container != "" {
 		return Verdict{}
 	}
-	return m.processes(h, thorough)
+	return s.processes(c, thorough)
 }
 
-// processes judges a with-lock by its process and its command's, a job of
-// act_runner by its private directory and whoever works in it, a job of GitHub's
-// runner by its worker.
-func (m *Mutex) processes(h Holder, thorough bool) Verdict {
-	if !m.Self.Place.same(h.Place) {
-		if h.Command && thorough { // its marks are proof wherever they are seen
-			if found := m.Host.Find(Traces{Nonce: h.Nonce, Limit: h.Limit, Net: h.Net}); found.Lives {
+// processes judges a with-lock by its process and those of its command, a job of
+// act_runner by its private directory and the processes that work in it, a job of
+// GitHub's runner by its worker.
+func (s *Space) processes(c Claim, thorough bool) Verdict {
+	if !s.Self.Place.same(c.Place) {
+		if c.Command && thorough { // its marks are proof wherever they are seen
+			if found := s.Host.Find(Traces{Nonce: c.Nonce, Limit: c.Limit, Net: c.Net}); found.Lives {
 				return Verdict{Alive, "its command runs" + found.as()}
 			}
 		}
 		return Verdict{Unknown, "its processes are out of sight from here"}
 	}
 	switch {
-	case h.Command:
-		return m.byCommand(h)
-	case actrunner.IsJobDir(h.JobDir):
-		return m.byJobDir(h, thorough)
-	case h.Runner.known():
-		switch m.alive(h.Runner) {
+	case c.Command:
+		return s.byCommand(c)
+	case actrunner.IsJobDir(c.JobDir):
+		return s.byJobDir(c, thorough)
+	case c.Runner.known():
+		switch s.alive(c.Runner) {
 		case Alive:
-			return Verdict{Alive, fmt.Sprintf("the worker of its job, process %d, runs", h.Runner.PID)}
+			return Verdict{Alive, fmt.Sprintf("the worker of its job, process %d, runs", c.Runner.PID)}
 		case Dead:
-			return m.byTracking(h)
+			return s.byTracking(c)
 		}
-		return Verdict{Unknown, fmt.Sprintf("the worker of its job, process %d, could not be looked up", h.Runner.PID)}
+		return Verdict{Unknown, fmt.Sprintf("the worker of its job, process %d, could not be looked up", c.Runner.PID)}
 	}
 	return Verdict{Unknown, "it was taken outside any job: no process tells whether it is still wanted"}
 }
 
 // byCommand judges a holder that runs a command under with-lock. The command
 // inherits its marks, for hostguard may have been killed while it runs on.
-func (m *Mutex) byCommand(h Holder) Verdict {
-	if !h.Process.known() || !isHex(h.Nonce, 32) {
+func (s *Space) byCommand(c Claim) Verdict {
+	if !c.Process.known() || !isHex(c.Nonce, 32) {
 		return Verdict{Unknown, "its labels do not tell its process"}
 	}
-	switch m.alive(h.Process) {
+	switch s.alive(c.Process) {
 	case Alive:
-		return Verdict{Alive, fmt.Sprintf("its hostguard process %d runs", h.Process.PID)}
+		return Verdict{Alive, fmt.Sprintf("its hostguard process %d runs", c.Process.PID)}
 	case Unknown:
-		return Verdict{Unknown, fmt.Sprintf("its process %d could not be looked up", h.Process.PID)}
+		return Verdict{Unknown, fmt.Sprintf("its process %d could not be looked up", c.Process.PID)}
 	}
-	gone := fmt.Sprintf("its hostguard process %d is gone", h.Process.PID)
-	if h.Alone { // no other can carry its mark, readable or not
+	gone := fmt.Sprintf("its hostguard process %d is gone", c.Process.PID)
+	if c.Alone { // no other can carry its mark, readable or not
 		return Verdict{Dead, gone}
 	}
-	found := m.Host.Find(Traces{Nonce: h.Nonce, Limit: h.Limit, Net: h.Net, From: h.Process.Start, Cgroup: h.Cgroup})
+	found := s.Host.Find(Traces{Nonce: c.Nonce, Limit: c.Limit, Net: c.Net, From: c.Process.Start, Cgroup: c.Cgroup})
 	switch {
 	case found.Lives:
 		return Verdict{Alive, gone + " but its command runs on" + found.as()}
@@ -239,7 +241,7 @@ func (m *Mutex) byCommand(h Holder) Verdict {
 	return Verdict{Dead, gone + " and no process of its command is left"}
 }
 
-// as names the process, if it is known.
+// as is a clause that names the process, if it is known.
 func (f Found) as() string {
 	if f.PID == 0 {
 		return ": a process has its socket"
@@ -248,80 +250,82 @@ func (f Found) as() string {
 }
 
 // byJobDir judges a job of act_runner, which removes the job's private directory
-// when the job has ended: all that it can, for some of it may belong to root or
-// be written just then. A directory alone proves nothing: a killed runner leaves
-// it, and between two steps no process works in it.
-func (m *Mutex) byJobDir(h Holder, thorough bool) Verdict {
-	ended := m.ends(h)
+// when the job has ended, or what of it does not belong to root or is being
+// written. A directory alone proves nothing: a killed runner leaves it, and between
+// two steps no process works in it.
+func (s *Space) byJobDir(c Claim, thorough bool) Verdict {
+	ended := s.ends(c)
 	if len(ended) == 0 && !thorough {
-		return Verdict{Unknown, "its job directory and its runner are there as far as can be seen: the job may be between two steps"}
+		return Verdict{Unknown, "its job directory and its runner are there as far as can be seen: " +
+			"the job may be between two steps"}
 	}
-	traces, _ := m.jobTraces(h)
+	traces, _ := s.jobTraces(c)
 	if len(ended) > 0 {
-		return m.bySurvivors(strings.Join(ended, " and "), traces)
+		return s.bySurvivors(strings.Join(ended, " and "), traces)
 	}
-	if found := m.Host.Find(traces); found.Lives {
+	if found := s.Host.Find(traces); found.Lives {
 		return Verdict{Alive, fmt.Sprintf("process %d works in its job directory", found.PID)}
 	}
-	return Verdict{Unknown, "its job directory and its runner are there as far as can be seen, but no process works there: the job may be between two steps"}
+	return Verdict{Unknown, "its job directory and its runner are there as far as can be seen, " +
+		"but no process works there: the job may be between two steps"}
 }
 
 // actionsDir is in every private directory that a runner makes; a directory of that
 // form which never had it is not being removed.
 const actionsDir = "act"
 
-// HasActions tells whether a job's private directory has its "act" in it.
+// HasActions reports whether a job's private directory has its "act" in it.
 func HasActions(dir string) bool {
 	info, err := os.Stat(filepath.Join(dir, actionsDir))
 	return dir != "" && err == nil && info.IsDir()
 }
 
-func (m *Mutex) gone(path string) bool {
-	gone, err := m.Host.Gone(path)
+func (s *Space) gone(path string) bool {
+	gone, err := s.Host.Gone(path)
 	return err == nil && gone
 }
 
 // ends are the signs that a holder's job or with-lock is over, as far as they can
-// be seen. They prove nothing of what it has left behind.
-func (m *Mutex) ends(h Holder) (signs []string) {
-	if !m.Self.Place.same(h.Place) {
+// be seen. They prove nothing about what it has left behind.
+func (s *Space) ends(c Claim) (signs []string) {
+	if !s.Self.Place.same(c.Place) {
 		return nil
 	}
-	if h.Command {
-		if h.Process.known() && m.alive(h.Process) == Dead {
-			signs = append(signs, fmt.Sprintf("its hostguard process %d is gone", h.Process.PID))
+	if c.Command {
+		if c.Process.known() && s.alive(c.Process) == Dead {
+			signs = append(signs, fmt.Sprintf("its hostguard process %d is gone", c.Process.PID))
 		}
 		return signs
 	}
-	if actrunner.IsJobDir(h.JobDir) && h.Place.Mounts != "" && h.Place.Mounts == m.Self.Place.Mounts {
-		if m.gone(h.JobDir) {
+	if actrunner.IsJobDir(c.JobDir) && c.Place.Mounts != "" && c.Place.Mounts == s.Self.Place.Mounts {
+		if s.gone(c.JobDir) {
 			signs = append(signs, "its job directory is gone")
-		} else if h.Actions && m.gone(filepath.Join(h.JobDir, actionsDir)) {
+		} else if c.Actions && s.gone(filepath.Join(c.JobDir, actionsDir)) {
 			signs = append(signs, "its job directory is being removed")
 		}
 	}
-	if h.Runner.known() && m.alive(h.Runner) == Dead {
-		signs = append(signs, fmt.Sprintf("its runner, process %d, is gone", h.Runner.PID))
+	if c.Runner.known() && s.alive(c.Runner) == Dead {
+		signs = append(signs, fmt.Sprintf("its runner, process %d, is gone", c.Runner.PID))
 	}
 	return signs
 }
 
-// byRun asks the server, whose word is never better than what the host shows: of
-// a cancelled run it says "in progress" for more than a minute, and a holder that
-// it counts as ended may still be seen to live.
-func (m *Mutex) byRun(ctx context.Context, h Holder, _ bool) Verdict {
+// byRun asks the server, whose word is never better than what the host shows: it
+// reports a cancelled run as "in progress" for more than a minute, and a holder
+// whose run has ended there may still be seen to live.
+func (s *Space) byRun(ctx context.Context, c Claim, _ bool) Verdict {
 	switch {
-	case m.Runs == nil:
+	case s.Runs == nil:
 		return Verdict{}
-	case h.Job.Server == "" || h.Job.Server != m.Self.Job.Server:
+	case c.Job.Server == "" || c.Job.Server != s.Self.Job.Server:
 		return Verdict{Unknown, "its run is on another server, which is not asked"}
 	}
-	life, evidence := m.Runs.Run(ctx, h.Job)
-	if signs := m.ends(h); life == Alive && len(signs) > 0 {
+	life, evidence := s.Runs.Run(ctx, c.Job)
+	if signs := s.ends(c); life == Alive && len(signs) > 0 {
 		return Verdict{Unknown, evidence + ", but " + strings.Join(signs, " and ")}
 	}
 	if life == Dead {
-		if v := m.processes(h, true); v.Life == Alive {
+		if v := s.processes(c, true); v.Life == Alive {
 			return v
 		}
 	}
@@ -329,8 +333,8 @@ func (m *Mutex) byRun(ctx context.Context, h Holder, _ bool) Verdict {
 }
 
 // alive looks a process up by pid and start time.
-func (m *Mutex) alive(p Process) Life {
-	start, err := m.Host.Start(p.PID)
+func (s *Space) alive(p Process) Life {
+	start, err := s.Host.Start(p.PID)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return Dead
@@ -342,14 +346,14 @@ func (m *Mutex) alive(p Process) Life {
 	return Alive
 }
 
-// age is taken from the boot-time clock where both sides share it: a step of
-// the clock would make a living holder old at once. A time to come on that clock
+// age is taken from the boot-time clock where both sides share it: a step of the
+// other clock would make a living holder old at once. A future time on that clock
 // is forged, and would keep the entry young for ever.
-func (m *Mutex) age(e Entry) time.Duration {
-	here := m.Self.Place // and not Holder: a release asks this of every ticket
+func (s *Space) age(e Entry) time.Duration {
+	here := s.Self.Place // and not Claim: a release asks this of every ticket
 	if here.Boot != "" && e.label("boot") == here.Boot && e.label("time-namespace") == here.Times {
 		if uptime, err := time.ParseDuration(e.label("uptime")); err == nil && uptime > 0 {
-			if age := m.Host.Uptime() - uptime; age >= 0 {
+			if age := s.Host.Uptime() - uptime; age >= 0 {
 				return age
 			}
 		}

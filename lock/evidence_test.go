@@ -14,7 +14,7 @@ const jobDir = "/p/0123456789abcdef"
 
 // scene is a holder, a with-lock on the waiter's host unless it is changed.
 type scene struct {
-	holder *Holder
+	holder *Claim
 	host   *machine
 	waiter *Mutex
 }
@@ -31,7 +31,7 @@ func (s *scene) container(says Life) {
 	s.host.end(s.holder.Process)
 	s.holder.Command, s.holder.Container, s.holder.Job.RunID = false, strings.Repeat("c", 64), "7"
 	s.holder.Place.Container, s.holder.Place.PIDs = true, "of the container"
-	s.waiter.Engine = containers{s.waiter.Engine, says, "now"}
+	s.waiter.space.Engine = containers{s.waiter.space.Engine, says, "now"}
 }
 
 // tools makes the holder a with-lock in a container that runs on.
@@ -42,14 +42,14 @@ func (s *scene) tools() {
 
 // bare takes the machine ids away.
 func (s *scene) bare() {
-	for _, place := range []*Place{&s.holder.Place, &s.waiter.Self.Place} {
+	for _, place := range []*Place{&s.holder.Place, &s.waiter.space.Self.Place} {
 		place.Machine, place.Local = "", true
 	}
 }
 
 // ended tells that the waiter sees an end of the holder's job.
 func (s *scene) ended() bool {
-	if !s.waiter.Self.Place.same(s.holder.Place) {
+	if !s.waiter.space.Self.Place.same(s.holder.Place) {
 		return false
 	}
 	if s.holder.Command {
@@ -66,8 +66,8 @@ func (s *scene) reboot() { time.Sleep(time.Minute); s.host.booted = time.Now() }
 // run makes the holder a job of the waiter's server, which says so of it.
 func (s *scene) run(says Life) {
 	s.job()
-	s.holder.Job.Server, s.waiter.Self.Job.Server = "https://gitea", "https://gitea"
-	s.waiter.Runs = runs(says)
+	s.holder.Job.Server, s.waiter.space.Self.Job.Server = "https://gitea", "https://gitea"
+	s.waiter.space.Runs = runs(says)
 }
 
 type containers struct {
@@ -101,32 +101,37 @@ func TestOnlyProofMakesAnOrphan(t *testing.T) {
 			s.holder.Net = "n"
 			s.host.sockets[s.holder.Nonce] = true
 		}, Alive},
-		"a nonce of another form":                  {func(s *scene) { s.host.end(s.holder.Process); s.holder.Nonce = "x" }, Unknown},
-		"its pid is another's now":                 {func(s *scene) { s.host.alive[s.holder.Process.PID] = 1 }, Dead},
-		"processes are hidden":                     {func(s *scene) { s.host.end(s.holder.Process); s.host.hidden = true }, Unknown},
-		"a turn's process gone":                    {func(s *scene) { s.host.end(s.holder.Process); s.holder.Alone = true; s.host.unread = true }, Dead},
-		"a turn's process runs":                    {func(s *scene) { s.holder.Alone = true }, Alive},
-		"another pid namespace":                    {func(s *scene) { s.host.end(s.holder.Process); s.holder.Place.PIDs = "x" }, Unknown},
-		"pid namespace unknown":                    {func(s *scene) { s.host.end(s.holder.Process); s.holder.Place.PIDs = "" }, Unknown},
-		"another machine":                          {func(s *scene) { s.host.end(s.holder.Process); s.holder.Place.Machine = "x" }, Unknown},
-		"machine unknown (remote daemon)":          {func(s *scene) { s.host.end(s.holder.Process); s.holder.Place.Machine = "" }, Unknown},
-		"no start time":                            {func(s *scene) { s.host.end(s.holder.Process); s.holder.Process.Start = 0 }, Unknown},
-		"no nonce":                                 {func(s *scene) { s.host.end(s.holder.Process); s.holder.Nonce = "" }, Unknown},
-		"acquire-lock, process gone":               {func(s *scene) { s.host.end(s.holder.Process); s.holder.Command = false }, Unknown},
-		"rebooted":                                 {func(s *scene) { s.holder.Place.Boot = "before"; s.holder.Command = false }, Dead},
-		"rebooted, another machine":                {func(s *scene) { s.holder.Place.Boot = "before"; s.holder.Place.Machine = "x" }, Unknown},
-		"rebooted, machine unknown":                {func(s *scene) { s.holder.Place.Boot = "before"; s.holder.Place.Machine = "" }, Unknown},
-		"boot id of a container (own VM?)":         {func(s *scene) { s.holder.Place.Boot = "vm"; s.holder.Place.Container = true }, Unknown},
-		"boot id seen from a container":            {func(s *scene) { s.holder.Place.Boot = "vm"; s.waiter.Self.Place.Container = true }, Unknown},
-		"boot id unknown":                          {func(s *scene) { s.holder.Place.Boot = ""; s.holder.Command = false }, Unknown},
-		"no machine id":                            {func(s *scene) { s.bare() }, Alive},
-		"no machine id, with-lock gone":            {func(s *scene) { s.bare(); s.host.end(s.holder.Process) }, Dead},
-		"no machine id here":                       {func(s *scene) { s.bare(); s.host.end(s.holder.Process); s.holder.Place.Machine = "m" }, Dead},
-		"no machine id, another boot":              {func(s *scene) { s.bare(); s.holder.Place.Boot = "x"; s.host.end(s.holder.Process) }, Unknown},
-		"no machine id, rebooted":                  {func(s *scene) { s.bare(); s.holder.Place.Boot = "before"; s.reboot() }, Dead},
-		"no machine id, rebooted, time namespace":  {func(s *scene) { s.bare(); s.holder.Place.Boot = "before"; s.reboot(); s.waiter.Self.Place.Times = "x" }, Unknown},
+		"a nonce of another form":          {func(s *scene) { s.host.end(s.holder.Process); s.holder.Nonce = "x" }, Unknown},
+		"its pid is another's now":         {func(s *scene) { s.host.alive[s.holder.Process.PID] = 1 }, Dead},
+		"processes are hidden":             {func(s *scene) { s.host.end(s.holder.Process); s.host.hidden = true }, Unknown},
+		"a turn's process gone":            {func(s *scene) { s.host.end(s.holder.Process); s.holder.Alone = true; s.host.unread = true }, Dead},
+		"a turn's process runs":            {func(s *scene) { s.holder.Alone = true }, Alive},
+		"another pid namespace":            {func(s *scene) { s.host.end(s.holder.Process); s.holder.Place.PIDs = "x" }, Unknown},
+		"pid namespace unknown":            {func(s *scene) { s.host.end(s.holder.Process); s.holder.Place.PIDs = "" }, Unknown},
+		"another machine":                  {func(s *scene) { s.host.end(s.holder.Process); s.holder.Place.Machine = "x" }, Unknown},
+		"machine unknown (remote daemon)":  {func(s *scene) { s.host.end(s.holder.Process); s.holder.Place.Machine = "" }, Unknown},
+		"no start time":                    {func(s *scene) { s.host.end(s.holder.Process); s.holder.Process.Start = 0 }, Unknown},
+		"no nonce":                         {func(s *scene) { s.host.end(s.holder.Process); s.holder.Nonce = "" }, Unknown},
+		"acquire-lock, process gone":       {func(s *scene) { s.host.end(s.holder.Process); s.holder.Command = false }, Unknown},
+		"rebooted":                         {func(s *scene) { s.holder.Place.Boot = "before"; s.holder.Command = false }, Dead},
+		"rebooted, another machine":        {func(s *scene) { s.holder.Place.Boot = "before"; s.holder.Place.Machine = "x" }, Unknown},
+		"rebooted, machine unknown":        {func(s *scene) { s.holder.Place.Boot = "before"; s.holder.Place.Machine = "" }, Unknown},
+		"boot id of a container (own VM?)": {func(s *scene) { s.holder.Place.Boot = "vm"; s.holder.Place.Container = true }, Unknown},
+		"boot id seen from a container":    {func(s *scene) { s.holder.Place.Boot = "vm"; s.waiter.space.Self.Place.Container = true }, Unknown},
+		"boot id unknown":                  {func(s *scene) { s.holder.Place.Boot = ""; s.holder.Command = false }, Unknown},
+		"no machine id":                    {func(s *scene) { s.bare() }, Alive},
+		"no machine id, with-lock gone":    {func(s *scene) { s.bare(); s.host.end(s.holder.Process) }, Dead},
+		"no machine id here":               {func(s *scene) { s.bare(); s.host.end(s.holder.Process); s.holder.Place.Machine = "m" }, Dead},
+		"no machine id, another boot":      {func(s *scene) { s.bare(); s.holder.Place.Boot = "x"; s.host.end(s.holder.Process) }, Unknown},
+		"no machine id, rebooted":          {func(s *scene) { s.bare(); s.holder.Place.Boot = "before"; s.reboot() }, Dead},
+		"no machine id, rebooted, time namespace": {func(s *scene) {
+			s.bare()
+			s.holder.Place.Boot = "before"
+			s.reboot()
+			s.waiter.space.Self.Place.Times = "x"
+		}, Unknown},
 		"no machine id, of the first version":      {func(s *scene) { s.bare(); s.host.end(s.holder.Process); s.holder.Place.Local = false }, Unknown},
-		"the first version's machine id":           {func(s *scene) { s.host.end(s.holder.Process); s.waiter.Self.Place.Local = true }, Dead},
+		"the first version's machine id":           {func(s *scene) { s.host.end(s.holder.Process); s.waiter.space.Self.Place.Local = true }, Dead},
 		"another time namespace":                   {func(s *scene) { s.host.end(s.holder.Process); s.holder.Place.Times = "x" }, Unknown},
 		"job directory without act from the start": {func(s *scene) { s.job(); s.host.gone[jobDir+"/act"] = true }, Unknown},
 		"job directory being removed":              {func(s *scene) { s.job(); s.holder.Actions, s.host.gone[jobDir+"/act"] = true, true }, Dead},
@@ -146,7 +151,7 @@ func TestOnlyProofMakesAnOrphan(t *testing.T) {
 		"container runs":                           {func(s *scene) { s.container(Alive) }, Alive},
 		"container runs, old":                      {func(s *scene) { s.container(Alive); time.Sleep(30 * time.Hour) }, Alive},
 		"container: no answer":                     {func(s *scene) { s.container(Unknown) }, Unknown},
-		"container: no store that runs any":        {func(s *scene) { s.container(Dead); s.waiter.Engine = newStore(true, faults{}, 1) }, Unknown},
+		"container: no store that runs any":        {func(s *scene) { s.container(Dead); s.waiter.space.Engine = newStore(true, faults{}, 1) }, Unknown},
 		"container: no ID":                         {func(s *scene) { s.container(Dead); s.holder.Container = "../x" }, Unknown},
 		"container started again":                  {func(s *scene) { s.container(Alive); s.holder.Started = "before" }, Dead},
 		"container runs since":                     {func(s *scene) { s.container(Alive); s.holder.Started = "now" }, Alive},
@@ -155,17 +160,17 @@ func TestOnlyProofMakesAnOrphan(t *testing.T) {
 		"with-lock in a container that runs":       {func(s *scene) { s.tools() }, Unknown},
 		"with-lock in a container, old":            {func(s *scene) { s.tools(); time.Sleep(3 * time.Hour) }, Stale},
 		"with-lock in a container, old, seen":      {func(s *scene) { s.tools(); s.host.holds[s.holder.Nonce] = true; time.Sleep(3 * time.Hour) }, Alive},
-		"with-lock in a container that is gone":    {func(s *scene) { s.tools(); s.waiter.Engine = containers{s.waiter.Engine, Dead, ""} }, Dead},
+		"with-lock in a container that is gone":    {func(s *scene) { s.tools(); s.waiter.space.Engine = containers{s.waiter.space.Engine, Dead, ""} }, Dead},
 		"with-lock killed in a container that runs on": {func(s *scene) {
 			s.tools()
-			s.waiter.Self.Place = s.holder.Place
+			s.waiter.space.Self.Place = s.holder.Place
 			s.host.end(s.holder.Process)
 		}, Dead},
 		"its runner's container runs": {func(s *scene) { s.job(); s.container(Alive) }, Unknown},
 		"its runner's container runs, the job is gone": {func(s *scene) {
 			s.job()
 			s.container(Alive)
-			s.waiter.Self.Place, s.host.gone[jobDir] = s.holder.Place, true
+			s.waiter.space.Self.Place, s.host.gone[jobDir] = s.holder.Place, true
 		}, Dead},
 		"run goes on":                        {func(s *scene) { s.run(Alive) }, Alive},
 		"run goes on, the job's end is seen": {func(s *scene) { s.run(Alive); s.host.gone[jobDir], s.host.hidden = true, true }, Unknown},
@@ -182,7 +187,7 @@ func TestOnlyProofMakesAnOrphan(t *testing.T) {
 		"run ended, a step runs":     {func(s *scene) { s.run(Dead); s.host.works[jobDir] = true }, Alive},
 		"run: no answer":             {func(s *scene) { s.run(Unknown) }, Unknown},
 		"run ended on other server":  {func(s *scene) { s.run(Dead); s.holder.Job.Server = "https://elsewhere" }, Unknown},
-		"run ended, server unknown":  {func(s *scene) { s.run(Dead); s.holder.Job.Server = ""; s.waiter.Self.Job.Server = "" }, Unknown},
+		"run ended, server unknown":  {func(s *scene) { s.run(Dead); s.holder.Job.Server = ""; s.waiter.space.Self.Job.Server = "" }, Unknown},
 		"rebooted, container of old": {func(s *scene) { s.container(Dead); s.holder.Place.Boot = "before" }, Dead},
 		"old, nothing known": {func(s *scene) {
 			s.holder.Command, s.holder.StaleAfter = false, time.Hour
@@ -190,7 +195,7 @@ func TestOnlyProofMakesAnOrphan(t *testing.T) {
 		}, Stale},
 		"old, but alive": {func(s *scene) { s.holder.StaleAfter = time.Hour; time.Sleep(3 * time.Hour) }, Alive},
 		"not older than its holder allows": {func(s *scene) {
-			s.holder.Command, s.holder.StaleAfter, s.waiter.Self.StaleAfter = false, 3*time.Hour, time.Minute
+			s.holder.Command, s.holder.StaleAfter, s.waiter.space.Self.StaleAfter = false, 3*time.Hour, time.Minute
 			time.Sleep(2 * time.Hour)
 		}, Unknown},
 		"older than anyone may ask for": {func(s *scene) {
@@ -207,13 +212,13 @@ func TestOnlyProofMakesAnOrphan(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				host := newMachine()
 				s := newStore(true, faults{}, 1)
-				holder := host.contender(s).Self
+				holder := host.contender(s).space.Self
 				holder.Uptime = host.Uptime()
 				created := time.Now()
 				time.Sleep(time.Second)
 				sc := &scene{&holder, host, host.contender(s)}
 				c.arrange(sc)
-				v := sc.waiter.judge(t.Context(), Entry{ID: "x", Created: created, Labels: holder.labels(kindLock)}, false)
+				v := sc.waiter.space.judge(t.Context(), Entry{ID: "x", Created: created, Labels: holder.labels(kindLock)}, false)
 				if v.Life != c.want {
 					t.Errorf("%s (%s), want %s", v.Life, v.Evidence, c.want)
 				}
@@ -229,10 +234,10 @@ func TestLabelsOfANewerVersionAreUnknown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		host := newMachine()
 		m := host.contender(newStore(true, faults{}, 1))
-		holder := host.contender(nil).Self
+		holder := host.contender(nil).space.Self
 		host.end(holder.Process)
 		e := Entry{ID: "x", Created: time.Now(), Labels: with(holder.labels(kindLock), "version", "2")}
-		if v := m.judge(t.Context(), e, true); v.Life != Unknown {
+		if v := m.space.judge(t.Context(), e, true); v.Life != Unknown {
 			t.Errorf("%s (%s), want unknown", v.Life, v.Evidence)
 		}
 	})
@@ -242,9 +247,9 @@ func TestAClockStepMakesNobodyOld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		host := newMachine()
 		m := host.contender(newStore(true, faults{}, 1))
-		holder := Holder{Place: host.place, StaleAfter: time.Hour, Uptime: host.Uptime()}
+		holder := Claim{Place: host.place, StaleAfter: time.Hour, Uptime: host.Uptime()}
 		e := Entry{ID: "x", Created: time.Now().Add(-24 * time.Hour), Labels: holder.labels(kindLock)} // the daemon's clock was behind
-		if v := m.judge(t.Context(), e, true); v.Life != Unknown {
+		if v := m.space.judge(t.Context(), e, true); v.Life != Unknown {
 			t.Errorf("%s (%s), want unknown", v.Life, v.Evidence)
 		}
 	})
@@ -255,11 +260,11 @@ func TestATimeNamespaceMakesNobodyOld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		host := newMachine()
 		m := host.contender(newStore(true, faults{}, 1))
-		m.Self.Place.Times = "with an offset"
-		holder := Holder{Place: host.place, StaleAfter: time.Hour, Uptime: time.Minute}
+		m.space.Self.Place.Times = "with an offset"
+		holder := Claim{Place: host.place, StaleAfter: time.Hour, Uptime: time.Minute}
 		host.booted = time.Now().Add(-3 * time.Hour)
 		e := Entry{ID: "x", Created: time.Now(), Labels: holder.labels(kindLock)}
-		if v := m.judge(t.Context(), e, true); v.Life != Unknown {
+		if v := m.space.judge(t.Context(), e, true); v.Life != Unknown {
 			t.Errorf("%s (%s), want unknown", v.Life, v.Evidence)
 		}
 	})
@@ -269,9 +274,9 @@ func TestAnUptimeToComeKeepsNobodyYoung(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		host := newMachine()
 		m := host.contender(newStore(true, faults{}, 1))
-		holder := Holder{Place: host.place, StaleAfter: time.Hour, Uptime: host.Uptime() + 1000*time.Hour}
+		holder := Claim{Place: host.place, StaleAfter: time.Hour, Uptime: host.Uptime() + 1000*time.Hour}
 		e := Entry{ID: "x", Created: time.Now().Add(-2 * time.Hour), Labels: holder.labels(kindLock)}
-		if v := m.judge(t.Context(), e, true); v.Life != Stale {
+		if v := m.space.judge(t.Context(), e, true); v.Life != Stale {
 			t.Errorf("%s (%s), want stale", v.Life, v.Evidence)
 		}
 	})
@@ -280,20 +285,20 @@ func TestAnUptimeToComeKeepsNobodyYoung(t *testing.T) {
 func TestTheSameJobIsNeverToldByNamesAlone(t *testing.T) {
 	place := Place{Machine: "m", Boot: "b", PIDs: "p", Mounts: "n"}
 	job := Job{Repository: "wooo/x", RunID: "7", Job: "build"}
-	leg := func(dir string) Holder { return Holder{Place: place, Job: job, JobDir: dir} }
-	worker := func(pid int) Holder { return Holder{Place: place, Job: job, Runner: Process{pid, 5}} }
-	in := func(container string, h Holder) Holder { h.Container = container; return h }
-	task := func(id string) Holder { h := leg(""); h.Job.Task = id; return h }
+	leg := func(dir string) Claim { return Claim{Place: place, Job: job, JobDir: dir} }
+	worker := func(pid int) Claim { return Claim{Place: place, Job: job, Runner: Process{pid, 5}} }
+	in := func(container string, h Claim) Claim { h.Container = container; return h }
+	task := func(id string) Claim { h := leg(""); h.Job.Task = id; return h }
 	bare := Place{Boot: "b", PIDs: "p", Local: true}
 	for name, c := range map[string]struct {
-		a, b Holder
+		a, b Claim
 		want bool
 	}{
 		"same directory":                       {leg("/p/0123456789abcdef"), leg("/p/0123456789abcdef"), true},
 		"other leg of a matrix":                {leg("/p/0123456789abcdef"), leg("/p/fedcba9876543210"), false},
 		"names only":                           {leg(""), leg(""), false},
-		"nothing at all":                       {Holder{}, Holder{}, false},
-		"same container":                       {in("c", Holder{}), in("c", Holder{}), false},
+		"nothing at all":                       {Claim{}, Claim{}, false},
+		"same container":                       {in("c", Claim{}), in("c", Claim{}), false},
 		"same container and names":             {in("c", leg("")), in("c", leg("")), false},
 		"same task in a container":             {in("c", task("49")), in("c", task("49")), true},
 		"other task in a container":            {in("c", task("49")), in("c", task("50")), false},
@@ -308,24 +313,24 @@ func TestTheSameJobIsNeverToldByNamesAlone(t *testing.T) {
 		"same worker in a container":           {in("c", worker(3)), in("c", worker(3)), true},
 		"other worker in a container":          {in("c", worker(3)), in("c", worker(4)), false},
 		"worker and directory":                 {worker(3), leg("/p/0123456789abcdef"), false},
-		"no machine id":                        {Holder{Place: bare, Runner: Process{3, 5}}, Holder{Place: bare, Runner: Process{3, 5}}, true},
-		"no place":                             {Holder{Runner: Process{3, 5}}, Holder{Runner: Process{3, 5}}, false},
+		"no machine id":                        {Claim{Place: bare, Runner: Process{3, 5}}, Claim{Place: bare, Runner: Process{3, 5}}, true},
+		"no place":                             {Claim{Runner: Process{3, 5}}, Claim{Runner: Process{3, 5}}, false},
 	} {
 		if got := c.a.SameJob(c.b); got != c.want {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
 	}
-	shell := Holder{Place: place, Parent: Process{9, 9}}
+	shell := Claim{Place: place, Parent: Process{9, 9}}
 	for name, c := range map[string]struct {
-		a, b Holder
+		a, b Claim
 		want bool
 	}{
 		"same shell":                {shell, shell, true},
 		"same shell in a container": {in("c", shell), in("c", shell), true},
 		"other container":           {in("c", shell), in("d", shell), false},
-		"other shell":               {shell, Holder{Place: place, Parent: Process{9, 10}}, false},
-		"no shell":                  {Holder{Place: place}, Holder{Place: place}, false},
-		"in a workflow":             {Holder{Place: place, Parent: Process{9, 9}, Job: job}, shell, false},
+		"other shell":               {shell, Claim{Place: place, Parent: Process{9, 10}}, false},
+		"no shell":                  {Claim{Place: place}, Claim{Place: place}, false},
+		"in a workflow":             {Claim{Place: place, Parent: Process{9, 9}, Job: job}, shell, false},
 	} {
 		if got := c.a.SameCaller(c.b); got != c.want {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
@@ -342,7 +347,7 @@ func TestTheLivingAreNeverTakenForDead(t *testing.T) {
 		worlds, proofs := 0, 0
 		for n := range 4 * 3 * 4 * 3 * 3 * 3 * 4 * 2 * 2 {
 			host := newMachine()
-			waiter, holder := host.contender(newStore(true, faults{}, 1)), host.contender(nil).Self
+			waiter, holder := host.contender(newStore(true, faults{}, 1)), host.contender(nil).space.Self
 			holder.Uptime, holder.StaleAfter = host.Uptime(), time.Hour
 			seen := true // the waiter sees a proof of life
 			s := &scene{&holder, host, waiter}
@@ -360,15 +365,15 @@ func TestTheLivingAreNeverTakenForDead(t *testing.T) {
 			inContainer := options(&n, 3)
 			if inContainer > 0 {
 				holder.Container, holder.Place.Container = strings.Repeat("c", 64), true
-				waiter.Engine = containers{waiter.Engine, []Life{Unknown, Alive}[inContainer-1], ""}
+				waiter.space.Engine = containers{waiter.space.Engine, []Life{Unknown, Alive}[inContainer-1], ""}
 			}
 			switch options(&n, 4) { // where the waiter is
 			case 1:
-				waiter.Self.Place.PIDs, seen = "other", false
+				waiter.space.Self.Place.PIDs, seen = "other", false
 			case 2:
-				waiter.Self.Place.Machine, seen = "other", false
+				waiter.space.Self.Place.Machine, seen = "other", false
 			case 3:
-				waiter.Self.Place.Container, waiter.Self.Place.PIDs, waiter.Self.Place.Boot, seen = true, "other", "vm", false
+				waiter.space.Self.Place.Container, waiter.space.Self.Place.PIDs, waiter.space.Self.Place.Boot, seen = true, "other", "vm", false
 			}
 			works := options(&n, 3)
 			switch kind { // what is left of it
@@ -399,8 +404,8 @@ func TestTheLivingAreNeverTakenForDead(t *testing.T) {
 			seen = seen || inContainer == 2 && kind == 3
 			server := options(&n, 4)
 			if server > 0 {
-				holder.Job.Server, waiter.Self.Job.Server = "https://gitea", "https://gitea"
-				waiter.Runs = runs([]Life{Unknown, Alive, Dead}[server-1])
+				holder.Job.Server, waiter.space.Self.Job.Server = "https://gitea", "https://gitea"
+				waiter.space.Runs = runs([]Life{Unknown, Alive, Dead}[server-1])
 				if server == 3 && !seen {
 					continue // the server's word for a job that is out of sight: by design
 				}
@@ -411,13 +416,13 @@ func TestTheLivingAreNeverTakenForDead(t *testing.T) {
 			if old {
 				time.Sleep(2 * time.Hour)
 			}
-			v := waiter.judge(t.Context(), Entry{ID: "x", Created: time.Now().Add(-time.Minute), Labels: holder.labels(kindLock)}, options(&n, 2) == 1)
+			v := waiter.space.judge(t.Context(), Entry{ID: "x", Created: time.Now().Add(-time.Minute), Labels: holder.labels(kindLock)}, options(&n, 2) == 1)
 			worlds++
 			if seen {
 				proofs++
 			}
 			if v.Life == Dead || v.Life == Stale && (seen || !old) {
-				t.Fatalf("%+v is %s (%s) to %+v", holder, v.Life, v.Evidence, waiter.Self.Place)
+				t.Fatalf("%+v is %s (%s) to %+v", holder, v.Life, v.Evidence, waiter.space.Self.Place)
 			}
 		}
 		t.Logf("%d worlds, a proof of life in %d", worlds, proofs)

@@ -8,17 +8,21 @@
 // heartbeats: whether a holder lives is looked up in the host's processes.
 //
 // Guaranteed, on every Engine: at most one contender holds a lock, whatever
-// requests are lost, answered late or take effect late, and whoever crashes;
-// nothing is removed but by its full ID; who leaves takes its entries along, or
-// says that it could not. A crashed holder's lock is taken over only on proof
-// that it is gone, or by age.
+// requests are lost, answered late or take effect late, and whoever crashes (the
+// reasons are in exclude.go); entries are removed by their full ID only; a process
+// that gives up removes its entries, or reports that it could not. A crashed
+// holder's lock is taken over only on proof that it is gone, or by age.
+//
+// A holder has the lock and a waiter asks for it; both are contenders. An entry is
+// what is in the store, and its claim is what it says of its maker. A waiter's
+// entry is its ticket, which has a position in the lock's queue.
 //
 // Not guaranteed: exclusion after a takeover by age from a holder that lives;
 // after a plain "docker network rm NAME" by others; below API 1.44 against a
 // plain "docker network create NAME" that takes longer than Settle; when the
-// evidence that a host gives is wrong. There is no fencing: a lock that was
-// lost is reported, and what its holder did meanwhile is not undone. The queue
-// decides who tries first, never who holds.
+// evidence that a host gives is wrong. There is no fencing: a lost lock is
+// reported, and what its holder did after the loss is not undone. The queue decides
+// who tries first, never who holds.
 package lock
 
 import (
@@ -45,8 +49,9 @@ type Entry struct {
 // Engine is a store of entries.
 //
 // Create may add an entry although another of that name exists, and may take
-// effect although it returned an error, even later. But an entry that one List
-// has shown is in every later List, of every client, until it is removed.
+// effect although it returned an error, even later. But an entry whose Create has
+// returned, or which one List has shown, is in every later List, of every client,
+// until it is removed.
 type Engine interface {
 	// Create returns the new entry's ID. ErrConflict and ErrRefused promise
 	// that nothing was created; after any other error the fate is unknown.
@@ -60,88 +65,91 @@ type Engine interface {
 	Watch(ctx context.Context, prefix string) (<-chan struct{}, error)
 }
 
-// Bell wakes waiting processes of this host without the store, whose every change
-// costs a millisecond. It is a courtesy, as a wake marker is: who waits looks now
-// and then as well.
-type Bell interface {
-	// Hear delivers a value after a ring for a waiter's nonce, until ctx ends.
-	Hear(ctx context.Context, nonce string) (<-chan struct{}, error)
-	// Ring is false if no process that can be rung from here hears that nonce.
-	Ring(nonce string) bool
-}
-
 var (
 	ErrConflict = errors.New("there is an entry of that name")
 	ErrNotFound = errors.New("there is no such entry")
 	ErrRefused  = errors.New("the store refused")
 
-	// ErrTimeout is the cause of a context whose deadline is that of waiting.
+	// ErrTimeout is the cause for callers to give a context's deadline.
 	ErrTimeout = errors.New("the lock was not free in time")
 	// ErrJobGone is returned when the job that the lock is for has ended.
 	ErrJobGone = errors.New("the job that asked for the lock is gone")
 )
 
-// DefaultStaleAfter is when a lock without any proof of life may be taken over;
-// no holder can ask for more than MaxStaleAfter.
+// DefaultStaleAfter is the age at which a lock without any proof of life may be
+// taken over. No holder can claim more than MaxStaleAfter.
 const (
 	DefaultStaleAfter = 2 * time.Hour
 	MaxStaleAfter     = 24 * time.Hour
 )
 
-// Mutex is one contender's view of one lock.
-type Mutex struct {
+// Space is where one process looks for locks: a store, the host that it can see,
+// and what it claims to be. Everything about locks is done through it. It must not
+// be copied, and serves one Acquire at a time.
+type Space struct {
 	Engine Engine
 	Host   Host
-	Runs   Runs // nil where no server may be asked
-	Bell   Bell // nil where waiters are woken through the store alone
-	Name   string
-	Self   Holder
+	Runs   Runs  // nil where no server may be asked
+	Bell   Bell  // nil where waiters are woken through the store alone
+	Self   Claim // this process, as its entries will describe it
+
+	rests   map[Traces]*rest // of jobs that are over
+	slowest atomic.Int64     // request, in nanoseconds
+	slow    func(error)      // reports a request that takes long, during Acquire
+}
+
+// Lock returns the lock of that name, as this process sees it.
+func (s *Space) Lock(name string) *Mutex { return &Mutex{space: s, name: name} }
+
+// Mutex is one contender's view of one lock. Only Space.Lock makes one; its fields
+// may be set before Acquire.
+type Mutex struct {
+	space *Space
+	name  string
 
 	// Settle is how long to look out for a rival that runs a plain "docker
 	// network create NAME" before the entry is verified. Needed below API
 	// 1.44 only, and a bet there: measured on 20.10, 100 ms was enough in 40
 	// of 40 rounds, but a loaded daemon took up to 5.8 s for a burst.
 	Settle time.Duration
-	// Timeout is how long the caller will wait; it bounds the ticket's life.
-	Timeout time.Duration
-	// JobGone tells that the job the lock is for has ended meanwhile.
+	// JobGone reports whether the job that the lock is for has ended.
 	JobGone func() bool
-	// Recorded tells that an entry is one that this job holds, by what its
-	// acquire left behind: another step may have taken it in the meantime.
+	// Recorded reports whether this job holds the lock by that entry, according to
+	// what its acquire left behind: another step may have taken it.
 	Recorded func(Entry) bool
-	// OnWait hears of every look that did not end in holding the lock.
+	// OnWait is called after every look that did not end in holding the lock.
 	OnWait func(Wait)
-	// OnTakeover hears of every lock of another that is taken away.
-	OnTakeover func(Entry, Verdict)
+	// OnTakeover is called for every entry of another that is taken away.
+	OnTakeover func(Judged)
 
-	uncertain bool             // a create of Acquire has an unknown fate
-	leaving   sync.WaitGroup   // the queue, after Acquire
-	rests     map[Traces]*rest // of jobs that are over
-	slowest   atomic.Int64     // request, in nanoseconds
-	slow      func(error)      // hears of a request that takes long, while Acquire runs
+	uncertain bool           // a create of Acquire has an unknown fate
+	leaving   sync.WaitGroup // the removal of this process's ticket
 }
+
+// Name is the name of the lock.
+func (m *Mutex) Name() string { return m.name }
 
 // Wait is what a contender saw when it could not go on.
 type Wait struct {
-	Holder   Entry // who is in the way; zero if nobody is but the queue
-	Verdict  Verdict
-	Position int // in the queue, 1 is next
+	Holder   Judged // the entry in the way; zero if only the queue is
+	Position int    // in the queue; 1 is next
 	Waiters  int
-	Leaving  bool  // it gives back what was half taken
+	Leaving  bool  // it removes what it left in the store
 	Err      error // the store did not answer
 }
 
-// Held is a lock that was acquired.
-type Held struct {
-	ID           string
+// Acquired is a lock that this process holds.
+type Acquired struct {
+	ID           string   // of the entry, to release it by
 	TookOverFrom []Judged // the dead or stale entries that were in the way
 }
 
-// CheckName says whether Docker and the file backend can keep a lock of that
-// name, and whether nobody can mistake it for something else.
+// CheckName returns why Docker or the file backend cannot keep a lock of that name,
+// or why it could be mistaken for something else.
 func CheckName(name string) error {
 	switch {
-	case len(name) < 2 || len(name) > 128 || strings.Trim(name, letters+"_.-") != "" || !strings.Contains(letters, name[:1]):
+	case len(name) < 2 || len(name) > 128 || strings.Trim(name, letters+"_.-") != "" ||
+		!strings.Contains(letters, name[:1]):
 		return errors.New("want 2 to 128 letters, digits, '_', '.' or '-', the first a letter or digit")
 	case slices.Contains([]string{"bridge", "host", "none", "default"}, name):
 		return errors.New("a network of Docker's own has this name; choose another")
@@ -155,7 +163,7 @@ func CheckName(name string) error {
 
 const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
-// isHex tells whether s is n lower-case hex digits. (A compiled expression
+// isHex reports whether s is n lower-case hex digits. (A compiled expression
 // would cost every start of the program a tenth of a millisecond.)
 func isHex(s string, n int) bool {
 	return len(s) == n && strings.Trim(s, "0123456789abcdef") == ""
@@ -168,11 +176,13 @@ func NewNonce() string {
 	return hex.EncodeToString(b)
 }
 
-// list returns the entries of exactly this name.
+// list returns the entries of exactly this name, in the order of their IDs.
 func list(ctx context.Context, engine Engine, name string) ([]Entry, error) {
 	entries, err := engine.List(ctx, name)
 	if err != nil {
 		return nil, fmt.Errorf("list locks named %q: %w", name, err)
 	}
-	return slices.DeleteFunc(entries, func(e Entry) bool { return e.Name != name }), nil
+	entries = slices.DeleteFunc(entries, func(e Entry) bool { return e.Name != name })
+	slices.SortFunc(entries, func(x, y Entry) int { return strings.Compare(x.ID, y.ID) })
+	return entries, nil
 }

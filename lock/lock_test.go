@@ -43,8 +43,8 @@ func contend(t *testing.T, s *store, n, times int, queueless bool, acquire func(
 					defer close(done)
 					p := &process{inside: in}
 					m := host.contender(mortal{s, p, queueless})
-					m.Bell = bell
-					p.end = func() { host.end(m.Self.Process); bell.unhook(m.Self.Nonce) }
+					m.space.Bell = bell
+					p.end = func() { host.end(m.space.Self.Process); bell.unhook(m.space.Self.Nonce) }
 					release, ok := acquire(m)
 					if ok {
 						p.enter()
@@ -94,7 +94,7 @@ func TestAtMostOneHoldsWhateverFails(t *testing.T) {
 						}
 						time.Sleep(5 * time.Second) // late requests land
 						for _, e := range s.named("build") {
-							if h, _ := e.Holder(); f.crash == 0 && f.late == 0 {
+							if h, _ := e.Claim(); f.crash == 0 && f.late == 0 {
 								t.Errorf("seed %d: process %d left its entry behind", seed, h.Process.PID)
 							}
 						}
@@ -111,9 +111,9 @@ func TestTheCheckSeesThatCreateAloneIsNoMutex(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in := contend(t, newStore(false, faults{}, 1), 8, 100, true, func(m *Mutex) (func(), bool) {
 			for {
-				id, err := m.Engine.Create(t.Context(), m.Name, m.Self.labels(kindLock))
+				id, err := m.space.Engine.Create(t.Context(), m.name, m.space.Self.labels(kindLock))
 				if err == nil {
-					return func() { _ = m.Engine.Remove(t.Context(), id) }, true
+					return func() { _ = m.space.Engine.Remove(t.Context(), id) }, true
 				}
 				time.Sleep(time.Millisecond)
 			}
@@ -195,9 +195,9 @@ func TestPlainLocksAreWaitedForAndTakenOverByAge(t *testing.T) {
 		s.insert(s.newID(), "build", nil)
 		m := newMachine().contender(s)
 		defer m.Finish()
-		m.Self.StaleAfter = time.Hour
+		m.space.Self.StaleAfter = time.Hour
 		var took []Verdict
-		m.OnTakeover = func(_ Entry, v Verdict) { took = append(took, v) }
+		m.OnTakeover = func(j Judged) { took = append(took, j.Verdict) }
 		start := time.Now()
 		held, err := m.Acquire(t.Context())
 		if err != nil || len(took) != 1 || took[0].Life != Stale || len(held.TookOverFrom) != 1 {
@@ -215,7 +215,7 @@ func TestAJobDoesNotWaitForWhatItsOwnKilledAcquireLeft(t *testing.T) {
 		host := newMachine()
 		job := func(dir string) *Mutex {
 			m := host.contender(s)
-			m.Self.Command, m.Self.JobDir = false, dir
+			m.space.Self.Command, m.space.Self.JobDir = false, dir
 			t.Cleanup(m.Finish)
 			return m
 		}
@@ -231,7 +231,7 @@ func TestAJobDoesNotWaitForWhatItsOwnKilledAcquireLeft(t *testing.T) {
 		if _, err := job("/p/0123456789abcdef").Acquire(soon()); err == nil {
 			t.Error("taken while the other process of the job lives")
 		}
-		host.end(killed.Self.Process)
+		host.end(killed.space.Self.Process)
 		if _, err := job("/p/fedcba9876543210").Acquire(soon()); err == nil {
 			t.Error("taken by another job")
 		}
@@ -280,7 +280,7 @@ func TestReleaseWakesTheHeadOnlyInOrderOfPriorityAndArrival(t *testing.T) {
 				bell.deaf = tt.deaf
 				contender := func() *Mutex {
 					m := host.contender(s)
-					m.Bell = bell
+					m.space.Bell = bell
 					return m
 				}
 				first := contender()
@@ -294,7 +294,7 @@ func TestReleaseWakesTheHeadOnlyInOrderOfPriorityAndArrival(t *testing.T) {
 				var group sync.WaitGroup
 				for i, priority := range []string{PriorityNormal, PriorityNormal, PriorityHigh, PriorityNormal, PriorityHigh} {
 					m := contender()
-					m.Self.Priority = priority
+					m.space.Self.Priority = priority
 					group.Go(func() {
 						held, err := m.Acquire(t.Context())
 						if err != nil {
@@ -412,7 +412,7 @@ func TestReleaseRemovesTheTicketsOfTheDead(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, nonce := range []string{"dead", "living"} {
-			h := m.Self
+			h := m.space.Self
 			h.Nonce, h.Process = nonce, host.start()
 			s.insert(s.newID(), ticketName("build", nonce), with(h.labels(kindTicket), "number", fmt.Sprint(i+1)))
 			if nonce == "dead" {
@@ -433,7 +433,7 @@ func TestAnOldNormalTicketIsNotStarvedByHighOnes(t *testing.T) {
 		s := newStore(true, faults{}, 1)
 		host := newMachine()
 		m := host.contender(s)
-		h := m.Self
+		h := m.space.Self
 		h.Nonce, h.Uptime = "old", host.Uptime()
 		s.insert(s.newID(), ticketName("build", "old"), with(h.labels(kindTicket), "number", "7"))
 		time.Sleep(ageing + time.Second)
@@ -451,21 +451,21 @@ func TestTheQueueForgetsTheDeadAndOldMarkers(t *testing.T) {
 		s := newStore(true, faults{}, 1)
 		host := newMachine()
 		dead, living, elsewhere := host.contender(s), host.contender(s), host.contender(s)
-		host.end(dead.Self.Process)
-		elsewhere.Self.Place.PIDs = "another"
+		host.end(dead.space.Self.Process)
+		elsewhere.space.Self.Place.PIDs = "another"
 		for _, m := range []*Mutex{dead, living, elsewhere} {
-			h := m.Self
+			h := m.space.Self
 			h.Uptime = host.Uptime()
 			labels := with(with(h.labels(kindTicket), "number", "1"), "timeout", "1h0m0s")
 			s.insert(s.newID(), ticketName("build", h.Nonce), labels)
 		}
-		s.insert(s.newID(), markerPrefix("build", "x")+"1", Holder{Place: host.place, Uptime: host.Uptime()}.labels(kindWake))
+		s.insert(s.newID(), markerPrefix("build", "x")+"1", Claim{Place: host.place, Uptime: host.Uptime()}.labels(kindWake))
 		count := func() int {
 			entries, err := living.listQueue(t.Context(), queueNames)
 			if err != nil {
 				t.Error(err)
 			}
-			living.tidy(t.Context(), entries)
+			living.space.tidy(t.Context(), entries)
 			return len(s.named(queuePrefix("build")))
 		}
 		if n := count(); n != 3 { // the living, one that nothing is known of, the marker
@@ -487,14 +487,14 @@ func TestALookRemovesAFewOfTheDeadOnly(t *testing.T) {
 		s := newStore(true, faults{}, 1)
 		host := newMachine()
 		m, dead := host.contender(s), host.contender(s)
-		host.end(dead.Self.Process)
+		host.end(dead.space.Self.Process)
 		const tickets = 1000
 		for i := range tickets {
-			h := dead.Self
+			h := dead.space.Self
 			h.Nonce = fmt.Sprint(i)
 			s.insert(s.newID(), ticketName("build", h.Nonce), h.labels(kindTicket))
 		}
-		if m := (&acquisition{Mutex: m}); m.anyoneWaits(t.Context()) {
+		if m := (&acquisition{contender: contender{Mutex: m}}); m.anyoneWaits(t.Context()) {
 			t.Error("somebody waits")
 		}
 		if left := len(s.named(queuePrefix("build"))); left != tickets-maxRemovals {
@@ -508,7 +508,7 @@ func TestATicketOfAnotherNameIsNobodys(t *testing.T) {
 		s := newStore(true, faults{}, 1)
 		host := newMachine()
 		m := host.contender(s)
-		h := m.Self
+		h := m.space.Self
 		h.Nonce = "x\x1b[2J"
 		s.insert(s.newID(), ticketName("build", "x"), h.labels(kindTicket))
 		if waiting, _, err := m.queue(t.Context()); err != nil || len(waiting) != 0 {
@@ -518,8 +518,8 @@ func TestATicketOfAnotherNameIsNobodys(t *testing.T) {
 }
 
 func TestALabelLongerThanAnyOfOursIsUnreadable(t *testing.T) {
-	e := Entry{Labels: Holder{Reason: strings.Repeat("x", maxText+1), Workspace: strings.Repeat("x", maxText)}.labels(kindLock)}
-	if h, ours := e.Holder(); !ours || h.Reason != "" || len(h.Workspace) != maxText {
+	e := Entry{Labels: Claim{Reason: strings.Repeat("x", maxText+1), Workspace: strings.Repeat("x", maxText)}.labels(kindLock)}
+	if h, ours := e.Claim(); !ours || h.Reason != "" || len(h.Workspace) != maxText {
 		t.Errorf("read %d and %d bytes", len(h.Reason), len(h.Workspace))
 	}
 }
@@ -528,7 +528,7 @@ func TestADeadHeadDoesNotKeepTheLockFree(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore(true, faults{}, 1)
 		host := newMachine()
-		h := host.contender(s).Self
+		h := host.contender(s).space.Self
 		h.Place.PIDs, h.Uptime = "another container", host.Uptime() // nobody can tell that it is dead
 		s.insert(s.newID(), ticketName("build", h.Nonce), with(h.labels(kindTicket), "number", "1"))
 		start := time.Now()
@@ -571,7 +571,7 @@ func TestWhoFindsAKilledHoldersLockWakesTheHead(t *testing.T) {
 			time.Sleep(70 * time.Millisecond)
 		}
 		ended = time.Now()
-		host.end(killed.Self.Process)
+		host.end(killed.space.Self.Process)
 		group.Wait()
 	})
 }
@@ -641,7 +641,7 @@ func FuzzLabelsRoundTrip(f *testing.F) {
 		if max(len(repository), len(reason), len(dir)) > maxText {
 			return
 		}
-		want := Holder{Reason: reason, JobDir: dir, Command: command, Job: Job{Repository: repository}}
+		want := Claim{Reason: reason, JobDir: dir, Command: command, Job: Job{Repository: repository}}
 		if pid > 0 {
 			want.Process = Process{pid, start}
 		}
@@ -649,7 +649,7 @@ func FuzzLabelsRoundTrip(f *testing.F) {
 			want.StaleAfter = time.Duration(age)
 		}
 		e := Entry{Labels: want.labels(kindLock)}
-		got, ours := e.Holder()
+		got, ours := e.Claim()
 		if !ours || got != want {
 			t.Errorf("labels %q read as %+v, want %+v", e.Labels, got, want)
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -13,28 +14,29 @@ import (
 )
 
 // The queue decides who tries first; exclusion never depends on it. A waiter
-// leaves a ticket, an entry under a prefix of the lock's queue, and lives as
-// long as its process. A release wakes the head by creating a marker that is
-// named after the head's ticket: each waiter watches for its own name only, so
-// one process wakes, not all (measured with 256 waiters: 2.4 ms, against 30 ms
-// when all are woken).
+// leaves a ticket, an entry under a prefix of the lock's queue, which counts as
+// long as its process lives. A release wakes the head of the queue: see wake.go.
 const (
 	PriorityHigh   = "high"
 	PriorityNormal = "normal"
 
-	queueNames   = "hg-"                   // begin all names of all queues
-	ageing       = 30 * time.Minute        // after that a normal ticket counts as high
-	maxRemovals  = 32                      // of what the dead left, in one look: of 2,000 they took 20 s
-	eager        = 20 * time.Millisecond   // that who was woken tries: the lock may be about to be free
-	headPatience = 1250 * time.Millisecond // that a free lock is left to those ahead: with the look before it, below 3 s
-	longestRest  = 30 * poll               // of those far behind
-	maxLooks     = 10                      // a second, of all together who see nobody ahead: 256 who looked each second took half a core
-	askingTime   = 2 * time.Second         // for asking after containers, in one look
-	markerLife   = time.Minute
+	queueNames = "hg-"            // begin all names of all queues
+	ageing     = 30 * time.Minute // after that a normal ticket counts as high
+
+	maxRemovals = 32              // of what the dead left, in one look: of 2,000 they took 20 s
+	askingTime  = 2 * time.Second // for asking after containers, in one look
+
+	// headPatience is how long a free lock is left to those ahead: with the look
+	// before it, less than 3 s.
+	headPatience = 1250 * time.Millisecond
+	// longestRest is that of waiters far behind. Those who see nobody ahead make
+	// maxLooks a second together: 256 who looked each second took half a core.
+	longestRest = 30 * poll
+	maxLooks    = 10
 )
 
-// queuePrefix begins all names of a lock's queue. It does not contain the
-// lock's name, which "docker network ls --filter name=" of others would match.
+// queuePrefix begins all names of a lock's queue. It does not contain the lock's
+// name, which "docker network ls --filter name=" of others would match.
 func queuePrefix(lock string) string {
 	sum := sha256.Sum256([]byte(lock))
 	return queueNames + hex.EncodeToString(sum[:8]) + "-"
@@ -45,13 +47,12 @@ func isQueueName(name string) bool {
 	return found && len(rest) > 16 && isHex(rest[:16], 16) && rest[16] == '-'
 }
 
-func ticketName(lock, nonce string) string   { return queuePrefix(lock) + "t-" + nonce }
-func markerPrefix(lock, nonce string) string { return queuePrefix(lock) + "w-" + nonce + "-" }
+func ticketName(lock, nonce string) string { return queuePrefix(lock) + "t-" + nonce }
 
-// ticket is a place in the queue.
+// ticket is a waiter's entry, which gives it a position in the queue.
 type ticket struct {
 	Entry
-	holder Holder
+	claim  Claim
 	nonce  string
 	high   bool
 	number int
@@ -71,54 +72,68 @@ func (t ticket) compare(other ticket) int {
 // their tickets, and wake markers whose maker died before removing them. The
 // store is not asked after containers here; see acting.
 func (m *Mutex) queue(ctx context.Context) (waiting []ticket, gone []Entry, err error) {
-	entries, err := m.listQueue(ctx, queuePrefix(m.Name))
+	entries, err := m.listQueue(ctx, queuePrefix(m.name))
 	if err != nil {
 		return nil, nil, err
 	}
 	for _, e := range entries {
-		if m.abandoned(e) {
+		if m.space.abandoned(e) {
 			gone = append(gone, e)
 		}
 	}
-	entries = slices.DeleteFunc(entries, m.abandoned)
-	return m.tickets(entries), gone, nil
+	return m.tickets(slices.DeleteFunc(entries, m.space.abandoned)), gone, nil
 }
 
 func (m *Mutex) listQueue(ctx context.Context, prefix string) ([]Entry, error) {
-	entries, err := m.store().List(ctx, prefix)
+	entries, err := m.space.store().List(ctx, prefix)
 	if err != nil {
-		return nil, fmt.Errorf("list the queue of lock %q: %w", m.Name, err)
+		return nil, fmt.Errorf("list the queue of lock %q: %w", m.name, err)
 	}
 	return entries, nil
 }
 
-// tickets returns, of any entries, the tickets in order, those of the dead too.
-// One whose name is not that of its nonce is nobody's: no waiter can be woken by
-// it.
+// tickets returns, of any entries, the tickets in order, those of the dead too. An
+// entry whose name is not that of its nonce is no ticket: it could wake no waiter.
 func (m *Mutex) tickets(entries []Entry) []ticket {
 	var tickets []ticket
-	prefix := ticketName(m.Name, "")
+	prefix := ticketName(m.name, "")
 	for _, e := range entries {
-		if nonce, found := strings.CutPrefix(e.Name, prefix); found && nonce == e.label("nonce") && e.label("kind") == kindTicket {
-			h, _ := e.Holder()
-			number, _ := strconv.Atoi(e.label("number"))
-			tickets = append(tickets, ticket{e, h, nonce, h.Priority == PriorityHigh || m.age(e) > ageing, number})
+		nonce, found := strings.CutPrefix(e.Name, prefix)
+		if !found || nonce != e.label("nonce") || e.label("kind") != kindTicket {
+			continue
 		}
+		c, _ := e.Claim()
+		number, _ := strconv.Atoi(e.label("number"))
+		tickets = append(tickets, ticket{e, c, nonce, c.Priority == PriorityHigh || m.space.age(e) > ageing, number})
 	}
 	slices.SortFunc(tickets, ticket.compare)
 	return tickets
 }
 
+// head is the nonce of the first in the queue who may act, if any. No more are
+// looked up than it takes: a release waits for it.
+func (m *Mutex) head(ctx context.Context, entries []Entry) (nonce string) {
+	for _, t := range m.tickets(entries) {
+		if m.space.abandoned(t.Entry) {
+			continue
+		}
+		if acting, _ := m.space.acting(ctx, []ticket{t}); len(acting) > 0 {
+			return t.nonce
+		}
+	}
+	return ""
+}
+
 // living returns those tickets whose container has not ended, as far as the store
-// answers in a moment, and apart from them those whose has.
-func (m *Mutex) living(ctx context.Context, tickets []ticket) (living []ticket, ended []Entry) {
+// answers in a moment, and apart from them those whose container has.
+func (s *Space) living(ctx context.Context, tickets []ticket) (living []ticket, ended []Entry) {
 	ctx, cancel := context.WithTimeout(ctx, askingTime)
 	defer cancel()
 	gone := map[string]bool{} // by container, as it was started
 	for _, t := range tickets {
-		id := t.holder.Container + t.holder.Started
+		id := t.claim.Container + t.claim.Started
 		if _, asked := gone[id]; !asked {
-			gone[id] = m.containerGone(ctx, t)
+			gone[id] = s.containerGone(ctx, t.claim)
 		}
 		if gone[id] {
 			ended = append(ended, t.Entry)
@@ -129,124 +144,192 @@ func (m *Mutex) living(ctx context.Context, tickets []ticket) (living []ticket, 
 	return living, ended
 }
 
-// acting returns the living who may act. Who is stopped keeps its ticket, and is
+// acting returns the living who may act. A stopped waiter keeps its ticket, and is
 // not waited for.
-func (m *Mutex) acting(ctx context.Context, tickets []ticket) (acting []ticket, ended []Entry) {
-	living, ended := m.living(ctx, tickets)
-	return slices.DeleteFunc(living, m.stopped), ended
+func (s *Space) acting(ctx context.Context, tickets []ticket) (acting []ticket, ended []Entry) {
+	living, ended := s.living(ctx, tickets)
+	return slices.DeleteFunc(living, func(t ticket) bool { return s.stopped(t.claim) }), ended
 }
 
-// sight is what this process sees by itself of a ticket's owner, without a request.
-func (m *Mutex) sight(t ticket) Life {
-	if !m.Self.Place.same(t.holder.Place) || !t.holder.Process.known() {
+// sight is what this process sees by itself of a waiter, without a request.
+func (s *Space) sight(waiter Claim) Life {
+	if !s.Self.Place.same(waiter.Place) || !waiter.Process.known() {
 		return Unknown
 	}
-	return m.alive(t.holder.Process)
+	return s.alive(waiter.Process)
 }
 
-func (m *Mutex) stopped(t ticket) bool {
-	return m.sight(t) == Alive && m.Host.Stopped(t.holder.Process.PID)
+func (s *Space) stopped(waiter Claim) bool {
+	return s.sight(waiter) == Alive && s.Host.Stopped(waiter.Process.PID)
 }
 
-// containerGone asks the store after the container of a ticket, if it has one.
-func (m *Mutex) containerGone(ctx context.Context, t ticket) bool {
-	store, ok := m.Engine.(Containers)
-	if !ok || !isHex(t.holder.Container, 64) {
+// containerGone asks the store after the container of a waiter, if it has one.
+func (s *Space) containerGone(ctx context.Context, waiter Claim) bool {
+	store, ok := s.Engine.(Containers)
+	if !ok || !isHex(waiter.Container, 64) {
 		return false
 	}
-	life, _ := store.Container(ctx, t.holder.Container, t.holder.Started)
+	life, _ := store.Container(ctx, waiter.Container, waiter.Started)
 	return life == Dead
 }
 
 // abandoned is true for wake markers older than a minute, for notes about entries
 // that must be gone, and for tickets whose process is gone or must have ended long
 // ago by its own timeout.
-func (m *Mutex) abandoned(e Entry) bool {
+func (s *Space) abandoned(e Entry) bool {
 	switch e.label("kind") {
 	case kindWake:
-		return m.age(e) > markerLife
+		return s.age(e) > markerLife
 	case kindNote:
-		return m.age(e) > noteLife
+		return s.age(e) > noteLife
 	case kindTicket:
-		if timeout, err := time.ParseDuration(e.label("timeout")); err == nil && m.age(e) > timeout+time.Minute {
+		if timeout, err := time.ParseDuration(e.label("timeout")); err == nil && s.age(e) > timeout+time.Minute {
 			return true
 		}
-		h, _ := e.Holder()
-		return m.byReboot(context.Background(), h, false).Life == Dead ||
-			m.Self.Place.same(h.Place) && h.Process.known() && m.alive(h.Process) == Dead
+		c, _ := e.Claim()
+		return s.byReboot(context.Background(), c, false).Life == Dead || s.sight(c) == Dead
 	}
 	return false
 }
 
 // removeAll removes what the dead left, a few only: a look has to end soon, and
 // others look as well. What fails is tried again by the next one.
-func (m *Mutex) removeAll(ctx context.Context, entries []Entry) {
+func (s *Space) removeAll(ctx context.Context, entries []Entry) {
 	for _, e := range entries[:min(len(entries), maxRemovals)] {
-		_ = m.store().Remove(ctx, e.ID)
+		_ = s.store().Remove(ctx, e.ID)
 	}
-}
-
-// head is the nonce of the first in the queue who may act, if any. No more are
-// looked up than it takes: a release waits for it.
-func (m *Mutex) head(ctx context.Context, entries []Entry) (nonce string) {
-	for _, t := range m.tickets(entries) {
-		if m.abandoned(t.Entry) {
-			continue
-		}
-		if acting, _ := m.acting(ctx, []ticket{t}); len(acting) > 0 {
-			return t.nonce
-		}
-	}
-	return ""
 }
 
 // tidy removes what the dead left in any lock's queue: nobody may ever ask for
 // that lock again.
-func (m *Mutex) tidy(ctx context.Context, entries []Entry) {
-	entries = slices.DeleteFunc(entries, func(e Entry) bool { return !isQueueName(e.Name) || e.label("version") == "" })
+func (s *Space) tidy(ctx context.Context, entries []Entry) {
+	entries = slices.DeleteFunc(entries, func(e Entry) bool { return !isQueueName(e.Name) || e.plain() })
 	var gone []Entry
 	var asked []ticket
 	for _, e := range entries {
-		if m.abandoned(e) {
+		if s.abandoned(e) {
 			gone = append(gone, e)
-		} else if h, _ := e.Holder(); e.label("kind") == kindTicket && h.Container != "" && len(asked) < maxRemovals {
-			asked = append(asked, ticket{Entry: e, holder: h})
+		} else if c, _ := e.Claim(); e.label("kind") == kindTicket && c.Container != "" && len(asked) < maxRemovals {
+			asked = append(asked, ticket{Entry: e, claim: c})
 		}
 	}
-	_, ended := m.acting(ctx, asked)
-	m.removeAll(ctx, append(gone, ended...))
+	_, ended := s.living(ctx, asked)
+	s.removeAll(ctx, append(gone, ended...))
 }
 
-// wake lets waiters know that the lock may be free. It is best effort: they poll
-// as well. A marker is for those who cannot be rung: in containers, or on other
-// hosts.
-func (m *Mutex) wake(ctx context.Context, waiting []ticket) {
-	var markers []Entry
-	for _, t := range waiting {
-		if !m.ring(t.nonce) {
-			markers = append(markers, m.mark(ctx, t.nonce)...)
-		}
-	}
-	m.unmark(ctx, markers)
-}
-
-// mark creates a wake marker, which unmark removes again.
-func (m *Mutex) mark(ctx context.Context, nonce string) []Entry {
-	name := markerPrefix(m.Name, nonce) + NewNonce()[:8]
-	id, err := m.store().Create(ctx, name, Holder{Place: m.Self.Place, Uptime: m.Host.Uptime()}.labels(kindWake))
+// anyoneWaits reports whether there is a queue to join. Where there is none a
+// ticket would only cost: it is half of the time of an uncontended acquire.
+func (a *acquisition) anyoneWaits(ctx context.Context) bool {
+	waiting, gone, err := a.queue(ctx)
 	if err != nil {
-		return nil
+		return true
 	}
-	return []Entry{{ID: id}}
+	acting, ended := a.space.acting(ctx, waiting)
+	a.space.removeAll(ctx, append(gone, ended...))
+	return len(acting) > 0
 }
 
-func (m *Mutex) unmark(ctx context.Context, markers []Entry) {
-	if len(markers) > 0 {
-		pause(ctx, 2*glance) // the daemon takes one change at a time, and the woken one's comes first
-		for _, e := range markers {
-			_ = m.store().Remove(ctx, e.ID)
+// takeTicket enters the queue, or enters it again with the same number. The ticket
+// expires with the deadline of ctx, whatever becomes of this process.
+func (a *acquisition) takeTicket(ctx context.Context) error {
+	entries, err := a.listQueue(ctx, queuePrefix(a.name))
+	if err != nil {
+		return err
+	}
+	tickets := a.tickets(entries)
+	self := a.space.Self
+	if a.space.Bell != nil && a.rings == nil { // before anybody can see the ticket
+		a.rings, _ = a.space.Bell.Hear(ctx, self.Nonce) // nil blocks: markers wake us
+	}
+	t := ticket{nonce: self.Nonce, high: self.Priority == PriorityHigh, number: a.ticket.number}
+	if t.number == 0 {
+		t.number = 1
+		for _, other := range tickets {
+			t.number = max(t.number, other.number+1)
 		}
 	}
+	claim := a.space.fresh(self.ofWaiter())
+	labels := with(claim.labels(kindTicket), "number", strconv.Itoa(t.number))
+	if deadline, ok := ctx.Deadline(); ok {
+		labels = with(labels, "timeout", time.Until(deadline).Round(time.Second).String())
+	}
+	t.ID, err = a.create(ctx, ticketName(a.name, self.Nonce), labels, claim.Create)
+	if errors.Is(err, ErrConflict) { // with our own try, whose reply was lost
+		err = nil
+		for _, own := range tickets {
+			if own.nonce == t.nonce {
+				t = own
+			}
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("take a ticket for lock %q: %w", a.name, err)
+	}
+	a.ticket, a.queued, a.counted = t, true, time.Time{}
+	return nil
 }
 
-func (m *Mutex) ring(nonce string) bool { return nonce != "" && m.Bell != nil && m.Bell.Ring(nonce) }
+// count finds this process's position in the queue: who is ahead as far as can be
+// seen without asking the store after each, and how many wait. A process whose own
+// ticket was taken away let a free lock pass, and has to take a new one.
+func (a *acquisition) count(ctx context.Context) (waiters int, err error) {
+	waiting, gone, err := a.queue(ctx)
+	if err != nil {
+		return 0, err
+	}
+	me := a.ticket
+	a.queued = false
+	for _, t := range waiting {
+		if t.nonce == me.nonce {
+			me, a.queued = t, true // the store knows whether it has aged
+		}
+	}
+	a.ahead = slices.DeleteFunc(slices.Clone(waiting), func(t ticket) bool {
+		return t.nonce == me.nonce || t.compare(me) > 0
+	})
+	a.gone = gone
+	a.counted = time.Now()
+	return len(waiting), nil
+}
+
+// myTurn is asked while the lock is free. It is true when nobody ahead can act, or
+// when those ahead, whom nobody here can judge, have left it free for too long. Who
+// finds the lock free before its turn wakes the head: a killed holder did not.
+func (a *acquisition) myTurn(ctx context.Context) bool {
+	if _, err := a.count(ctx); err != nil {
+		return true // the order is lost, no more
+	}
+	acting, ended := a.space.acting(ctx, a.ahead)
+	a.ahead, a.gone = acting, append(a.gone, ended...)
+	if len(acting) == 0 {
+		return true
+	}
+	if head := acting[0].ID; a.freeSince.IsZero() || a.freeFor != head { // else somebody has acted
+		a.freeSince, a.freeFor = time.Now(), head
+		a.wake(ctx, acting[:1])
+		return false
+	}
+	if time.Since(a.freeSince) < a.patience() {
+		return false
+	}
+	a.pass(ctx, acting)
+	return true
+}
+
+// pass takes the tickets from those ahead, all at once, and wakes them. So the dead
+// cost one wait, once; the living try before this process does, and else take a
+// ticket of the same number again.
+func (a *acquisition) pass(ctx context.Context, ahead []ticket) {
+	for _, t := range ahead {
+		_ = a.space.store().Remove(ctx, t.ID)
+	}
+	a.wake(ctx, ahead)
+	pause(ctx, 2*shortPause)
+}
+
+// patience is how long this process leaves a free lock to those ahead. Later
+// ones wait a little longer, so that not all try at once.
+func (a *acquisition) patience() time.Duration {
+	slow := min(20*a.space.slowestRequest(), 2*headPatience)
+	return max(headPatience, slow) + min(time.Duration(len(a.ahead))*shortPause/2, 20*shortPause)
+}

@@ -75,8 +75,8 @@ func (w *waiters) process() *waiter {
 	p := &process{inside: &inside{}}
 	f := &frozen{Engine: mortal{w.store, p, false}, goOn: make(chan struct{})}
 	m := w.host.contender(f)
-	m.Bell = w.bell
-	p.end = func() { w.host.end(m.Self.Process); w.bell.unhook(m.Self.Nonce) }
+	m.space.Bell = w.bell
+	p.end = func() { w.host.end(m.space.Self.Process); w.bell.unhook(m.space.Self.Nonce) }
 	return &waiter{m, p, f}
 }
 
@@ -125,7 +125,7 @@ func (w *waiter) kill() {
 func (w *waiter) stop(host *machine) {
 	w.frozen.stopped.Store(true)
 	if host != nil {
-		host.stop(w.Self.Process)
+		host.stop(w.space.Self.Process)
 	}
 }
 
@@ -212,7 +212,7 @@ func TestAnySetOfKilledProcessesCostsAtMostThreeSeconds(t *testing.T) {
 // Who is stopped, killed where nobody sees it, or too slow lets a free lock pass
 // once. All of them together cost the others one wait.
 func TestWhoDoesNotActCostsTheOthersOneWaitOnce(t *testing.T) {
-	elsewhere := func(_ int, m *waiter) { m.Self.Place.PIDs = m.Self.Nonce } // as in a container of its own
+	elsewhere := func(_ int, m *waiter) { m.space.Self.Place.PIDs = m.space.Self.Nonce } // as in a container of its own
 	for name, tt := range map[string]struct {
 		idle    int
 		prepare func(int, *waiter)
@@ -293,7 +293,7 @@ func TestWhoWasPassedKeepsItsPlaceWhenItActsAgain(t *testing.T) {
 		close(all[0].frozen.goOn)
 		time.Sleep(5 * time.Second)
 		tickets := again.tickets(w.store.named(queueNames))
-		if len(tickets) != 1 || tickets[0].nonce != all[0].Self.Nonce || tickets[0].number != 1 {
+		if len(tickets) != 1 || tickets[0].nonce != all[0].space.Self.Nonce || tickets[0].number != 1 {
 			t.Errorf("the queue: %v, want the one that was passed, with its number", tickets)
 		}
 		if err := again.Release(t.Context(), held.ID); err != nil {
@@ -303,6 +303,30 @@ func TestWhoWasPassedKeepsItsPlaceWhenItActsAgain(t *testing.T) {
 			t.Errorf("%d holds, want the one that was passed", h.who)
 		}
 		w.group.Wait()
+	})
+}
+
+func TestATicketEndsWithTheDeadlineOfItsAcquire(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(true, faults{}, 1)
+		host := newMachine()
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute)
+		defer cancel()
+		m := host.contender(s)
+		m.space.Self.Place.PIDs = "another" // nobody sees its process
+		a := &acquisition{contender: contender{Mutex: m, unknown: map[string]bool{}}}
+		if err := a.takeTicket(ctx); err != nil {
+			t.Fatal(err)
+		}
+		ticket := s.named(queueNames)[0]
+		time.Sleep(30 * time.Minute)
+		if m.space.abandoned(ticket) {
+			t.Error("abandoned before its acquire must have ended")
+		}
+		time.Sleep(2 * time.Minute)
+		if !m.space.abandoned(ticket) {
+			t.Error("not abandoned though its acquire must have ended")
+		}
 	})
 }
 
@@ -329,8 +353,8 @@ func TestTheTicketOfAGoneContainerIsSkippedAtOnce(t *testing.T) {
 		engine := &containerStore{store: newStore(true, faults{}, 1), gone: map[string]bool{id: true}}
 		for i := range 40 {
 			m := host.contender(engine)
-			m.Self.Place.PIDs, m.Self.Place.Container, m.Self.Container = fmt.Sprint(i), true, id
-			a := &acquisition{Mutex: m, unknown: map[string]bool{}}
+			m.space.Self.Place.PIDs, m.space.Self.Place.Container, m.space.Self.Container = fmt.Sprint(i), true, id
+			a := &acquisition{contender: contender{Mutex: m, unknown: map[string]bool{}}}
 			if err := a.takeTicket(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -411,11 +435,11 @@ func TestWhatTheDeadLeftInOtherQueuesGoesWithAnyLock(t *testing.T) {
 		s := newStore(true, faults{}, 1)
 		host := newMachine()
 		dead, living := host.contender(s), host.contender(s)
-		host.end(dead.Self.Process)
+		host.end(dead.space.Self.Process)
 		for _, m := range []*Mutex{dead, living} {
-			s.insert(s.newID(), ticketName("never used again", m.Self.Nonce), m.Self.labels(kindTicket))
+			s.insert(s.newID(), ticketName("never used again", m.space.Self.Nonce), m.space.Self.labels(kindTicket))
 		}
-		s.insert(s.newID(), markerPrefix("never used again", dead.Self.Nonce)+"1", Holder{Place: host.place, Uptime: host.Uptime()}.labels(kindWake))
+		s.insert(s.newID(), markerPrefix("never used again", dead.space.Self.Nonce)+"1", Claim{Place: host.place, Uptime: host.Uptime()}.labels(kindWake))
 		foreign := map[string]string{labelPrefix + "kind": kindTicket, labelPrefix + "timeout": "1ns"}
 		s.insert(s.newID(), "hg-network-of-somebody", foreign)
 		time.Sleep(markerLife + time.Second)
@@ -428,7 +452,7 @@ func TestWhatTheDeadLeftInOtherQueuesGoesWithAnyLock(t *testing.T) {
 			t.Fatal(err)
 		}
 		left := s.named("")
-		if len(left) != 2 || left[0].Name != ticketName("never used again", living.Self.Nonce) || left[1].Name != "hg-network-of-somebody" {
+		if len(left) != 2 || left[0].Name != ticketName("never used again", living.space.Self.Nonce) || left[1].Name != "hg-network-of-somebody" {
 			t.Errorf("left: %v", left)
 		}
 	})

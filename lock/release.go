@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// releaseTime bounds a release; a daemon that restarts meanwhile is waited for.
+// releaseTime bounds a release, which waits for a daemon that restarts.
 const releaseTime = 30 * time.Second
 
 // Record is what an acquire leaves behind for the release of the same job.
@@ -17,7 +17,7 @@ type Record struct{ ID, Nonce string }
 
 func (r Record) String() string { return r.ID + ":" + r.Nonce }
 
-// ParseRecord is false for everything that is no Record.
+// ParseRecord is false for anything that is not a Record.
 func ParseRecord(s string) (Record, bool) {
 	id, nonce, _ := strings.Cut(s, ":")
 	if !isHex(id, 64) || !isHex(nonce, 32) {
@@ -26,30 +26,30 @@ func ParseRecord(s string) (Record, bool) {
 	return Record{ID: id, Nonce: nonce}, true
 }
 
-// Matches tells whether an entry is the one that was recorded.
+// Matches reports whether an entry is the one that was recorded.
 func (r Record) Matches(e Entry) bool {
-	h, ours := e.Holder()
-	return ours && e.ID == r.ID && h.Nonce == r.Nonce
+	c, ours := e.Claim()
+	return ours && e.ID == r.ID && c.Nonce == r.Nonce
 }
 
 // Entries lists the lock's entries: none when it is free, and more than one
 // only for a moment, or below API 1.44 when plain creates raced.
 func (m *Mutex) Entries(ctx context.Context) ([]Entry, error) {
 	var entries []Entry
-	err := m.persist(ctx, func(ctx context.Context) (err error) {
-		entries, err = list(ctx, m.store(), m.Name)
+	err := persist(ctx, func(ctx context.Context) (err error) {
+		entries, err = list(ctx, m.space.store(), m.name)
 		return err
 	})
 	return entries, err
 }
 
-// OwnedBySelf returns, of the lock's entries, those that this job's
-// acquire-lock made: its left-overs too, if it was killed. Outside any job they
-// are those that the same shell made. with-lock gives back by itself.
-func (m *Mutex) OwnedBySelf(entries []Entry) []Entry {
+// OwnedBySelf returns those of the entries that this job's acquire-lock made, also
+// if it was killed. Outside any job they are those that the same shell made.
+// with-lock gives back by itself.
+func (s *Space) OwnedBySelf(entries []Entry) []Entry {
 	var own []Entry
 	for _, e := range entries {
-		if h, ours := e.Holder(); ours && !h.Command && (h.SameJob(m.Self) || h.SameCaller(m.Self)) {
+		if c, ours := e.Claim(); ours && !c.Command && (c.SameJob(s.Self) || c.SameCaller(s.Self)) {
 			own = append(own, e)
 		}
 	}
@@ -58,8 +58,8 @@ func (m *Mutex) OwnedBySelf(entries []Entry) []Entry {
 
 // Release removes an entry by its full ID and wakes the head of the queue. It
 // goes on although ctx ends, for a cancelled job must give back what it took,
-// and repeats until its own timeout. ErrNotFound says that somebody took the
-// lock away; it may be another's by now and is left alone.
+// and repeats until its own timeout. ErrNotFound means that somebody took the lock
+// away; it may be another's by now and is left alone.
 func (m *Mutex) Release(ctx context.Context, id string) error {
 	ctx = context.WithoutCancel(ctx)
 	m.Finish() // our own ticket is not the next one
@@ -67,7 +67,7 @@ func (m *Mutex) Release(ctx context.Context, id string) error {
 	var markers []Entry
 	wake := func() {
 		queues, _ = m.listQueue(ctx, queueNames)
-		if next := m.head(ctx, queues); next != "" && !m.ring(next) {
+		if next := m.head(ctx, queues); next != "" && !m.space.ring(next) {
 			markers = append(markers, m.mark(ctx, next)...)
 		}
 	}
@@ -78,44 +78,42 @@ func (m *Mutex) Release(ctx context.Context, id string) error {
 		wake() // so that it is up when the lock is free
 	}()
 	tried := false
-	err := m.persist(ctx, func(ctx context.Context) error {
-		err := m.store().Remove(ctx, id)
+	err := persist(ctx, func(ctx context.Context) error {
+		err := m.space.store().Remove(ctx, id)
 		if tried && errors.Is(err, ErrNotFound) {
 			return nil // our own try took it away: only its answer was lost
 		}
 		tried = true
 		return err
 	})
-	late := time.Since(start) > eager
+	late := time.Since(start) > wokenRetry
 	<-woken
-	if late { // who was woken may have given up by then, or come since
+	if late { // the one that was woken may have given up by now, or others come
 		wake()
 	}
-	m.unmark(ctx, markers)
+	m.space.unmark(ctx, markers)
 	if err != nil {
-		return fmt.Errorf("release lock %q (id %.12s): %w", m.Name, id, err)
+		return fmt.Errorf("release lock %q (id %.12s): %w", m.name, id, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	m.tidy(ctx, queues)
-	if m.Self.OutsideJobs() && !m.Self.Command {
+	m.space.tidy(ctx, queues)
+	if self := m.space.Self; self.OutsideJobs() && !self.Command {
 		m.forget(ctx, id)
 	}
-	if !m.uncertain {
-		return nil
-	}
-	// A create of this process that was given up may have landed since.
-	entries, _ := list(ctx, m.store(), m.Name)
-	for _, e := range entries {
-		if e.label("nonce") == m.Self.Nonce {
-			_ = m.store().Remove(ctx, e.ID)
+	if m.uncertain { // a create of this process that was given up may have landed since
+		entries, _ := list(ctx, m.space.store(), m.name)
+		for _, e := range entries {
+			if e.madeBy(m.space.Self) {
+				_ = m.space.store().Remove(ctx, e.ID)
+			}
 		}
 	}
 	return nil
 }
 
 // persist repeats a request until it is answered or the time is up.
-func (m *Mutex) persist(ctx context.Context, request func(context.Context) error) error {
+func persist(ctx context.Context, request func(context.Context) error) error {
 	end := time.Now().Add(releaseTime)
 	for {
 		err := request(ctx)
@@ -129,11 +127,11 @@ func (m *Mutex) persist(ctx context.Context, request func(context.Context) error
 	}
 }
 
-// Lost tells whether an entry is missing from two lists in a row that were
-// answered; an error is no answer.
+// Lost reports whether an entry is missing from two lists in a row. A list that
+// failed is no answer.
 func (m *Mutex) Lost(ctx context.Context, id string) bool {
 	for range 2 {
-		entries, err := list(ctx, m.store(), m.Name)
+		entries, err := list(ctx, m.space.store(), m.name)
 		if err != nil || slices.ContainsFunc(entries, func(e Entry) bool { return e.ID == id }) {
 			return false
 		}

@@ -12,7 +12,7 @@ const (
 	slowAnswer  = 3 * time.Second  // after that a waiter reports that there is none yet
 )
 
-// requests is the one way from this package to the store: no request lasts longer
+// requests is the only way from this package to the store: no request lasts longer
 // than callTimeout.
 type requests struct {
 	engine  Engine
@@ -22,8 +22,11 @@ type requests struct {
 
 var _ Engine = requests{}
 
-// store is m's Engine, each of whose requests is bounded.
-func (m *Mutex) store() requests { return requests{m.Engine, &m.slowest, m.slow} }
+// store is the Engine with each request bounded.
+func (s *Space) store() requests { return requests{s.Engine, &s.slowest, s.slow} }
+
+// slowestRequest is how long this process has waited for the store at most.
+func (s *Space) slowestRequest() time.Duration { return time.Duration(s.slowest.Load()) }
 
 func (r requests) Create(ctx context.Context, name string, labels map[string]string) (id string, err error) {
 	r.do(ctx, func(ctx context.Context) { id, err = r.engine.Create(ctx, name, labels) })
@@ -40,7 +43,7 @@ func (r requests) Remove(ctx context.Context, id string) (err error) {
 	return err
 }
 
-// Watch bounds the begin of the watch, which then lasts as long as ctx.
+// Watch bounds the start of the watch, which then lasts as long as ctx.
 func (r requests) Watch(ctx context.Context, prefix string) (<-chan struct{}, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	expired := time.AfterFunc(callTimeout, cancel)

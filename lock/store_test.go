@@ -401,8 +401,10 @@ func (m *machine) Uptime() time.Duration { return time.Since(m.booted) }
 
 // contender is a with-lock process on that machine.
 func (m *machine) contender(engine Engine) *Mutex {
-	return &Mutex{
-		Engine: engine, Host: m, Name: "build", Timeout: time.Hour,
-		Self: Holder{Nonce: NewNonce(), Place: m.place, Process: m.start(), Command: true, StaleAfter: DefaultStaleAfter, Priority: PriorityNormal},
-	}
+	return (&Space{
+		Engine: engine, Host: m,
+		Self: Claim{
+			Nonce: NewNonce(), Place: m.place, Process: m.start(), Command: true, StaleAfter: DefaultStaleAfter, Priority: PriorityNormal,
+		},
+	}).Lock("build")
 }

@@ -14,47 +14,74 @@ type Survey struct {
 	Waiters []Entry // in the order of the queue
 }
 
-// Judged is an entry and what is known of its holder.
+// Judged is a holder's entry and whether that holder lives.
 type Judged struct {
 	Entry
 	Verdict Verdict
 }
 
-// Survey looks at every lock in the store that hostguard made, and at the one
-// called m.Name, whoever made it. It changes nothing.
-func (m *Mutex) Survey(ctx context.Context) ([]Survey, error) {
-	entries, err := m.store().List(ctx, "")
+// State is what an entry of a lock is to an operator.
+type State string
+
+const (
+	StateHeld       State = "held"       // its holder lives or may live
+	StateOrphan     State = "orphan"     // its holder is gone
+	StateStale      State = "stale"      // too old, and nothing shows whether its holder lives
+	StateLegacy     State = "legacy"     // made by a plain "docker network create"
+	StateUnreadable State = "unreadable" // made by another version, or broken labels
+)
+
+// State is the verdict in one word.
+func (j Judged) State() State {
+	c, ours := j.Claim()
+	switch {
+	case j.Verdict.Life == Dead:
+		return StateOrphan
+	case !ours:
+		return StateLegacy
+	case j.label("version") != labelVersion || !isHex(c.Nonce, 32):
+		return StateUnreadable
+	case j.Verdict.Life == Stale:
+		return StateStale
+	}
+	return StateHeld
+}
+
+// Survey looks at every lock in the store that hostguard made and, first, at the
+// one of that name, whoever made it. It changes nothing.
+func (s *Space) Survey(ctx context.Context, name string) ([]Survey, error) {
+	entries, err := s.store().List(ctx, "")
 	if err != nil {
 		return nil, err
 	}
-	locks := map[string]*Survey{m.Name: {Name: m.Name}}
+	surveys := map[string]*Survey{name: {Name: name}}
 	for _, e := range entries {
-		if e.label("kind") == kindLock || e.Name == m.Name {
-			if locks[e.Name] == nil {
-				locks[e.Name] = &Survey{Name: e.Name}
-			}
-			locks[e.Name].Holders = append(locks[e.Name].Holders, Judged{e, m.judge(ctx, e, true)})
+		if e.label("kind") != kindLock && e.Name != name {
+			continue
 		}
+		if surveys[e.Name] == nil {
+			surveys[e.Name] = &Survey{Name: e.Name}
+		}
+		surveys[e.Name].Holders = append(surveys[e.Name].Holders, Judged{e, s.judge(ctx, e, true)})
 	}
-	var surveys []Survey
-	for name, s := range locks {
-		of := Mutex{Engine: m.Engine, Host: m.Host, Name: name, Self: m.Self}
-		waiting := slices.DeleteFunc(of.tickets(entries), func(t ticket) bool { return of.abandoned(t.Entry) })
-		living, _ := of.living(ctx, waiting)
+	var all []Survey
+	for _, survey := range surveys {
+		tickets := s.Lock(survey.Name).tickets(entries)
+		waiting := slices.DeleteFunc(tickets, func(t ticket) bool { return s.abandoned(t.Entry) })
+		living, _ := s.living(ctx, waiting)
 		for _, t := range living {
-			s.Waiters = append(s.Waiters, t.Entry)
+			survey.Waiters = append(survey.Waiters, t.Entry)
 		}
-		surveys = append(surveys, *s)
+		all = append(all, *survey)
 	}
-	slices.SortFunc(surveys, func(a, b Survey) int {
-		// The lock that was asked for first, then by name.
-		if (a.Name == m.Name) != (b.Name == m.Name) {
-			if a.Name == m.Name {
-				return -1
-			}
+	slices.SortFunc(all, func(a, b Survey) int {
+		switch name {
+		case a.Name:
+			return -1
+		case b.Name:
 			return 1
 		}
 		return cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name))
 	})
-	return surveys, nil
+	return all, nil
 }

@@ -41,14 +41,14 @@ func afterTheEnd(t *testing.T, end func(*scene), left func(since time.Duration) 
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		host := newMachine()
-		holder := host.contender(nil).Self
+		holder := host.contender(nil).space.Self
 		sc := &scene{&holder, host, host.contender(newStore(true, faults{}, 1))}
 		end(sc)
 		e := Entry{ID: "x", Created: time.Now(), Labels: holder.labels(kindLock)}
 		for start := time.Now(); ; time.Sleep(time.Second) {
 			dead = time.Since(start)
 			host.leave(left(dead)...)
-			last = sc.waiter.judge(t.Context(), e, false)
+			last = sc.waiter.space.judge(t.Context(), e, false)
 			if last.Life != Alive || dead > 10*time.Minute {
 				return
 			}
@@ -168,7 +168,7 @@ func TestAWaiterTakesOverWhenTheWorkIsOver(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				host, s := newMachine(), newStore(true, faults{}, 1)
-				holder := host.contender(nil).Self
+				holder := host.contender(nil).space.Self
 				sc := &scene{&holder, host, host.contender(s)}
 				waysToEnd["its directory is gone"](sc)
 				if err := s.insert(strings.Repeat("a", 64), "build", holder.labels(kindLock)); err != nil {
@@ -188,7 +188,7 @@ func TestAWaiterTakesOverWhenTheWorkIsOver(t *testing.T) {
 				defer stop()
 				defer sc.waiter.Finish()
 				said := map[string]bool{}
-				sc.waiter.OnWait = func(w Wait) { said[w.Verdict.Evidence] = true }
+				sc.waiter.OnWait = func(w Wait) { said[w.Holder.Verdict.Evidence] = true }
 				if _, err := sc.waiter.Acquire(ctx); err != nil {
 					t.Fatal(err)
 				}
@@ -223,7 +223,7 @@ func TestTheEndOfAJobWaitsForWhatIsLeft(t *testing.T) {
 		"GitHub's runner, no mark":    {func(s *scene) { s.worker(); s.holder.Tracking = "" }, time.Hour, 0, false},
 		"in the container of the release": {func(s *scene) {
 			s.container(Alive)
-			s.waiter.Self.Place, s.waiter.Self.Container = s.holder.Place, s.holder.Container
+			s.waiter.space.Self.Place, s.waiter.space.Self.Container = s.holder.Place, s.holder.Container
 		}, time.Hour, endPatience, true},
 		"in a container":            {func(s *scene) { s.container(Alive) }, time.Hour, 0, false},
 		"outside any job":           {func(s *scene) { s.holder.Command = false }, time.Hour, 0, false},
@@ -237,7 +237,7 @@ func TestTheEndOfAJobWaitsForWhatIsLeft(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				host := newMachine()
-				holder := host.contender(nil).Self
+				holder := host.contender(nil).space.Self
 				sc := &scene{&holder, host, host.contender(newStore(true, faults{}, 1))}
 				c.arrange(sc)
 				if c.lasts > 0 {
@@ -245,7 +245,7 @@ func TestTheEndOfAJobWaitsForWhatIsLeft(t *testing.T) {
 					time.AfterFunc(c.lasts, func() { host.leave() })
 				}
 				start := time.Now()
-				s, left := sc.waiter.AwaitEnd(t.Context(), Entry{ID: "x", Created: time.Now(), Labels: holder.labels(kindLock)})
+				s, left := sc.waiter.space.AwaitEnd(t.Context(), Entry{ID: "x", Created: time.Now(), Labels: holder.labels(kindLock)})
 				if took := time.Since(start); left != c.left || took < c.waits || took > c.waits+time.Second {
 					t.Errorf("%v (%s) after %s, want %v after %s", left, s, took, c.left, c.waits)
 				}
@@ -260,14 +260,14 @@ func TestTheEndOfAJobWaitsForWhatIsLeft(t *testing.T) {
 func TestACancelledReleaseLeavesTheLockAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		host := newMachine()
-		holder := host.contender(nil).Self
+		holder := host.contender(nil).space.Self
 		sc := &scene{&holder, host, host.contender(newStore(true, faults{}, 1))}
 		sc.job()
 		host.leave(daemon(0))
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
 		start := time.Now()
-		_, left := sc.waiter.AwaitEnd(ctx, Entry{Labels: holder.labels(kindLock)})
+		_, left := sc.waiter.space.AwaitEnd(ctx, Entry{Labels: holder.labels(kindLock)})
 		if !left || time.Since(start) > 3*time.Second {
 			t.Errorf("left %v after %s", left, time.Since(start))
 		}

@@ -53,7 +53,7 @@ func (s *session) acquire(ctx context.Context, in acquireInputs) error {
 		return err
 	}
 	waited := time.Since(start)
-	record := lock.Record{ID: held.ID, Nonce: m.Self.Nonce}
+	record := lock.Record{ID: held.ID, Nonce: engine.Self.Nonce}
 	if err := errors.Join(s.env(heldVariable(in.lockInputs), record.String()), s.state("record", record.String()),
 		s.tellAcquired(held.ID, waited, held.TookOverFrom)); err != nil {
 		return errors.Join(err, m.Release(ctx, held.ID))
@@ -62,7 +62,7 @@ func (s *session) acquire(ctx context.Context, in acquireInputs) error {
 	s.Say("acquired lock %q after %s (id %s)", *in.name, short(waited), held.ID)
 	switch {
 	case s.workflow != nil:
-	case !m.Self.SameJob(m.Self) && !m.Self.SameCaller(m.Self): // no shell above, or a remote engine
+	case !engine.Self.SameJob(engine.Self) && !engine.Self.SameCaller(engine.Self): // no shell above, or a remote engine
 		s.Warning("no release-lock will know that lock %q is its own to give back; use with-lock, or give it back with: "+
 			"hostguard release-lock -lock-name %s -lock-backend %s -lock-id %s", *in.name, *in.name, *in.backend, held.ID)
 	default:
@@ -89,10 +89,9 @@ func (in acquireInputs) deadline(ctx context.Context) (context.Context, context.
 }
 
 // hold waits for the lock until the deadline of ctx and reports the waiting.
-func (s *session) hold(ctx context.Context, m *lock.Mutex, engine store, in acquireInputs) (lock.Held, error) {
-	m.Self.Reason, m.Self.Priority, m.Self.StaleAfter = *in.reason, *in.priority, *in.staleAfter
-	m.Timeout = *in.timeout
-	m.JobGone = func() bool { return jobGone(m.Self.JobDir) }
+func (s *session) hold(ctx context.Context, m *lock.Mutex, engine store, in acquireInputs) (lock.Acquired, error) {
+	engine.Self.Reason, engine.Self.Priority, engine.Self.StaleAfter = *in.reason, *in.priority, *in.staleAfter
+	m.JobGone = func() bool { return jobGone(engine.Self.JobDir) }
 	m.Recorded = func(e lock.Entry) bool {
 		record, ok := lock.ParseRecord(s.held(in.lockInputs))
 		return ok && record.Matches(e)
@@ -134,9 +133,9 @@ func (s *session) hold(ctx context.Context, m *lock.Mutex, engine store, in acqu
 			giveUp(lock.ErrTimeout)
 		}
 	}
-	m.OnTakeover = func(e lock.Entry, v lock.Verdict) {
+	m.OnTakeover = func(j lock.Judged) {
 		say()
-		s.Notice("lock %q taken over: %s; %s because %s", m.Name, describeHolder(e, time.Now()), v.Life, v.Evidence)
+		s.Notice("lock %q taken over: %s; %s because %s", m.Name(), describeHolder(j.Entry, time.Now()), j.Verdict.Life, j.Verdict.Evidence)
 	}
 
 	held, err := m.Acquire(waiting)
@@ -144,18 +143,18 @@ func (s *session) hold(ctx context.Context, m *lock.Mutex, engine store, in acqu
 	switch {
 	case err == nil:
 		if engine.prunable() {
-			s.Warning("this engine keeps lock %q as an ordinary network, as Podman does: its network and system prune delete it", m.Name)
+			s.Warning("this engine keeps lock %q as an ordinary network, as Podman does: its network and system prune delete it", m.Name())
 		}
 		return held, nil
 	case errors.Is(err, lock.ErrJobGone):
-		return held, &statusError{StatusInterrupted, fmt.Errorf("lock %q: %w; nothing is left behind", m.Name, err)}
+		return held, &statusError{StatusInterrupted, fmt.Errorf("lock %q: %w; nothing is left behind", m.Name(), err)}
 	case errors.Is(err, lock.ErrTimeout) && log.last.Err != nil:
-		return held, fmt.Errorf("lock %q not got within %s: %w", m.Name, *in.timeout, log.last.Err)
+		return held, fmt.Errorf("lock %q not got within %s: %w", m.Name(), *in.timeout, log.last.Err)
 	case errors.Is(err, lock.ErrTimeout) && once:
-		return held, refusedf("lock %q is not free, not this change's fault: %s; give a timeout to wait for it", m.Name, log.inTheWay())
+		return held, refusedf("lock %q is not free, not this change's fault: %s; give a timeout to wait for it", m.Name(), log.inTheWay())
 	case errors.Is(err, lock.ErrTimeout):
 		return held, refusedf("lock %q not free within %s, not this change's fault: %s; see \"hostguard status\", or give a longer timeout",
-			m.Name, *in.timeout, log.inTheWay())
+			m.Name(), *in.timeout, log.inTheWay())
 	}
 	return held, err
 }
@@ -173,7 +172,7 @@ func (s *session) reentered(ctx context.Context, m *lock.Mutex, in lockInputs) (
 		return lock.Entry{}, false // acquire says it
 	}
 	for _, e := range entries {
-		h, ours := e.Holder()
+		h, ours := e.Claim()
 		if recorded && record.Matches(e) || ours && h.Command && containsNonce(above, h.Nonce) {
 			return e, true
 		}
@@ -213,7 +212,7 @@ func (l *lockLog) wait(w lock.Wait) {
 		l.leaving = true
 		return
 	}
-	changed := l.told.IsZero() || w.Holder.ID != l.last.Holder.ID || w.Verdict != l.last.Verdict ||
+	changed := l.told.IsZero() || w.Holder.ID != l.last.Holder.ID || w.Holder.Verdict != l.last.Holder.Verdict ||
 		w.Position != l.last.Position || (w.Err != nil) != (l.last.Err != nil)
 	if w.Err != nil && l.last.Err == nil {
 		w.Holder = l.last.Holder
@@ -238,8 +237,8 @@ func (l *lockLog) inTheWay() string {
 	case l.last.Holder.ID == "":
 		return "others were there before"
 	}
-	text := describeHolder(l.last.Holder, time.Now())
-	if v := l.last.Verdict; v.Evidence != "" {
+	text := describeHolder(l.last.Holder.Entry, time.Now())
+	if v := l.last.Holder.Verdict; v.Evidence != "" {
 		text += fmt.Sprintf(" (%s: %s)", v.Life, v.Evidence)
 	}
 	return text

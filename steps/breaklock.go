@@ -33,12 +33,12 @@ func breakLock(ctx context.Context, s *session) error {
 		}
 	}
 	s.sayInputs()
-	m, _, err := s.mutex(ctx, in, 0)
+	_, engine, err := s.mutex(ctx, in, 0)
 	if err != nil {
 		return err
 	}
 	line := auditLine{Version: 1, By: s.who(), Reason: *reason, Lock: *in.name, Backend: *in.backend, Forced: *force}
-	broken, err := m.Break(ctx, *force, func(j lock.Judged) error {
+	broken, err := engine.Break(ctx, *in.name, *force, func(j lock.Judged) error {
 		line.Time, line.Entry = time.Now().UTC(), reportJudged(j)
 		return line.append(*audit)
 	})

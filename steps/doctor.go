@@ -178,10 +178,10 @@ func (d *diagnosis) cleaning(h runner.Host) {
 // locks looks at the host's lock.
 func (d *diagnosis) locks(ctx context.Context) {
 	name, backend := defaultLockName, backendDocker
-	m, _, err := d.mutex(ctx, lockInputs{name: &name, backend: &backend}, 0)
+	_, engine, err := d.mutex(ctx, lockInputs{name: &name, backend: &backend}, 0)
 	var surveys []lock.Survey
 	if err == nil {
-		surveys, err = m.Survey(ctx)
+		surveys, err = engine.Survey(ctx, name)
 	}
 	if err != nil {
 		d.find(3, finding.Bad, "start Docker, or use lock-backend: file for jobs of a host without it", "no lock can be taken: %s", oneLine(err))
@@ -197,7 +197,7 @@ func (d *diagnosis) locks(ctx context.Context) {
 			}
 		}
 	}
-	place := m.Self.Place
+	place := engine.Self.Place
 	d.good[3] = fmt.Sprintf("%d held, none by a dead job", held)
 	switch {
 	case place.Boot == "" || place.PIDs == "":

@@ -30,8 +30,8 @@ const hookTime = 25 * time.Second
 // endedJob is the job that a hook was called for.
 type endedJob struct {
 	name string // in messages
-	owns func(ctx context.Context, h lock.Holder, self lock.Holder, in store) bool
-	may  func(h lock.Holder) bool // could be of the job, as far as its labels say
+	owns func(ctx context.Context, h lock.Claim, self lock.Claim, in store) bool
+	may  func(h lock.Claim) bool // could be of the job, as far as its labels say
 }
 
 // jobCompleted gives back every lock that this job holds. The runner calls it
@@ -40,7 +40,7 @@ type endedJob struct {
 func jobCompleted(ctx context.Context, s *session) error {
 	return s.hook(ctx, endedJob{
 		name: "this job",
-		owns: func(_ context.Context, h, self lock.Holder, _ store) bool {
+		owns: func(_ context.Context, h, self lock.Claim, _ store) bool {
 			return h.SameJob(self) || h.Job.SameTask(self.Job)
 		},
 	})
@@ -64,7 +64,7 @@ func postTask(ctx context.Context, s *session) error {
 	}
 	return s.hook(ctx, endedJob{
 		name: fmt.Sprintf("task %s of %.200q", task.Task, task.Repository),
-		owns: func(ctx context.Context, h, _ lock.Holder, in store) bool {
+		owns: func(ctx context.Context, h, _ lock.Claim, in store) bool {
 			if h.Job.Task != "" || h.Container == "" {
 				return h.Job.SameTask(task)
 			}
@@ -72,7 +72,7 @@ func postTask(ctx context.Context, s *session) error {
 			container, named := actrunner.TaskOf(in.containerName(ctx, h.Container))
 			return named && container.ID == task.Task && (h.Job.Repository == "" || h.Job.Repository == task.Repository)
 		},
-		may: func(h lock.Holder) bool {
+		may: func(h lock.Claim) bool {
 			return h.Job.Task == "" && h.Job.RunID != "" && h.Job.RunID == task.RunID &&
 				h.Job.Repository == task.Repository
 		},
@@ -95,10 +95,10 @@ func (s *session) hook(ctx context.Context, job endedJob) error {
 	found := false
 	for _, backend := range backends {
 		name := defaultLockName
-		m, in, err := s.mutex(ctx, lockInputs{name: &name, backend: &backend}, 0)
+		_, in, err := s.mutex(ctx, lockInputs{name: &name, backend: &backend}, 0)
 		var surveys []lock.Survey
 		if err == nil {
-			surveys, err = m.Survey(ctx)
+			surveys, err = in.Survey(ctx, name)
 		}
 		if err != nil {
 			s.Say("%s: cannot look for locks of %s: %s", s.name, job.name, oneLine(err))
@@ -108,11 +108,11 @@ func (s *session) hook(ctx context.Context, job endedJob) error {
 		for _, survey := range surveys {
 			held += len(survey.Holders)
 			for _, e := range survey.Holders {
-				h, ours := e.Holder()
+				h, ours := e.Claim()
 				switch {
-				case ours && job.owns(ctx, h, m.Self, in):
+				case ours && job.owns(ctx, h, in.Self, in):
 					found = true
-					s.giveBack(ctx, m, e)
+					s.giveBack(ctx, in, e)
 				case ours && job.may != nil && job.may(h):
 					s.Say("%s: lock %q, %s, may be %s's, and does not name its task: it stays",
 						s.name, e.Name, describeHolder(e.Entry, time.Now()), job.name)
@@ -129,16 +129,15 @@ func (s *session) hook(ctx context.Context, job endedJob) error {
 
 // giveBack gives back a lock of a job that is over, unless it is that of a command
 // under with-lock which may run on.
-func (s *session) giveBack(ctx context.Context, m *lock.Mutex, e lock.Judged) {
-	if h, _ := e.Holder(); h.Command && e.Verdict.Life != lock.Dead {
+func (s *session) giveBack(ctx context.Context, in store, e lock.Judged) {
+	if h, _ := e.Claim(); h.Command && e.Verdict.Life != lock.Dead {
 		s.Say("%s: lock %q stays until its command has ended: %s", s.name, e.Name, e.Verdict.Evidence)
 		return
 	}
-	if s.jobMayHaveFailed() && s.waitsForSurvivors(ctx, m, e.Entry) {
+	if s.jobMayHaveFailed() && s.waitsForSurvivors(ctx, in, e.Entry) {
 		return
 	}
-	named := &lock.Mutex{Engine: m.Engine, Host: m.Host, Bell: m.Bell, Name: e.Name, Self: m.Self}
-	switch err := named.Release(ctx, e.ID); {
+	switch err := in.Lock(e.Name).Release(ctx, e.ID); {
 	case errors.Is(err, lock.ErrNotFound): // another hook of the same job was faster
 	case err != nil:
 		s.Say("%s: %s", s.name, oneLine(err))

@@ -24,12 +24,12 @@ func hostStatus(ctx context.Context, s *session) error {
 	if err := s.in.parse(); err != nil {
 		return err
 	}
-	m, engine, err := s.mutex(ctx, in, 0)
+	_, engine, err := s.mutex(ctx, in, 0)
 	if err != nil {
 		return err
 	}
 	for {
-		report, err := s.survey(ctx, m, engine)
+		report, err := s.survey(ctx, *in.name, engine)
 		if err != nil {
 			return err
 		}
@@ -98,8 +98,8 @@ func (e entryReport) verdict() string {
 	return e.Life
 }
 
-func (s *session) survey(ctx context.Context, m *lock.Mutex, engine store) (statusReport, error) {
-	surveys, err := m.Survey(ctx)
+func (s *session) survey(ctx context.Context, name string, engine store) (statusReport, error) {
+	surveys, err := engine.Survey(ctx, name)
 	if err != nil {
 		return statusReport{}, err
 	}
@@ -140,7 +140,7 @@ func reportJudged(j lock.Judged) entryReport {
 }
 
 func reportEntry(e lock.Entry) entryReport {
-	h, _ := e.Holder()
+	h, _ := e.Claim()
 	return entryReport{
 		ID: e.ID, Since: e.Created, Repository: h.Job.Repository, Workflow: h.Job.Workflow,
 		Job: h.Job.Job, RunURL: h.Job.RunURL, Actor: h.Job.Actor, Reason: h.Reason, Priority: h.Priority,

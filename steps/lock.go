@@ -84,9 +84,9 @@ func checkReason(reason string) error {
 	return nil
 }
 
-// store is a lock engine and what there is to say of it.
+// store is where locks are, and what there is to print about it.
 type store struct {
-	lock.Engine
+	*lock.Space
 	place     string // for people: which daemon, which directory
 	local     bool   // its other clients share this machine's pids
 	exclusive bool   // it refuses a second entry of a name by itself
@@ -112,7 +112,7 @@ func (s *session) openStore(ctx context.Context, backend string) (store, error) 
 			s.Warning("lock directory %q was removed or replaced while it was in use; it has the locks that this process knows of, others may be lost", files.Dir())
 		}
 		return store{
-			Engine: files, place: fmt.Sprintf("the lock files in %q", files.Dir()), local: true, exclusive: true,
+			Space: &lock.Space{Engine: files}, place: fmt.Sprintf("the lock files in %q", files.Dir()), local: true, exclusive: true,
 			describe: func(context.Context) string {
 				return fmt.Sprintf("lock files in %q; Docker's locks are not seen", files.Dir())
 			},
@@ -132,7 +132,7 @@ func (s *session) openStore(ctx context.Context, backend string) (store, error) 
 		return store{}, err
 	}
 	return store{
-		Engine: engine, place: fmt.Sprintf("the Docker daemon at %q", engine.Address()),
+		Space: &lock.Space{Engine: engine}, place: fmt.Sprintf("the Docker daemon at %q", engine.Address()),
 		local: engine.Local(), exclusive: engine.Exclusive(),
 		describe: func(ctx context.Context) string {
 			d, err := engine.Describe(ctx)
@@ -164,16 +164,16 @@ func (s *session) mutex(ctx context.Context, in lockInputs, patience time.Durati
 		return nil, store{}, err
 	}
 	host := proc.Host{Proc: "/proc"}
-	m := &lock.Mutex{Engine: engine.Engine, Host: host, Bell: bell.Bell{}, Name: *in.name, Self: s.self(ctx, host, engine)}
+	engine.Host, engine.Bell, engine.Self = host, bell.Bell{}, s.self(ctx, host, engine)
 	// A token is no input: it must not get into a command line or a log.
-	if token, server := s.Getenv("GITEA_TOKEN"), m.Self.Job.Server; token != "" && server != "" && s.Getenv("GITEA_ACTIONS") == "true" {
+	if token, server := s.Getenv("GITEA_TOKEN"), engine.Self.Job.Server; token != "" && server != "" && s.Getenv("GITEA_ACTIONS") == "true" {
 		patience := time.Duration(0)
 		if s.name == "status" { // asks once
 			patience = statusPatience
 		}
-		m.Runs = gitea.New(server, token, patience)
+		engine.Runs = gitea.New(server, token, patience)
 	}
-	return m, engine, nil
+	return engine.Lock(*in.name), engine, nil
 }
 
 func (s *session) openPatiently(ctx context.Context, backend string, patience time.Duration) (engine store, err error) {
@@ -215,8 +215,8 @@ func (s *session) openPatiently(ctx context.Context, backend string, patience ti
 }
 
 // self is who asks for the lock. It goes into labels that everyone can read.
-func (s *session) self(ctx context.Context, host proc.Host, engine store) lock.Holder {
-	h := lock.Holder{
+func (s *session) self(ctx context.Context, host proc.Host, engine store) lock.Claim {
+	h := lock.Claim{
 		Nonce:      lock.NewNonce(),
 		Place:      host.Place(),
 		Process:    host.Process(os.Getpid()),
@@ -326,7 +326,7 @@ func (s *session) held(in lockInputs) string {
 
 // describeHolder is a clause about an entry, for people.
 func describeHolder(e lock.Entry, now time.Time) string {
-	h, ours := e.Holder()
+	h, ours := e.Claim()
 	if !ours {
 		return "held by an entry made without hostguard, since " + since(e.Created, now)
 	}

@@ -54,7 +54,7 @@ func (s *session) releaseID(ctx context.Context, in lockInputs, id string) error
 		s.Say("nothing to give back: lock %q has no entry of that ID; %s", *in.name, nowHeld(entries))
 		return nil
 	}
-	if h, ours := entries[i].Holder(); !ours || h.Command || !h.OutsideJobs() {
+	if h, ours := entries[i].Claim(); !ours || h.Command || !h.OutsideJobs() {
 		return usagef("lock %q (id %.12s) is not one that an acquire-lock took outside any job: its job gives it back, or its with-lock, or break-lock",
 			*in.name, id)
 	}
@@ -88,7 +88,7 @@ func (s *session) release(ctx context.Context, in lockInputs) error {
 	if record.ID != "" && !given { // there is something to give back
 		patience = releasePatience
 	}
-	m, _, err := s.mutex(ctx, in, patience)
+	m, engine, err := s.mutex(ctx, in, patience)
 	if err != nil {
 		return err
 	}
@@ -96,8 +96,8 @@ func (s *session) release(ctx context.Context, in lockInputs) error {
 	if err != nil {
 		return fmt.Errorf("%w; lock %q stays until its job ends", err, *in.name)
 	}
-	own := slices.DeleteFunc(m.OwnedBySelf(entries), func(e lock.Entry) bool { return took && later.Matches(e) })
-	if own, err = s.uncontested(ctx, m, in, own, record); err != nil {
+	own := slices.DeleteFunc(engine.OwnedBySelf(entries), func(e lock.Entry) bool { return took && later.Matches(e) })
+	if own, err = s.uncontested(ctx, m, engine, in, own, record); err != nil {
 		return err
 	}
 	for _, e := range entries {
@@ -108,7 +108,7 @@ func (s *session) release(ctx context.Context, in lockInputs) error {
 	var errs []error
 	lost, stays := record.ID != "" && !given, false
 	for _, e := range own {
-		if s.jobMayHaveFailed() && s.waitsForSurvivors(ctx, m, e) {
+		if s.jobMayHaveFailed() && s.waitsForSurvivors(ctx, engine, e) {
 			lost, stays = lost && e.ID != record.ID, true
 			continue
 		}
@@ -156,8 +156,8 @@ func (s *session) jobMayHaveFailed() bool {
 
 // waitsForSurvivors tells that a lock has to stay for now, and warns: something
 // of a job that is over still runs, and may still use what the lock is for.
-func (s *session) waitsForSurvivors(ctx context.Context, m *lock.Mutex, e lock.Entry) bool {
-	left, found := m.AwaitEnd(ctx, e)
+func (s *session) waitsForSurvivors(ctx context.Context, engine store, e lock.Entry) bool {
+	left, found := engine.AwaitEnd(ctx, e)
 	if found {
 		s.Warning("lock %q (id %.12s) stays: %s is left of this job; "+
 			"who waits takes the lock over when that has ended or come to rest", e.Name, e.ID, left)
@@ -167,9 +167,11 @@ func (s *session) waitsForSurvivors(ctx context.Context, m *lock.Mutex, e lock.E
 
 // uncontested refuses what, outside any job, may be that of another caller of the
 // same parent. A record is proof.
-func (s *session) uncontested(ctx context.Context, m *lock.Mutex, in lockInputs, own []lock.Entry, record lock.Record) ([]lock.Entry, error) {
+func (s *session) uncontested(
+	ctx context.Context, m *lock.Mutex, engine store, in lockInputs, own []lock.Entry, record lock.Record,
+) ([]lock.Entry, error) {
 	for _, e := range own {
-		if !m.Self.OutsideJobs() || record.Matches(e) {
+		if !engine.Self.OutsideJobs() || record.Matches(e) {
 			continue
 		}
 		switch contested, err := m.Contested(ctx, e); {
@@ -178,7 +180,7 @@ func (s *session) uncontested(ctx context.Context, m *lock.Mutex, in lockInputs,
 		case contested:
 			return nil, refusedf("process %d has called several acquire-locks for lock %q, and which of them gives it back is not known; "+
 				"if it is the one that got it: hostguard release-lock -lock-name %s -lock-backend %s -lock-id %.64s",
-				m.Self.Parent.PID, m.Name, *in.name, *in.backend, actions.Plain(e.ID))
+				engine.Self.Parent.PID, m.Name(), *in.name, *in.backend, actions.Plain(e.ID))
 		}
 	}
 	return own, nil

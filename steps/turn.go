@@ -29,6 +29,7 @@ const turnPatience = time.Second
 
 type turn struct {
 	mutex  *lock.Mutex   // set before ready is closed
+	store  store         // that it is in; the same
 	ready  chan struct{} // closed when the turn was got, or cannot be
 	failed error         // why it cannot be
 	got    time.Time
@@ -59,28 +60,29 @@ func (s *session) takeTurn(ctx context.Context, limit, interval time.Duration) *
 	return t
 }
 
-func (t *turn) acquire(ctx context.Context, s *session) (lock.Held, error) {
+func (t *turn) acquire(ctx context.Context, s *session) (lock.Acquired, error) {
 	name, backend := turnName, backendDocker
-	m, _, err := s.mutex(ctx, lockInputs{name: &name, backend: &backend}, 0)
+	m, in, err := s.mutex(ctx, lockInputs{name: &name, backend: &backend}, 0)
 	if err != nil {
 		if _, statErr := os.Stat(filestore.DefaultDir); statErr != nil || (proc.Host{Proc: "/proc"}).InContainer() {
-			return lock.Held{}, err
+			return lock.Acquired{}, err
 		}
 		backend = backendFile
-		if m, _, err = s.mutex(ctx, lockInputs{name: &name, backend: &backend}, 0); err != nil {
-			return lock.Held{}, err
+		if m, in, err = s.mutex(ctx, lockInputs{name: &name, backend: &backend}, 0); err != nil {
+			return lock.Acquired{}, err
 		}
 	}
-	m.Self.Command, m.Self.Alone = true, true // it lives as long as this process
-	m.Self.Reason = "wait-pressure: next to go on when nothing presses"
-	m.Self.StaleAfter = t.limit + time.Minute
-	m.Timeout = t.limit
+	in.Self.Command, in.Self.Alone = true, true // it lives as long as this process
+	in.Self.Reason = "wait-pressure: next to go on when nothing presses"
+	in.Self.StaleAfter = t.limit + time.Minute
+	ctx, cancel := context.WithTimeout(ctx, in.Self.StaleAfter) // after which nobody asks any more
+	defer cancel()
 	m.OnWait = func(w lock.Wait) {
 		if w.Err == nil {
 			t.queued.Store(true)
 		}
 	}
-	t.mutex = m
+	t.mutex, t.store = m, in
 	return m.Acquire(ctx)
 }
 
@@ -143,13 +145,13 @@ func (t *turn) behind(ctx context.Context, home string) (owners []pressure.Owner
 	}
 	ctx, cancel := context.WithTimeout(ctx, dockerTime)
 	defer cancel()
-	surveys, err := t.mutex.Survey(ctx)
+	surveys, err := t.store.Survey(ctx, turnName)
 	if err != nil {
 		return nil
 	}
-	self := t.mutex.Self.Place
+	self := t.store.Self.Place
 	for _, e := range surveys[0].Waiters { // of the lock that was asked for
-		h, _ := e.Holder()
+		h, _ := e.Claim()
 		// Pids and directories of another namespace say nothing here.
 		if h.Process.PID > 0 && self.PIDs != "" && h.Place.PIDs == self.PIDs && h.Place.Boot == self.Boot && h.Place.Mounts == self.Mounts {
 			owners = append(owners, pressure.Owner{PID: h.Process.PID, Dirs: pressure.OwnDirs(home, h.Workspace, h.JobDir, nil)})

@@ -47,7 +47,7 @@ func withLock(ctx context.Context, s *session) error {
 	waiting, end := in.deadline(ctx)
 	defer end()
 	m, engine, err := s.mutex(waiting, in.lockInputs, min(firstLook, *in.timeout))
-	var held lock.Held
+	var held lock.Acquired
 	if err == nil {
 		if e, ok := s.reentered(waiting, m, in.lockInputs); ok {
 			stop()
@@ -57,10 +57,10 @@ func withLock(ctx context.Context, s *session) error {
 			s.Say("the lock is held already by this job or by a with-lock above (id %.12s); it is kept when the command ends", e.ID)
 			return s.runHolding(path, command, s.Environ)
 		}
-		m.Self.Command = true
+		engine.Self.Command = true
 		// Before there is an entry: killed at any moment, we leave no command
 		// behind that nobody can tell is under the lock.
-		if err = (proc.Host{Proc: procRoot}).Mark(&m.Self); err == nil {
+		if err = (proc.Host{Proc: procRoot}).Mark(&engine.Self); err == nil {
 			held, err = s.hold(waiting, m, engine, in)
 		}
 	}
@@ -79,7 +79,7 @@ func withLock(ctx context.Context, s *session) error {
 		return err
 	}
 	s.Say("acquired lock %q (id %.12s), running %.200q", *in.name, held.ID, command[0])
-	err = s.runUnder(m, held.ID, path, command)
+	err = s.runUnder(m, engine, held.ID, path, command)
 	released := m.Release(context.Background(), held.ID)
 	switch {
 	case errors.Is(released, lock.ErrNotFound):
@@ -105,17 +105,17 @@ func cannotRun(name string, err error) error {
 
 // runUnder runs the command, and says at once when the lock is lost meanwhile:
 // nothing can be undone, but the log must tell.
-func (s *session) runUnder(m *lock.Mutex, id, path string, command []string) error {
+func (s *session) runUnder(m *lock.Mutex, engine store, id, path string, command []string) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	if m.Lost(ctx, id) { // narrows the gap between holding and starting
-		return &statusError{StatusCannotLock, fmt.Errorf("lock %q was lost before the command started: somebody took it away", m.Name)}
+		return &statusError{StatusCannotLock, fmt.Errorf("lock %q was lost before the command started: somebody took it away", m.Name())}
 	}
 	// Beside the command, for a hung daemon must not keep signals from it.
 	var watch sync.WaitGroup
 	watch.Go(func() {
 		// Nothing tells of a removal, but whoever takes the lock next is heard.
-		taken, _ := m.Engine.Watch(ctx, m.Name)
+		taken, _ := engine.Engine.Watch(ctx, m.Name())
 		for ctx.Err() == nil {
 			select {
 			case <-ctx.Done():
@@ -127,12 +127,12 @@ func (s *session) runUnder(m *lock.Mutex, id, path string, command []string) err
 				}
 			}
 			if m.Lost(ctx, id) {
-				s.Error("with-lock: lock %q (id %.12s) was lost while the command runs: somebody took it away, and may build at the same time", m.Name, id)
+				s.Error("with-lock: lock %q (id %.12s) was lost while the command runs: somebody took it away, and may build at the same time", m.Name(), id)
 				return
 			}
 		}
 	})
-	err := s.runHolding(path, command, s.holding(m.Self.Nonce))
+	err := s.runHolding(path, command, s.holding(engine.Self.Nonce))
 	cancel()
 	watch.Wait() // before the lock is given back, which is no loss
 	return err

@@ -19,8 +19,8 @@ import (
 	"hostguard/lock"
 )
 
-// contender is one more process that wants the lock of an engine.
-func contender(host, name string) (*lock.Mutex, error) {
+// contender is one more process that wants a lock of an engine.
+func contender(host string) (*lock.Space, error) {
 	store, err := docker.Connect(context.Background(), func(variable string) string {
 		if variable == "DOCKER_HOST" {
 			return host
@@ -31,9 +31,9 @@ func contender(host, name string) (*lock.Mutex, error) {
 		return nil, err
 	}
 	here := proc.Host{Proc: "/proc"}
-	return &lock.Mutex{
-		Engine: store, Host: here, Bell: bell.Bell{}, Name: name, Timeout: time.Hour, OnWait: func(lock.Wait) {},
-		Self: lock.Holder{Nonce: lock.NewNonce(), Place: here.Place(), Process: here.Process(os.Getpid()), Job: lock.Job{
+	return &lock.Space{
+		Engine: store, Host: here, Bell: bell.Bell{},
+		Self: lock.Claim{Nonce: lock.NewNonce(), Place: here.Place(), Process: here.Process(os.Getpid()), Job: lock.Job{
 			Repository: "wooo/awoooi", Workflow: "cd", Job: "build", RunURL: "https://gitea.example.com/wooo/awoooi/actions/runs/12",
 		}},
 	}, nil
@@ -42,11 +42,15 @@ func contender(host, name string) (*lock.Mutex, error) {
 // wait is what each waiter runs, in a process of its own: it tells the lock's ID
 // and when it held it, on the clock that all processes share.
 func wait(host, name string) error {
-	m, err := contender(host, name)
+	space, err := contender(host)
 	if err != nil {
 		return err
 	}
-	held, err := m.Acquire(context.Background())
+	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+	defer cancel()
+	m := space.Lock(name)
+	m.OnWait = func(lock.Wait) {}
+	held, err := m.Acquire(ctx)
 	if err != nil {
 		return err
 	}
@@ -69,10 +73,11 @@ const held = 50 * time.Millisecond
 // time is from the call of the release, in a process that runs already, as
 // with-lock's is, until the next one holds the lock.
 func (b *bench) handOffs(e *engine.Engine, n, rounds int) ([]time.Duration, error) {
-	m, err := contender(e.Host(), "bench")
+	space, err := contender(e.Host())
 	if err != nil {
 		return nil, err
 	}
+	m := space.Lock("bench")
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -89,7 +94,7 @@ func (b *bench) handOffs(e *engine.Engine, n, rounds int) ([]time.Duration, erro
 		}
 		results, errs := make(chan result), make(chan error, n)
 		for range n {
-			cmd := exec.Command(self, "wait", e.Host(), m.Name)
+			cmd := exec.Command(self, "wait", e.Host(), m.Name())
 			cmd.Stderr = os.Stderr
 			out, err := cmd.StdoutPipe()
 			if err != nil {
@@ -108,7 +113,7 @@ func (b *bench) handOffs(e *engine.Engine, n, rounds int) ([]time.Duration, erro
 				results <- r
 			}()
 		}
-		if err := b.queued(e, m.Name, n); err != nil {
+		if err := b.queued(e, m.Name(), n); err != nil {
 			return nil, err
 		}
 		id := first.ID
@@ -137,12 +142,13 @@ func (b *bench) handOffs(e *engine.Engine, n, rounds int) ([]time.Duration, erro
 // floor is what the engine itself takes for the three requests that a hand-off
 // cannot do without, one after the other: remove, create, list.
 func floor(e *engine.Engine) (time.Duration, error) {
-	m, err := contender(e.Host(), "bench-floor")
+	space, err := contender(e.Host())
 	if err != nil {
 		return 0, err
 	}
-	ctx := context.Background()
-	id, err := m.Engine.Create(ctx, m.Name, nil)
+	const name = "bench-floor"
+	store, ctx := space.Engine, context.Background()
+	id, err := store.Create(ctx, name, nil)
 	if err != nil {
 		return 0, err
 	}
@@ -150,11 +156,11 @@ func floor(e *engine.Engine) (time.Duration, error) {
 	for range 50 {
 		time.Sleep(held)
 		start := time.Now()
-		if err = m.Engine.Remove(ctx, id); err == nil {
-			id, err = m.Engine.Create(ctx, m.Name, nil)
+		if err = store.Remove(ctx, id); err == nil {
+			id, err = store.Create(ctx, name, nil)
 		}
 		if err == nil {
-			_, err = m.Engine.List(ctx, m.Name)
+			_, err = store.List(ctx, name)
 		}
 		if err != nil {
 			return 0, err
@@ -162,7 +168,7 @@ func floor(e *engine.Engine) (time.Duration, error) {
 		times = append(times, time.Since(start))
 	}
 	slices.Sort(times)
-	return times[len(times)/2], m.Engine.Remove(ctx, id)
+	return times[len(times)/2], store.Remove(ctx, id)
 }
 
 // handOff measures it for more and more waiters.

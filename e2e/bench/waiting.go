@@ -23,10 +23,11 @@ func (b *bench) waiting() error {
 		return err
 	}
 	defer e.Stop()
-	m, err := contender(e.Host(), "bench-waiting")
+	space, err := contender(e.Host())
 	if err != nil {
 		return err
 	}
+	m := space.Lock("bench-waiting")
 	if _, err := m.Acquire(context.Background()); err != nil {
 		return err
 	}
@@ -44,7 +45,7 @@ func (b *bench) waiting() error {
 		if err != nil {
 			return err
 		}
-		cmd := exec.Command(j.binary, "acquire-lock", "-lock-name", m.Name)
+		cmd := exec.Command(j.binary, "acquire-lock", "-lock-name", m.Name())
 		cmd.Env = j.env
 		if err := cmd.Start(); err != nil {
 			return err
@@ -57,7 +58,7 @@ func (b *bench) waiting() error {
 		}
 		processes = append(processes, p)
 	}
-	if err := b.queued(e, m.Name, waiters); err != nil {
+	if err := b.queued(e, m.Name(), waiters); err != nil {
 		return err
 	}
 	used, err := cores(processes...)

@@ -78,9 +78,9 @@ func open(host string) (lock.Engine, error) {
 // mutex is the lock as a process sees it that holds for as long as it lives.
 func mutex(engine lock.Engine, name string) *lock.Mutex {
 	host := proc.Host{Proc: "/proc"}
-	return &lock.Mutex{Engine: engine, Host: host, Name: name, Self: lock.Holder{
+	return (&lock.Space{Engine: engine, Host: host, Self: lock.Claim{
 		Nonce: lock.NewNonce(), Place: host.Place(), Process: host.Process(os.Getpid()), Cgroup: host.Cgroup(), Command: true,
-	}}
+	}}).Lock(name)
 }
 
 const mortalVariable = "PROOF_MORTAL" // n, "before" or "after", lock, scene
@@ -112,7 +112,7 @@ func liveAndDie(life string) error {
 		return err
 	}
 	if scene := strings.Join(fields[3:], " "); scene == waitedFor {
-		if err := awaitEntry(ctx, engine, contend.QueuePrefix(m.Name)+"t-"); err != nil {
+		if err := awaitEntry(ctx, engine, contend.QueuePrefix(m.Name())+"t-"); err != nil {
 			return err
 		}
 	}
@@ -175,7 +175,7 @@ func runMortal(ctx context.Context, engine lock.Engine, name string, cmd *exec.C
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	other := mutex(engine, name)
-	var held lock.Held
+	var held lock.Acquired
 	if scene == waiting {
 		if held, err = other.Acquire(ctx); err != nil {
 			return false, err

@@ -72,14 +72,14 @@ func wakesOne(t *testing.T, e *engine.Engine, rung bool) {
 	host := proc.Host{Proc: "/proc"}
 	contender := func(woken *atomic.Bool) *lock.Mutex {
 		world := tapped{Engine: store, woken: woken}
-		m := &lock.Mutex{
-			Engine: world, Host: host, Name: "build", Timeout: time.Minute,
-			Self: lock.Holder{Nonce: lock.NewNonce(), Place: host.Place(), Process: host.Process(os.Getpid())},
+		space := &lock.Space{
+			Engine: world, Host: host,
+			Self: lock.Claim{Nonce: lock.NewNonce(), Place: host.Place(), Process: host.Process(os.Getpid())},
 		}
 		if rung {
-			m.Bell = world
+			space.Bell = world
 		}
-		return m
+		return space.Lock("build")
 	}
 	first := contender(new(atomic.Bool))
 	held, err := first.Acquire(t.Context())

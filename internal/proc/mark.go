@@ -45,7 +45,7 @@ func limitOf(nonce string) uint64 {
 // Mark marks this process and all that it starts from now on as under the lock
 // of the holder's nonce, and records how. The limit of a with-lock above stays,
 // for it marks these processes as well.
-func (h Host) Mark(holder *lock.Holder) error {
+func (h Host) Mark(holder *lock.Claim) error {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("open a socket to mark the command: %w", err)

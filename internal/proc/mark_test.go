@@ -36,7 +36,7 @@ func init() {
 
 // holdAsWithLock marks this process and starts a command below it.
 func holdAsWithLock() {
-	holder := lock.Holder{Nonce: os.Getenv(nonceVariable)}
+	holder := lock.Claim{Nonce: os.Getenv(nonceVariable)}
 	if err := (Host{"/proc"}).Mark(&holder); err != nil {
 		fmt.Println(err)
 		return

@@ -12,8 +12,8 @@
 // network create NAME and network rm NAME, remove by name, which fails on old
 // engines when two entries have it.
 //
-// A contender follows acquire.go step by step: look is the list at the head of
-// acquisition.run, drop is removeOwn and dropDead, create and insert are what
+// A contender follows exclude.go step by step: look is the list at the head of
+// acquisition.run, drop is removeOwn and takeOver, create and insert are what
 // announce asks for, lost is its list after an error, then come settle and
 // verify, yield for the removal of its own entry, held, release (with the sweep
 // of Release for creates that landed late) and withdraw with its list. After

@@ -404,7 +404,7 @@ func (m *model) settle(s *state, i int, emit emitter) {
 	emit(&t, step{who: int8(i), what: "has settled", progress: true})
 }
 
-// verified follows a list of acquisition.verify.
+// verified follows a list of contender.verify.
 func (m *model) verified(s *state, i int, seen mask, emit emitter) {
 	t := *s
 	c := &t.contenders[i]

@@ -1,0 +1,56 @@
+package lock
+
+import (
+	"context"
+	"time"
+)
+
+// Bell wakes waiting processes of this host without the store, whose every change
+// costs a millisecond. Wake-ups are best effort: waiters also poll.
+type Bell interface {
+	// Hear delivers a value after a ring for a waiter's nonce, until ctx ends.
+	Hear(ctx context.Context, nonce string) (<-chan struct{}, error)
+	// Ring is false if no process that can be rung from here hears that nonce.
+	Ring(nonce string) bool
+}
+
+// A wake marker is for waiters that cannot be rung: in containers, or on other
+// hosts. It is an entry named after the waiter's ticket, and each waiter watches for
+// its own name only, so that one process wakes, not all (measured with 256 waiters:
+// 2.4 ms, against 30 ms when all are woken).
+func markerPrefix(lock, nonce string) string { return queuePrefix(lock) + "w-" + nonce + "-" }
+
+// markerLife is far longer than a marker is needed.
+const markerLife = time.Minute
+
+// wake tells waiters to try, since the lock may be free.
+func (m *Mutex) wake(ctx context.Context, waiting []ticket) {
+	var markers []Entry
+	for _, t := range waiting {
+		if !m.space.ring(t.nonce) {
+			markers = append(markers, m.mark(ctx, t.nonce)...)
+		}
+	}
+	m.space.unmark(ctx, markers)
+}
+
+// mark creates a wake marker, which unmark removes again.
+func (m *Mutex) mark(ctx context.Context, nonce string) []Entry {
+	name := markerPrefix(m.name, nonce) + NewNonce()[:8]
+	id, err := m.space.store().Create(ctx, name, m.space.fresh(Claim{Place: m.space.Self.Place}).labels(kindWake))
+	if err != nil {
+		return nil
+	}
+	return []Entry{{ID: id}}
+}
+
+func (s *Space) unmark(ctx context.Context, markers []Entry) {
+	if len(markers) > 0 {
+		pause(ctx, 2*shortPause) // the daemon takes one change at a time, and the woken one's comes first
+		for _, e := range markers {
+			_ = s.store().Remove(ctx, e.ID)
+		}
+	}
+}
+
+func (s *Space) ring(nonce string) bool { return nonce != "" && s.Bell != nil && s.Bell.Ring(nonce) }
