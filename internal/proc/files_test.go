@@ -135,7 +135,7 @@ func fixtureProc(t *testing.T, argv0 string) string {
 	write(t, dir, "1/cmdline", "/sbin/init\x00")
 	symlink(t, "pid:[4026531836]", dir, "self/ns/pid")
 	write(t, dir, "7/cmdline", argv0+"\x00spawnclient\x00")
-	write(t, dir, "7/stat", "7 (odd) name) S 1 "+strings.Repeat("0 ", 17)+"250 0\n")
+	write(t, dir, "7/stat", "7 (odd) name) S 1 "+strings.Repeat("0 ", 17)+"250 0 0\n")
 	return dir
 }
 
@@ -151,7 +151,7 @@ func TestTheOldestWorkerCounts(t *testing.T) {
 	table := fixtureProc(t, "/r/bin/Runner.Worker")
 	for pid, ticks := range map[string]string{"5": "300", "6": "100", "8": "200"} {
 		write(t, table, pid+"/cmdline", "/r/bin/Runner.Worker\x00")
-		write(t, table, pid+"/stat", pid+" (x) S 1 "+strings.Repeat("0 ", 17)+ticks+" 0\n")
+		write(t, table, pid+"/stat", pid+" (x) S 1 "+strings.Repeat("0 ", 17)+ticks+" 0 0\n")
 	}
 	workers := GitHubWorkers(table, "/r")
 	if want := time.Unix(1700000001, 0); len(workers.PIDs) != 4 || !workers.Oldest.Equal(want) {

@@ -112,6 +112,9 @@ type stat struct {
 	session int
 	threads int
 	start   uint64
+	worked  time.Duration // its CPU time and that of its ended children
+	faults  int64         // its page faults and those of its ended children
+	pages   int64         // that it has in memory
 }
 
 // ended tells that nothing of a process runs any more. Its first thread may end
@@ -122,24 +125,39 @@ func (s stat) ended() bool { return s.state == 'X' || s.state == 'Z' && s.thread
 const kernelThread = 0x00200000
 
 func (h Host) stat(pid int) (stat, error) {
-	data, err := os.ReadFile(filepath.Join(h.Proc, strconv.Itoa(pid), "stat"))
+	data, err := readSome(filepath.Join(h.Proc, strconv.Itoa(pid), "stat"), statLimit)
 	if err != nil {
 		return stat{}, err
 	}
-	// The name in parentheses may hold anything; the last one closes it.
-	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
-	if len(fields) < 20 {
-		return stat{}, fmt.Errorf("read stat of process %d: %d fields", pid, len(fields))
-	}
-	parent, _ := strconv.Atoi(fields[1])
-	start, err := strconv.ParseUint(fields[19], 10, 64)
+	s, err := parseStat(data)
 	if err != nil {
 		return stat{}, fmt.Errorf("read stat of process %d: %w", pid, err)
 	}
-	flags, _ := strconv.ParseUint(fields[6], 10, 64)
-	session, _ := strconv.Atoi(fields[3])
-	threads, _ := strconv.Atoi(fields[17])
-	return stat{fields[0][0], flags&kernelThread != 0, parent, session, threads, start}, nil
+	return s, nil
+}
+
+// statLimit is for the longest stat, which has some 400 bytes.
+const statLimit = 4 << 10
+
+// parseStat reads the fields of proc(5). The name in parentheses may hold anything;
+// the last one closes it.
+func parseStat(data []byte) (s stat, err error) {
+	fields := bytes.Fields(data[bytes.LastIndexByte(data, ')')+1:])
+	if len(fields) < 22 {
+		return s, fmt.Errorf("%d fields", len(fields))
+	}
+	number := func(place int) int64 { // where the name is 2
+		n, parseErr := strconv.ParseInt(string(fields[place-3]), 10, 64)
+		err = cmp.Or(err, parseErr)
+		return n
+	}
+	s = stat{
+		state: fields[0][0], parent: int(number(4)), session: int(number(6)), threads: int(number(20)),
+		kernel: number(9)&kernelThread != 0, start: uint64(number(22)), pages: number(24),
+		faults: number(10) + number(11) + number(12) + number(13),
+		worked: time.Duration(number(14)+number(15)+number(16)+number(17)) * (time.Second / ticks),
+	}
+	return s, err
 }
 
 // Start implements lock.Host. A zombie has ended, unless it has threads.

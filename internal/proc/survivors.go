@@ -94,9 +94,8 @@ func (h Host) survivor(pid int, start uint64) (lock.Survivor, bool) {
 	dir := filepath.Join(h.Proc, strconv.Itoa(pid))
 	cmdline, _ := readSome(filepath.Join(dir, "cmdline"), argvLimit)
 	argv := strings.Split(string(bytes.TrimRight(cmdline, "\x00")), "\x00")
-	effort, ok := h.effort(pid)
 	now, err := h.stat(pid)
-	if err != nil || !ok || now.start != start {
+	if err != nil || now.start != start {
 		return lock.Survivor{}, false
 	}
 	name := path.Base(argv[0])
@@ -107,7 +106,7 @@ func (h Host) survivor(pid int, start uint64) (lock.Survivor, bool) {
 	return lock.Survivor{
 		Process: lock.Process{PID: pid, Start: start},
 		Name:    name,
-		Effort:  effort,
+		Effort:  now.effort(),
 		Busy:    engineClient(argv) || h.halted(pid, now),
 	}, true
 }
@@ -126,22 +125,8 @@ func (h Host) halted(pid int, s stat) bool {
 	return strings.ContainsRune("DTt", rune(s.state))
 }
 
-// effort is the CPU time and the page faults of a process and its ended children.
-func (h Host) effort(pid int) (time.Duration, bool) {
-	data, _ := readSome(filepath.Join(h.Proc, strconv.Itoa(pid), "stat"), 4<<10)
-	fields := bytes.Fields(data[bytes.LastIndexByte(data, ')')+1:])
-	if len(fields) < 15 {
-		return 0, false
-	}
-	sum := func(from, to int) (n time.Duration) { // by their place in proc(5), where the name is 2
-		for _, field := range fields[from-3 : to-2] {
-			value, _ := strconv.ParseUint(string(field), 10, 62)
-			n += time.Duration(value)
-		}
-		return n
-	}
-	return sum(14, 17)*(time.Second/ticks) + sum(10, 13)*faultEffort, true
-}
+// effort is the work of a process and its ended children.
+func (s stat) effort() time.Duration { return s.worked + time.Duration(s.faults)*faultEffort }
 
 // engineClients are the programs that let an engine, or a process that it keeps
 // elsewhere, do the work.

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"os"
-	"strconv"
 	"syscall"
-	"time"
 
 	"hostguard/pressure"
 )
@@ -19,7 +17,7 @@ func (Table) Usage(context.Context) map[int]pressure.Usage {
 		return nil
 	}
 	all := make(map[int]pressure.Usage, len(pids))
-	var buf [4 << 10]byte // the longest stat has some 400 bytes
+	var buf [statLimit]byte
 	for _, pid := range pids {
 		fd, err := syscall.Open(pathOf(pid, "stat"), syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
 		if err != nil {
@@ -27,30 +25,15 @@ func (Table) Usage(context.Context) map[int]pressure.Usage {
 		}
 		n, _ := syscall.Read(fd, buf[:])
 		syscall.Close(fd)
-		if used, ok := parseUsage(buf[:max(0, n)]); ok {
-			all[pid] = used
+		if s, err := parseStat(buf[:max(0, n)]); err == nil {
+			all[pid] = s.usage()
 		}
 	}
 	return all
 }
 
-// parseUsage reads /proc/PID/stat. The name in parentheses may hold anything;
-// the last one closes it.
-func parseUsage(stat []byte) (pressure.Usage, bool) {
-	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
-	if len(fields) < 22 {
-		return pressure.Usage{}, false
-	}
-	number := func(i int) int64 { // by its place in proc(5), where the name is 2
-		n, _ := strconv.ParseInt(string(fields[i-3]), 10, 64)
-		return n
-	}
-	worked := number(14) + number(15) + number(16) + number(17) // own and of ended children
-	return pressure.Usage{
-		Parent: int(number(4)),
-		CPU:    time.Duration(worked) * (time.Second / ticks),
-		Memory: number(24) * int64(os.Getpagesize()),
-	}, true
+func (s stat) usage() pressure.Usage {
+	return pressure.Usage{Parent: s.parent, CPU: s.worked, Memory: s.pages * int64(os.Getpagesize())}
 }
 
 // environLimit bounds what is read of one process, see argvLimit. Linux itself

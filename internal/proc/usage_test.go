@@ -15,12 +15,13 @@ func TestUsageIsReadBehindAnyName(t *testing.T) {
 	const rest = " S 7 7 7 0 -1 4194304 100 200 0 0 11 22 33 44 20 0 5000 0 12345 999 3 18446744073709551615"
 	want := pressure.Usage{Parent: 7, CPU: 1100 * time.Millisecond, Memory: 3 * int64(os.Getpagesize())}
 	for _, name := range []string{"(node)", "(a) S 1 (b)", "(\n) R)", "()"} {
-		if got, ok := parseUsage([]byte("42 " + name + rest)); !ok || got != want {
-			t.Errorf("%q: %+v, %v", name, got, ok)
+		s, err := parseStat([]byte("42 " + name + rest))
+		if got := s.usage(); err != nil || got != want || s.effort() != 1100*time.Millisecond+300*faultEffort || s.start != 12345 || s.threads != 5000 {
+			t.Errorf("%q: %+v %+v, %v", name, got, s, err)
 		}
 	}
 	for _, text := range []string{"", "42", "42 (node", "42 (node) S 1 2 3", "no process"} {
-		if got, ok := parseUsage([]byte(text)); ok {
+		if got, err := parseStat([]byte(text)); err == nil {
 			t.Errorf("%q: %+v", text, got)
 		}
 	}
