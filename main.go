@@ -6,8 +6,11 @@ package main
 import (
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
+	"hostguard/internal/cli"
+	"hostguard/operate"
 	"hostguard/steps"
 )
 
@@ -24,9 +27,9 @@ func main() {
 	if !signal.Ignored(syscall.SIGHUP) { // nohup
 		signal.Notify(signals, syscall.SIGHUP)
 	}
-	os.Exit(steps.Main(steps.World{
+	os.Exit(cli.Main(cli.World{
 		Program: os.Args[0], Args: os.Args[1:], Environ: os.Environ(), Getenv: os.Getenv, Version: version, Commit: commit,
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Signals: signals, DefaultSignals: func() { signal.Stop(signals) },
-	}))
+	}, slices.Concat(steps.Commands(), operate.Commands())))
 }

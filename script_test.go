@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -111,8 +112,16 @@ func slowDaemon() {
 // TestScript runs every script over the real main. A script's environment has
 // no variable of a runner unless the script sets it.
 func TestScript(t *testing.T) {
+	var scripts []string
+	for _, dir := range []string{"internal/cli", "steps", "operate"} {
+		found, err := filepath.Glob(dir + "/testdata/script/*.txtar")
+		if err != nil || len(found) == 0 {
+			t.Fatalf("no scripts of %s: %v", dir, err)
+		}
+		scripts = append(scripts, found...)
+	}
 	testscript.Run(t, testscript.Params{
-		Dir:                 "steps/testdata/script",
+		Files:               scripts,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -122,7 +131,7 @@ func TestScript(t *testing.T) {
 			if condition != "whole-host" {
 				return false, fmt.Errorf("unknown condition %q", condition)
 			}
-			return proc.OutOfSight("/proc") == "", nil
+			return proc.OutOfSight(proc.Root) == "", nil
 		},
 		Setup: func(env *testscript.Env) error {
 			// Under -race every exit would sleep for a second.

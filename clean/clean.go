@@ -138,6 +138,10 @@ func kind(mode fs.FileMode) string {
 	}
 }
 
+// BlindAge is how old a left-over must be where nobody can see whether it is still
+// used.
+const BlindAge = 10 * time.Minute
+
 // Evidence says from outside which files may still be in use.
 type Evidence struct {
 	// Before is the moment from which on a file may belong to a live worker.

@@ -9,43 +9,45 @@ import (
 	"time"
 
 	"hostguard/internal/actions"
+	"hostguard/internal/cli"
+	"hostguard/internal/lockwire"
 	"hostguard/lock"
 )
 
-func acquireLock(ctx context.Context, s *session) error {
-	in := s.acquireInputs()
-	mode := s.in.choice("mode", hardFail, hardFail, warnOnly)
-	if err := s.in.parse(); err != nil {
+func acquireLock(ctx context.Context, s *cli.Session) error {
+	in := newAcquireInputs(s)
+	mode := s.In.Choice("mode", cli.HardFail, cli.HardFail, cli.WarnOnly)
+	if err := s.In.Parse(); err != nil {
 		return err
 	}
-	s.sayInputs()
-	s.noticeOtherLock()
-	err := s.acquire(ctx, in)
+	s.SayInputs()
+	noticeOtherLock(s)
+	err := acquire(ctx, s, in)
 	if err != nil {
-		s.output("acquired", "false")
+		s.Output("acquired", "false")
 	}
-	return s.soften(ctx, *mode, err)
+	return s.Soften(ctx, *mode, err)
 }
 
-func (s *session) acquire(ctx context.Context, in acquireInputs) error {
-	if err := s.checkFiles(); err != nil {
+func acquire(ctx context.Context, s *cli.Session, in acquireInputs) error {
+	if err := s.CheckFiles(); err != nil {
 		return err
 	}
-	end := s.Group("hostguard acquire-lock %q", *in.name)
+	end := s.Group("hostguard acquire-lock %q", *in.Name)
 	defer func() { end() }()
 	waiting, cancel := in.deadline(ctx)
 	defer cancel()
-	m, engine, err := s.mutex(waiting, in.lockInputs, min(firstLook, *in.timeout))
+	m, engine, err := lockwire.Open(waiting, s, in.Options, min(lockwire.FirstLook, *in.timeout))
 	if err != nil {
 		return err
 	}
-	if e, ok := s.reentered(waiting, m, in.lockInputs); ok {
+	if e, ok := reentered(waiting, s, m, in.Options); ok {
 		s.Say("this job has the lock already (id %.12s); its first acquire-lock gives it back, not this one", e.ID)
-		s.state("record", "reentered")
-		return s.tellAcquired(e.ID, 0, nil)
+		s.State("record", "reentered")
+		return writeOutputs(s, e.ID, 0, nil)
 	}
 	start := time.Now()
-	held, err := s.hold(waiting, m, engine, in)
+	held, err := hold(waiting, s, m, engine, in)
 	if err == nil && ctx.Err() != nil { // interrupted since it was acquired
 		err = errors.Join(context.Cause(ctx), m.Release(ctx, held.ID))
 	}
@@ -54,21 +56,21 @@ func (s *session) acquire(ctx context.Context, in acquireInputs) error {
 	}
 	waited := time.Since(start)
 	record := lock.Record{ID: held.ID, Nonce: engine.Self.Nonce}
-	if err := errors.Join(s.env(heldVariable(in.lockInputs), record.String()), s.state("record", record.String()),
-		s.tellAcquired(held.ID, waited, held.TookOverFrom)); err != nil {
+	if err := errors.Join(s.Env(heldVariable(in.Options), record.String()), s.State("record", record.String()),
+		writeOutputs(s, held.ID, waited, held.TookOverFrom)); err != nil {
 		return errors.Join(err, m.Release(ctx, held.ID))
 	}
 	m.Finish()
-	s.Say("acquired lock %q after %s (id %s)", *in.name, short(waited), held.ID)
+	s.Say("acquired lock %q after %s (id %s)", *in.Name, cli.Short(waited), held.ID)
 	switch {
-	case s.workflow != nil:
+	case s.Workflow != nil:
 	case !engine.Self.SameJob(engine.Self) && !engine.Self.SameCaller(engine.Self): // no shell above, or a remote engine
 		s.Warning("no release-lock will know that lock %q is its own to give back; use with-lock, or give it back with: "+
-			"hostguard release-lock -lock-name %s -lock-backend %s -lock-id %s", *in.name, *in.name, *in.backend, held.ID)
+			"hostguard release-lock -lock-name %s -lock-backend %s -lock-id %s", *in.Name, *in.Name, *in.Backend, held.ID)
 	default:
-		s.Say("give it back from this shell with: hostguard release-lock -lock-name %s -lock-backend %s", *in.name, *in.backend)
+		s.Say("give it back from this shell with: hostguard release-lock -lock-name %s -lock-backend %s", *in.Name, *in.Backend)
 	}
-	s.Summary(fmt.Sprintf("**hostguard**: acquired lock `%s` after %s\n", *in.name, short(waited)))
+	s.Summary(fmt.Sprintf("**hostguard**: acquired lock `%s` after %s\n", *in.Name, cli.Short(waited)))
 	return nil
 }
 
@@ -89,17 +91,17 @@ func (in acquireInputs) deadline(ctx context.Context) (context.Context, context.
 }
 
 // hold waits for the lock until the deadline of ctx and reports the waiting.
-func (s *session) hold(ctx context.Context, m *lock.Mutex, engine store, in acquireInputs) (lock.Acquired, error) {
+func hold(ctx context.Context, s *cli.Session, m *lock.Mutex, engine lockwire.Store, in acquireInputs) (lock.Acquired, error) {
 	engine.Self.Reason, engine.Self.Priority, engine.Self.StaleAfter = *in.reason, *in.priority, *in.staleAfter
 	m.JobGone = func() bool { return jobGone(engine.Self.JobDir) }
 	m.Recorded = func(e lock.Entry) bool {
-		record, ok := lock.ParseRecord(s.held(in.lockInputs))
+		record, ok := lock.ParseRecord(readRecord(s, in.Options))
 		return ok && record.Matches(e)
 	}
 	m.Settle = *in.settle
 	if m.Settle < 0 {
 		m.Settle = 0
-		if !engine.exclusive {
+		if !engine.Exclusive {
 			m.Settle = 500 * time.Millisecond
 		}
 	}
@@ -107,8 +109,8 @@ func (s *session) hold(ctx context.Context, m *lock.Mutex, engine store, in acqu
 	// Asking the engine who it is takes it longer than the lock does.
 	const describeTime = 2500 * time.Millisecond
 	described := make(chan string, 1)
-	go func() { described <- engine.describe(ctx) }()
-	log := &lockLog{session: s, start: time.Now()}
+	go func() { described <- engine.Describe(ctx) }()
+	log := &lockLog{Session: s, start: time.Now()}
 	say := func() {
 		if described == nil {
 			return
@@ -135,25 +137,25 @@ func (s *session) hold(ctx context.Context, m *lock.Mutex, engine store, in acqu
 	}
 	m.OnTakeover = func(j lock.Judged) {
 		say()
-		s.Notice("lock %q taken over: %s; %s because %s", m.Name(), describeHolder(j.Entry, time.Now()), j.Verdict.Life, j.Verdict.Evidence)
+		s.Notice("lock %q taken over: %s; %s because %s", m.Name(), lockwire.DescribeHolder(j.Entry, time.Now()), j.Verdict.Life, j.Verdict.Evidence)
 	}
 
 	held, err := m.Acquire(waiting)
 	say()
 	switch {
 	case err == nil:
-		if engine.prunable() {
+		if engine.Prunable() {
 			s.Warning("this engine keeps lock %q as an ordinary network, as Podman does: its network and system prune delete it", m.Name())
 		}
 		return held, nil
 	case errors.Is(err, lock.ErrJobGone):
-		return held, &statusError{StatusInterrupted, fmt.Errorf("lock %q: %w; nothing is left behind", m.Name(), err)}
+		return held, cli.WithStatus(cli.StatusInterrupted, fmt.Errorf("lock %q: %w; nothing is left behind", m.Name(), err))
 	case errors.Is(err, lock.ErrTimeout) && log.last.Err != nil:
 		return held, fmt.Errorf("lock %q not got within %s: %w", m.Name(), *in.timeout, log.last.Err)
 	case errors.Is(err, lock.ErrTimeout) && once:
-		return held, refusedf("lock %q is not free, not this change's fault: %s; give a timeout to wait for it", m.Name(), log.inTheWay())
+		return held, cli.Refusedf("lock %q is not free, not this change's fault: %s; give a timeout to wait for it", m.Name(), log.inTheWay())
 	case errors.Is(err, lock.ErrTimeout):
-		return held, refusedf("lock %q not free within %s, not this change's fault: %s; see \"hostguard status\", or give a longer timeout",
+		return held, cli.Refusedf("lock %q not free within %s, not this change's fault: %s; see \"hostguard status\", or give a longer timeout",
 			m.Name(), *in.timeout, log.inTheWay())
 	}
 	return held, err
@@ -161,8 +163,8 @@ func (s *session) hold(ctx context.Context, m *lock.Mutex, engine store, in acqu
 
 // reentered finds the lock that an earlier step of this job, or a with-lock
 // above this process, holds: nobody waits for himself.
-func (s *session) reentered(ctx context.Context, m *lock.Mutex, in lockInputs) (lock.Entry, bool) {
-	record, recorded := lock.ParseRecord(s.held(in))
+func reentered(ctx context.Context, s *cli.Session, m *lock.Mutex, in lockwire.Options) (lock.Entry, bool) {
+	record, recorded := lock.ParseRecord(readRecord(s, in))
 	above := s.Getenv(holdVariable)
 	if !recorded && above == "" {
 		return lock.Entry{}, false
@@ -180,21 +182,21 @@ func (s *session) reentered(ctx context.Context, m *lock.Mutex, in lockInputs) (
 	return lock.Entry{}, false
 }
 
-func (s *session) tellAcquired(id string, waited time.Duration, from []lock.Judged) error {
+func writeOutputs(s *cli.Session, id string, waited time.Duration, from []lock.Judged) error {
 	var taken []string
 	for _, e := range from {
 		taken = append(taken, fmt.Sprintf("%.64s (%s: %s)", actions.Plain(e.ID), e.Verdict.Life, e.Verdict.Evidence))
 	}
 	return errors.Join(
-		s.output("lock-id", id), s.output("acquired", "true"),
-		s.output("waited-seconds", strconv.Itoa(int(waited.Seconds()))),
-		s.output("took-over-from", actions.Plain(strings.Join(taken, ", "))),
+		s.Output("lock-id", id), s.Output("acquired", "true"),
+		s.Output("waited-seconds", strconv.Itoa(int(waited.Seconds()))),
+		s.Output("took-over-from", actions.Plain(strings.Join(taken, ", "))),
 	)
 }
 
 // lockLog tells of a wait: at every change, and every 30 seconds.
 type lockLog struct {
-	*session
+	*cli.Session
 	start time.Time
 	last  lock.Wait
 	told  time.Time
@@ -207,7 +209,7 @@ const tellEvery = 30 * time.Second
 func (l *lockLog) wait(w lock.Wait) {
 	if w.Leaving {
 		if !l.leaving {
-			l.Say("after %s: giving back what was half taken takes longer", short(time.Since(l.start)))
+			l.Say("after %s: giving back what was half taken takes longer", cli.Short(time.Since(l.start)))
 		}
 		l.leaving = true
 		return
@@ -223,10 +225,10 @@ func (l *lockLog) wait(w lock.Wait) {
 	}
 	l.told = time.Now()
 	if w.Err != nil {
-		l.Say("waiting %s: %s; trying again", short(time.Since(l.start)), w.Err)
+		l.Say("waiting %s: %s; trying again", cli.Short(time.Since(l.start)), w.Err)
 		return
 	}
-	l.Say("waiting %s: %s; position %d of %d", short(time.Since(l.start)), l.inTheWay(), w.Position, max(w.Waiters, w.Position))
+	l.Say("waiting %s: %s; position %d of %d", cli.Short(time.Since(l.start)), l.inTheWay(), w.Position, max(w.Waiters, w.Position))
 }
 
 // inTheWay says what the wait was for.
@@ -237,9 +239,77 @@ func (l *lockLog) inTheWay() string {
 	case l.last.Holder.ID == "":
 		return "others were there before"
 	}
-	text := describeHolder(l.last.Holder.Entry, time.Now())
+	text := lockwire.DescribeHolder(l.last.Holder.Entry, time.Now())
 	if v := l.last.Holder.Verdict; v.Evidence != "" {
 		text += fmt.Sprintf(" (%s: %s)", v.Life, v.Evidence)
 	}
 	return text
+}
+
+const helpLockInputs = `  -lock-name NAME        default awoooi-cd-docker-build-lock
+  -lock-backend docker   or file, for host jobs on a host without Docker
+`
+
+const helpAcquireInputs = helpLockInputs + `  -timeout 60m           how long to wait for the lock; 0s tries once
+  -stale-after 2h        a lock older than what its holder gave here, with no
+                         proof that the holder lives, may be taken over
+  -reason TEXT           shown to those who wait
+  -priority normal       or high, which goes before normal ones that wait
+  -legacy-settle 500ms   on engines below API 1.44, else 0s: how long to look out
+                         for a rival that runs plain "docker network create"
+`
+
+const helpAcquireLock = `usage: hostguard acquire-lock [-input value ...]
+
+Takes the host-wide lock, waiting its turn, and keeps it until release-lock.
+While it waits it tells who holds the lock, since when and from which run.
+
+` + helpAcquireInputs + `  -mode hard-fail        or warn-only: warn and go on without the lock
+
+outputs: lock-id, acquired, waited-seconds, took-over-from
+
+exit status: 0 acquired, 1 not free in time, 2 wrong use, 3 no Docker or no
+permission, 130 or 143 interrupted (nothing is left behind).
+
+example: hostguard acquire-lock -timeout 30m -reason "image build"
+`
+
+const maxReason = 1000 // characters; the reason is shown to everyone who waits
+
+// acquireInputs are those of acquire-lock and with-lock.
+type acquireInputs struct {
+	lockwire.Options
+	timeout, staleAfter, settle *time.Duration
+	reason, priority            *string
+}
+
+func newAcquireInputs(s *cli.Session) acquireInputs {
+	in := acquireInputs{
+		Options:    lockwire.Inputs(s),
+		timeout:    s.In.Duration("timeout", 60*time.Minute, 0, 24*time.Hour),
+		staleAfter: s.In.Duration("stale-after", lock.DefaultStaleAfter, time.Second, lock.MaxStaleAfter),
+		settle:     s.In.Duration("legacy-settle", -1, 0, time.Minute),
+		priority:   s.In.Choice("priority", lock.PriorityNormal, lock.PriorityNormal, lock.PriorityHigh),
+		reason:     s.In.Text("reason", "", checkReason),
+	}
+	s.In.FlagOnly("legacy-settle")
+	return in
+}
+
+// noticeOtherLock says that this is not the lock which the host names for all of
+// its jobs: those that leave it to the host are not kept out.
+func noticeOtherLock(s *cli.Session) {
+	for _, name := range []string{"lock-name", "lock-backend"} {
+		if g, host, found := s.In.Overruled(name); found {
+			s.Notice("%s is %.200q (%s), but this host names %.200q (%s): jobs that name none take the host's, "+
+				"and the two locks do not exclude each other", name, g.Value, g.From, host, cli.HostPrefix+cli.VariableName(name))
+		}
+	}
+}
+
+func checkReason(reason string) error {
+	if len(reason) > maxReason {
+		return fmt.Errorf("it has %d bytes; want at most %d", len(reason), maxReason)
+	}
+	return nil
 }

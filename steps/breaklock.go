@@ -9,22 +9,24 @@ import (
 	"path/filepath"
 	"time"
 
+	"hostguard/internal/cli"
+	"hostguard/internal/lockwire"
 	"hostguard/lock"
 )
 
-func breakLock(ctx context.Context, s *session) error {
-	in := s.lockInputs()
+func breakLock(ctx context.Context, s *cli.Session) error {
+	in := lockwire.Inputs(s)
 	var (
-		reason = s.in.text("reason", "", checkReason)
-		force  = s.in.boolean("force")
-		audit  = s.in.text("audit-file", "", belowRoot)
+		reason = s.In.Text("reason", "", checkReason)
+		force  = s.In.Boolean("force")
+		audit  = s.In.Text("audit-file", "", cli.BelowRoot)
 	)
-	s.in.flagOnly("reason", "force") // of this one time, not of an environment
-	if err := s.in.parse(); err != nil {
+	s.In.FlagOnly("reason", "force") // of this one time, not of an environment
+	if err := s.In.Parse(); err != nil {
 		return err
 	}
 	if *reason == "" {
-		return usagef("no reason given; say in -reason why lock %q has to be broken: the audit file keeps it", *in.name)
+		return cli.Usagef("no reason given; say in -reason why lock %q has to be broken: the audit file keeps it", *in.Name)
 	}
 	if *audit == "" {
 		var err error
@@ -32,26 +34,26 @@ func breakLock(ctx context.Context, s *session) error {
 			return err
 		}
 	}
-	s.sayInputs()
-	_, engine, err := s.mutex(ctx, in, 0)
+	s.SayInputs()
+	_, engine, err := lockwire.Open(ctx, s, in, 0)
 	if err != nil {
 		return err
 	}
-	line := auditLine{Version: 1, By: s.who(), Reason: *reason, Lock: *in.name, Backend: *in.backend, Forced: *force}
-	broken, err := engine.Break(ctx, *in.name, *force, func(j lock.Judged) error {
+	line := auditLine{Version: 1, By: who(s), Reason: *reason, Lock: *in.Name, Backend: *in.Backend, Forced: *force}
+	broken, err := engine.Break(ctx, *in.Name, *force, func(j lock.Judged) error {
 		line.Time, line.Entry = time.Now().UTC(), reportJudged(j)
 		return line.append(*audit)
 	})
 	for _, j := range broken {
-		s.Say("broke lock %q (id %.64q): it was %s; %s: %s", *in.name, j.ID, describeHolder(j.Entry, time.Now()), j.State(), j.Verdict.Evidence)
+		s.Say("broke lock %q (id %.64q): it was %s; %s: %s", *in.Name, j.ID, lockwire.DescribeHolder(j.Entry, time.Now()), j.State(), j.Verdict.Evidence)
 	}
 	switch {
 	case errors.Is(err, lock.ErrAlive):
-		return refusedf("%w; end its job, or give -force to break it all the same", err)
+		return cli.Refusedf("%w; end its job, or give -force to break it all the same", err)
 	case err != nil:
 		return err
 	case len(broken) == 0:
-		s.Say("nothing to break: lock %q is free", *in.name)
+		s.Say("nothing to break: lock %q is free", *in.Name)
 		return nil
 	}
 	s.Say("recorded in %q. Who held it may still work as if it did", *audit)
@@ -82,7 +84,7 @@ type auditor struct {
 	RunID      string `json:"run_id,omitempty"`
 }
 
-func (s *session) who() auditor {
+func who(s *cli.Session) auditor {
 	who := auditor{
 		UID: os.Geteuid(), PID: os.Getpid(), SudoUser: s.Getenv("SUDO_USER"), From: s.Getenv("SSH_CLIENT"),
 		Repository: s.Getenv("GITHUB_REPOSITORY"), RunID: s.Getenv("GITHUB_RUN_ID"),
@@ -99,8 +101,8 @@ func defaultAuditFile(getenv func(string) string, uid int) (string, error) {
 		return "/var/log/hostguard/audit.jsonl", nil
 	}
 	home := getenv("HOME")
-	if belowRoot(home) != nil {
-		return "", usagef("HOME is %q, no home directory to keep the audit file in; give -audit-file", home)
+	if cli.BelowRoot(home) != nil {
+		return "", cli.Usagef("HOME is %q, no home directory to keep the audit file in; give -audit-file", home)
 	}
 	return filepath.Join(home, ".local/state/hostguard/audit.jsonl"), nil
 }
@@ -108,12 +110,12 @@ func defaultAuditFile(getenv func(string) string, uid int) (string, error) {
 // append writes the line before anything is removed: what is removed has been
 // recorded, though what is recorded may have been gone already.
 func (l auditLine) append(path string) error {
-	line, err := printable(l)
+	line, err := cli.Printable(l)
 	if err != nil {
 		return err
 	}
 	fail := func(err error) error {
-		return fmt.Errorf("write audit file %q: %w; nothing more is broken without it, give another -audit-file", path, pathless(err))
+		return fmt.Errorf("write audit file %q: %w; nothing more is broken without it, give another -audit-file", path, cli.Pathless(err))
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fail(err)
@@ -131,3 +133,26 @@ func (l auditLine) append(path string) error {
 	}
 	return f.Close()
 }
+
+const helpBreakLock = `usage: hostguard break-lock -reason TEXT [-force] [-input value ...]
+
+Takes the lock away from whoever holds it, by its ID, after writing a line about
+it into the audit file. A holder that lives is not told: it may go on building,
+and its release will say that the lock was lost. Refuses a lock whose holder is
+seen to live, unless -force is given.
+
+` + helpLockInputs + `  -reason TEXT           why; the audit file keeps it
+  -force                 also from a holder that lives
+  -audit-file FILE       default /var/log/hostguard/audit.jsonl for root, else
+                         $HOME/.local/state/hostguard/audit.jsonl
+
+Each line of the audit file is JSON: when, who (user, sudo user, SSH client, or
+the workflow's run), why, and what was removed with the evidence about its holder.
+It proves nothing against those who can write it, and knows nothing of locks that
+were removed by "docker network rm".
+
+exit status: 0 broken or nothing to break, 1 its holder lives, 2 wrong use,
+3 hostguard could not do its work.
+
+example: hostguard break-lock -reason "runner 110 was reinstalled"
+`

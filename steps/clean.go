@@ -11,38 +11,32 @@ import (
 	"time"
 
 	"hostguard/clean"
+	"hostguard/internal/cli"
 	"hostguard/internal/proc"
 )
 
-const (
-	// blindAge is how old a left-over must be where it cannot be seen
-	// whether somebody still uses it.
-	blindAge = 10 * time.Minute
-	// toldByName is how many entries of a folder are told one by one.
-	toldByName = 20
+// toldByName is how many entries of a folder are told one by one.
+const toldByName = 20
 
-	procRoot = "/proc"
-)
-
-func cleanDiag(ctx context.Context, s *session) error {
-	runnerRoot := s.in.text("runner-root", "", nil)
-	minAge := s.in.duration("min-age", -1, 0, 10000*time.Hour)
-	paths := s.in.list("paths", nil, clean.CheckPath)
-	jobs := s.in.boolean("jobs")
-	dryRun := s.in.boolean("dry-run")
-	mode := s.in.choice("mode", warnOnly, warnOnly, hardFail)
-	if err := s.in.parse(); err != nil {
+func cleanDiag(ctx context.Context, s *cli.Session) error {
+	runnerRoot := s.In.Text("runner-root", "", nil)
+	minAge := s.In.Duration("min-age", -1, 0, 10000*time.Hour)
+	paths := s.In.List("paths", nil, clean.CheckPath)
+	jobs := s.In.Boolean("jobs")
+	dryRun := s.In.Boolean("dry-run")
+	mode := s.In.Choice("mode", cli.WarnOnly, cli.WarnOnly, cli.HardFail)
+	if err := s.In.Parse(); err != nil {
 		return err
 	}
-	s.sayInputs()
-	c := cleaning{session: s, runnerRoot: *runnerRoot, minAge: *minAge, paths: *paths, removeJobs: *jobs}
+	s.SayInputs()
+	c := cleaning{Session: s, runnerRoot: *runnerRoot, minAge: *minAge, paths: *paths, removeJobs: *jobs}
 	defer c.close()
-	return s.soften(ctx, *mode, c.run(ctx, *dryRun))
+	return s.Soften(ctx, *mode, c.run(ctx, *dryRun))
 }
 
 // cleaning is one run of clean-diag.
 type cleaning struct {
-	*session
+	*cli.Session
 	runnerRoot string        // empty: not given
 	minAge     time.Duration // negative: not given
 	paths      []string      // nil: not given
@@ -78,7 +72,7 @@ func (c *cleaning) close() {
 // run plans, tells the plan and removes. A dry run stops before the removal,
 // so that both tell the same.
 func (c *cleaning) run(ctx context.Context, dryRun bool) error {
-	if err := c.checkFiles(); err != nil {
+	if err := c.CheckFiles(); err != nil {
 		return err
 	}
 	if err := c.plan(ctx); err != nil {
@@ -141,9 +135,9 @@ func (c *cleaning) report(done clean.Done, dryRun bool) error {
 	skipped := c.skipped + done.Changed
 	c.Summary(fmt.Sprintf("**clean-diag** %s, skipped: %d\n", what, skipped))
 	return errors.Join(
-		c.output("removed", strconv.Itoa(done.Files)),
-		c.output("freed-bytes", strconv.FormatInt(done.Bytes, 10)),
-		c.output("skipped", strconv.Itoa(skipped)))
+		c.Output("removed", strconv.Itoa(done.Files)),
+		c.Output("freed-bytes", strconv.FormatInt(done.Bytes, 10)),
+		c.Output("skipped", strconv.Itoa(skipped)))
 }
 
 // planRunner plans for what a runner keeps: _diag in the root of GitHub's, or the
@@ -180,7 +174,7 @@ func (c *cleaning) planRunner(ctx context.Context) error {
 	case !isNotRunner(jobsErr):
 		return jobsErr
 	case c.runnerRoot != "":
-		return usagef("runner-root %w; give the directory that holds run.sh and _diag, or leave the input out", err)
+		return cli.Usagef("runner-root %w; give the directory that holds run.sh and _diag, or leave the input out", err)
 	}
 	return nil
 }
@@ -230,8 +224,8 @@ func (c *cleaning) evidence(root string) (clean.Evidence, error) {
 	if err != nil {
 		return clean.Evidence{}, err
 	}
-	workers := proc.GitHubWorkers(procRoot, root)
-	open, err := proc.OpenFilesNamed(procRoot, clean.IsDiagName)
+	workers := proc.GitHubWorkers(proc.Root, root)
+	open, err := proc.OpenFilesNamed(proc.Root, clean.IsDiagName)
 	if err != nil {
 		workers.Unseen = "there is no process table here"
 	} else if open.Blind && workers.Unseen == "" {
@@ -244,7 +238,7 @@ func (c *cleaning) evidence(root string) (clean.Evidence, error) {
 // limits says how old a file has to be, and the file of another user.
 func (c *cleaning) limits(now time.Time, workers proc.RunnerWorkers, complete bool) (before, others time.Time) {
 	before = now
-	blind := now.Add(-blindAge)
+	blind := now.Add(-clean.BlindAge)
 	if c.minAge >= 0 {
 		c.Say("only what is older than min-age (%v) may go", c.minAge)
 		before = now.Add(-c.minAge)
@@ -296,7 +290,7 @@ func (c *cleaning) planWorkspace(ctx context.Context) {
 		return
 	}
 	c.workspace = workspace
-	users := func(dir string) ([]int, error) { return proc.WorkingBelow(procRoot, dir, os.Getpid()) }
+	users := func(dir string) ([]int, error) { return proc.WorkingBelow(proc.Root, dir, os.Getpid()) }
 	for _, path := range paths {
 		tree, err := workspace.PlanTree(ctx, path, users)
 		switch {
@@ -320,3 +314,40 @@ func (c *cleaning) planWorkspace(ctx context.Context) {
 		}
 	}
 }
+
+const helpCleanDiag = `usage: hostguard clean-diag [-runner-root DIR] [-min-age AGE] [-paths PATH,...]
+                            [-jobs] [-dry-run] [-mode warn-only|hard-fail]
+
+Removes what dead jobs left behind, and waits for nothing:
+
+  - files in _diag/pages and _diag/blocks of GitHub's runner that make "Set up
+    job" fail with "already exists": regular files named as the runner names
+    them, open in no process, older than the oldest live worker of this runner;
+  - the paths inside the workspace (.claude/worktrees), whole, unless a process
+    other than hostguard and its ancestors works in them. Git forgets the
+    worktrees among them;
+  - with -jobs, the directories that a killed act_runner left of its jobs, whole.
+    Without it they are only printed.
+
+  -runner-root  the directory of run.sh and _diag, or the one in which act_runner
+                makes those of its jobs; found from RUNNER_TEMP, and outside a
+                job ~/.cache/act. A host without one has nothing to clean there,
+                and that is said
+  -jobs         also remove <16 hex digits>/{act,hostexecutor,tmp} that are older
+                than every living runner of their owner, and that no process
+                works in, has open, mounted or in its environment. Processes that
+                may not be looked into and are not older keep it: run it as root
+  -min-age      how old a file in _diag, or such a directory, must be as well. Where live workers
+                cannot be seen (in a container) the default is 10m, else 0
+  -paths        directories inside GITHUB_WORKSPACE, separated by commas
+  -dry-run      tells the same and removes nothing
+  -mode         warn-only, the default, makes a warning of statuses 1 and 3
+
+Never touched: directories in _diag, links, files with a second name, _work,
+_temp, and the files of a running job.
+
+exit status: 0 done, 2 wrong use, 3 something could not be cleaned,
+130 or 143 interrupted.
+
+example: hostguard clean-diag -runner-root /home/ci/actions-runner -dry-run
+`

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"hostguard/clean"
+	"hostguard/internal/cli"
 	"hostguard/internal/proc"
 )
 
@@ -24,14 +26,14 @@ func TestHowOldALeftOverHasToBe(t *testing.T) {
 	}{
 		{"no worker lives", notGiven, none, true, now, now},
 		{"a worker lives", notGiven, worker, true, ago(time.Hour), ago(time.Hour)},
-		{"workers are out of sight", notGiven, unseen, true, ago(blindAge), ago(blindAge)},
-		{"open files are out of sight", notGiven, none, false, now, ago(blindAge)},
+		{"workers are out of sight", notGiven, unseen, true, ago(clean.BlindAge), ago(clean.BlindAge)},
+		{"open files are out of sight", notGiven, none, false, now, ago(clean.BlindAge)},
 		{"min-age where nothing lives", time.Minute, none, true, ago(time.Minute), ago(time.Minute)},
 		{"min-age beside a worker", 2 * time.Hour, worker, true, ago(2 * time.Hour), ago(2 * time.Hour)},
 		{"min-age below a worker's", time.Minute, worker, false, ago(time.Hour), ago(time.Hour)},
 		{"min-age where workers are out of sight", time.Minute, unseen, false, ago(time.Minute), ago(time.Minute)},
 	} {
-		c := cleaning{session: &session{console: &console{out: io.Discard}}, minAge: test.minAge}
+		c := cleaning{Session: &cli.Session{Console: &cli.Console{Out: io.Discard}}, minAge: test.minAge}
 		before, others := c.limits(now, test.workers, test.complete)
 		if !before.Equal(test.before) || !others.Equal(test.others) {
 			t.Errorf("%s: before %v, others %v; want %v, %v", test.name, before, others, test.before, test.others)

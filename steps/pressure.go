@@ -3,72 +3,111 @@ package steps
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
-	"hostguard/internal/proc"
+	"hostguard/internal/cli"
+	"hostguard/internal/pressurewire"
 	"hostguard/pressure"
 )
 
-func waitPressure(ctx context.Context, s *session) error {
+const helpWaitPressure = `usage: hostguard wait-pressure [-mode warn-only|hard-fail] [-max-attempts 60]
+         [-interval 10s] [-patterns LIST] [-exclude LIST] [-min-memory SIZE]
+         [-max-memory-stall SHARE] [-max-io-stall SHARE] [-check]
+
+Waits until no heavy build of another job runs here (Next.js, Turborepo, Vite and
+SvelteKit, webpack, Rollup, Nuxt, Astro, Angular, Gatsby, Docusaurus, Remix and
+Parcel; esbuild and tsc from 20s of CPU time or 1 GiB of memory on), whatever
+started it, and until memory and stall are within the limits that are given. It
+only looks; it never signals or changes a process. Builds of this job do not
+count: what its step started, what is in its container or cgroup, and what works
+below its workspace, its git worktrees or its private directory.
+
+  -mode          what to do when something presses after the last attempt:
+                 warn-only (default) warns and goes on, hard-fail exits 1.
+                 HOST_WEB_BUILD_PRESSURE_WARN_ONLY=0 means hard-fail where no
+                 mode is given
+  -max-attempts  how often to look, default 60
+  -interval      time between two looks, default 10s
+  -patterns      more heavy builds, separated by commas or line ends, each a
+                 program and words that must stand among its arguments as whole
+                 tokens, in that order: "jest, gradle assemble, make all". The
+                 program is named as ps shows it, without its directory, or as
+                 the script that node runs
+  -exclude       working directories that never count, and all below them,
+                 separated by commas or line ends; inside containers too, as
+                 ps on this host sees them: "/app/apps/web"
+  -min-memory    wait while less than this is available, such as 2G. No default
+  -max-memory-stall, -max-io-stall
+                 wait while programs stand still for memory or for disks more
+                 of the time than this, such as 20%. No default: what is not
+                 limited is only shown, as are CPU stall and load
+  -check         look once and answer by the exit status, 0 or 1, whatever the
+                 mode, within 0.3s: for the runner's health_check script. A flag
+                 only
+
+Inside a container Docker is asked for the processes of the others; without it
+memory and stall decide, by the limits given or else 10% of memory, 20% and 60%.
+The log says what could be seen.
+
+Those who wait take turns, by a lock beside the build lock: one goes on at a time,
+the next an interval later, and builds of jobs that wait behind do not count.
+
+outputs: pressure (true if something pressed at the end), blockers (JSON: tool,
+pid, since, directory, cpu_seconds, memory_bytes, container, repository, workflow,
+job, run_id, run_number, task; at most 20), waited-seconds.
+
+exit status: 0 nothing presses, or warned; 1 something pressed at the end;
+2 wrong use; 3 the processes could not be read; 130 or 143 interrupted.
+
+  hostguard wait-pressure -mode hard-fail -max-attempts 6 -patterns "gradle assemble"
+`
+
+func waitPressure(ctx context.Context, s *cli.Session) error {
 	defaultMode, err := legacyPressureMode(s.Getenv)
 	if err != nil {
 		return err
 	}
 	var (
-		mode     = s.in.choice("mode", defaultMode, warnOnly, hardFail)
-		attempts = s.in.count("max-attempts", 60, 1, 10000)
-		interval = s.in.duration("interval", 10*time.Second, 100*time.Millisecond, time.Hour)
+		mode     = s.In.Choice("mode", defaultMode, cli.WarnOnly, cli.HardFail)
+		attempts = s.In.Count("max-attempts", 60, 1, 10000)
+		interval = s.In.Duration("interval", 10*time.Second, 100*time.Millisecond, time.Hour)
 		rules    = pressure.Known()
-		exclude  = s.in.list("exclude", nil, belowRoot)
+		exclude  = s.In.List("exclude", nil, cli.BelowRoot)
 		limits   = pressure.Limits{}
-		check    = s.in.boolean("check")
+		check    = s.In.Boolean("check")
 	)
-	s.in.list("patterns", nil, func(text string) error {
+	s.In.List("patterns", nil, func(text string) error {
 		rule, err := pressure.Pattern(text)
 		rules = append(rules, rule)
 		return err
 	})
-	s.in.text("min-memory", "", func(text string) (err error) {
+	s.In.Text("min-memory", "", func(text string) (err error) {
 		limits.MinMemory, err = parseSize(text)
 		return err
 	})
-	s.in.text("max-memory-stall", "", func(text string) (err error) {
+	s.In.Text("max-memory-stall", "", func(text string) (err error) {
 		limits.MaxMemoryStall, err = parsePercent(text)
 		return err
 	})
-	s.in.text("max-io-stall", "", func(text string) (err error) {
+	s.In.Text("max-io-stall", "", func(text string) (err error) {
 		limits.MaxIOStall, err = parsePercent(text)
 		return err
 	})
-	s.in.flagOnly("check")
-	if err := s.in.parse(); err != nil {
+	s.In.FlagOnly("check")
+	if err := s.In.Parse(); err != nil {
 		return err
 	}
-	s.sayInputs()
-	gate, docker := s.gate(rules, dockerTime)
+	s.SayInputs()
+	gate, docker := pressurewire.New(s, rules, pressurewire.DockerTime)
 	gate.Exclude, gate.Limits = *exclude, limits
 	if *check {
-		docker.limit = checkDockerTime
-		return s.checkPressure(ctx, gate, docker)
+		docker.Limit = pressurewire.CheckDockerTime
+		return checkPressure(ctx, s, gate, docker)
 	}
-	return s.soften(ctx, *mode, s.waitForOthers(ctx, gate, docker, *attempts, *interval))
-}
-
-// gate looks at this host for this job.
-func (s *session) gate(rules []pressure.Rule, limit time.Duration) (*pressure.Gate, *containers) {
-	docker := &containers{getenv: s.Getenv, limit: limit}
-	return &pressure.Gate{
-		Table: proc.Table{}, Rules: rules,
-		Own:       pressure.Owner{PID: os.Getpid(), Dirs: ownDirs(s.Getenv)},
-		Meter:     func() pressure.Reading { return proc.Load("/proc") },
-		Elsewhere: docker.others,
-	}, docker
+	return s.Soften(ctx, *mode, waitForOthers(ctx, s, gate, docker, *attempts, *interval))
 }
 
 // parseSize reads 512M, 2GiB or 2g; the units are powers of 1024.
@@ -95,42 +134,17 @@ func legacyPressureMode(getenv func(string) string) (string, error) {
 	const variable = "HOST_WEB_BUILD_PRESSURE_WARN_ONLY"
 	switch value := getenv(variable); value {
 	case "", "1":
-		return warnOnly, nil
+		return cli.WarnOnly, nil
 	case "0":
-		return hardFail, nil
+		return cli.HardFail, nil
 	default:
-		return "", usagef("invalid value %q for %s: want 0 (mode %s) or 1 (mode %s)", value, variable, hardFail, warnOnly)
+		return "", cli.Usagef("invalid value %q for %s: want 0 (mode %s) or 1 (mode %s)", value, variable, cli.HardFail, cli.WarnOnly)
 	}
-}
-
-// belowRoot wants an absolute directory other than the root.
-func belowRoot(dir string) error {
-	if !filepath.IsAbs(dir) || filepath.Clean(dir) == "/" {
-		return fmt.Errorf("%q is no absolute directory below /", dir)
-	}
-	return nil
-}
-
-// ownDirs are this job's own directories, by the names that the kernel knows
-// them by: a working directory is shown without symbolic links.
-func ownDirs(getenv func(string) string) []string {
-	resolved := func(dir string) string {
-		if real, err := filepath.EvalSymlinks(dir); err == nil {
-			return real
-		}
-		return dir
-	}
-	workspace := resolved(getenv("GITHUB_WORKSPACE"))
-	trees := pressure.Worktrees(workspace, os.DirFS(workspace))
-	for i := range trees {
-		trees[i] = resolved(trees[i])
-	}
-	return pressure.OwnDirs(resolved(getenv("HOME")), workspace, resolved(jobDir(getenv)), trees)
 }
 
 // checkPressure looks once and answers by the exit status.
-func (s *session) checkPressure(ctx context.Context, gate *pressure.Gate, docker *containers) error {
-	if err := s.checkFiles(); err != nil {
+func checkPressure(ctx context.Context, s *cli.Session, gate *pressure.Gate, docker *pressurewire.Containers) error {
+	if err := s.CheckFiles(); err != nil {
 		return err
 	}
 	start := time.Now()
@@ -141,16 +155,16 @@ func (s *session) checkPressure(ctx context.Context, gate *pressure.Gate, docker
 	if err != nil {
 		return err
 	}
-	docker.limit = max(0, checkTime-time.Since(start))
-	docker.name(ctx, verdict.Blockers)
+	docker.Limit = max(0, pressurewire.CheckTime-time.Since(start))
+	docker.Name(ctx, verdict.Blockers)
 	last := pressure.Attempt{Number: 1, Of: 1, Verdict: verdict}
 	s.Summary(pressureSummary(last))
-	if err := s.pressureOutputs(last); err != nil {
+	if err := pressureOutputs(s, last); err != nil {
 		return err
 	}
-	s.Say("%s", lookedAt(verdict))
+	s.Say("%s", pressurewire.LookedAt(verdict))
 	if !last.Clear() {
-		return refusedf("not this change's fault: %s; nothing heavy should begin here now", pressing(verdict))
+		return cli.Refusedf("not this change's fault: %s; nothing heavy should begin here now", pressurewire.Pressing(verdict))
 	}
 	s.Say("no other heavy build runs here")
 	return nil
@@ -158,18 +172,18 @@ func (s *session) checkPressure(ctx context.Context, gate *pressure.Gate, docker
 
 // waitForOthers waits until nothing presses any more. What presses at the end is
 // a refusal.
-func (s *session) waitForOthers(ctx context.Context, gate *pressure.Gate, docker *containers, attempts int, interval time.Duration) error {
-	if err := s.checkFiles(); err != nil {
+func waitForOthers(ctx context.Context, s *cli.Session, gate *pressure.Gate, docker *pressurewire.Containers, attempts int, interval time.Duration) error {
+	if err := s.CheckFiles(); err != nil {
 		return err
 	}
 	log := pressureLog{say: s.Say}
 	look := func(ctx context.Context) (pressure.Verdict, error) {
 		verdict, err := gate.Look(ctx)
-		docker.name(ctx, verdict.Blockers)
+		docker.Name(ctx, verdict.Blockers)
 		return verdict, err
 	}
 	if attempts > 1 {
-		turn := s.takeTurn(ctx, time.Duration(attempts)*interval, interval)
+		turn := takeTurn(ctx, s, time.Duration(attempts)*interval, interval)
 		defer turn.end()
 		gate.Waiting = func() []pressure.Owner { return turn.behind(ctx, s.Getenv("HOME")) }
 		look = turn.guard(look)
@@ -182,7 +196,7 @@ func (s *session) waitForOthers(ctx context.Context, gate *pressure.Gate, docker
 		return err
 	}
 	s.Summary(pressureSummary(last))
-	if err := s.pressureOutputs(last); err != nil {
+	if err := pressureOutputs(s, last); err != nil {
 		return err
 	}
 	if !last.Clear() {
@@ -190,20 +204,20 @@ func (s *session) waitForOthers(ctx context.Context, gate *pressure.Gate, docker
 		if len(last.Blockers) > 0 {
 			advice += ", or name what may go on building in exclude"
 		}
-		return refusedf("not this change's fault: %s; %s", pressing(last.Verdict), advice)
+		return cli.Refusedf("not this change's fault: %s; %s", pressurewire.Pressing(last.Verdict), advice)
 	}
 	if last.Number > 1 {
-		s.Say("no other heavy build runs here any more, waited %s", short(last.Waited))
+		s.Say("no other heavy build runs here any more, waited %s", cli.Short(last.Waited))
 	} else {
 		s.Say("no other heavy build runs here")
 	}
 	return nil
 }
 
-func (s *session) pressureOutputs(last pressure.Attempt) error {
+func pressureOutputs(s *cli.Session, last pressure.Attempt) error {
 	return errors.Join(
-		s.output("pressure", strconv.FormatBool(!last.Clear())),
-		s.output("blockers", blockersJSON(last.Blockers)),
-		s.output("waited-seconds", strconv.Itoa(int(last.Waited.Seconds()))),
+		s.Output("pressure", strconv.FormatBool(!last.Clear())),
+		s.Output("blockers", blockersJSON(last.Blockers)),
+		s.Output("waited-seconds", strconv.Itoa(int(last.Waited.Seconds()))),
 	)
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"hostguard/internal/cli"
+	"hostguard/internal/pressurewire"
 	"hostguard/pressure"
 )
 
@@ -51,13 +53,13 @@ func TestBlockersAreBoundedAndHarmless(t *testing.T) {
 			Job: pressure.Job{Repository: hostileDir, RunID: hostileDir, RunNumber: hostileDir, Job: hostileDir, Workflow: hostileDir, Task: hostileDir}})
 	}
 	a := pressure.Attempt{Verdict: pressure.Verdict{Blockers: many}}
-	sentence := pressing(a.Verdict)
+	sentence := pressurewire.Pressing(a.Verdict)
 	if !strings.HasPrefix(sentence, "1000 other heavy builds run here: next build (pid 0, ") || !strings.HasSuffix(sentence, ", and 980 more") {
 		t.Errorf("blockers() = %.100q ... %.100q", sentence, sentence[max(0, len(sentence)-100):])
 	}
 	text := blockersJSON(many)
 	var list []struct{ Tool, Directory string }
-	if err := json.Unmarshal([]byte(text), &list); err != nil || len(list) != mostNamed {
+	if err := json.Unmarshal([]byte(text), &list); err != nil || len(list) != pressurewire.MostNamed {
 		t.Fatalf("blockersJSON: %d, %v", len(list), err)
 	}
 	if got := list[0].Directory; !strings.Contains(got, "_GitHubActionsFileCommandDelimeter_") || !strings.HasPrefix(got, `/x\n::set-env`) {
@@ -109,14 +111,14 @@ func (t slowTable) Each(ctx context.Context, visit func(int, []string)) (pressur
 func TestACheckGivesDockerWhatTheLookHasLeft(t *testing.T) {
 	const look = 150 * time.Millisecond
 	var out bytes.Buffer
-	w := World{Getenv: func(string) string { return "" }, Stdout: &out, Stderr: &out}
-	docker := &containers{getenv: w.Getenv, limit: checkDockerTime}
-	s := &session{World: w, console: newConsole(w)}
-	if err := s.checkPressure(t.Context(), &pressure.Gate{Table: slowTable{takes: look}}, docker); err != nil {
+	w := cli.World{Getenv: func(string) string { return "" }, Stdout: &out, Stderr: &out}
+	docker := &pressurewire.Containers{Getenv: w.Getenv, Limit: pressurewire.CheckDockerTime}
+	s := &cli.Session{World: w, Console: cli.NewConsole(w)}
+	if err := checkPressure(t.Context(), s, &pressure.Gate{Table: slowTable{takes: look}}, docker); err != nil {
 		t.Fatal(err)
 	}
-	if docker.limit > checkTime-look {
-		t.Errorf("%s left of %s after a look of %s", docker.limit, checkTime, look)
+	if docker.Limit > pressurewire.CheckTime-look {
+		t.Errorf("%s left of %s after a look of %s", docker.Limit, pressurewire.CheckTime, look)
 	}
 }
 
@@ -124,14 +126,14 @@ func TestACheckGivesDockerWhatTheLookHasLeft(t *testing.T) {
 func TestOfThousandsOfBuildsTwentyAreNamed(t *testing.T) {
 	all := make([]pressure.Blocker, 5000)
 	last := pressure.Attempt{Verdict: pressure.Verdict{Blockers: all}}
-	if rows := strings.Count(pressureSummary(last), "\n| ") - 1; rows != mostNamed {
+	if rows := strings.Count(pressureSummary(last), "\n| ") - 1; rows != pressurewire.MostNamed {
 		t.Errorf("%d rows in the summary", rows)
 	}
-	if text := blockers(all); !strings.HasSuffix(text, ", and 4980 more") {
+	if text := pressurewire.Blockers(all); !strings.HasSuffix(text, ", and 4980 more") {
 		t.Errorf("%.200q", text)
 	}
 	var list []any
-	if err := json.Unmarshal([]byte(blockersJSON(all)), &list); err != nil || len(list) != mostNamed {
+	if err := json.Unmarshal([]byte(blockersJSON(all)), &list); err != nil || len(list) != pressurewire.MostNamed {
 		t.Errorf("%d in the output, %v", len(list), err)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"hostguard/internal/actions"
+	"hostguard/internal/cli"
+	"hostguard/internal/pressurewire"
 	"hostguard/pressure"
 )
 
@@ -24,7 +26,7 @@ type pressureLog struct {
 
 func (l *pressureLog) report(a pressure.Attempt) {
 	if a.Number == 1 {
-		l.say("%s", lookedAt(a.Verdict))
+		l.say("%s", pressurewire.LookedAt(a.Verdict))
 	}
 	if a.Clear() || a.Number == a.Of {
 		return // the verdict follows
@@ -43,101 +45,7 @@ func (l *pressureLog) report(a pressure.Attempt) {
 		}
 	}
 	l.named, l.at = named.String(), a.Waited
-	l.say("waiting, %s so far, attempt %d/%d: %s", short(a.Waited), a.Number, a.Of, pressing(a.Verdict))
-}
-
-// lookedAt says what a look could see, with the load, which only informs.
-func lookedAt(v pressure.Verdict) string {
-	return fmt.Sprintf("looked at %d processes: %s; %s", v.Seen, v.Scope, load(v.Load))
-}
-
-func load(l pressure.Load) string {
-	var parts []string
-	if l.Installed > 0 {
-		parts = append(parts, fmt.Sprintf("%s of %s memory left", pressure.Bytes(l.Available), pressure.Bytes(l.Installed)))
-	}
-	for _, stall := range []struct {
-		of string
-		is pressure.Percent
-	}{{"memory", l.MemoryStall}, {"I/O", l.IOStall}, {"CPU", l.CPUStall}} {
-		if stall.is.Known {
-			parts = append(parts, fmt.Sprintf("%s stall %.0f%%", stall.of, stall.is.Value))
-		}
-	}
-	parts = append(parts, fmt.Sprintf("load %.1f", l.Load1))
-	if len(l.Missing) > 0 {
-		parts = append(parts, "unknown: "+strings.Join(l.Missing, ", "))
-	}
-	return strings.Join(parts, ", ")
-}
-
-// mostNamed bounds what is said of a host on which everything builds: an output
-// may end as a variable, and those are limited to 128 KiB.
-const mostNamed = pressure.MostDescribed
-
-// pressing says in a sentence what speaks against a heavy build.
-func pressing(v pressure.Verdict) string {
-	var what []string
-	if len(v.Blockers) > 0 {
-		what = append(what, blockers(v.Blockers))
-	}
-	return strings.Join(append(what, v.Over...), "; ")
-}
-
-// blockers names the builds of others.
-func blockers(all []pressure.Blocker) string {
-	names := make([]string, 0, mostNamed+1)
-	for i, b := range all {
-		if i == mostNamed {
-			names = append(names, fmt.Sprintf("and %d more", len(all)-i))
-			break
-		}
-		names = append(names, fmt.Sprintf("%s (pid %d, %s, %s)", b.Tool, b.PID, age(b), strings.Join(about(b), ", ")))
-	}
-	what := "another heavy build runs here"
-	if n := len(all); n > 1 {
-		what = fmt.Sprintf("%d other heavy builds run here", n)
-	}
-	return what + ": " + strings.Join(names, ", ")
-}
-
-// about says where a build runs, whose it is and what it uses.
-func about(b pressure.Blocker) []string {
-	parts := []string{place(b)}
-	if b.Container != "" {
-		parts = append(parts, fmt.Sprintf("container %.100q", b.Container))
-	}
-	if of := whose(b.Job); of != "" {
-		parts = append(parts, of)
-	}
-	return append(parts, fmt.Sprintf("CPU %s", short(b.CPU)), pressure.Bytes(b.Memory))
-}
-
-// whose names the job as far as it is known.
-func whose(job pressure.Job) string {
-	var parts []string
-	for _, part := range []struct{ word, value string }{
-		{"of", job.Repository}, {"workflow", job.Workflow}, {"job", job.Job}, {"run", job.RunNumber}, {"run id", job.RunID}, {"task", job.Task},
-	} {
-		if part.value != "" {
-			parts = append(parts, fmt.Sprintf("%s %.100q", part.word, part.value))
-		}
-	}
-	return strings.Join(parts, " ")
-}
-
-func age(b pressure.Blocker) string {
-	if b.Since.IsZero() {
-		return "since an unknown time"
-	}
-	return "for " + short(max(0, time.Since(b.Since).Round(time.Second)))
-}
-
-func place(b pressure.Blocker) string {
-	if b.Dir == "" {
-		return "in a directory that cannot be read"
-	}
-	return fmt.Sprintf("in %.300q", b.Dir)
+	l.say("waiting, %s so far, attempt %d/%d: %s", cli.Short(a.Waited), a.Number, a.Of, pressurewire.Pressing(a.Verdict))
 }
 
 // blockersJSON is the output for later steps. Foreign text is written without
@@ -160,8 +68,8 @@ func blockersJSON(all []pressure.Blocker) string {
 		Task       string `json:"task,omitempty"`
 	}
 	plain := func(text string) string { return actions.Plain(text[:min(len(text), mostText)]) }
-	list := make([]blocker, 0, mostNamed)
-	for _, b := range all[:min(mostNamed, len(all))] {
+	list := make([]blocker, 0, pressurewire.MostNamed)
+	for _, b := range all[:min(pressurewire.MostNamed, len(all))] {
 		item := blocker{
 			Tool: b.Tool, PID: b.PID, Directory: plain(b.Dir),
 			CPU: int(b.CPU.Seconds()), Memory: b.Memory, Container: plain(b.Container),
@@ -184,7 +92,7 @@ const mostText = 1000
 func pressureSummary(last pressure.Attempt) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "### Heavy builds of others: %d\n\nLooked at %d processes (%s); waited %s, attempt %d/%d; %s.\n",
-		len(last.Blockers), last.Seen, last.Scope, short(last.Waited), last.Number, last.Of, load(last.Load))
+		len(last.Blockers), last.Seen, last.Scope, cli.Short(last.Waited), last.Number, last.Of, pressurewire.Load(last.Load))
 	for _, over := range last.Over {
 		fmt.Fprintf(&b, "\n- %s\n", over)
 	}
@@ -199,13 +107,13 @@ func pressureSummary(last pressure.Attempt) string {
 		}
 		return "`" + cell.Replace(text) + "`"
 	}
-	for _, blocker := range last.Blockers[:min(mostNamed, len(last.Blockers))] {
-		where := place(blocker)
+	for _, blocker := range last.Blockers[:min(pressurewire.MostNamed, len(last.Blockers))] {
+		where := pressurewire.Place(blocker)
 		if blocker.Container != "" {
 			where += fmt.Sprintf(", container %.100q", blocker.Container)
 		}
-		fmt.Fprintf(&b, "| %s | %d | %s | %s | %s | %s | %s |\n", cell.Replace(blocker.Tool), blocker.PID, age(blocker),
-			short(blocker.CPU), pressure.Bytes(blocker.Memory), code(where), code(whose(blocker.Job)))
+		fmt.Fprintf(&b, "| %s | %d | %s | %s | %s | %s | %s |\n", cell.Replace(blocker.Tool), blocker.PID, pressurewire.Age(blocker),
+			cli.Short(blocker.CPU), pressure.Bytes(blocker.Memory), code(where), code(pressurewire.Whose(blocker.Job)))
 	}
 	return b.String()
 }

@@ -10,25 +10,49 @@ import (
 	"time"
 
 	"hostguard/internal/actions"
+	"hostguard/internal/cli"
+	"hostguard/internal/lockwire"
 	"hostguard/lock"
 )
+
+const helpReleaseLock = `usage: hostguard release-lock [-input value ...]
+
+Gives back the lock that this job's acquire-lock took, by its full ID, and never
+another's. Nothing to give back is no error.
+
+At the end of a job that did not succeed it first waits up to 15 s for other
+processes of that job to end. If one is left the lock stays, with a warning: who
+waits takes it over when that process has ended or come to rest.
+
+Outside any job it knows the lock by the process, such as a shell, that called
+both. Where that has called another acquire-lock for it since, as a server or make
+that does several things at once, it takes the ID that acquire-lock said.
+
+` + helpLockInputs + `  -mode warn-only        or hard-fail: fail the step when Docker is unreachable
+  -lock-id ID            of a lock that was taken outside any job
+
+exit status: 0 given back or nothing to give back, 2 wrong use, 3 hostguard could
+not do its work (hard-fail), 130 or 143 interrupted.
+
+example: hostguard release-lock -lock-name awoooi-cd-docker-build-lock
+`
 
 // releasePatience is how long a release waits for a daemon that restarts.
 const releasePatience = 30 * time.Second
 
-func releaseLock(ctx context.Context, s *session) error {
-	in := s.lockInputs()
-	mode := s.in.choice("mode", warnOnly, hardFail, warnOnly)
-	id := s.in.text("lock-id", "", checkLockID)
-	s.in.flagOnly("lock-id")
-	if err := s.in.parse(); err != nil {
+func releaseLock(ctx context.Context, s *cli.Session) error {
+	in := lockwire.Inputs(s)
+	mode := s.In.Choice("mode", cli.WarnOnly, cli.HardFail, cli.WarnOnly)
+	id := s.In.Text("lock-id", "", checkLockID)
+	s.In.FlagOnly("lock-id")
+	if err := s.In.Parse(); err != nil {
 		return err
 	}
-	s.sayInputs()
+	s.SayInputs()
 	if *id != "" {
-		return s.soften(ctx, *mode, s.releaseID(ctx, in, *id))
+		return s.Soften(ctx, *mode, releaseID(ctx, s, in, *id))
 	}
-	return s.soften(ctx, *mode, s.release(ctx, in))
+	return s.Soften(ctx, *mode, release(ctx, s, in))
 }
 
 func checkLockID(id string) error {
@@ -40,8 +64,8 @@ func checkLockID(id string) error {
 
 // releaseID gives back a lock that was taken outside any job, by whoever knows its
 // ID: what several callers have in common there proves nothing.
-func (s *session) releaseID(ctx context.Context, in lockInputs, id string) error {
-	m, _, err := s.mutex(ctx, in, releasePatience)
+func releaseID(ctx context.Context, s *cli.Session, in lockwire.Options, id string) error {
+	m, _, err := lockwire.Open(ctx, s, in, releasePatience)
 	if err != nil {
 		return err
 	}
@@ -51,32 +75,32 @@ func (s *session) releaseID(ctx context.Context, in lockInputs, id string) error
 	}
 	i := slices.IndexFunc(entries, func(e lock.Entry) bool { return e.ID == id })
 	if i < 0 {
-		s.Say("nothing to give back: lock %q has no entry of that ID; %s", *in.name, nowHeld(entries))
+		s.Say("nothing to give back: lock %q has no entry of that ID; %s", *in.Name, nowHeld(entries))
 		return nil
 	}
 	if h, ours := entries[i].Claim(); !ours || h.Command || !h.OutsideJobs() {
-		return usagef("lock %q (id %.12s) is not one that an acquire-lock took outside any job: its job gives it back, or its with-lock, or break-lock",
-			*in.name, id)
+		return cli.Usagef("lock %q (id %.12s) is not one that an acquire-lock took outside any job: its job gives it back, or its with-lock, or break-lock",
+			*in.Name, id)
 	}
 	if err := m.Release(ctx, id); err != nil && !errors.Is(err, lock.ErrNotFound) {
 		return err
 	}
-	s.Say("gave back lock %q (id %s), held for %s", *in.name, id, short(time.Since(entries[i].Created)))
+	s.Say("gave back lock %q (id %s), held for %s", *in.Name, id, cli.Short(time.Since(entries[i].Created)))
 	return nil
 }
 
 // release gives back what this job's acquire-lock took: what its record names,
 // and left-overs of the same job. It never removes another's.
-func (s *session) release(ctx context.Context, in lockInputs) error {
+func release(ctx context.Context, s *cli.Session, in lockwire.Options) error {
 	// In a post step the action's own state says more than the environment,
 	// which a later acquire of this job may have written.
-	left := s.held(in)
+	left := readRecord(s, in)
 	recorded := left
 	if state := s.Getenv("STATE_record"); state != "" {
 		recorded = state
 	}
 	if recorded == "reentered" {
-		s.Say("nothing to give back: this job had lock %q before, and its first acquire-lock gives it back", *in.name)
+		s.Say("nothing to give back: this job had lock %q before, and its first acquire-lock gives it back", *in.Name)
 		return nil
 	}
 	record, _ := lock.ParseRecord(strings.TrimPrefix(recorded, releasedMark))
@@ -88,16 +112,16 @@ func (s *session) release(ctx context.Context, in lockInputs) error {
 	if record.ID != "" && !given { // there is something to give back
 		patience = releasePatience
 	}
-	m, engine, err := s.mutex(ctx, in, patience)
+	m, engine, err := lockwire.Open(ctx, s, in, patience)
 	if err != nil {
 		return err
 	}
 	entries, err := m.Entries(ctx)
 	if err != nil {
-		return fmt.Errorf("%w; lock %q stays until its job ends", err, *in.name)
+		return fmt.Errorf("%w; lock %q stays until its job ends", err, *in.Name)
 	}
 	own := slices.DeleteFunc(engine.OwnedBySelf(entries), func(e lock.Entry) bool { return took && later.Matches(e) })
-	if own, err = s.uncontested(ctx, m, engine, in, own, record); err != nil {
+	if own, err = uncontested(ctx, s, m, engine, in, own, record); err != nil {
 		return err
 	}
 	for _, e := range entries {
@@ -108,7 +132,7 @@ func (s *session) release(ctx context.Context, in lockInputs) error {
 	var errs []error
 	lost, stays := record.ID != "" && !given, false
 	for _, e := range own {
-		if s.jobMayHaveFailed() && s.waitsForSurvivors(ctx, engine, e) {
+		if jobMayHaveFailed(s) && waitsForSurvivors(ctx, s, engine, e) {
 			lost, stays = lost && e.ID != record.ID, true
 			continue
 		}
@@ -121,21 +145,21 @@ func (s *session) release(ctx context.Context, in lockInputs) error {
 			errs = append(errs, fmt.Errorf("%w; it stays until its job ends", err))
 			continue
 		}
-		s.Say("gave back lock %q (id %s), held for %s", *in.name, e.ID, short(time.Since(e.Created)))
+		s.Say("gave back lock %q (id %s), held for %s", *in.Name, e.ID, cli.Short(time.Since(e.Created)))
 	}
 	switch {
 	case len(errs) > 0:
 		return errors.Join(errs...)
 	case lost:
-		s.Warning("lock %q (id %.12s) was lost while this job held it: somebody took it away; now %s", *in.name, record.ID, nowHeld(entries))
+		s.Warning("lock %q (id %.12s) was lost while this job held it: somebody took it away; now %s", *in.Name, record.ID, nowHeld(entries))
 	case len(own) > 0:
 	case given:
-		s.Say("nothing to give back: this job has given lock %q back already", *in.name)
+		s.Say("nothing to give back: this job has given lock %q back already", *in.Name)
 	default:
-		s.Say("nothing to give back: this job does not hold lock %q; %s", *in.name, nowHeld(entries))
+		s.Say("nothing to give back: this job does not hold lock %q; %s", *in.Name, nowHeld(entries))
 	}
 	if record.ID != "" && !took && !stays {
-		return s.env(heldVariable(in), releasedMark+record.String())
+		return s.Env(heldVariable(in), releasedMark+record.String())
 	}
 	return nil
 }
@@ -144,9 +168,9 @@ func (s *session) release(ctx context.Context, in lockInputs) error {
 // succeeded. The action knows how the job goes, and its post step says so where no
 // runner tells; a hook is always at the end. A release in the midst of a job, or in
 // a shell, has no status.
-func (s *session) jobMayHaveFailed() bool {
-	status, _, _ := s.in.outside("job-status")
-	if strings.HasPrefix(s.name, "hostguard-") { // a hook
+func jobMayHaveFailed(s *cli.Session) bool {
+	status, _, _ := s.In.Outside("job-status")
+	if strings.HasPrefix(s.Name, "hostguard-") { // a hook
 		status = cmp.Or(s.Getenv("GITEA_JOB_RESULT"), status, "unknown")
 	} else if strings.HasPrefix(status, "$") { // as it was written: no runner filled it in
 		return false
@@ -156,7 +180,7 @@ func (s *session) jobMayHaveFailed() bool {
 
 // waitsForSurvivors tells that a lock has to stay for now, and warns: something
 // of a job that is over still runs, and may still use what the lock is for.
-func (s *session) waitsForSurvivors(ctx context.Context, engine store, e lock.Entry) bool {
+func waitsForSurvivors(ctx context.Context, s *cli.Session, engine lockwire.Store, e lock.Entry) bool {
 	left, found := engine.AwaitEnd(ctx, e)
 	if found {
 		s.Warning("lock %q (id %.12s) stays: %s is left of this job; "+
@@ -167,8 +191,8 @@ func (s *session) waitsForSurvivors(ctx context.Context, engine store, e lock.En
 
 // uncontested refuses what, outside any job, may be that of another caller of the
 // same parent. A record is proof.
-func (s *session) uncontested(
-	ctx context.Context, m *lock.Mutex, engine store, in lockInputs, own []lock.Entry, record lock.Record,
+func uncontested(
+	ctx context.Context, s *cli.Session, m *lock.Mutex, engine lockwire.Store, in lockwire.Options, own []lock.Entry, record lock.Record,
 ) ([]lock.Entry, error) {
 	for _, e := range own {
 		if !engine.Self.OutsideJobs() || record.Matches(e) {
@@ -178,9 +202,9 @@ func (s *session) uncontested(
 		case err != nil:
 			return nil, err
 		case contested:
-			return nil, refusedf("process %d has called several acquire-locks for lock %q, and which of them gives it back is not known; "+
+			return nil, cli.Refusedf("process %d has called several acquire-locks for lock %q, and which of them gives it back is not known; "+
 				"if it is the one that got it: hostguard release-lock -lock-name %s -lock-backend %s -lock-id %.64s",
-				engine.Self.Parent.PID, m.Name(), *in.name, *in.backend, actions.Plain(e.ID))
+				engine.Self.Parent.PID, m.Name(), *in.Name, *in.Backend, actions.Plain(e.ID))
 		}
 	}
 	return own, nil
@@ -190,5 +214,5 @@ func nowHeld(entries []lock.Entry) string {
 	if len(entries) == 0 {
 		return "it is free"
 	}
-	return "it is " + describeHolder(entries[0], time.Now())
+	return "it is " + lockwire.DescribeHolder(entries[0], time.Now())
 }

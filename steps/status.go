@@ -1,78 +1,197 @@
 package steps
 
 import (
-	"errors"
+	"context"
+	"encoding/json"
 	"fmt"
-	"os"
-	"syscall"
+	"time"
 
-	"golang.org/x/sys/unix"
+	"hostguard/internal/actions"
+	"hostguard/internal/cli"
+	"hostguard/internal/lockwire"
+	"hostguard/internal/pressurewire"
+	"hostguard/lock"
+	"hostguard/pressure"
 )
 
-// Exit statuses. They are API: workflows and scripts test for them.
-const (
-	StatusOK      = 0 // done, or warned under warn-only
-	StatusRefused = 1 // lock not free in time, pressure did not end: not this change's fault
-	StatusUsage   = 2 // unknown step, bad duration, unknown flag
-	StatusFailed  = 3 // hostguard could not do its work: no Docker, no permission
+const helpStatus = `usage: hostguard status [-json] [-watch] [-input value ...]
 
-	// with-lock leaves 0 to 123 to its command and speaks as timeout(1) does.
-	StatusLockNotGot = 124 // the lock was not got in time
-	StatusCannotLock = 125 // hostguard could not do its work
-	StatusCannotRun  = 126 // the command was found but could not be started
-	StatusNotFound   = 127 // there is no such command
+Tells who holds which lock, since when and from which run, whether the holder
+lives as far as this host shows, who waits, and which heavy builds run. Changes
+nothing. A lock is free or
 
-	StatusInterrupted = 130 // SIGINT, or the job was taken away while it waited
-	StatusTerminated  = 143 // SIGTERM or SIGHUP
-)
+  held         alive: its holder was seen to live; unknown: it may
+  orphan       its holder is gone: the next acquire takes it over
+  stale        nothing proves that its holder lives, and it is older than its
+               stale-after: the next acquire takes it over
+  legacy       made by a plain "docker network create"
+  unreadable   its labels are broken or of another version: held until stale
 
-// statusError is an error that knows the exit status it ends in.
-type statusError struct {
-	status int
-	err    error
+` + helpLockInputs + `  -json                  one line of JSON; its "version" changes with its form
+  -watch                 look again every 2 seconds, until interrupted
+
+exit status: 0 told, 2 wrong use, 3 no Docker or no permission.
+
+example: ssh HOST hostguard status
+`
+
+const watchEvery = 2 * time.Second // status -watch looks
+
+func hostStatus(ctx context.Context, s *cli.Session) error {
+	in := lockwire.Inputs(s)
+	asJSON := s.In.Boolean("json")
+	watch := s.In.Boolean("watch")
+	s.In.FlagOnly("json", "watch")
+	if err := s.In.Parse(); err != nil {
+		return err
+	}
+	_, engine, err := lockwire.Open(ctx, s, in, 0)
+	if err != nil {
+		return err
+	}
+	for {
+		report, err := survey(ctx, s, *in.Name, engine)
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			err = s.JSON(report)
+		} else {
+			err = report.print(s)
+		}
+		if err != nil || !*watch {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(watchEvery):
+		}
+	}
 }
 
-func (e *statusError) Error() string { return e.err.Error() }
-func (e *statusError) Unwrap() error { return e.err }
+// statusReport is what "status -json" prints, one line each look.
+type statusReport struct {
+	Version int          `json:"version"` // of this form
+	Time    time.Time    `json:"time"`
+	Store   string       `json:"store"`
+	Locks   []lockReport `json:"locks"`
 
-func usagef(format string, args ...any) error {
-	return &statusError{StatusUsage, fmt.Errorf(format, args...)}
+	Builds json.RawMessage `json:"builds"` // heavy ones, as wait-pressure's output blockers
+
+	pressure string
 }
 
-func refusedf(format string, args ...any) error {
-	return &statusError{StatusRefused, fmt.Errorf(format, args...)}
+type lockReport struct {
+	Name    string        `json:"name"`
+	State   lock.State    `json:"state"`   // that of its holder, or "free"
+	Holders []entryReport `json:"holders"` // more than one only for a moment
+	Waiters []entryReport `json:"waiters"` // the next one first
 }
 
-// statusOf is the exit status of a command that returned err. An error without
-// a status of its own means that hostguard could not do its work.
-func statusOf(err error) int {
-	if err == nil {
-		return StatusOK
-	}
-	if s, ok := errors.AsType[*statusError](err); ok {
-		return s.status
-	}
-	if i, ok := errors.AsType[*interrupted](err); ok {
-		return i.status()
-	}
-	return StatusFailed
+const stateFree lock.State = "free"
+
+type entryReport struct {
+	ID         string     `json:"id"`
+	Since      time.Time  `json:"since"`
+	State      lock.State `json:"state,omitempty"` // held, orphan, stale, legacy or unreadable
+	Life       string     `json:"life,omitempty"`  // alive, unknown, orphan or stale
+	Evidence   string     `json:"evidence,omitempty"`
+	Position   int        `json:"position,omitempty"` // of a waiter, from 1
+	Repository string     `json:"repository,omitempty"`
+	Workflow   string     `json:"workflow,omitempty"`
+	Job        string     `json:"job,omitempty"`
+	RunURL     string     `json:"run_url,omitempty"`
+	Actor      string     `json:"actor,omitempty"`
+	Reason     string     `json:"reason,omitempty"`
+	Priority   string     `json:"priority,omitempty"`
+	PID        int        `json:"pid,omitempty"`
+
+	entry lock.Entry
 }
 
-// interrupted is the cause of a context that a signal ended.
-type interrupted struct{ signal os.Signal }
-
-func (e *interrupted) Error() string { return "interrupted by " + signalName(e.signal) }
-
-func signalName(s os.Signal) string {
-	if sig, ok := s.(syscall.Signal); ok {
-		return unix.SignalName(sig)
+// verdict is what there is to say of a lock that is held: alive or unknown,
+// orphan, stale; and whether it is legacy or unreadable.
+func (e entryReport) verdict() string {
+	if e.State == lock.StateLegacy || e.State == lock.StateUnreadable {
+		return fmt.Sprintf("%s, %s", e.State, e.Life)
 	}
-	return s.String()
+	return e.Life
 }
 
-func (e *interrupted) status() int {
-	if e.signal == syscall.SIGINT {
-		return StatusInterrupted
+func survey(ctx context.Context, s *cli.Session, name string, engine lockwire.Store) (statusReport, error) {
+	surveys, err := engine.Survey(ctx, name)
+	if err != nil {
+		return statusReport{}, err
 	}
-	return StatusTerminated
+	gate, docker := pressurewire.New(s, pressure.Known(), pressurewire.DockerTime)
+	look, err := gate.Look(ctx)
+	if err != nil {
+		return statusReport{}, err
+	}
+	docker.Name(ctx, look.Blockers)
+	report := statusReport{
+		Version: 1, Time: time.Now().UTC(), Store: engine.Describe(ctx),
+		Builds: json.RawMessage(blockersJSON(look.Blockers)), pressure: "no heavy build runs",
+	}
+	if !look.Clear() {
+		report.pressure = pressurewire.Pressing(look)
+	}
+	report.pressure += " (" + pressurewire.LookedAt(look) + ")"
+	for _, survey := range surveys {
+		l := lockReport{Name: survey.Name, State: stateFree, Holders: []entryReport{}, Waiters: []entryReport{}}
+		for _, h := range survey.Holders {
+			l.Holders = append(l.Holders, reportJudged(h))
+			l.State = h.State()
+		}
+		for i, w := range survey.Waiters {
+			e := reportEntry(w)
+			e.Position = i + 1
+			l.Waiters = append(l.Waiters, e)
+		}
+		report.Locks = append(report.Locks, l)
+	}
+	return report, nil
+}
+
+func reportJudged(j lock.Judged) entryReport {
+	e := reportEntry(j.Entry)
+	e.State, e.Life, e.Evidence = j.State(), j.Verdict.Life.String(), j.Verdict.Evidence
+	return e
+}
+
+func reportEntry(e lock.Entry) entryReport {
+	h, _ := e.Claim()
+	return entryReport{
+		ID: e.ID, Since: e.Created, Repository: h.Job.Repository, Workflow: h.Job.Workflow,
+		Job: h.Job.Job, RunURL: h.Job.RunURL, Actor: h.Job.Actor, Reason: h.Reason, Priority: h.Priority,
+		PID: h.Process.PID, entry: e,
+	}
+}
+
+func (r statusReport) print(s *cli.Session) error {
+	if _, err := fmt.Fprintln(s.Out, actions.Plain(r.Store)); err != nil {
+		return err // nobody reads any more
+	}
+	for _, l := range r.Locks {
+		if len(l.Holders) == 0 {
+			s.Say("lock %q: free", l.Name)
+		}
+		for _, h := range l.Holders {
+			s.Say("lock %q: %s; %s: %s", l.Name, lockwire.DescribeHolder(h.entry, r.Time), h.verdict(), h.Evidence)
+		}
+		if len(l.Waiters) == 0 {
+			continue
+		}
+		rows := [][]string{{"  #", "waits since", "repository", "job", "priority", "reason"}}
+		for i, e := range l.Waiters {
+			rows = append(rows, []string{
+				fmt.Sprintf("  %d", i+1), cli.Short(r.Time.Sub(e.Since)) + " ago", fmt.Sprintf("%.60q", e.Repository),
+				fmt.Sprintf("%.60q", e.Job), fmt.Sprintf("%.10q", e.Priority), fmt.Sprintf("%.80q", e.Reason),
+			})
+		}
+		s.Table(rows)
+	}
+	s.Say("pressure: %s", r.pressure)
+	return nil
 }

@@ -6,7 +6,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"hostguard/internal/cli"
 	"hostguard/internal/filestore"
+	"hostguard/internal/lockwire"
+	"hostguard/internal/pressurewire"
 	"hostguard/internal/proc"
 	"hostguard/lock"
 	"hostguard/pressure"
@@ -28,10 +31,10 @@ const turnName = "hostguard-wait-pressure"
 const turnPatience = time.Second
 
 type turn struct {
-	mutex  *lock.Mutex   // set before ready is closed
-	store  store         // that it is in; the same
-	ready  chan struct{} // closed when the turn was got, or cannot be
-	failed error         // why it cannot be
+	mutex  *lock.Mutex    // set before ready is closed
+	store  lockwire.Store // that it is in; the same
+	ready  chan struct{}  // closed when the turn was got, or cannot be
+	failed error          // why it cannot be
 	got    time.Time
 	queued atomic.Bool // somebody else has it
 
@@ -43,7 +46,7 @@ type turn struct {
 }
 
 // takeTurn asks for the turn, beside whatever is looked at meanwhile.
-func (s *session) takeTurn(ctx context.Context, limit, interval time.Duration) *turn {
+func takeTurn(ctx context.Context, s *cli.Session, limit, interval time.Duration) *turn {
 	t := &turn{ready: make(chan struct{}), ended: make(chan struct{}), begin: time.Now(), limit: limit, interval: interval}
 	ctx, t.cancel = context.WithCancel(ctx)
 	go func() {
@@ -60,15 +63,15 @@ func (s *session) takeTurn(ctx context.Context, limit, interval time.Duration) *
 	return t
 }
 
-func (t *turn) acquire(ctx context.Context, s *session) (lock.Acquired, error) {
-	name, backend := turnName, backendDocker
-	m, in, err := s.mutex(ctx, lockInputs{name: &name, backend: &backend}, 0)
+func (t *turn) acquire(ctx context.Context, s *cli.Session) (lock.Acquired, error) {
+	name, backend := turnName, lockwire.BackendDocker
+	m, in, err := lockwire.Open(ctx, s, lockwire.Options{Name: &name, Backend: &backend}, 0)
 	if err != nil {
-		if _, statErr := os.Stat(filestore.DefaultDir); statErr != nil || (proc.Host{Proc: "/proc"}).InContainer() {
+		if _, statErr := os.Stat(filestore.DefaultDir); statErr != nil || (proc.Host{Proc: proc.Root}).InContainer() {
 			return lock.Acquired{}, err
 		}
-		backend = backendFile
-		if m, in, err = s.mutex(ctx, lockInputs{name: &name, backend: &backend}, 0); err != nil {
+		backend = lockwire.BackendFile
+		if m, in, err = lockwire.Open(ctx, s, lockwire.Options{Name: &name, Backend: &backend}, 0); err != nil {
 			return lock.Acquired{}, err
 		}
 	}
@@ -133,7 +136,7 @@ func (t *turn) guard(look func(context.Context) (pressure.Verdict, error)) func(
 // alone says why waiters cannot agree, or nothing.
 func (t *turn) alone() string {
 	if t.answered() && t.failed != nil {
-		return oneLine(t.failed)
+		return cli.OneLine(t.failed)
 	}
 	return ""
 }
@@ -143,7 +146,7 @@ func (t *turn) behind(ctx context.Context, home string) (owners []pressure.Owner
 	if !t.answered() || t.failed != nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, dockerTime)
+	ctx, cancel := context.WithTimeout(ctx, pressurewire.DockerTime)
 	defer cancel()
 	surveys, err := t.store.Survey(ctx, turnName)
 	if err != nil {

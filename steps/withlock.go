@@ -14,9 +14,27 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"hostguard/internal/cli"
+	"hostguard/internal/lockwire"
 	"hostguard/internal/proc"
 	"hostguard/lock"
 )
+
+const helpWithLock = `usage: hostguard with-lock [-input value ...] -- COMMAND [ARGUMENT ...]
+
+Runs COMMAND while holding the lock, in a process group of its own, and gives
+the lock back when COMMAND ends. Signals are passed on; one a second later kills. If
+hostguard itself is killed, the lock is free as soon as COMMAND is gone. COMMAND
+inherits a socket (descriptor 700) and a limit without effect (RLIMIT_RTTIME) that
+tell whether it runs.
+
+` + helpAcquireInputs + `
+exit status: that of COMMAND (128 + signal if one ended it), 124 the lock was not
+free in time, 125 hostguard could not do its work, 126 COMMAND cannot be run, 127
+there is no such command, 2 wrong use, 130 or 143 interrupted while waiting.
+
+example: hostguard with-lock -timeout 30m -- docker build -t app .
+`
 
 const (
 	holdVariable = proc.HoldVariable
@@ -24,44 +42,44 @@ const (
 	lossCheck = 5 * time.Second
 )
 
-func withLock(ctx context.Context, s *session) error {
-	s.onStderr(s.World)
-	in := s.acquireInputs()
-	command, err := s.in.parseCommand()
+func withLock(ctx context.Context, s *cli.Session) error {
+	s.OnStderr(s.World)
+	in := newAcquireInputs(s)
+	command, err := s.In.ParseCommand()
 	if err != nil {
 		return err
 	}
 	if len(command) == 0 {
-		return usagef("no command given; want: hostguard with-lock [-input value ...] -- COMMAND [ARGUMENT ...]")
+		return cli.Usagef("no command given; want: hostguard with-lock [-input value ...] -- COMMAND [ARGUMENT ...]")
 	}
 	path, err := exec.LookPath(command[0])
 	if err != nil {
 		return cannotRun(command[0], err)
 	}
-	s.sayInputs()
-	s.noticeOtherLock()
+	s.SayInputs()
+	noticeOtherLock(s)
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stop := s.cancelOnSignal(cancel)
+	stop := s.CancelOnSignal(cancel)
 	waiting, end := in.deadline(ctx)
 	defer end()
-	m, engine, err := s.mutex(waiting, in.lockInputs, min(firstLook, *in.timeout))
+	m, engine, err := lockwire.Open(waiting, s, in.Options, min(lockwire.FirstLook, *in.timeout))
 	var held lock.Acquired
 	if err == nil {
-		if e, ok := s.reentered(waiting, m, in.lockInputs); ok {
+		if e, ok := reentered(waiting, s, m, in.Options); ok {
 			stop()
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
 			s.Say("the lock is held already by this job or by a with-lock above (id %.12s); it is kept when the command ends", e.ID)
-			return s.runHolding(path, command, s.Environ)
+			return runHolding(s, path, command, s.Environ)
 		}
 		engine.Self.Command = true
 		// Before there is an entry: killed at any moment, we leave no command
 		// behind that nobody can tell is under the lock.
-		if err = (proc.Host{Proc: procRoot}).Mark(&engine.Self); err == nil {
-			held, err = s.hold(waiting, m, engine, in)
+		if err = (proc.Host{Proc: proc.Root}).Mark(&engine.Self); err == nil {
+			held, err = hold(waiting, s, m, engine, in)
 		}
 	}
 	stop()
@@ -69,25 +87,25 @@ func withLock(ctx context.Context, s *session) error {
 		err = errors.Join(context.Cause(ctx), m.Release(ctx, held.ID))
 	}
 	if err != nil {
-		err = cutShort(ctx, err)
-		switch statusOf(err) {
-		case StatusRefused:
-			return &statusError{StatusLockNotGot, err}
-		case StatusFailed:
-			return &statusError{StatusCannotLock, err}
+		err = cli.CutShort(ctx, err)
+		switch cli.StatusOf(err) {
+		case cli.StatusRefused:
+			return cli.WithStatus(cli.StatusLockNotGot, err)
+		case cli.StatusFailed:
+			return cli.WithStatus(cli.StatusCannotLock, err)
 		}
 		return err
 	}
-	s.Say("acquired lock %q (id %.12s), running %.200q", *in.name, held.ID, command[0])
-	err = s.runUnder(m, engine, held.ID, path, command)
+	s.Say("acquired lock %q (id %.12s), running %.200q", *in.Name, held.ID, command[0])
+	err = runUnder(s, m, engine, held.ID, path, command)
 	released := m.Release(context.Background(), held.ID)
 	switch {
 	case errors.Is(released, lock.ErrNotFound):
-		s.Warning("lock %q (id %.12s) was lost while the command ran: somebody took it away", *in.name, held.ID)
+		s.Warning("lock %q (id %.12s) was lost while the command ran: somebody took it away", *in.Name, held.ID)
 	case released != nil:
 		s.Warning("%s; others take it over once they see that this process is gone", released)
 	default:
-		s.Say("gave back lock %q", *in.name)
+		s.Say("gave back lock %q", *in.Name)
 	}
 	return err
 }
@@ -98,18 +116,18 @@ func containsNonce(nonces, nonce string) bool {
 
 func cannotRun(name string, err error) error {
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
-		return &statusError{StatusNotFound, fmt.Errorf("run %.200q: no such command", name)}
+		return cli.WithStatus(cli.StatusNotFound, fmt.Errorf("run %.200q: no such command", name))
 	}
-	return &statusError{StatusCannotRun, fmt.Errorf("run %.200q: %w", name, err)}
+	return cli.WithStatus(cli.StatusCannotRun, fmt.Errorf("run %.200q: %w", name, err))
 }
 
 // runUnder runs the command, and says at once when the lock is lost meanwhile:
 // nothing can be undone, but the log must tell.
-func (s *session) runUnder(m *lock.Mutex, engine store, id, path string, command []string) error {
+func runUnder(s *cli.Session, m *lock.Mutex, engine lockwire.Store, id, path string, command []string) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	if m.Lost(ctx, id) { // narrows the gap between holding and starting
-		return &statusError{StatusCannotLock, fmt.Errorf("lock %q was lost before the command started: somebody took it away", m.Name())}
+		return cli.WithStatus(cli.StatusCannotLock, fmt.Errorf("lock %q was lost before the command started: somebody took it away", m.Name()))
 	}
 	// Beside the command, for a hung daemon must not keep signals from it.
 	var watch sync.WaitGroup
@@ -132,7 +150,7 @@ func (s *session) runUnder(m *lock.Mutex, engine store, id, path string, command
 			}
 		}
 	})
-	err := s.runHolding(path, command, s.holding(engine.Self.Nonce))
+	err := runHolding(s, path, command, holding(s, engine.Self.Nonce))
 	cancel()
 	watch.Wait() // before the lock is given back, which is no loss
 	return err
@@ -140,7 +158,7 @@ func (s *session) runUnder(m *lock.Mutex, engine store, id, path string, command
 
 // holding is this process's environment with one more nonce that its children run
 // under.
-func (s *session) holding(nonce string) []string {
+func holding(s *cli.Session, nonce string) []string {
 	if above := s.Getenv(holdVariable); above != "" {
 		nonce = above + "," + nonce
 	}
@@ -152,7 +170,7 @@ func (s *session) holding(nonce string) []string {
 // runHolding runs the command in a process group of its own and passes signals
 // on to it; one that comes a second after the first kills. On a terminal the command shares our group
 // instead, where the terminal's signals reach it without us.
-func (s *session) runHolding(path string, command, environ []string) error {
+func runHolding(s *cli.Session, path string, command, environ []string) error {
 	cmd := exec.Command(path)
 	cmd.Args = command
 	cmd.Env = environ
@@ -182,7 +200,7 @@ func (s *session) runHolding(path string, command, environ []string) error {
 				first = time.Now()
 			}
 			switch {
-			case time.Since(first) > twice:
+			case time.Since(first) > cli.Twice:
 				syscall.Kill(target, syscall.SIGKILL)
 			case !terminal || sig == syscall.SIGTERM:
 				syscall.Kill(target, sig.(syscall.Signal))
@@ -196,9 +214,9 @@ func (s *session) runHolding(path string, command, environ []string) error {
 	status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
 	switch {
 	case ok && status.Signaled():
-		return &statusError{128 + int(status.Signal()), errSaid}
+		return cli.WithStatus(128+int(status.Signal()), cli.ErrSaid)
 	case cmd.ProcessState.ExitCode() != 0:
-		return &statusError{cmd.ProcessState.ExitCode(), errSaid}
+		return cli.WithStatus(cmd.ProcessState.ExitCode(), cli.ErrSaid)
 	}
 	return nil
 }

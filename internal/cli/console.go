@@ -1,0 +1,163 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"unicode"
+	"unicode/utf16"
+
+	"hostguard/internal/actions"
+)
+
+// Console is all that hostguard says. Its rules:
+//
+//   - One line says one thing: the operation, the value, what to do.
+//   - A value that comes from outside this job (labels, arguments of processes,
+//     names of files and containers, API answers) is formatted with %q, after
+//     words of ours. Gitea's act fork obeys a command at the start of any line
+//     of output, so every line also passes actions.Plain: no control character
+//     leaves this program, and no line opens as a command.
+//   - In a workflow warnings and errors are annotations on stdout; elsewhere
+//     they go to stderr.
+//   - No colour: a CI log is no terminal.
+type Console struct {
+	Out, Err io.Writer
+	Workflow *actions.Workflow // nil outside a workflow
+}
+
+func NewConsole(w World) *Console {
+	c := &Console{Out: w.Stdout, Err: w.Stderr}
+	if w.Getenv("GITHUB_ACTIONS") == "true" || w.Getenv("GITEA_ACTIONS") == "true" {
+		c.Workflow = actions.New(w.Stdout, w.Getenv)
+	}
+	return c
+}
+
+// OnStderr sends everything to stderr: stdout belongs to with-lock's command.
+// Runners look for annotations on both.
+func (c *Console) OnStderr(w World) {
+	c.Out = w.Stderr
+	if c.Workflow != nil {
+		c.Workflow = actions.New(w.Stderr, w.Getenv)
+	}
+}
+
+func (c *Console) Say(format string, args ...any) {
+	fmt.Fprintln(c.Out, actions.Plain(fmt.Sprintf(format, args...)))
+}
+
+func (c *Console) Notice(format string, args ...any) {
+	c.annotate((*actions.Workflow).Notice, c.Out, "", format, args)
+}
+
+func (c *Console) Warning(format string, args ...any) {
+	c.annotate((*actions.Workflow).Warning, c.Err, "warning: ", format, args)
+}
+
+func (c *Console) Error(format string, args ...any) {
+	c.annotate((*actions.Workflow).Error, c.Err, "", format, args)
+}
+
+func (c *Console) annotate(say func(*actions.Workflow, string), plain io.Writer, word, format string, args []any) {
+	text := "hostguard: " + fmt.Sprintf(format, args...)
+	if c.Workflow != nil {
+		say(c.Workflow, text)
+		return
+	}
+	fmt.Fprintln(plain, actions.Plain(strings.Replace(text, "hostguard: ", "hostguard: "+word, 1)))
+}
+
+// Group folds what follows under a title, until the returned function is called.
+func (c *Console) Group(format string, args ...any) (end func()) {
+	title := fmt.Sprintf(format, args...)
+	if c.Workflow == nil {
+		c.Say("%s", title)
+		return func() {}
+	}
+	return c.Workflow.Group(title)
+}
+
+// Summary adds Markdown to the step's summary, where the runner offers one.
+func (c *Console) Summary(markdown string) {
+	if c.Workflow != nil {
+		c.Workflow.Summary(markdown)
+	}
+}
+
+// The files of the step are the runner's; outside a workflow there are none.
+
+func (c *Console) CheckFiles() error {
+	if c.Workflow == nil {
+		return nil
+	}
+	return c.Workflow.Check()
+}
+
+func (c *Console) Output(name, value string) error {
+	if c.Workflow == nil {
+		return nil
+	}
+	return c.Workflow.Output(name, value)
+}
+
+func (c *Console) Env(name, value string) error {
+	if c.Workflow == nil {
+		return nil
+	}
+	return c.Workflow.Env(name, value)
+}
+
+func (c *Console) State(name, value string) error {
+	if c.Workflow == nil {
+		return nil
+	}
+	return c.Workflow.State(name, value)
+}
+
+// JSON prints a value as one line.
+func (c *Console) JSON(v any) error {
+	line, err := Printable(v)
+	if err == nil {
+		_, err = fmt.Fprintln(c.Out, line)
+	}
+	return err
+}
+
+// Printable is a value as one line of JSON in which everything is escaped that a
+// terminal would obey: JSON itself only asks for the characters below the space.
+func Printable(v any) (string, error) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return "", err
+	}
+	var line strings.Builder
+	for _, r := range string(data) {
+		if unicode.IsPrint(r) {
+			line.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.Encode([]rune{r}) {
+			fmt.Fprintf(&line, "\\u%04x", unit)
+		}
+	}
+	return line.String(), nil
+}
+
+// Table prints rows as columns. Its first column is of words of ours.
+func (c *Console) Table(rows [][]string) {
+	var table strings.Builder
+	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		fmt.Fprintln(w, strings.Join(row, "\t"))
+	}
+	w.Flush()
+	for line := range strings.Lines(table.String()) {
+		c.Say("%s", strings.TrimRight(line, " \n"))
+	}
+}
+
+// help prints a written text as it is.
+func (c *Console) help(text string) { fmt.Fprint(c.Out, text) }

@@ -1,0 +1,22 @@
+package cli
+
+import (
+	"strings"
+	"testing"
+)
+
+const canary = "c0ffee-canary"
+
+// sudo writes what it hands on into the system's log: secrets come by stdin, and
+// nothing else does.
+func TestSecretsComeByStdin(t *testing.T) {
+	getenv := func(name string) string {
+		return map[string]string{"PATH": "/bin", "GITEA_TOKEN": "old"}[name]
+	}
+	with := withSecrets(strings.NewReader("GITEA_TOKEN="+canary+"=\nPATH=/evil\nnonsense\nGITEA_RUNNER_REGISTRATION_TOKEN=r\n"), getenv)
+	for name, want := range map[string]string{"GITEA_TOKEN": canary + "=", "GITEA_RUNNER_REGISTRATION_TOKEN": "r", "PATH": "/bin", "HOME": ""} {
+		if got := with(name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+}

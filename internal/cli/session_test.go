@@ -1,0 +1,19 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+)
+
+func TestAWarningOfSeveralErrorsIsOneReadableLine(t *testing.T) {
+	var said bytes.Buffer
+	s := &Session{Console: &Console{Err: &said}, Name: "acquire-lock"}
+	if err := s.Soften(t.Context(), WarnOnly, errors.Join(errors.New("one"), errors.New("two"))); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(said.String(), "one; two (mode") {
+		t.Errorf("%q", said.String())
+	}
+}

@@ -1,0 +1,62 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+)
+
+const helpVersion = `usage: hostguard version [-json]
+
+Prints "hostguard VERSION OS/ARCH GOVERSION".
+
+  -json   one line of JSON: version, commit, go, os, arch, and the modules that
+          the program was built from, with their sums
+
+exit status: 0, or 2 for wrong use.
+
+example: hostguard version -json
+`
+
+// versionReport is what "version -json" prints, in one line.
+type versionReport struct {
+	Version string         `json:"version"`
+	Commit  string         `json:"commit"`
+	Go      string         `json:"go"`
+	OS      string         `json:"os"`
+	Arch    string         `json:"arch"`
+	Modules []moduleReport `json:"modules"` // that this program was built from
+}
+
+type moduleReport struct {
+	Path    string `json:"path"`
+	Version string `json:"version"`
+	Sum     string `json:"sum"` // as in go.sum
+}
+
+func printVersion(_ context.Context, s *Session) error {
+	asJSON := s.In.Boolean("json")
+	s.In.FlagOnly("json")
+	if err := s.In.Parse(); err != nil {
+		return err
+	}
+	if !*asJSON {
+		fmt.Fprintf(s.Stdout, "hostguard %s %s/%s %s\n", s.Version, runtime.GOOS, runtime.GOARCH, runtime.Version())
+		return nil
+	}
+	build, ok := debug.ReadBuildInfo()
+	if !ok {
+		return errors.New("this program was built without module information; build it with \"make build\"")
+	}
+	report := versionReport{
+		Version: s.Version, Commit: s.Commit, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH,
+		Modules: []moduleReport{},
+	}
+	for _, m := range build.Deps {
+		report.Modules = append(report.Modules, moduleReport{m.Path, m.Version, m.Sum})
+	}
+	return json.NewEncoder(s.Stdout).Encode(report)
+}

@@ -1,0 +1,137 @@
+package pressurewire
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"hostguard/internal/cli"
+	"hostguard/internal/docker"
+	"hostguard/internal/lockwire"
+	"hostguard/internal/proc"
+	"hostguard/pressure"
+)
+
+// How long Docker may take to tell of containers: a hung daemon must not hold up
+// a look, and least of all the one that a runner waits for, which has checkTime
+// in all. What is left after the look is for the containers' names.
+const (
+	DockerTime      = 3 * time.Second
+	CheckDockerTime = 200 * time.Millisecond
+	CheckTime       = 250 * time.Millisecond
+)
+
+// Containers asks Docker what the process table does not tell.
+type Containers struct {
+	Getenv func(string) string
+	Limit  time.Duration
+	engine *docker.Engine
+	names  map[string]string // by ID
+}
+
+func (c *Containers) connect(ctx context.Context) (*docker.Engine, error) {
+	if c.engine != nil {
+		return c.engine, nil
+	}
+	engine, err := docker.Connect(ctx, c.Getenv)
+	if err == nil {
+		c.engine = engine
+	}
+	return engine, err
+}
+
+// others lists the processes of all containers but this one.
+func (c *Containers) others(ctx context.Context) (pressure.List, pressure.Scope, error) {
+	host := proc.Host{Proc: proc.Root}
+	if !host.InContainer() { // a machine that is a container, such as LXC's: its jobs can be seen
+		return nil, pressure.OnlyContainer, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.Limit)
+	defer cancel()
+	engine, err := c.connect(ctx)
+	var own string
+	if err == nil {
+		if own, _ = lockwire.OwnContainer(ctx, engine, host); own == "" {
+			err = fmt.Errorf("the Docker daemon at %q does not tell which container this is", engine.Address())
+		}
+	}
+	var list pressure.List
+	var all, unread int
+	if err == nil {
+		list, all, unread, err = engine.Processes(ctx, own)
+	}
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, "", fmt.Errorf("no answer of Docker within %s", c.Limit)
+	case err != nil:
+		return nil, "", err
+	case unread > 0 && unread == all:
+		return nil, "", fmt.Errorf("none of the %d other containers could be looked into through Docker", all)
+	}
+	return list, pressure.Scope(fmt.Sprintf("this container, and %d of %d others through Docker; "+
+		"builds outside containers, and those of docker build, are out of sight", all-unread, all)), nil
+}
+
+// Name puts names to the containers of blockers, where Docker tells them in time.
+func (c *Containers) Name(ctx context.Context, blockers []pressure.Blocker) {
+	ctx, cancel := context.WithTimeout(ctx, c.Limit)
+	defer cancel()
+	for i := range blockers[:min(MostNamed, len(blockers))] {
+		b := &blockers[i]
+		if !isContainerID(b.Container) {
+			continue
+		}
+		name, known := c.names[b.Container]
+		if !known && ctx.Err() == nil {
+			if engine, err := c.connect(ctx); err == nil {
+				name = engine.ContainerName(ctx, b.Container)
+			} else {
+				cancel() // for the others it would be no different
+			}
+			if c.names == nil {
+				c.names = map[string]string{}
+			}
+			c.names[b.Container] = name
+		}
+		if name != "" {
+			b.InContainer(name)
+		} else {
+			b.Container = b.Container[:12]
+		}
+	}
+}
+
+func isContainerID(text string) bool {
+	return len(text) == 64 && strings.Trim(text, "0123456789abcdef") == ""
+}
+
+// gate looks at this host for this job.
+func New(s *cli.Session, rules []pressure.Rule, limit time.Duration) (*pressure.Gate, *Containers) {
+	docker := &Containers{Getenv: s.Getenv, Limit: limit}
+	return &pressure.Gate{
+		Table: proc.Table{}, Rules: rules,
+		Own:       pressure.Owner{PID: os.Getpid(), Dirs: ownDirs(s.Getenv)},
+		Meter:     func() pressure.Reading { return proc.Load(proc.Root) },
+		Elsewhere: docker.others,
+	}, docker
+}
+
+// ownDirs are this job's own directories, by the names that the kernel knows
+// them by: a working directory is shown without symbolic links.
+func ownDirs(getenv func(string) string) []string {
+	resolved := func(dir string) string {
+		if real, err := filepath.EvalSymlinks(dir); err == nil {
+			return real
+		}
+		return dir
+	}
+	workspace := resolved(getenv("GITHUB_WORKSPACE"))
+	trees := pressure.Worktrees(workspace, os.DirFS(workspace))
+	for i := range trees {
+		trees[i] = resolved(trees[i])
+	}
+	return pressure.OwnDirs(resolved(getenv("HOME")), workspace, resolved(lockwire.JobDir(getenv)), trees)
+}

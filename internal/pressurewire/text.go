@@ -1,0 +1,104 @@
+package pressurewire
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"hostguard/internal/cli"
+	"hostguard/pressure"
+)
+
+// LookedAt says what a look could see, with the load, which only informs.
+func LookedAt(v pressure.Verdict) string {
+	return fmt.Sprintf("looked at %d processes: %s; %s", v.Seen, v.Scope, Load(v.Load))
+}
+
+func Load(l pressure.Load) string {
+	var parts []string
+	if l.Installed > 0 {
+		parts = append(parts, fmt.Sprintf("%s of %s memory left", pressure.Bytes(l.Available), pressure.Bytes(l.Installed)))
+	}
+	for _, stall := range []struct {
+		of string
+		is pressure.Percent
+	}{{"memory", l.MemoryStall}, {"I/O", l.IOStall}, {"CPU", l.CPUStall}} {
+		if stall.is.Known {
+			parts = append(parts, fmt.Sprintf("%s stall %.0f%%", stall.of, stall.is.Value))
+		}
+	}
+	parts = append(parts, fmt.Sprintf("load %.1f", l.Load1))
+	if len(l.Missing) > 0 {
+		parts = append(parts, "unknown: "+strings.Join(l.Missing, ", "))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// MostNamed bounds what is said of a host on which everything builds: an output
+// may end as a variable, and those are limited to 128 KiB.
+const MostNamed = pressure.MostDescribed
+
+// Pressing says in a sentence what speaks against a heavy build.
+func Pressing(v pressure.Verdict) string {
+	var what []string
+	if len(v.Blockers) > 0 {
+		what = append(what, Blockers(v.Blockers))
+	}
+	return strings.Join(append(what, v.Over...), "; ")
+}
+
+// Blockers names the builds of others.
+func Blockers(all []pressure.Blocker) string {
+	names := make([]string, 0, MostNamed+1)
+	for i, b := range all {
+		if i == MostNamed {
+			names = append(names, fmt.Sprintf("and %d more", len(all)-i))
+			break
+		}
+		names = append(names, fmt.Sprintf("%s (pid %d, %s, %s)", b.Tool, b.PID, Age(b), strings.Join(about(b), ", ")))
+	}
+	what := "another heavy build runs here"
+	if n := len(all); n > 1 {
+		what = fmt.Sprintf("%d other heavy builds run here", n)
+	}
+	return what + ": " + strings.Join(names, ", ")
+}
+
+// about says where a build runs, whose it is and what it uses.
+func about(b pressure.Blocker) []string {
+	parts := []string{Place(b)}
+	if b.Container != "" {
+		parts = append(parts, fmt.Sprintf("container %.100q", b.Container))
+	}
+	if of := Whose(b.Job); of != "" {
+		parts = append(parts, of)
+	}
+	return append(parts, fmt.Sprintf("CPU %s", cli.Short(b.CPU)), pressure.Bytes(b.Memory))
+}
+
+// Whose names the job as far as it is known.
+func Whose(job pressure.Job) string {
+	var parts []string
+	for _, part := range []struct{ word, value string }{
+		{"of", job.Repository}, {"workflow", job.Workflow}, {"job", job.Job}, {"run", job.RunNumber}, {"run id", job.RunID}, {"task", job.Task},
+	} {
+		if part.value != "" {
+			parts = append(parts, fmt.Sprintf("%s %.100q", part.word, part.value))
+		}
+	}
+	return strings.Join(parts, " ")
+}
+
+func Age(b pressure.Blocker) string {
+	if b.Since.IsZero() {
+		return "since an unknown time"
+	}
+	return "for " + cli.Short(max(0, time.Since(b.Since).Round(time.Second)))
+}
+
+func Place(b pressure.Blocker) string {
+	if b.Dir == "" {
+		return "in a directory that cannot be read"
+	}
+	return fmt.Sprintf("in %.300q", b.Dir)
+}

@@ -1,0 +1,130 @@
+package operate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"hostguard/internal/cli"
+	"hostguard/internal/gitea"
+	"hostguard/runner/workflow"
+	"hostguard/runner/yamltree"
+)
+
+// A checkout is a directory with a repository in it: its workflows, and the
+// server that its remotes name.
+
+// localWorkflows reads the workflows of a checkout and of the folders below, as Gitea
+// does, never through a link out of it. A file that cannot be read is a problem of its own.
+func localWorkflows(dir string) (workflows []workflow.Workflow, problems []error, err error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open the checkout %q: %w", dir, cli.Pathless(err))
+	}
+	defer root.Close()
+	for _, folder := range workflow.Dirs {
+		err := fs.WalkDir(root.FS(), folder, func(name string, entry fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			if !workflow.IsFile(name) || entry.IsDir() {
+				return nil
+			}
+			below := strings.TrimPrefix(name, folder+"/")
+			data, err := readBounded(root, name)
+			if err == nil {
+				var w workflow.Workflow
+				if w, err = workflow.Parse(below, data); err == nil {
+					workflows = append(workflows, w)
+				}
+			}
+			if err != nil {
+				problems = append(problems, fmt.Errorf("workflow %q: %.200q", below, cli.Pathless(err)))
+			}
+			return nil
+		})
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("read %q: %w", filepath.Join(dir, folder), cli.Pathless(err))
+		}
+		break // as Gitea does: the first that is there
+	}
+	return workflows, problems, nil
+}
+
+// readBounded reads a regular file up to what any parser here takes, and one
+// byte more.
+func readBounded(root *os.Root, name string) ([]byte, error) {
+	if info, err := root.Stat(name); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() {
+		return nil, errors.New("it is no file")
+	}
+	f, err := root.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, yamltree.MaxFile+1))
+}
+
+// remote is the server that a checkout's remotes name, and the token for it:
+// GITEA_TOKEN, or the one in a remote's URL, which is of no use to other hosts.
+func remoteOf(ctx context.Context, s *cli.Session, dir string) (gitea.Remote, error) {
+	err := exec.CommandContext(ctx, "git", "-C", dir, "rev-parse", "--git-dir").Run()
+	if errors.Is(err, exec.ErrNotFound) {
+		return gitea.Remote{}, errors.New("there is no git to ask for the remotes of the checkout")
+	}
+	if err != nil {
+		return gitea.Remote{}, fmt.Errorf("%q is no git checkout, or another user's, which git does not read unless its safe.directory names it; give -checkout", dir)
+	}
+	var found []gitea.Remote
+	for _, name := range []string{"gitea", "origin"} {
+		out, err := exec.CommandContext(ctx, "git", "-C", dir, "remote", "get-url", name).Output()
+		if err != nil { // its text may have the URL, and so a token
+			continue
+		}
+		r, err := gitea.ParseRemote(strings.TrimSpace(string(out)))
+		if err != nil {
+			return gitea.Remote{}, fmt.Errorf("the remote %q of %q: %w", name, dir, err)
+		}
+		found = append(found, r)
+	}
+	if len(found) == 0 {
+		return gitea.Remote{}, fmt.Errorf("%q has no remote \"gitea\" or \"origin\"; give -checkout", dir)
+	}
+	r := found[0]
+	switch {
+	case r.Server == "":
+		return r, fmt.Errorf("the remote on %q speaks no HTTP, so the address of its API is not known; add a remote \"gitea\" with an https:// URL", r.Host)
+	case r.Host == "github.com":
+		return r, errors.New("the remote is on github.com, which is no Gitea; add a remote \"gitea\"")
+	}
+	if token := s.Getenv("GITEA_TOKEN"); token != "" {
+		r.Token = gitea.NewToken(token)
+		return r, nil
+	}
+	if i := slices.IndexFunc(found, func(o gitea.Remote) bool { return o.Server == r.Server && o.Token.Given() }); i >= 0 {
+		r.Token = found[i].Token
+	}
+	return r, nil
+}
+
+// inventory asks the server that a checkout's remotes name.
+func openInventory(ctx context.Context, s *cli.Session, checkout string) (gitea.Remote, *gitea.Inventory, error) {
+	remote, err := remoteOf(ctx, s, checkout)
+	if err != nil {
+		return gitea.Remote{}, nil, err
+	}
+	inventory, err := gitea.NewInventory(ctx, remote.Server, remote.Token)
+	return remote, inventory, err
+}

@@ -1,0 +1,348 @@
+package operate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"hostguard/clean"
+	"hostguard/install"
+	"hostguard/internal/cli"
+	"hostguard/internal/systemd"
+	"hostguard/runner"
+)
+
+const helpRunnerCleanupTimer = `usage: hostguard runner cleanup-timer -runner-root DIR [-runner-root DIR]... [-apply]
+       hostguard runner cleanup-timer -status | -run | -remove [-apply]
+
+Makes hostguard-clean-diag.service and .timer, which run clean-diag for roots of
+GitHub's runner 5 minutes after the boot and every 5 minutes, and turns the old
+runner-diag-cleanup.timer off. Prints the plan, and changes nothing without
+-apply; what fails is taken back, and a second run changes nothing.
+
+The units are the system's for root or with sudo that asks for no password
+(-apply then runs itself by sudo), and run as the owner of the roots; else they
+are the user's. Those of the system may write nothing but _diag of the roots. The
+hostguard that runs this is what the timer runs: for the system's it must be where
+that owner and root alone can change it, such as below /usr/local.
+
+  -runner-root DIR  the directory of run.sh and _diag; may be given again, or
+                    be a list with commas. All must be one user's
+  -apply            make the changes
+  -status           whether it is active, its last and next run, and the last
+                    lines of its journal
+  -run              clean now, and tell how that ended
+  -remove           take it away again; with -apply
+
+exit status: 0 done, planned or nothing to change; 1 refused, or -status of a
+timer that does not run; 2 wrong use, 3 something failed and was taken back, or
+the run has failed; 130 or 143 interrupted and taken back.
+
+example: sudo hostguard runner cleanup-timer -runner-root /home/ci/actions-runner -apply
+`
+
+// cleaningTimer is one run of runner cleanup-timer.
+type cleaningTimer struct {
+	*cli.Session
+	roots                      []string
+	apply, status, run, remove bool
+	h                          runner.Host
+}
+
+func runnerCleanupTimer(ctx context.Context, s *cli.Session) error {
+	c := cleaningTimer{Session: s}
+	s.In.Value("runner-root", func(v string) error {
+		for root := range strings.SplitSeq(v, ",") {
+			path, err := filepath.Abs(strings.TrimSpace(root))
+			if err != nil {
+				return err
+			}
+			if !slices.Contains(c.roots, path) {
+				c.roots = append(c.roots, path)
+			}
+		}
+		return nil
+	})
+	apply, status, run, remove := s.In.Boolean("apply"), s.In.Boolean("status"), s.In.Boolean("run"), s.In.Boolean("remove")
+	s.In.FlagOnly("runner-root", "apply", "status", "run", "remove")
+	if err := s.In.Parse(); err != nil {
+		return err
+	}
+	c.apply, c.status, c.run, c.remove = *apply, *status, *run, *remove
+	asked := 0
+	for _, what := range []bool{c.status, c.run, c.remove, c.roots != nil} {
+		if what {
+			asked++
+		}
+	}
+	if asked != 1 || c.apply && (c.status || c.run) {
+		return cli.Usagef("give -runner-root for a timer that cleans there, or one of -status, -run and -remove; see \"hostguard help runner cleanup-timer\"")
+	}
+	c.h.Units, c.h.UnitsUnseen = readUnits(ctx, s)
+	if os.Geteuid() == 0 && slices.ContainsFunc(c.h.Units, func(u runner.Unit) bool { return u.Scope == systemd.System }) {
+		c.h.UnitsUnseen = nil // root has a manager of its own when it is logged in only
+	}
+	if c.roots != nil {
+		return c.install(ctx)
+	}
+	timers := c.h.Cleanups()
+	switch seen := len(timers) > 0; {
+	case !seen && len(c.h.UnitsUnseen) > 0:
+		return fmt.Errorf("no %s was seen: %s", runner.CleanupTimer, strings.Join(c.h.UnitsUnseen, "; "))
+	case !seen, timers[0].Name != runner.CleanupTimer && !c.status:
+		return cli.Refusedf("there is no %s; give -runner-root to make one", runner.CleanupTimer)
+	case c.status:
+		return c.tell(ctx, timers)
+	case c.run:
+		return c.start(ctx, timers[0].Scope)
+	}
+	return c.takeAway(ctx, timers[0].Scope)
+}
+
+// install plans the timer, and with apply makes it.
+func (c *cleaningTimer) install(ctx context.Context) error {
+	scope, sudo := unitScope(ctx, c.Session)
+	owner, err := c.owner()
+	if err != nil {
+		return err
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	me, err := user.Current()
+	if err != nil {
+		return err
+	}
+	if scope == systemd.User && me.Uid != owner.Uid {
+		return cli.Refusedf("the roots are %q's: run it as that user, or as root", owner.Username)
+	}
+	if scope == systemd.System {
+		uid := 0
+		if _, err := fmt.Sscan(owner.Uid, &uid); err != nil {
+			return err
+		}
+		if err := install.CheckOwners(program, uid); err != nil {
+			return cli.Refusedf("the timer would run %w; install hostguard below /usr/local (hostguard install, as root) and run it from there", err)
+		}
+	}
+	if sudo && c.apply {
+		return c.AsRoot("runner cleanup-timer", "-apply", "-runner-root", strings.Join(c.roots, ","))
+	}
+	cleanup := runner.Cleanup{Scope: scope, User: owner.Username, Program: program, Roots: c.roots}
+	text, err := cleanup.Service()
+	if err != nil {
+		return cli.Refusedf("%w", err)
+	}
+	dir := systemd.Dir(scope, c.Getenv("HOME"))
+	files := []install.File{
+		{Path: filepath.Join(dir, runner.CleanupService), Data: []byte(text), Mode: 0o644},
+		{Path: filepath.Join(dir, runner.CleanupTimer), Data: []byte(cleanup.Timer()), Mode: 0o644},
+	}
+	changes, err := putUnits(c.Session, scope, files, func(ctx context.Context) error { return c.clean(ctx, scope) })
+	if err != nil {
+		return err
+	}
+	if changes != nil {
+		changes[0].say += "; " + systemd.Command(scope, "start", runner.CleanupService) + ", which cleans once"
+	}
+	back := []string{"hostguard runner cleanup-timer -remove -apply"}
+	changes = append(changes, c.enable(scope)...)
+	retired, commands := c.retire(scope)
+	if sudo {
+		c.Say("with -apply it runs as root, by sudo")
+	}
+	if err := carryOut(ctx, c.Session, append(changes, retired...), c.apply, fmt.Sprintf("%q", strings.Join(append(back, commands...), "; "))); err != nil {
+		return err
+	}
+	if scope == systemd.User && !systemd.Lingers(me.Username) {
+		sayLinger(c.Session, runner.CleanupTimer)
+	}
+	return nil
+}
+
+// owner is the one user whose all roots are; each has to be a runner's.
+func (c *cleaningTimer) owner() (owner *user.User, err error) {
+	for _, root := range c.roots {
+		r, err := clean.OpenRunner(root, c.Getenv("HOME"))
+		if _, ok := errors.AsType[*clean.NotRunner](err); ok {
+			return nil, cli.Usagef("runner-root %w; give the directory that holds run.sh and _diag", err)
+		} else if err != nil {
+			return nil, err
+		}
+		r.Close()
+		u, err := runnerUser(root)
+		if err != nil {
+			return nil, err
+		}
+		if owner != nil && owner.Uid != u.Uid {
+			return nil, cli.Refusedf("%q is %q's and %q is %q's: a timer cleans as one user", c.roots[0], owner.Username, root, u.Username)
+		}
+		owner = u
+	}
+	return owner, nil
+}
+
+// enable is the change that starts the timer, now and at each boot.
+func (c *cleaningTimer) enable(scope string) []change {
+	for _, u := range c.h.Units {
+		if u.Name == runner.CleanupTimer && u.Scope == scope && u.Active == "active" && u.File == "enabled" {
+			return nil
+		}
+	}
+	return []change{c.turn(scope, runner.CleanupTimer, "enable", "disable")}
+}
+
+// turn is the change that enables or disables a timer.
+func (c *cleaningTimer) turn(scope, timer, do, undo string) change {
+	return change{
+		say:  systemd.Command(scope, do, "--now", timer),
+		do:   func(ctx context.Context) error { return systemd.Control(ctx, scope, c.Getenv, do, "--now", timer) },
+		undo: func(ctx context.Context) error { return systemd.Control(ctx, scope, c.Getenv, undo, "--now", timer) },
+	}
+}
+
+// retire is the change that turns the old timer off, and the commands back.
+func (c *cleaningTimer) retire(scope string) (changes []change, back []string) {
+	for _, u := range c.h.Cleanups() {
+		if u.Name != runner.OldCleanupTimer || u.Active != "active" && u.File != "enabled" {
+			continue
+		}
+		if u.Scope == systemd.System && scope == systemd.User {
+			c.Warning("the old timer still runs as well; fix: sudo %s", systemd.Command(u.Scope, "disable", "--now", u.Name))
+			continue
+		}
+		changes = append(changes, c.turn(u.Scope, u.Name, "disable", "enable"))
+		back = append(back, systemd.Command(u.Scope, "enable", "--now", u.Name))
+	}
+	return changes, back
+}
+
+// clean runs the service once and tells how it ended.
+func (c *cleaningTimer) clean(ctx context.Context, scope string) error {
+	if err := systemd.Control(ctx, scope, c.Getenv, "start", runner.CleanupService); err != nil {
+		return err
+	}
+	u, err := readUnit(ctx, c.Session, scope, runner.CleanupService)
+	if err != nil {
+		return err
+	}
+	if u.Result != "success" {
+		return fmt.Errorf("%s ended with Result=%.30q", runner.CleanupService, u.Result)
+	}
+	return nil
+}
+
+// rooted runs this again as root where a unit of the system is to be changed by
+// somebody else; false if nothing is in the way.
+func (c *cleaningTimer) rooted(ctx context.Context, scope string, flags ...string) (bool, error) {
+	if scope == systemd.User || os.Geteuid() == 0 {
+		return false, nil
+	}
+	if _, sudo := unitScope(ctx, c.Session); !sudo {
+		return true, fmt.Errorf("the timer is the system's, and sudo asks for a password: run it as root")
+	}
+	return true, c.AsRoot("runner cleanup-timer", flags...)
+}
+
+// start runs the service now.
+func (c *cleaningTimer) start(ctx context.Context, scope string) error {
+	if done, err := c.rooted(ctx, scope, "-run"); done {
+		return err
+	}
+	began := time.Now()
+	err := c.clean(ctx, scope)
+	for end := time.Now().Add(journalTime); ; time.Sleep(50 * time.Millisecond) {
+		lines, unread := c.log(ctx, scope, time.Since(began)+time.Second, 50)
+		told := slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "clean-diag: ") })
+		if told || unread != nil || time.Now().After(end) || ctx.Err() != nil {
+			c.tellLog(lines, unread)
+			break
+		}
+	}
+	if err == nil {
+		c.Say("%s ended with Result=success after %s", runner.CleanupService, cli.Short(time.Since(began)))
+	}
+	return err
+}
+
+// takeAway plans that the timer goes, and with apply does it.
+func (c *cleaningTimer) takeAway(ctx context.Context, scope string) error {
+	if c.apply {
+		if done, err := c.rooted(ctx, scope, "-remove", "-apply"); done {
+			return err
+		}
+	}
+	dir := systemd.Dir(scope, c.Getenv("HOME"))
+	plan, err := install.PlanRemoval([]install.File{
+		{Path: filepath.Join(dir, runner.CleanupService), Mode: 0o644}, {Path: filepath.Join(dir, runner.CleanupTimer), Mode: 0o644},
+	})
+	if err != nil {
+		return err
+	}
+	files, err := unitChange(c.Session, scope, plan, func(context.Context) error { return nil })
+	if err != nil {
+		return err
+	}
+	changes := append([]change{c.turn(scope, runner.CleanupTimer, "disable", "enable")}, files...)
+	return carryOut(ctx, c.Session, changes, c.apply, "\"hostguard runner cleanup-timer -runner-root ROOT -apply\"")
+}
+
+// journalTime is how long the journal may take to show what the service has said.
+// Of a user's service it may lack lines for ever: it finds out too late whose a
+// process was that has ended.
+const journalTime = time.Second
+
+// statusLog is how far back the status shows the journal, and how much of it.
+const (
+	statusLog   = 24 * time.Hour
+	statusLines = 10
+)
+
+// tell is the status.
+func (c *cleaningTimer) tell(ctx context.Context, timers []runner.Unit) error {
+	now := time.Now()
+	for _, t := range timers {
+		c.Say("timer=%s scope=%s %s/%s, %s", t.Name, t.Scope, cli.Word(t.Active), cli.Word(t.Sub), cli.Word(t.File))
+		c.Say("last_run=%s", cond(t.Last.IsZero(), "never", cli.Since(t.Last, now)))
+		c.Say("next_run=%s", cond(t.Next.IsZero(), "never", fmt.Sprintf("%s (in %s)", t.Next.UTC().Format("2006-01-02 15:04:05Z"), cli.Short(t.Next.Sub(now)))))
+		if t.Name != runner.CleanupTimer {
+			continue
+		}
+		u, err := readUnit(ctx, c.Session, t.Scope, runner.CleanupService)
+		if err != nil {
+			return err
+		}
+		c.Say("service=%s %s/%s, Result=%s", u.Name, cli.Word(u.Active), cli.Word(u.Sub), cli.Word(u.Result))
+		c.tellLog(c.log(ctx, t.Scope, statusLog, statusLines))
+	}
+	if timers[0].Active != "active" {
+		return cli.Refusedf("%s does not run; fix: %s", timers[0].Name, systemd.Command(timers[0].Scope, "enable", "--now", timers[0].Name))
+	}
+	return nil
+}
+
+// log is the last of what the service has logged.
+func (c *cleaningTimer) log(ctx context.Context, scope string, since time.Duration, most int) (lines []string, err error) {
+	err = systemd.Log(ctx, runner.Unit{Name: runner.CleanupService, Scope: scope}, since, func(line string) {
+		if lines = append(lines, line); len(lines) > most {
+			lines = lines[1:]
+		}
+	})
+	return lines, err
+}
+
+func (c *cleaningTimer) tellLog(lines []string, unread error) {
+	for _, line := range lines {
+		c.Say("  log %.500q", line)
+	}
+	if unread != nil {
+		c.Say("not seen: %s", cli.OneLine(unread))
+	}
+}

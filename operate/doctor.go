@@ -1,0 +1,246 @@
+package operate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"hostguard/clean"
+	"hostguard/internal/cli"
+	"hostguard/internal/lockwire"
+	"hostguard/internal/pressurewire"
+	"hostguard/internal/proc"
+	"hostguard/lock"
+	"hostguard/pressure"
+	"hostguard/runner"
+	"hostguard/runner/finding"
+	"hostguard/runner/workflow"
+)
+
+func doctor(ctx context.Context, s *cli.Session) error {
+	in := newHostInputs(s)
+	checkout := s.In.Text("checkout", ".", nil)
+	asJSON := s.In.Boolean("json")
+	s.In.FlagOnly("checkout", "json")
+	if err := s.In.Parse(); err != nil {
+		return err
+	}
+	d := diagnosis{Session: s, good: map[int]string{}}
+	h := lookAtHost(ctx, s, in)
+	readTasks(ctx, &h)
+	readSchedule(ctx, s, &h)
+	workflows := d.workflows(*checkout)
+	d.leftDiagnostics(ctx, h)
+	d.cleaning(h)
+	d.locks(ctx)
+	d.pressure(ctx)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	report := doctorReport{Version: 1, Time: time.Now().UTC(), Layers: runner.Diagnose(h, workflows, d.found, d.good), Unseen: unseenOf(h)}
+	if *asJSON {
+		if err := s.JSON(report); err != nil {
+			return err
+		}
+	} else {
+		report.print(s)
+	}
+	if slices.ContainsFunc(report.Layers, func(l runner.Layer) bool { return l.Level == finding.Bad }) {
+		return cli.WithStatus(cli.StatusRefused, cli.ErrSaid)
+	}
+	return nil
+}
+
+// doctorReport is what "doctor -json" prints.
+type doctorReport struct {
+	Version int            `json:"version"` // of this form
+	Time    time.Time      `json:"time"`
+	Layers  []runner.Layer `json:"layers"`
+	Unseen  []string       `json:"unseen"`
+}
+
+func (r doctorReport) print(s *cli.Session) {
+	for _, l := range r.Layers {
+		line := fmt.Sprintf("%-4s %-4s %s: %s", l.Layer, l.Level, l.Title, l.Evidence)
+		if l.Fix != "" {
+			line += "; fix: " + l.Fix
+		}
+		if more := len(l.Findings) - 1; more > 0 {
+			line += fmt.Sprintf(" (%d more: -json)", more)
+		}
+		s.Say("%s", line)
+	}
+	for _, why := range r.Unseen {
+		s.Say("not seen: %s", why)
+	}
+}
+
+// diagnosis is what doctor itself looks at, beside the runner.
+type diagnosis struct {
+	*cli.Session
+	found []finding.Finding
+	good  map[int]string
+}
+
+func (d *diagnosis) find(layer int, level finding.Level, fix, format string, args ...any) {
+	d.found = append(d.found, finding.Finding{Layer: layer, Level: level, Evidence: fmt.Sprintf(format, args...), Fix: fix})
+}
+
+// workflows reads those of the checkout, if it is one.
+func (d *diagnosis) workflows(checkout string) []workflow.Workflow {
+	workflows, problems, err := localWorkflows(checkout)
+	if err != nil {
+		d.find(5, finding.Warn, "give -checkout a directory that can be read", "%s", err)
+	}
+	for _, p := range problems {
+		d.find(5, finding.Bad, "mend the file; Gitea runs nothing of it", "%s", p)
+	}
+	if len(workflows) == 0 {
+		dir, _ := filepath.Abs(checkout)
+		d.good[5] = fmt.Sprintf("%q has no workflows to look at", dir)
+		d.good[10] = d.good[5]
+	}
+	return workflows
+}
+
+// leftDiagnostics looks for files that would fail the next "Set up job" of a
+// GitHub runner.
+func (d *diagnosis) leftDiagnostics(ctx context.Context, h runner.Host) {
+	roots := slices.Compact(slices.Clone(h.GitHubRoots))
+	if len(roots) == 0 {
+		d.good[1] = "no listener of GitHub's runner runs here"
+		if why := proc.OutOfSight(proc.Root); why != "" {
+			d.find(1, finding.Warn, "run it on the host, as root", "whether a listener of GitHub's runner runs here was not seen: %s", why)
+		}
+		return
+	}
+	for _, root := range roots {
+		left, err := d.leftIn(ctx, root)
+		switch {
+		case err != nil:
+			d.find(1, finding.Warn, "run it as the runner's user", "%.200q was not looked at: %.200q", root, err)
+		case left > 0:
+			d.find(1, finding.Bad, "hostguard clean-diag -runner-root "+cli.Word(root), "%d files of dead jobs in %.200q fail the next \"Set up job\"", left, root)
+		}
+	}
+	d.good[1] = fmt.Sprintf("nothing left in %d roots", len(roots))
+}
+
+// leftIn counts by clean-diag's own plan, of which nothing is carried out.
+func (d *diagnosis) leftIn(ctx context.Context, root string) (int, error) {
+	r, err := clean.OpenRunner(root, d.Getenv("HOME"))
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close()
+	workers := proc.GitHubWorkers(proc.Root, root)
+	before := time.Now().Add(-clean.BlindAge)
+	if len(workers.PIDs) > 0 {
+		if workers.Oldest.Before(before) {
+			before = workers.Oldest
+		}
+	}
+	open, err := proc.OpenFilesNamed(proc.Root, clean.IsDiagName)
+	if err != nil {
+		return 0, err
+	}
+	plans, problems := r.PlanDiag(ctx, clean.Evidence{Before: before, OthersBefore: before, Open: open.Has})
+	left := 0
+	for _, plan := range plans {
+		left += len(plan.Files)
+		plan.Close()
+	}
+	return left, errors.Join(problems...)
+}
+
+// cleaning looks for the timer that cleans in the background, where there is
+// something to clean.
+func (d *diagnosis) cleaning(h runner.Host) {
+	timers := h.Cleanups()
+	active := slices.IndexFunc(timers, func(u runner.Unit) bool { return u.Active == "active" })
+	install := "hostguard runner cleanup-timer -runner-root ROOT -apply"
+	if len(h.GitHubRoots) > 0 {
+		install = "hostguard runner cleanup-timer -runner-root " + cli.Word(h.GitHubRoots[0]) + " -apply"
+	}
+	switch {
+	case active >= 0:
+		d.good[2] = timers[active].Name + " is active"
+	case len(h.GitHubRoots) == 0:
+		d.good[2] = "not needed: no listener of GitHub's runner runs here"
+	case len(timers) == 0 && len(h.UnitsUnseen) > 0:
+		d.find(2, finding.Warn, "run it on the host, as the runner's user", "%s was not seen: %s", runner.CleanupTimer, strings.Join(h.UnitsUnseen, "; "))
+	case len(timers) == 0:
+		d.find(2, finding.Warn, install, "there is no %s", runner.CleanupTimer)
+	default:
+		d.find(2, finding.Bad, install, "%s is %q", timers[0].Name, timers[0].Active)
+	}
+}
+
+// locks looks at the host's lock.
+func (d *diagnosis) locks(ctx context.Context) {
+	name, backend := lockwire.DefaultLockName, lockwire.BackendDocker
+	_, engine, err := lockwire.Open(ctx, d.Session, lockwire.Options{Name: &name, Backend: &backend}, 0)
+	var surveys []lock.Survey
+	if err == nil {
+		surveys, err = engine.Survey(ctx, name)
+	}
+	if err != nil {
+		d.find(3, finding.Bad, "start Docker, or use lock-backend: file for jobs of a host without it", "no lock can be taken: %s", cli.OneLine(err))
+		return
+	}
+	held := 0
+	for _, survey := range surveys {
+		for _, h := range survey.Holders {
+			held++
+			what := fmt.Sprintf("lock %.100q, %s: %s, %s", survey.Name, lockwire.DescribeHolder(h.Entry, time.Now()), h.Verdict.Life, h.Verdict.Evidence)
+			if h.Verdict.Life == lock.Stale || h.Verdict.Life == lock.Dead {
+				d.find(3, finding.Warn, "hostguard status; the next acquire-lock takes it over", "%s", what)
+			}
+		}
+	}
+	place := engine.Self.Place
+	d.good[3] = fmt.Sprintf("%d held, none by a dead job", held)
+	switch {
+	case place.Boot == "" || place.PIDs == "":
+		d.find(3, finding.Warn, "mount /proc as on any Linux", "whether a holder lives cannot be looked up: the boot id or the pid namespace of this process cannot be read")
+	case !place.Local:
+		d.good[3] += "; the daemon may be on another machine: whether a holder on a host lives is not looked up"
+	case place.Machine == "":
+		d.good[3] += "; /etc/machine-id has no ID: the boot id alone tells this machine"
+	}
+}
+
+// pressure looks once for heavy builds.
+func (d *diagnosis) pressure(ctx context.Context) {
+	gate, docker := pressurewire.New(d.Session, pressure.Known(), pressurewire.DockerTime)
+	look, err := gate.Look(ctx)
+	if err != nil {
+		d.find(8, finding.Warn, "run it where /proc can be read", "heavy builds cannot be seen: %s", cli.OneLine(err))
+		return
+	}
+	docker.Name(ctx, look.Blockers)
+	d.good[8] = "no heavy build runs (" + pressurewire.LookedAt(look) + ")"
+	if !look.Clear() {
+		d.good[8] = "presses now: " + pressurewire.Pressing(look)
+	}
+}
+
+const helpDoctor = `usage: hostguard doctor [-checkout DIR] [-runner-dir DIR] [-owner WORD] [-json]
+
+Looks at each layer that keeps this host usable, L1 to L12, at the workflows of
+a checkout, and at what cron, timers and units run. One line each: ok, warn or
+bad, the evidence, and what mends it. Changes nothing and needs no root; what it could not
+see it says.
+
+  -checkout DIR    default the current directory
+` + helpHostInputs + `  -json            one line of JSON with every finding; its "version" changes
+                   with its form
+
+exit status: 0 nothing is bad, 1 something is, 2 wrong use.
+
+example: hostguard doctor -checkout ~/src/awoooi
+`

@@ -1,0 +1,355 @@
+package operate
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"hostguard/internal/actrunner"
+	"hostguard/internal/cli"
+	"hostguard/internal/docker"
+	"hostguard/internal/proc"
+	"hostguard/internal/runnerdir"
+	"hostguard/internal/schedule"
+	"hostguard/internal/systemd"
+	"hostguard/runner"
+)
+
+const helpHostInputs = `  -runner-dir DIR  where the host's runner works; default its service's, else
+                   ~/act-runner
+  -owner WORD      whose host it is, such as awoooi of awoooi-host; default the
+                   most common owner of its labels
+`
+
+// taskLog is how far back the journal is read.
+const taskLog = 2 * time.Hour
+
+// hostInputs are those of the commands that look at the host's runner.
+type hostInputs struct{ dir, owner *string }
+
+func newHostInputs(s *cli.Session) hostInputs {
+	in := hostInputs{dir: s.In.Text("runner-dir", "", nil), owner: s.In.Text("owner", "", nil)}
+	s.In.FlagOnly("runner-dir", "owner")
+	return in
+}
+
+// lookAtHost sees what there is to see of the host's runner. It never fails:
+// what it could not see it says.
+func lookAtHost(ctx context.Context, s *cli.Session, in hostInputs) runner.Host {
+	h := runner.Host{Owner: *in.owner, Lingers: true}
+	h.Units, h.UnitsUnseen = readUnits(ctx, s)
+	processes, roots, err := proc.Runners(proc.Root)
+	h.GitHubRoots = roots
+	if err != nil {
+		h.ProcessesUnseen = cli.OneLine(err)
+	}
+	for _, p := range processes {
+		d := runner.Daemon{PID: p.PID, Unit: p.Unit, Scope: cond(p.User, systemd.User, systemd.System)}
+		if p.Dir == "" {
+			h.ProcessesUnseen = fmt.Sprintf("where process %d, a runner, works: that takes root or its user", p.PID)
+		} else {
+			d.Registration = registrationOf(p.Dir, actrunner.ConfigOf(p.Argv))
+		}
+		h.Daemons = append(h.Daemons, d)
+	}
+	nameFiles(h.Units)
+	found := findRunners(h, processes)
+	readPrimary(s, &h, *in.dir, found)
+	if me, err := user.Current(); err == nil {
+		h.Lingers = systemd.Lingers(me.Username)
+	}
+	if len(h.Splits()) > 1 {
+		for _, owner := range h.Splits() {
+			h.SplitDirs = append(h.SplitDirs, splitOf(h, owner, found))
+		}
+	}
+	seeJobs(ctx, s, &h)
+	return h
+}
+
+// findRunners reads the runners that units and processes of this host run.
+func findRunners(h runner.Host, processes []proc.RunnerProcess) []runner.Found {
+	var found []runner.Found
+	add := func(dir string, argv, environ []string, active bool) {
+		dir = strings.TrimPrefix(dir, "!") // systemd marks a tolerated one
+		config := cmp.Or(actrunner.ConfigOf(argv), "config.yaml")
+		switch {
+		case dir == "" && filepath.IsAbs(config):
+			dir = filepath.Dir(config)
+		case dir == "":
+			return
+		case !filepath.IsAbs(config):
+			config = filepath.Join(dir, config)
+		}
+		known := func(f runner.Found) bool { return linkless(f.ConfigPath) == linkless(config) }
+		if i := slices.IndexFunc(found, known); i >= 0 {
+			found[i].Active = found[i].Active || active
+			return
+		}
+		f := readRunner(dir, config, environ)
+		f.Active = active
+		found = append(found, f)
+	}
+	for _, u := range h.Units {
+		for _, argv := range u.Exec {
+			if actrunner.IsDaemon(argv) {
+				add(u.WorkDir, argv, u.Environment, u.Active == "active")
+			}
+		}
+	}
+	for _, p := range processes {
+		add(p.Dir, p.Argv, nil, true)
+	}
+	return found
+}
+
+// readRunner reads the configuration of a runner that is started with an environment.
+func readRunner(dir, config string, environ []string) runner.Found {
+	f := runner.Found{Dir: dir, ConfigPath: config}
+	f.Config, _, _, _ = runnerdir.Read(dir, config)
+	for _, variable := range environ {
+		if host, set := strings.CutPrefix(variable, "DOCKER_HOST="); set {
+			f.DockerHost = host
+		}
+	}
+	f.DockerHost = cmp.Or(f.Config.DockerHost, f.DockerHost)
+	return f
+}
+
+// splitOf is the runner that an owner of the primary's labels has alone: in the
+// directory that a split makes, or where a plan has put it.
+func splitOf(h runner.Host, owner string, found []runner.Found) runner.SplitDir {
+	d := runner.SplitDir{Path: runner.SplitDirOf(h.Dir, owner)}
+	if d.Status = runnerdir.Status(d.Path); d.Status != "registered" {
+		for _, f := range found {
+			if f.Dir != h.Dir && f.ConfigPath == filepath.Join(f.Dir, "config.yaml") &&
+				h.ServesAlone(owner, f.Config) && runnerdir.Status(f.Dir) == "registered" {
+				d.Path, d.Status = f.Dir, "registered"
+			}
+		}
+	}
+	d.Service = runner.SplitServiceOf(owner)
+	config := filepath.Join(d.Path, "config.yaml")
+	units := h.UnitsOf(runner.Service{Dir: d.Path, ConfigPath: config, RegistrationPath: registrationOf(d.Path, config)})
+	if d.Status == "registered" && len(units) > 0 {
+		d.Service = units[0].Name
+	}
+	return d
+}
+
+// seeJobs looks at the containers, and at the jobs that run now.
+func seeJobs(ctx context.Context, s *cli.Session, h *runner.Host) {
+	h.DockerUnseen, h.JobDirsUnseen = "", ""
+	engine, err := docker.Connect(ctx, s.Getenv)
+	if err == nil {
+		h.Containers, h.ActiveContainers, err = engine.Runners(ctx)
+	}
+	if err != nil {
+		h.DockerUnseen = cli.OneLine(err)
+	}
+	for _, c := range h.Containers {
+		for i := range c.Mounts {
+			c.Mounts[i] = linkless(c.Mounts[i])
+		}
+	}
+	readJobDirs(s, h)
+}
+
+// units are those of the system and of this user, with the timers that clean and the
+// name of the service that a new runner would get among them.
+func readUnits(ctx context.Context, s *cli.Session) (units []runner.Unit, unseen []string) {
+	named := []string{runner.PrimaryService, runner.CleanupTimer, runner.OldCleanupTimer}
+	for _, scope := range []string{systemd.System, systemd.User} {
+		some, err := systemd.Units(ctx, scope, s.Getenv, named)
+		units = append(units, some...)
+		if err != nil {
+			unseen = append(unseen, cli.OneLine(err))
+		}
+	}
+	return units, unseen
+}
+
+// primary reads the directory and the configuration of the host's own runner: those
+// given, or what runs here, or ~/act-runner.
+func readPrimary(s *cli.Session, h *runner.Host, dir string, found []runner.Found) {
+	config, usual := "", filepath.Join(s.Getenv("HOME"), "act-runner")
+	// A retired primary may have no unit any more.
+	if own, known := runner.ChoosePrimary(found); dir == "" && known && !(own.Split() && runnerdir.Status(usual) == "registered") {
+		dir, config = own.Dir, own.ConfigPath
+	}
+	dir = cmp.Or(dir, usual)
+	if full, err := filepath.Abs(dir); err == nil {
+		dir = full
+	}
+	if config == "" {
+		config = filepath.Join(dir, "config.yaml")
+	}
+	h.Dir, h.ConfigPath = dir, config
+	var err error
+	h.Config, h.RegistrationPath, h.Registered, err = runnerdir.Read(dir, config)
+	h.RegistrationPath = linkless(h.RegistrationPath)
+	if err != nil {
+		h.ConfigUnseen = fmt.Sprintf("%.200q: %.200q", config, cli.Pathless(err))
+	}
+}
+
+// registrationOf is the file by which a daemon that works in dir is registered.
+func registrationOf(dir, config string) string {
+	if config == "" {
+		return linkless(filepath.Join(dir, ".runner"))
+	}
+	if !filepath.IsAbs(config) {
+		config = filepath.Join(dir, config)
+	}
+	_, registration, _, _ := runnerdir.Read(dir, config)
+	return linkless(registration)
+}
+
+// linkless is a path by which two names of one file are equal: a daemon that is
+// known by a link's name must not get a second one beside it.
+func linkless(path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil && path != "" {
+		return filepath.Join(dir, filepath.Base(path))
+	}
+	return path
+}
+
+// nameFiles finds the configuration and the registration of each daemon's unit.
+func nameFiles(units []runner.Unit) {
+	for i := range units {
+		u := &units[i]
+		dir := strings.TrimPrefix(u.WorkDir, "!")
+		if dir == "" && u.Scope == systemd.System {
+			dir = "/" // where a service works that says nothing else
+		}
+		for _, argv := range u.Exec {
+			if !actrunner.IsDaemon(argv) || dir == "" {
+				continue
+			}
+			u.Registration = registrationOf(dir, actrunner.ConfigOf(argv))
+			if u.Config = actrunner.ConfigOf(argv); u.Config != "" && !filepath.IsAbs(u.Config) {
+				u.Config = filepath.Join(dir, u.Config)
+			}
+		}
+	}
+}
+
+// runnerUser is whose the runner's directory is, and so its processes.
+func runnerUser(dir string) (*user.User, error) {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return nil, fmt.Errorf("look at the runner's directory %q: %w", dir, cli.Pathless(err))
+	}
+	return user.LookupId(strconv.Itoa(int(info.Sys().(*syscall.Stat_t).Uid)))
+}
+
+// jobDirs looks at the jobs of the primary and of the runners that are split off.
+func readJobDirs(s *cli.Session, h *runner.Host) {
+	h.ActiveHostJobs, h.JobDirs, h.JobDirsUnseen = nil, nil, ""
+	// Where another user's jobs are and what works in them is not ours to see.
+	if info, err := os.Stat(h.Dir); err == nil && os.Geteuid() != 0 && int(info.Sys().(*syscall.Stat_t).Uid) != os.Geteuid() {
+		h.JobDirsUnseen = fmt.Sprintf("jobs on the host, of the user whose %.200q is: that takes root or this user", h.Dir)
+		return
+	}
+	home := s.Getenv("HOME")
+	if owner, err := runnerUser(h.Dir); err == nil && os.Geteuid() == 0 { // that sees other users' jobs
+		home = owner.HomeDir
+	}
+	parents := []string{h.Config.JobParent(home)}
+	for _, d := range h.SplitDirs {
+		if d.Status != "registered" {
+			continue
+		}
+		c, _, _, err := runnerdir.Read(d.Path, filepath.Join(d.Path, "config.yaml"))
+		if err != nil {
+			h.JobDirsUnseen = fmt.Sprintf("those of the runner in %.200q: %.200q", d.Path, cli.Pathless(err))
+		} else if parent := c.JobParent(home); !slices.Contains(parents, parent) {
+			parents = append(parents, parent)
+		}
+	}
+	for _, parent := range parents {
+		active, left, err := runnerdir.Jobs(parent, time.Now(), func(dir string) ([]int, error) {
+			return proc.WorkingBelow(proc.Root, dir, os.Getpid())
+		})
+		h.ActiveHostJobs, h.JobDirs = append(h.ActiveHostJobs, active...), append(h.JobDirs, left...)
+		if err != nil {
+			h.JobDirsUnseen = fmt.Sprintf("%.200q", err)
+		}
+	}
+	// A step may work elsewhere: "cd /srv/app && ./deploy".
+	for _, d := range h.Daemons {
+		if len(h.ActiveHostJobs) > 0 || differ(d.Registration, h.RegistrationPath) {
+			continue
+		}
+		if started, _ := proc.Started(proc.Root, d.PID, os.Getpid()); len(started) > 0 {
+			h.ActiveHostJobs = append(h.ActiveHostJobs, fmt.Sprintf("process %d of runner %d", started[0], d.PID))
+		}
+	}
+}
+
+// differ tells that two paths are there and name two files.
+func differ(a, b string) bool {
+	one, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	other, err := os.Stat(b)
+	return err == nil && !os.SameFile(one, other)
+}
+
+// readTasks reads the tasks of the last hours from the journal of the runner's
+// services.
+func readTasks(ctx context.Context, h *runner.Host) {
+	services := h.Services()
+	if len(services) == 0 {
+		h.TasksUnseen = "no service whose journal could be read"
+	}
+	for _, u := range services {
+		err := systemd.Log(ctx, u, taskLog, func(line string) {
+			if task, found := runner.ParseTask(line); found {
+				h.Tasks = append(h.Tasks, task)
+			}
+		})
+		if err != nil {
+			h.TasksUnseen = cli.OneLine(err)
+		}
+	}
+}
+
+// readSchedule reads cron tables, timers and services that are enabled or run,
+// and the scripts that they name.
+func readSchedule(ctx context.Context, s *cli.Session, h *runner.Host) {
+	tables := schedule.Tables{Root: "/", Home: s.Getenv("HOME")}
+	h.Schedule, h.ScheduleUnseen = tables.Cron(ctx)
+	for _, timer := range h.Units {
+		for _, triggered := range timer.Triggers {
+			u, found := h.Named(triggered)
+			if !found || !strings.HasSuffix(timer.Name, ".timer") {
+				continue
+			}
+			for _, argv := range u.Exec {
+				h.Schedule = append(h.Schedule, tables.Scheduled(fmt.Sprintf("the timer %q", timer.Name), strings.Join(argv, " ")))
+			}
+		}
+	}
+	for _, u := range h.Units {
+		if !u.Enabled() && u.Active != "active" && u.Active != "activating" {
+			continue
+		}
+		for _, argv := range u.Exec {
+			h.Schedule = append(h.Schedule, tables.Scheduled(fmt.Sprintf("the unit %q", u.Name), strings.Join(argv, " ")))
+		}
+	}
+	h.ScheduleUnseen = append(h.ScheduleUnseen, h.UnitsUnseen...)
+}

@@ -1,0 +1,249 @@
+package operate
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"hostguard/install"
+	"hostguard/internal/cli"
+	"hostguard/internal/proc"
+	"hostguard/internal/runnerdir"
+	"hostguard/runner"
+)
+
+const helpInstall = `usage: hostguard install [-apply] [-uninstall] [-prefix DIR]
+
+Puts this program in place on the host, with the names it answers to as the
+runner's hooks, a completion for bash and a man page. Prints the plan, and what
+the config.yaml of each runner here has to say for the runner to find it, with the
+mounts that jobs in containers need; changes nothing without -apply. A second run
+changes nothing.
+
+  -apply       make the changes
+  -uninstall   take it all away again; nothing else
+  -prefix DIR  default /usr/local for root, else $HOME/.local
+
+What is there and is not hostguard's is never replaced or removed. For root every
+directory above must be root's and not writable by others: what a job's user
+could change must not run as root. With a file SHA256SUMS beside this program its
+sum must match.
+
+exit status: 0 done or planned, 2 wrong use, 3 something is in the way.
+
+example: sudo ./hostguard-linux-amd64 install -apply
+`
+
+func installFiles(ctx context.Context, s *cli.Session) error {
+	var (
+		prefix    = s.In.Text("prefix", "", cli.BelowRoot)
+		apply     = s.In.Boolean("apply")
+		uninstall = s.In.Boolean("uninstall")
+	)
+	s.In.FlagOnly("prefix", "apply", "uninstall")
+	if err := s.In.Parse(); err != nil {
+		return err
+	}
+	withPrefix := fmt.Sprintf(" with -prefix %q", *prefix)
+	if *prefix == "" {
+		withPrefix = ""
+		var err error
+		if *prefix, err = defaultPrefix(s.Getenv, os.Geteuid()); err != nil {
+			return err
+		}
+	}
+	program, sum, err := ownProgram()
+	if err != nil {
+		return err
+	}
+	files := installed(s, filepath.Clean(*prefix), program)
+	plan, verb := install.Plan, "install"
+	if *uninstall {
+		plan, verb = install.PlanRemoval, "uninstall"
+	}
+	changes, err := plan(files)
+	if err != nil {
+		return err
+	}
+
+	s.Say("%s of hostguard %s (sha256 %s) below %q", verb, s.Version, sum, *prefix)
+	todo := 0
+	for _, c := range changes {
+		if c.Do != install.Keep {
+			todo++
+		}
+	}
+	done := 0
+	for _, c := range changes {
+		if *apply {
+			if err := c.Apply(); err != nil {
+				return fmt.Errorf("%s %q: %w; %d of %d changes are made, run it again to go on", c.Do, c.Path, cli.Pathless(err), done, todo)
+			}
+		}
+		if c.Do != install.Keep {
+			done++
+		}
+		s.Say("  %-8s %q", c.Do, c.Path)
+	}
+	switch {
+	case todo == 0:
+		s.Say("nothing to change")
+	case !*apply:
+		s.Say("nothing is changed yet; run it again with -apply")
+	default:
+		s.Say("done; the way back is \"hostguard install %s\"%s", map[bool]string{false: "-uninstall -apply", true: "-apply"}[*uninstall], withPrefix)
+	}
+	bin := filepath.Dir(files[0].Path)
+	if *uninstall {
+		s.Say("the runner's config.yaml must not name %q or what begins so: a hook that is missing fails jobs", filepath.Join(bin, "hostguard"))
+		return nil
+	}
+	sayConfiguration(ctx, s, bin)
+	return nil
+}
+
+func defaultPrefix(getenv func(string) string, uid int) (string, error) {
+	if uid == 0 {
+		return "/usr/local", nil
+	}
+	home := getenv("HOME")
+	if cli.BelowRoot(home) != nil {
+		return "", cli.Usagef("HOME is %q, no home directory to install below; give -prefix", home)
+	}
+	return filepath.Join(home, ".local"), nil
+}
+
+// ownProgram is the program that runs here and its sum, which has to be that of
+// a SHA256SUMS beside it.
+func ownProgram() (program []byte, sum string, err error) {
+	program, err = os.ReadFile("/proc/self/exe") // whatever has its name by now
+	if err != nil {
+		return nil, "", fmt.Errorf("read own program: %w", err)
+	}
+	digest := sha256.Sum256(program)
+	sum = hex.EncodeToString(digest[:])
+	path, err := os.Executable()
+	if err != nil {
+		return nil, "", err
+	}
+	sums := filepath.Join(filepath.Dir(path), "SHA256SUMS")
+	data, err := os.ReadFile(sums)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, "", err
+	}
+	for line := range strings.Lines(string(data)) {
+		if want, found := strings.CutSuffix(strings.TrimSpace(line), "  "+filepath.Base(path)); found && want != sum {
+			return nil, "", fmt.Errorf("this program's sum %s is not that of %q: it is damaged or was changed; get the release again", sum, sums)
+		}
+	}
+	return program, sum, nil
+}
+
+// installed are the files, the program first.
+func installed(s *cli.Session, prefix string, program []byte) []install.File {
+	bin := filepath.Join(prefix, "bin")
+	files := []install.File{{Path: filepath.Join(bin, "hostguard"), Data: program, Mode: 0o755}}
+	for _, cmd := range s.Commands {
+		if cmd.Hook {
+			files = append(files, install.File{Path: filepath.Join(bin, cmd.Name), Link: "hostguard"})
+		}
+	}
+	hook := filepath.Join(bin, jobCompletedHook)
+	files = append(files, install.File{Path: hook + ".sh", Data: hookScript(hook), Mode: 0o755})
+	mark := install.Marker + " install."
+	return append(files,
+		install.File{Path: filepath.Join(prefix, "share/bash-completion/completions/hostguard"), Data: cli.Completion(mark, s.Commands), Mode: 0o644},
+		install.File{Path: filepath.Join(prefix, "share/man/man1/hostguard.1"), Data: cli.Manual(mark, s.Version, s.Commands), Mode: 0o644},
+	)
+}
+
+// jobCompletedHook is the name of the hook that the lines for the runner name twice.
+const jobCompletedHook = "hostguard-job-completed"
+
+// hookScript runs a hook for GitHub's runner, which takes one whose name ends in .sh
+// only and gives that to bash.
+func hookScript(hook string) []byte {
+	return fmt.Appendf(nil, "#!/bin/sh\n# %s install: GitHub's runner takes no hook of another ending.\nexec '%s'\n",
+		install.Marker, strings.ReplaceAll(hook, "'", `'\''`))
+}
+
+// sayConfiguration prints what the runners' configuration has to say. It must break
+// no job: a hook of a job runs where the job's steps do.
+func sayConfiguration(ctx context.Context, s *cli.Session, bin string) {
+	units, _ := readUnits(ctx, s)
+	processes, roots, _ := proc.Runners(proc.Root)
+	found := findRunners(runner.Host{Units: units}, processes)
+	usual := filepath.Join(s.Getenv("HOME"), "act-runner")
+	if len(found) == 0 && runnerdir.Status(usual) == "registered" {
+		found = append(found, readRunner(usual, filepath.Join(usual, "config.yaml"), nil))
+	}
+	s.Say("")
+	if install.SearchedByServices(bin) {
+		s.Say("services find it on their PATH")
+	} else {
+		s.Say("services do not look in %q: only for a runner whose jobs run as the same user, who may change them,", bin)
+	}
+	if len(found) == 0 {
+		s.Say("no runner was found here; in the config.yaml of one that is a process of this host:")
+		found = []runner.Found{{}}
+	}
+	var blocks []string
+	of := map[string][]string{} // configurations
+	for _, f := range found {
+		block := configLines(bin, f)
+		if of[block] == nil {
+			blocks = append(blocks, block)
+		}
+		of[block] = append(of[block], fmt.Sprintf("%q", f.ConfigPath))
+	}
+	for _, block := range blocks {
+		if found[0].ConfigPath != "" {
+			s.Say("in %s:", strings.Join(of[block], " and "))
+		}
+		s.Say("")
+		for line := range strings.Lines(block) {
+			s.Say("  %s", strings.TrimSuffix(line, "\n"))
+		}
+		s.Say("")
+	}
+	s.Say("a key that is there already gets these lines and keeps what it has: no runner starts with a key twice")
+	s.Say("the runner reads it when it starts: restart it while no job runs")
+	for _, root := range slices.Compact(roots) {
+		s.Say("GitHub's runner: ACTIONS_RUNNER_HOOK_JOB_COMPLETED=%s in %q",
+			cli.Word(filepath.Join(bin, jobCompletedHook+".sh")), filepath.Join(root, ".env"))
+	}
+}
+
+// configLines are the lines for the configuration of one runner.
+func configLines(bin string, f runner.Found) string {
+	var out strings.Builder
+	program, hook := filepath.Join(bin, "hostguard"), filepath.Join(bin, jobCompletedHook)
+	why := f.CannotMount(hook)
+	out.WriteString("runner:\n")
+	if !install.SearchedByServices(bin) {
+		fmt.Fprintf(&out, "  envs:\n    HOSTGUARD_BIN: %q\n", program)
+	}
+	if why == "" {
+		fmt.Fprintf(&out, "  hooks: # from v3.0.0; it runs where the job does, and needs the mounts below\n    job_completed: %q\n", hook)
+	} else {
+		fmt.Fprintf(&out, "  # No hooks.job_completed: it would fail jobs, %s.\n", why)
+	}
+	fmt.Fprintf(&out, "  post_task_script: %q # from v2.0.0\n", filepath.Join(bin, "hostguard-post-task"))
+	if why == "" {
+		options, volumes := f.Config.Mounting(program, hook)
+		fmt.Fprintf(&out, "container:\n  options: %q\n  valid_volumes:\n", options)
+		for _, v := range volumes {
+			fmt.Fprintf(&out, "    - %q\n", v)
+		}
+	}
+	out.WriteString("health_check: # from v2.2.0; it wants 1 GiB of free disk as well (min_free_disk_space_mb)\n")
+	fmt.Fprintf(&out, "  enabled: true\n  script: %q\n", filepath.Join(bin, "hostguard-health"))
+	return out.String()
+}

@@ -1,0 +1,306 @@
+package operate
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"hostguard/internal/cli"
+	"hostguard/internal/gitea"
+	"hostguard/runner/workflow"
+)
+
+const helpRunnerLabels = `usage: hostguard runner labels [-checkout DIR] [-repos OWNER/NAME,...]
+         [-local-repo OWNER/NAME=PATH]... [-json | -markdown]
+
+Tells for each job of each workflow which labels it wants, whose they are, and
+which runners have them. Changes nothing.
+
+  -checkout DIR   default the current directory. Its remote "gitea", else
+                  "origin", names the server to ask
+  -repos LIST     default all repositories of the remote's owner
+  -local-repo OWNER/NAME=PATH
+                  where the server does not tell a repository's workflows, they
+                  are read from PATH; may be given again
+  -json           one line of JSON; its "version" changes with its form
+  -markdown       a table for a page or a comment
+
+The token is GITEA_TOKEN, else that of the remote's URL. It goes to the remote's
+host alone, never after a redirect, and is never printed. The scope
+read:repository shows workflows, read:admin all runners of the server.
+
+  ok              a runner that has all labels is online
+  offline-only    those that have them are offline or disabled
+  unsatisfiable   no runner of the server has them
+  unknown         none has them of those that the token may see
+  unresolved      the labels are not in the file (an expression, a called workflow)
+
+exit status: 0 told, 2 wrong use, 3 a repository or all could not be read.
+
+example: hostguard runner labels -local-repo wooo/stockplatform-v2=/srv/stockplatform
+`
+
+func runnerLabels(ctx context.Context, s *cli.Session) error {
+	local := localRepositories(s)
+	checkout := s.In.Text("checkout", ".", nil)
+	repositories := s.In.List("repos", nil, checkRepository)
+	asJSON, asMarkdown := s.In.Boolean("json"), s.In.Boolean("markdown")
+	s.In.FlagOnly("local-repo", "checkout", "repos", "json", "markdown")
+	if err := s.In.Parse(); err != nil {
+		return err
+	}
+	if *asJSON && *asMarkdown {
+		return cli.Usagef("json and markdown are two forms; give one")
+	}
+	report := surveyLabels(ctx, s, *checkout, *repositories, local)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	var err error
+	switch {
+	case *asJSON:
+		err = s.JSON(report)
+	case *asMarkdown:
+		report.printMarkdown(s)
+	default:
+		report.print(s)
+	}
+	if err == nil && len(report.Unread) > 0 {
+		err = fmt.Errorf("not read: %d; %s", len(report.Unread), report.Unread[0].Why)
+	}
+	return err
+}
+
+// localRepositories are checkouts by repository, for where a server does not tell.
+func localRepositories(s *cli.Session) map[string]string {
+	local := map[string]string{}
+	s.In.Value("local-repo", func(v string) error {
+		full, path, found := strings.Cut(v, "=")
+		if err := checkRepository(full); !found || path == "" || err != nil {
+			return fmt.Errorf("want OWNER/NAME=PATH")
+		}
+		local[full] = path
+		return nil
+	})
+	return local
+}
+
+func checkRepository(full string) error {
+	owner, name, found := strings.Cut(full, "/")
+	if !found || owner == "" || name == "" || strings.Contains(name, "/") {
+		return fmt.Errorf("want OWNER/NAME")
+	}
+	return nil
+}
+
+// labelsReport is what "runner labels -json" prints.
+type labelsReport struct {
+	Version       int               `json:"version"` // of this form
+	Time          time.Time         `json:"time"`
+	Server        string            `json:"server,omitempty"`
+	Runners       []workflow.Runner `json:"runners"`
+	RunnersUnseen string            `json:"runners_unseen,omitempty"` // why not all were told
+	Wants         []workflow.Want   `json:"wants"`
+	Notes         []string          `json:"notes"`
+	Unread        []unread          `json:"unread"` // what could be read nowhere
+}
+
+type unread struct {
+	Repository string `json:"repository,omitempty"`
+	Why        string `json:"why"`
+}
+
+// surveyLabels asks the server that the checkout names about the repositories,
+// and looks into local where it does not tell.
+func surveyLabels(ctx context.Context, s *cli.Session, checkout string, names []string, local map[string]string) labelsReport {
+	report := labelsReport{Version: 1, Time: time.Now().UTC(), Runners: []workflow.Runner{}, Notes: []string{}, Unread: []unread{}}
+	remote, inventory, err := openInventory(ctx, s, checkout)
+	report.Server = remote.Server
+	switch {
+	case err != nil:
+		report.RunnersUnseen = err.Error()
+		if len(names) == 0 && len(local) == 0 {
+			report.Unread = append(report.Unread, unread{Why: err.Error()})
+		}
+	case names == nil:
+		var unlisted error
+		if names, unlisted = inventory.Siblings(remote.Repository); unlisted != nil {
+			report.Unread = append(report.Unread, unread{Why: unlisted.Error()})
+			names = []string{remote.Repository}
+		}
+	}
+	for full := range local {
+		if !slices.Contains(names, full) {
+			names = append(names, full)
+		}
+	}
+	slices.Sort(names)
+
+	var pool workflow.Pool
+	var group sync.WaitGroup
+	if inventory != nil {
+		group.Go(func() {
+			var some error
+			if pool, some = inventory.Runners(names); some != nil {
+				report.RunnersUnseen = some.Error()
+			}
+		})
+	}
+	reads := readRepositories(inventory, err, names, local)
+	group.Wait()
+
+	var read []workflow.Repository
+	for i, f := range reads {
+		report.Notes = append(append(report.Notes, f.broken...), f.notes...)
+		if f.err != nil {
+			report.Unread = append(report.Unread, unread{names[i], f.err.Error()})
+			continue
+		}
+		read = append(read, f.repository)
+	}
+	report.Runners = append(report.Runners, pool.Runners...)
+	report.Wants = workflow.Matrix(read, pool)
+	return report
+}
+
+// reading is what could be learned of one repository.
+type reading struct {
+	repository workflow.Repository
+	broken     []string // workflows that cannot be read
+	notes      []string
+	err        error
+}
+
+// readRepositories reads each as readRepository does.
+func readRepositories(inventory *gitea.Inventory, err error, names []string, local map[string]string) []reading {
+	reads := make([]reading, len(names))
+	var group sync.WaitGroup
+	for i, full := range names {
+		group.Go(func() { reads[i] = readRepository(inventory, err, full, local[full]) })
+	}
+	group.Wait()
+	return reads
+}
+
+// readRepository asks the server, if there is one to ask, then looks into the
+// checkout, if there is one.
+func readRepository(inventory *gitea.Inventory, err error, full, dir string) (f reading) {
+	f.repository.Name = full
+	if inventory != nil {
+		err = inventory.WorkflowFiles(full, func(name string, data []byte) {
+			w, err := workflow.Parse(name, data)
+			if err != nil {
+				f.broken = append(f.broken, fmt.Sprintf("%q: workflow %q: %.200q", full, name, err))
+				return
+			}
+			f.repository.Workflows = append(f.repository.Workflows, w)
+		})
+		if err == nil {
+			f.repository.LastRun, err = inventory.LastRuns(full)
+			if err != nil {
+				f.notes = append(f.notes, err.Error())
+			}
+			return f
+		}
+	}
+	f.err = err
+	if dir == "" {
+		return f
+	}
+	f.notes = append(f.notes, fmt.Sprintf("%q is read from %q: %s", full, dir, err))
+	workflows, problems, err := localWorkflows(dir)
+	for _, p := range problems {
+		f.broken = append(f.broken, fmt.Sprintf("%q: %s", full, p))
+	}
+	f.repository.Workflows, f.err = workflows, err
+	return f
+}
+
+func (r labelsReport) printNotes(s *cli.Session) {
+	said := map[string]bool{"": true}
+	texts := append([]string{r.RunnersUnseen}, r.Notes...)
+	for i, u := range r.Unread {
+		if i == 0 { // the error that this ends in
+			said[u.Why] = true
+		}
+		texts = append(texts, u.Why)
+	}
+	for _, text := range texts {
+		if !said[text] {
+			said[text] = true
+			s.Warning("%s", text)
+		}
+	}
+}
+
+func (r labelsReport) print(s *cli.Session) {
+	r.printNotes(s)
+	rows := [][]string{{"verdict", "class", "repository", "workflow", "job", "runs-on", "runners", "last run"}}
+	for _, w := range r.Wants {
+		rows = append(rows, []string{w.Verdict, cmp.Or(w.Class, "-"), cli.Word(w.Repository), cli.Word(w.Workflow), cli.Word(w.Job), runsOn(w), runners(w), lastRun(w)})
+	}
+	s.Table(rows)
+	count := map[string]int{}
+	for _, w := range r.Wants {
+		count[w.Verdict]++
+	}
+	s.Say("jobs: %d; ok %d, offline-only %d, unsatisfiable %d, unknown %d, unresolved %d; runners told: %d", len(r.Wants), count[workflow.Satisfiable],
+		count[workflow.OfflineOnly], count[workflow.Unsatisfiable], count[workflow.NotSeen], count[workflow.Unresolved], len(r.Runners))
+}
+
+func (r labelsReport) printMarkdown(s *cli.Session) {
+	r.printNotes(s)
+	s.Say("| verdict | class | repository | workflow | job | runs-on | runners | last run |")
+	s.Say("|---|---|---|---|---|---|---|---|")
+	for _, w := range r.Wants {
+		s.Say("| %s | %s | %s | %s | %s | %s | %s | %s |", w.Verdict, cmp.Or(w.Class, "-"), code(cli.Word(w.Repository)), code(cli.Word(w.Workflow)),
+			code(cli.Word(w.Job)), code(runsOn(w)), code(runners(w)), code(lastRun(w)))
+	}
+}
+
+// code is a cell that Markdown shows as it is.
+func code(s string) string {
+	return "`" + strings.NewReplacer("`", "'", "|", `\|`).Replace(s) + "`"
+}
+
+func runsOn(w workflow.Want) string {
+	words := make([]string, 0, len(w.RunsOn))
+	for _, l := range w.RunsOn {
+		words = append(words, cli.Word(l))
+	}
+	if w.Why != "" {
+		words = append(words, fmt.Sprintf("(%q)", w.Why))
+	}
+	return strings.Join(words, ", ")
+}
+
+func runners(w workflow.Want) string {
+	words := make([]string, 0, len(w.Runners))
+	for _, r := range w.Runners {
+		state := "idle"
+		switch {
+		case r.Disabled:
+			state = "disabled"
+		case !r.Online:
+			state = "offline"
+		case r.Busy:
+			state = "busy"
+		}
+		words = append(words, cli.Word(r.Name)+" "+state)
+	}
+	return cmp.Or(strings.Join(words, ", "), "none")
+}
+
+func lastRun(w workflow.Want) string {
+	switch {
+	case w.LastRun == nil:
+		return "-"
+	case w.LastRun.Started.IsZero():
+		return fmt.Sprintf("#%d %s", w.LastRun.Number, cli.Word(w.LastRun.Status))
+	}
+	return fmt.Sprintf("#%d %s %s", w.LastRun.Number, cli.Word(w.LastRun.Status), w.LastRun.Started.Format(time.DateOnly))
+}

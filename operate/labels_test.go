@@ -1,0 +1,281 @@
+package operate
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"hostguard/internal/cli"
+)
+
+const canary = "c0ffee-canary"
+
+// run is one run of hostguard: its exit status and all that it said.
+func run(env map[string]string, args ...string) (status int, stdout, stderr string) {
+	var out, errs bytes.Buffer
+	status = cli.Main(cli.World{
+		Program: "hostguard", Args: args, Getenv: func(name string) string { return env[name] },
+		Stdout: &out, Stderr: &errs, Signals: make(chan os.Signal), DefaultSignals: func() {},
+	}, Commands())
+	return status, out.String(), errs.String()
+}
+
+// checkoutOf is a git checkout with these remotes and one workflow.
+func checkoutOf(t *testing.T, remotes map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	git := func(args ...string) {
+		if out, err := exec.Command("git", append([]string{"-C", dir}, args...)...).CombinedOutput(); err != nil {
+			t.Fatalf("git %q: %s", args, out)
+		}
+	}
+	git("init", "--quiet")
+	for name, url := range remotes {
+		git("remote", "add", name, url)
+	}
+	writeFile(t, "jobs: {local: {runs-on: awoooi-host}}", dir, ".gitea/workflows/ci.yml")
+	return dir
+}
+
+func writeFile(t *testing.T, text string, path ...string) {
+	t.Helper()
+	file := filepath.Join(path...)
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// labelsServer is a Gitea of two repositories, of which it counts who asks how.
+func labelsServer(t *testing.T, wrong func(w http.ResponseWriter, r *http.Request) bool) (url string, asked func(token string) int) {
+	t.Helper()
+	var mu sync.Mutex
+	tokens := map[string]int{}
+	answers := map[string]string{
+		"/version":               `{"version": "1.26.0"}`,
+		"/repos/wooo/awoooi":     `{"full_name": "wooo/awoooi", "owner": {"id": 7}}`,
+		"/repos/search":          `{"data": [{"full_name": "wooo/awoooi"}, {"full_name": "wooo/ewoooc"}]}`,
+		"/admin/actions/runners": `{"runners": [{"name": "host-110", "status": "online", "labels": [{"name": "awoooi-host"}]}], "total_count": 1}`,
+		"/repos/wooo/awoooi/contents/.gitea/workflows":    `[{"name": "cd.yaml", "type": "file"}]`,
+		"/repos/wooo/awoooi/raw/.gitea/workflows/cd.yaml": `jobs: {build: {runs-on: awoooi-host}}`,
+		"/repos/wooo/awoooi/actions/tasks":                `{"workflow_runs": [{"id": 9, "run_number": 3, "workflow_id": "cd.yaml", "status": "success"}]}`,
+		"/repos/wooo/ewoooc/contents/.gitea/workflows":    `[{"name": "cd.yaml", "type": "file"}]`,
+		"/repos/wooo/ewoooc/raw/.gitea/workflows/cd.yaml": `jobs: {"\n::set-env name=BASH_ENV::x": {runs-on: "e|w\u202eoooc"}}`,
+		"/repos/wooo/ewoooc/actions/tasks":                `{}`,
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		tokens[r.Header.Get("Authorization")]++
+		mu.Unlock()
+		body, found := answers[strings.TrimPrefix(r.URL.Path, "/api/v1")]
+		switch {
+		case wrong != nil && wrong(w, r):
+		case !found, strings.HasSuffix(r.URL.Path, "/search") && r.URL.Query().Get("page") != "1":
+			w.WriteHeader(404)
+		default:
+			w.Header().Set("X-Total-Count", "2")
+			fmt.Fprint(w, body)
+		}
+	}))
+	t.Cleanup(server.Close)
+	return server.URL, func(token string) int {
+		mu.Lock()
+		defer mu.Unlock()
+		if token != "" {
+			token = "token " + token
+		}
+		return tokens[token]
+	}
+}
+
+func TestTheMatrixOfALabel(t *testing.T) {
+	url, _ := labelsServer(t, nil)
+	checkout := checkoutOf(t, map[string]string{"gitea": url + "/wooo/awoooi.git"})
+	status, out, errs := run(nil, "runner", "labels", "-checkout", checkout)
+	if status != cli.StatusOK || errs != "" {
+		t.Errorf("exit status %d, %s", status, errs)
+	}
+	for _, line := range []string{
+		"ok             dedicated  wooo/awoooi  cd.yaml",
+		"host-110 idle  #3 success",
+		"unsatisfiable  foreign    wooo/ewoooc  cd.yaml   \"\\n::set-env name=BASH_ENV::x\"  \"e|w\\u202eoooc\"",
+		"jobs: 2; ok 1, offline-only 0, unsatisfiable 1, unknown 0, unresolved 0; runners told: 1\n",
+	} {
+		if !strings.Contains(out, line) {
+			t.Errorf("no %q in\n%s", line, out)
+		}
+	}
+	_, out, _ = run(nil, "runner", "labels", "-checkout", checkout, "-markdown", "-repos", "wooo/ewoooc")
+	if want := "| `\"e\\|w\\u202eoooc\"` | `none` | `-` |\n"; !strings.HasSuffix(out, want) {
+		t.Errorf("no %q in\n%s", want, out)
+	}
+	_, out, _ = run(nil, "runner", "labels", "-checkout", checkout, "-json")
+	var report labelsReport
+	if err := json.Unmarshal([]byte(out), &report); err != nil || report.Version != 1 || len(report.Wants) != 2 || report.Server != url || strings.Contains(out, "\u202e") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// However a server fails, and wherever the token comes from, it is in nothing
+// that hostguard says, and goes to no other server.
+func TestTheTokenIsNeverPrinted(t *testing.T) {
+	other, others := labelsServer(t, nil)
+	all := func(status int, body string) func(http.ResponseWriter, *http.Request) bool {
+		return func(w http.ResponseWriter, r *http.Request) bool {
+			w.WriteHeader(status)
+			fmt.Fprint(w, strings.ReplaceAll(body, "TOKEN", strings.TrimPrefix(r.Header.Get("Authorization"), "token ")))
+			return true
+		}
+	}
+	for name, wrong := range map[string]func(http.ResponseWriter, *http.Request) bool{
+		"nothing": nil,
+		"401":     all(401, `{"message": "no such token TOKEN"}`),
+		"403":     all(403, `{"message": "TOKEN may not"}`),
+		"500":     all(500, "panic: Authorization: token TOKEN"),
+		"HTML":    all(200, "<html>TOKEN"),
+		"names":   all(200, `[{"full_name": "wooo/TOKEN", "name": "TOKEN.yaml", "type": "file"}]`),
+		"elsewhere": func(w http.ResponseWriter, r *http.Request) bool {
+			http.Redirect(w, r, other+r.URL.Path+"?t="+strings.TrimPrefix(r.Header.Get("Authorization"), "token "), http.StatusFound)
+			return true
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			url, asked := labelsServer(t, wrong)
+			withToken := strings.Replace(url, "://", "://ci:"+canary+"@", 1) + "/wooo/awoooi"
+			for _, c := range []struct {
+				env     map[string]string
+				remotes map[string]string
+			}{
+				{nil, map[string]string{"gitea": withToken, "origin": other + "/wooo/awoooi"}},
+				{nil, map[string]string{"origin": withToken}},
+				{map[string]string{"GITEA_TOKEN": canary}, map[string]string{"gitea": url + "/wooo/awoooi"}},
+				{map[string]string{"GITEA_TOKEN": canary, "GITHUB_ACTIONS": "true"}, map[string]string{"gitea": url + "/wooo/awoooi"}},
+			} {
+				checkout := checkoutOf(t, c.remotes)
+				for _, form := range []string{"-json=false", "-json", "-markdown"} {
+					_, out, errs := run(c.env, "runner", "labels", "-checkout", checkout, "-local-repo", "wooo/x="+checkout, form)
+					if strings.Contains(out+errs, canary) {
+						t.Errorf("%v %s:\n%s%s", c.remotes, form, out, errs)
+					}
+				}
+			}
+			if asked(canary) == 0 {
+				t.Error("the server was not asked with the token")
+			}
+			if asked("") > 0 {
+				t.Errorf("the server was asked without it %d times", asked(""))
+			}
+		})
+	}
+	if n := others("") + others(canary); n > 0 {
+		t.Errorf("another server was asked %d times", n)
+	}
+}
+
+// A token in the URL of "origin" is not for the server of "gitea", and that in
+// GITEA_TOKEN not for GitHub.
+func TestATokenIsForItsOwnHostAlone(t *testing.T) {
+	url, asked := labelsServer(t, nil)
+	run(nil, "runner", "labels", "-checkout", checkoutOf(t, map[string]string{"gitea": url + "/wooo/awoooi", "origin": "http://ci:" + canary + "@127.0.0.1:1/wooo/awoooi"}))
+	if asked("") == 0 || asked(canary) > 0 {
+		t.Errorf("asked %d times without, %d times with the token", asked(""), asked(canary))
+	}
+	for remote, says := range map[string]string{
+		"https://github.com/wooo/awoooi":      "github.com, which is no Gitea",
+		"git@gitea.example.com:wooo/awoooi":   "speaks no HTTP",
+		"https://ci:" + canary + "@h%zz/a/b":  "it is no URL of a repository",
+		"https://ci:" + canary + "@127.0.0.1": "it is no URL of a repository",
+	} {
+		status, out, errs := run(map[string]string{"GITEA_TOKEN": canary}, "runner", "labels", "-checkout", checkoutOf(t, map[string]string{"origin": remote}))
+		if status != cli.StatusFailed || !strings.Contains(errs, says) || strings.Contains(out+errs, canary) {
+			t.Errorf("%s: exit status %d\n%s%s", remote, status, out, errs)
+		}
+	}
+}
+
+func TestAServerThatRefusesAllIsNamedOnce(t *testing.T) {
+	url, _ := labelsServer(t, func(w http.ResponseWriter, _ *http.Request) bool {
+		w.WriteHeader(http.StatusUnauthorized)
+		fmt.Fprint(w, `{"message": "no such token"}`)
+		return true
+	})
+	checkout := checkoutOf(t, map[string]string{"gitea": url + "/wooo/awoooi"})
+	for _, more := range [][]string{nil, {"-repos", "wooo/awoooi,wooo/ewoooc"}} {
+		status, _, errs := run(nil, append([]string{"runner", "labels", "-checkout", checkout}, more...)...)
+		if status != cli.StatusFailed || strings.Count(errs, "does not take the token (401") != 1 {
+			t.Errorf("%q: exit status %d\n%s", more, status, errs)
+		}
+	}
+}
+
+func TestACheckoutWithoutAServer(t *testing.T) {
+	theirs := checkoutOf(t, map[string]string{"gitea": "http://127.0.0.1:1/wooo/awoooi"})
+	if err := os.Lchown(theirs, 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	for dir, says := range map[string]string{
+		checkoutOf(t, nil): `has no remote "gitea" or "origin"`,
+		t.TempDir():        "is no git checkout",
+		theirs:             "or another user's, which git does not read",
+	} {
+		status, _, errs := run(nil, "runner", "labels", "-checkout", dir)
+		if status != cli.StatusFailed || !strings.Contains(errs, says) {
+			t.Errorf("%s: exit status %d\n%s", dir, status, errs)
+		}
+	}
+}
+
+func TestACheckoutIsReadWhereTheServerDoesNotTell(t *testing.T) {
+	url, _ := labelsServer(t, func(w http.ResponseWriter, r *http.Request) bool {
+		refused := strings.Contains(r.URL.Path, "/repos/wooo/ewoooc") || strings.Contains(r.URL.Path, "/runners")
+		if refused {
+			w.WriteHeader(403)
+		}
+		return refused
+	})
+	checkout := checkoutOf(t, map[string]string{"gitea": url + "/wooo/awoooi"})
+	status, out, errs := run(nil, "runner", "labels", "-checkout", checkout, "-local-repo", "wooo/ewoooc="+checkout, "-local-repo", "wooo/third="+checkout)
+	for _, says := range []string{`"wooo/ewoooc" is read from`, "unknown  foreign    wooo/ewoooc  ci.yml    local  awoooi-host"} {
+		if !strings.Contains(out+errs, says) {
+			t.Errorf("no %q in\n%s%s", says, out, errs)
+		}
+	}
+	if status != cli.StatusOK || !strings.Contains(out, "wooo/third") || !strings.Contains(errs, "not all runners can be seen") {
+		t.Errorf("exit status %d\n%s%s", status, out, errs)
+	}
+	// Nor from there: that is said, and the exit status tells.
+	status, out, errs = run(nil, "runner", "labels", "-checkout", checkout, "-local-repo", "wooo/ewoooc="+filepath.Join(checkout, "none"))
+	if status != cli.StatusFailed || !strings.Contains(errs, "open the checkout") || !strings.Contains(out, "wooo/awoooi") {
+		t.Errorf("exit status %d\n%s%s", status, out, errs)
+	}
+}
+
+func TestALinkOutOfTheCheckoutIsNotRead(t *testing.T) {
+	checkout := checkoutOf(t, nil)
+	if err := os.Symlink("/etc/passwd", filepath.Join(checkout, ".gitea/workflows/link.yml")); err != nil {
+		t.Fatal(err)
+	}
+	workflows, problems, err := localWorkflows(checkout)
+	if err != nil || len(workflows) != 1 || len(problems) != 1 || !strings.Contains(problems[0].Error(), "escapes") {
+		t.Error(workflows, problems, err)
+	}
+}
+
+func TestWorkflowsInFoldersAreRead(t *testing.T) {
+	checkout := checkoutOf(t, nil)
+	writeFile(t, "jobs: {deep: {runs-on: awoooi-host}}", checkout, ".gitea/workflows/deploy/prod/cd.yaml")
+	workflows, problems, err := localWorkflows(checkout)
+	if err != nil || len(problems) > 0 || len(workflows) != 2 || workflows[1].File != "deploy/prod/cd.yaml" {
+		t.Error(workflows, problems, err)
+	}
+}

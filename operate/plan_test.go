@@ -1,0 +1,86 @@
+package operate
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+
+	"hostguard/internal/cli"
+)
+
+// A host of switches, each thrown by one change of a plan. Whatever fails, all are
+// as they were before, or all are thrown.
+func TestAPlanIsCarriedOutOrTakenBack(t *testing.T) {
+	for name, tt := range map[string]struct {
+		apply      bool
+		fails      int // the change that does; 0: none
+		interrupts int // the change during which somebody presses Ctrl-C
+		stuck      int // the change that cannot be taken back
+		on         string
+		says       string
+	}{
+		"told only":                  {on: "...", says: "nothing is changed yet; run it again with -apply"},
+		"applied":                    {apply: true, on: "###", says: `done; the way back is "back"`},
+		"the first fails":            {apply: true, fails: 1, on: "...", says: "change 1 of 3: disk full; everything is as it was before"},
+		"the last fails":             {apply: true, fails: 3, on: "...", says: "change 3 of 3: disk full; everything is as it was before"},
+		"interrupted":                {apply: true, interrupts: 1, on: "...", says: "warning: everything is as it was before"},
+		"interrupted at the end":     {apply: true, interrupts: 3, on: "###", says: "done"},
+		"fails and cannot take back": {apply: true, fails: 3, stuck: 2, on: ".#.", says: "could not take back all of it: change 2: stuck; the rest is as it was before"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			defer cancel(nil)
+			on := []byte("...")
+			var changes []change
+			for i := range on {
+				changes = append(changes, change{
+					say: fmt.Sprintf("throw switch %d", i+1),
+					do: func(context.Context) error {
+						on[i] = '#' // a change that fails may have been half done
+						if tt.interrupts == i+1 {
+							cancel(&cli.Interrupted{Signal: syscall.SIGINT})
+						}
+						if tt.fails == i+1 {
+							return errors.New("disk full")
+						}
+						return nil
+					},
+					undo: func(ctx context.Context) error {
+						if ctx.Err() != nil {
+							return ctx.Err()
+						}
+						if tt.stuck == i+1 {
+							return errors.New("stuck")
+						}
+						on[i] = '.'
+						return nil
+					},
+				})
+			}
+			var out bytes.Buffer
+			s := &cli.Session{Console: &cli.Console{Out: &out, Err: &out}}
+			err := carryOut(ctx, s, changes, tt.apply, `"back"`)
+			if said := fmt.Sprint(out.String(), err); !strings.Contains(said, tt.says) {
+				t.Errorf("it says %s, want %s", said, tt.says)
+			}
+			if wants := tt.fails > 0 || tt.interrupts == 1; (err != nil) != wants {
+				t.Errorf("error %v", err)
+			}
+			if string(on) != tt.on {
+				t.Errorf("the switches are %s, want %s", on, tt.on)
+			}
+		})
+	}
+}
+
+func TestAnEmptyPlanSaysSo(t *testing.T) {
+	var out bytes.Buffer
+	s := &cli.Session{Console: &cli.Console{Out: &out, Err: &out}}
+	if err := carryOut(t.Context(), s, nil, true, ""); err != nil || out.String() != "nothing to change\n" {
+		t.Errorf("%q, %v", out.String(), err)
+	}
+}

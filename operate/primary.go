@@ -1,0 +1,159 @@
+package operate
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"hostguard/internal/cli"
+	"hostguard/internal/runnerdir"
+	"hostguard/internal/systemd"
+	"hostguard/runner"
+	"hostguard/runner/config"
+	"hostguard/runner/workflow"
+)
+
+// The changes by which the primary of a split loses its labels.
+
+// planPrimary is what takes the moved labels from the primary: nothing if it has
+// none of them any more.
+func (v *splitting) planPrimary() ([]change, error) {
+	stays := runner.Stays(v.plan, v.h)
+	if len(stays) == 0 {
+		if v.unit.Name == "" || v.unit.Off() {
+			return nil, nil
+		}
+		start := []string{"enable", "--now", v.primary.Name}
+		switch {
+		case v.unit.File != "enabled":
+			start = []string{"start", v.primary.Name}
+		case v.unit.Active != "active":
+			start = []string{"enable", v.primary.Name}
+		}
+		v.back = append([]string{systemd.Command(v.primary.Scope, start...)}, v.back...)
+		stop := []string{"disable", "--now", v.primary.Name}
+		return []change{v.idle(), {
+			say:  systemd.Command(v.primary.Scope, stop...) + ", as others have all its labels",
+			do:   func(ctx context.Context) error { return systemd.Control(ctx, v.primary.Scope, v.Getenv, stop...) },
+			undo: func(ctx context.Context) error { return systemd.Control(ctx, v.primary.Scope, v.Getenv, start...) },
+		}}, nil
+	}
+	if len(stays) == len(v.h.Config.Labels) {
+		return nil, nil
+	}
+	if v.unit.Active != "active" {
+		return nil, cli.Refusedf("the primary's service %q is %.20q; start it first, so that it serves what stays with it", v.unit.Name, v.unit.Active)
+	}
+	var labels []string
+	for _, l := range stays {
+		labels = append(labels, l.Full)
+	}
+	path := v.h.ConfigPath
+	is, said, err := config.Edit(v.config, config.Want{Labels: labels})
+	if err != nil {
+		return nil, cli.Refusedf("edit %q: %w", path, err)
+	}
+	kept := runnerdir.Kept(path)
+	restart := systemd.Command(v.primary.Scope, "restart", v.primary.Name)
+	v.back = append([]string{fmt.Sprintf("mv %s %s && %s", cli.Word(filepath.Join(filepath.Dir(path), kept)), cli.Word(path), restart)}, v.back...)
+	restarted := false
+	again := func(ctx context.Context) error {
+		return systemd.Control(ctx, v.primary.Scope, v.Getenv, "restart", v.primary.Name)
+	}
+	return []change{v.idle(), {
+		say: fmt.Sprintf("in %q: %s; the previous one is kept as %q; %s", path, strings.Join(said, ", "), kept, restart),
+		do: func(ctx context.Context) error {
+			if err := runnerdir.Replace(path, kept, v.config, is); err != nil {
+				return err
+			}
+			restarted = true
+			if err := again(ctx); err != nil {
+				return err
+			}
+			return checkRuns(ctx, v.Session, v.primary.Scope, v.primary.Name)
+		},
+		undo: func(ctx context.Context) error {
+			err := runnerdir.Restore(path, kept, v.config, is)
+			if restarted {
+				err = errors.Join(err, again(ctx))
+			}
+			return err
+		},
+	}}, nil
+}
+
+// idle is the change after which no job of the primary runs.
+func (v *splitting) idle() change {
+	return change{
+		say: fmt.Sprintf("see that no job of %q runs%s", v.primary.Name, cond(v.wait > 0, ", within "+config.Duration(v.wait), "")),
+		do: func(ctx context.Context) error {
+			return untilIdle(ctx, v.Session, v.wait, func() string { return v.busy(ctx) })
+		},
+	}
+}
+
+// busy says what may be a job of the primary: not those that the new runners'
+// logs name, nor those in their directories.
+func (v *splitting) busy(ctx context.Context) string {
+	seeJobs(ctx, v.Session, &v.h)
+	h := v.h
+	for _, r := range runner.Moves(v.plan, v.h.Dir) {
+		h.ActiveHostJobs = slices.DeleteFunc(slices.Clone(h.ActiveHostJobs), func(dir string) bool { return strings.HasPrefix(dir, r.Dir+"/") })
+		if len(h.ActiveContainers) == 0 {
+			continue
+		}
+		var tasks []runner.Task
+		err := systemd.Log(ctx, runner.Unit{Name: r.Service, Scope: v.primary.Scope}, 24*time.Hour, func(line string) {
+			if task, found := runner.ParseTask(line); found {
+				tasks = append(tasks, task)
+			}
+		})
+		if err == nil { // else they may be the primary's
+			h.ActiveContainers = runner.Others(h.ActiveContainers, tasks)
+		}
+	}
+	return h.Busy()
+}
+
+// servedOnce is the change after which each label is served by the one runner
+// that the plan gives it to.
+func (v *splitting) servedOnce() change {
+	var dirs []string // as in the plan, and the primary's, if it is not there
+	for _, r := range append(slices.Clone(v.plan), runner.SplitRunner{Dir: v.h.Dir}) {
+		if !slices.Contains(dirs, r.Dir) {
+			dirs = append(dirs, r.Dir)
+		}
+	}
+	return change{
+		say: fmt.Sprintf("see that each label is served by the runner of the plan alone, within %s", cli.Short(servedTime)),
+		do: func(ctx context.Context) error {
+			return until(ctx, servedTime, func() error {
+				all, err := v.runners()
+				if err != nil {
+					return err
+				}
+				var runners []workflow.Runner
+				for _, dir := range dirs {
+					l, err := v.live(all, dir)
+					if err != nil {
+						return err
+					}
+					runners = append(runners, l)
+				}
+				for i, r := range v.plan {
+					for _, label := range r.Labels {
+						if by := workflow.Served(label, runners); !slices.Equal(by, []string{runners[i].Name}) {
+							return fmt.Errorf("label %q is served by %s, not by %q alone", label, cmp.Or(quotedList(by), "none"), runners[i].Name)
+						}
+					}
+				}
+				return nil
+			})
+		},
+	}
+}

@@ -1,0 +1,110 @@
+package operate
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"hostguard/internal/cli"
+	"hostguard/runner"
+)
+
+const helpRunnerReadiness = `usage: hostguard runner readiness [-runner-dir DIR] [-owner WORD]
+                                  [-json | -table]
+
+Tells whether a runner whose labels belong to several owners can be split now:
+each label's owner class, the directories and services of the split, jobs that
+run, what blocks it, and the next step that is safe. Changes nothing. What it
+could not see makes it not ready, where there is something to split.
+
+` + helpHostInputs + `  -json, -table    other forms of the same
+
+The runner of an owner lives in act-runner-OWNER beside the primary's directory,
+and its service is gitea-act-runner-OWNER.service.
+
+exit status: 0 isolation_ready=true, 1 false, 2 wrong use.
+
+example: hostguard runner readiness -owner awoooi
+`
+
+func runnerReadiness(ctx context.Context, s *cli.Session) error {
+	in := newHostInputs(s)
+	asJSON, asTable := s.In.Boolean("json"), s.In.Boolean("table")
+	s.In.FlagOnly("json", "table")
+	if err := s.In.Parse(); err != nil {
+		return err
+	}
+	if *asJSON && *asTable {
+		return cli.Usagef("json and table are two forms; give one")
+	}
+	h := lookAtHost(ctx, s, in)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	r := runner.CheckReadiness(h)
+	switch {
+	case *asJSON:
+		if err := s.JSON(struct {
+			Version int `json:"version"` // of this form
+			runner.Readiness
+		}{1, r}); err != nil {
+			return err
+		}
+	case *asTable:
+		rows := [][]string{{"name", "value"}}
+		for _, f := range readinessFields(h, r) {
+			rows = append(rows, []string{f.name, f.value})
+		}
+		s.Table(rows)
+	default:
+		for _, f := range readinessFields(h, r) {
+			s.Say("%s%s%s", f.name, f.sign, f.value)
+		}
+	}
+	if !r.Ready {
+		return cli.WithStatus(cli.StatusRefused, cli.ErrSaid)
+	}
+	return nil
+}
+
+// readinessField is a line of the old report.
+type readinessField struct{ name, sign, value string }
+
+func readinessFields(h runner.Host, r runner.Readiness) []readinessField {
+	var all []readinessField
+	add := func(name, format string, args ...any) {
+		all = append(all, readinessField{name, "=", fmt.Sprintf(format, args...)})
+	}
+	switch {
+	case r.Unit != nil:
+		add("primary_service", "%s scope=%s LoadState=%s ActiveState=%s SubState=%s", r.PrimaryService, cli.Word(r.Unit.Scope), cli.Word(r.Unit.Load), cli.Word(r.Unit.Active), cli.Word(r.Unit.Sub))
+	case len(h.UnitsUnseen) > 0:
+		add("primary_service", "%s LoadState=unknown", r.PrimaryService)
+	default:
+		add("primary_service", "%s LoadState=not-found", r.PrimaryService)
+	}
+	add("primary_runner_dir", "%s", cli.Word(r.Dir))
+	add("primary_registration_file", "%s", r.Registration)
+	all = append(all, readinessField{"primary labels", ":", ""})
+	for _, l := range r.Labels {
+		var names []string
+		for _, name := range l.Labels {
+			names = append(names, cli.Word(name))
+		}
+		all = append(all, readinessField{"  " + strings.Join(names, " / "), " -> ", cli.Word(l.Class)})
+	}
+	add("mixed_owner_classes", "%s", cond(r.Mixed, "1", "0"))
+	for _, d := range r.SplitDirs {
+		add("split_dir", "%s status=%s", cli.Word(d.Dir), d.Status)
+	}
+	add("installed_split_services", "%d/%d", r.InstalledServices, r.WantedServices)
+	add("active_action_containers", "%s", active(h))
+	add("active_host_jobs", "%s", activeHostJobs(h))
+	add("isolation_ready", "%t", r.Ready)
+	add("blocker", "%s", r.Blocker)
+	add("safe_next_step", "%s", r.Next)
+	for _, why := range r.Unseen {
+		add("not_seen", "%s", why)
+	}
+	return all
+}

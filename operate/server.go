@@ -1,0 +1,153 @@
+package operate
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"hostguard/internal/cli"
+	"hostguard/internal/gitea"
+	"hostguard/internal/lockwire"
+	"hostguard/internal/runnerdir"
+	"hostguard/runner"
+	"hostguard/runner/workflow"
+)
+
+// What a split has to know from the runners' server.
+
+// checkServer finds the primary at its server, and that builds of its jobs wait
+// for each other whatever runner they run on.
+func (v *splitting) checkServer(ctx context.Context) error {
+	remote, inventory, err := openInventory(ctx, v.Session, v.checkout)
+	if err == nil {
+		v.inventory, err = gitea.NewInventory(context.WithoutCancel(ctx), remote.Server, remote.Token) // to take things back after an interruption
+	}
+	if err != nil {
+		return cli.Refusedf("the runners' server cannot be asked: %w", err)
+	}
+	names, unlisted := inventory.Siblings(remote.Repository)
+	if unlisted != nil {
+		names = []string{remote.Repository}
+	}
+	if v.takes, err = inventory.ScopeOf(v.h.Config.ID, v.h.Config.Name, names); err != nil {
+		return cli.Refusedf("%w; whether the new runners serve their labels could not be seen: give a GITEA_TOKEN with %s", err, gitea.Scope{}.Reads())
+	}
+	if v.takes.Whole() { // or another owner's
+		if names, unlisted = inventory.Repositories(); unlisted == nil {
+			v.takes, err = inventory.ScopeOf(v.h.Config.ID, v.h.Config.Name, names)
+		}
+	}
+	if err == nil {
+		v.before, err = inventory.RunnersOf(v.takes)
+	}
+	if err != nil {
+		return cli.Refusedf("%w", err)
+	}
+	if unlisted != nil {
+		return cli.Refusedf("whether all builds take the lock is not known: %w", unlisted)
+	}
+	for full := range v.local {
+		if !slices.Contains(names, full) {
+			names = append(names, full)
+		}
+	}
+	slices.Sort(names)
+	var read []workflow.Repository
+	for _, f := range readRepositories(inventory, nil, names, v.local) {
+		if f.err != nil {
+			return cli.Refusedf("whether its builds take the lock is not known: %w; give -local-repo %s=PATH", f.err, cli.Word(f.repository.Name))
+		}
+		if len(f.broken) > 0 {
+			return cli.Refusedf("whether its builds take the lock is not known: %s; mend the file", f.broken[0])
+		}
+		read = append(read, f.repository)
+	}
+	var labels []string
+	for _, r := range v.plan {
+		labels = append(labels, r.Labels...)
+	}
+	found := workflow.CheckBuildLock(read, labels, lockwire.DefaultLockName)
+	for _, f := range found[min(1, len(found)):] {
+		v.Warning("%s; fix: %s", f.Evidence, f.Fix)
+	}
+	if len(found) > 0 {
+		return cli.Refusedf("two runners would build at once on one Docker daemon and delete each other's containers: %s; fix: %s", found[0].Evidence, found[0].Fix)
+	}
+	v.Say("the primary is the runner %q of %s at %q; the builds of %d repositories take the lock", v.h.Config.Name, v.takes, remote.Server, len(read))
+	return nil
+}
+
+// findToken gets the registration token, if one is needed now: from stdin, the
+// environment or the server.
+func (v *splitting) findToken(moves []runner.SplitRunner) error {
+	if len(v.found) == len(moves) {
+		return nil
+	}
+	switch given := v.Getenv(cli.RegistrationVariable); {
+	case given != "":
+		v.Say("the registration token comes from %s", cond(v.stdin, "stdin", cli.RegistrationVariable))
+		v.token = strings.TrimSpace(given)
+	default:
+		v.Say("the registration token is asked for at the server, for %s", v.takes)
+		if !v.apply {
+			return nil
+		}
+		token, err := v.inventory.RegistrationToken(v.takes)
+		if err != nil {
+			return cli.Refusedf("%w; give a GITEA_TOKEN with %s, or the registration token in %s or by -token-stdin", err, v.takes.Writes(), cli.RegistrationVariable)
+		}
+		v.token = token.Secret()
+	}
+	return nil
+}
+
+// live finds the runner that is registered in a directory among those that the
+// server tells.
+func (v *splitting) live(runners []workflow.Runner, dir string) (workflow.Runner, error) {
+	c := v.h.Config
+	if dir != v.h.Dir {
+		var err error
+		if c, _, _, err = runnerdir.Read(dir, filepath.Join(dir, "config.yaml")); err != nil {
+			return workflow.Runner{}, err
+		}
+	}
+	for _, l := range runners {
+		if l.ID == c.ID && l.Name == c.Name {
+			return l, nil
+		}
+	}
+	return workflow.Runner{}, fmt.Errorf("the runner %q, whose id is %d, is not among those of %s; was the registration token for that?", c.Name, c.ID, v.takes)
+}
+
+// runners are all that the server tells.
+func (v *splitting) runners() ([]workflow.Runner, error) {
+	all, err := v.inventory.RunnersOf(v.takes)
+	if err != nil {
+		err = fmt.Errorf("%w; a token with %s shows them", err, v.takes.Reads())
+	}
+	return all, err
+}
+
+// until tries until it works; the last error tells why not in time.
+func until(ctx context.Context, limit time.Duration, try func() error) error {
+	start := time.Now()
+	for {
+		err := try()
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err == nil {
+			return nil
+		}
+		if waited := time.Since(start); waited >= limit {
+			return cli.Refusedf("after %s: %w", cli.Short(waited), err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(min(askEvery, max(0, limit-time.Since(start)))):
+		}
+	}
+}

@@ -1,0 +1,469 @@
+package operate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"hostguard/install"
+	"hostguard/internal/cli"
+	"hostguard/internal/docker"
+	"hostguard/internal/runnerdir"
+	"hostguard/internal/systemd"
+	"hostguard/runner"
+	"hostguard/runner/config"
+	"hostguard/runner/workflow"
+)
+
+const helpRunnerService = `usage: hostguard runner service [-apply] [-runner-dir DIR] [-labels LABEL,...]
+         [-restart-now] [-wait 1h] [-binary FILE] [-checkout DIR]
+
+Makes the host's runner a service that survives a reboot and lets its jobs end
+when it is stopped. Prints the plan, and changes nothing without -apply; what
+fails is taken back, and a second run changes nothing.
+
+  - config.yaml: capacity 1, shutdown_timeout 1h unless it is longer, and the
+    labels that are given; everything else stays, and the previous one is kept
+    beside it;
+  - the unit that runs this configuration, whatever its name, gets a drop-in
+    with KillMode=mixed and a TimeoutStopSec that fits. Where none does, the unit
+    gitea-act-runner-host.service is made: the system's for root or with sudo
+    that asks for no password (-apply then runs itself by sudo), else the user's;
+  - the restart policy of the container gitea-runner is turned off.
+
+It never starts a second daemon on one registration: it refuses where a second
+unit, a process outside of units or a container runs it, or where that cannot be
+seen.
+
+  -apply           make the changes
+  -runner-dir DIR  where the runner works; default its service's, else
+                   ~/act-runner
+  -labels LIST     all labels that the runner is to have, such as
+                   awoooi-host:host. One that goes must have another runner,
+                   online and enabled; the server of the checkout's remote is
+                   asked, with GITEA_TOKEN
+  -checkout DIR    default the current directory
+  -restart-now     restart a runner whose configuration is changed, as
+                   RESTART_NOW=1 in the environment does; refused while
+                   GITEA-ACTIONS-TASK-* containers or host jobs run
+  -wait 1h         wait so long for their end instead
+  -binary FILE     the runner of a new unit; default act_runner or gitea-runner
+                   in its directory, on PATH, in /usr/local/bin or ~/.local/bin
+
+exit status: 0 done, planned or nothing to change; 1 refused, 2 wrong use,
+3 something failed and was taken back, 130 or 143 interrupted and taken back.
+
+example: hostguard runner service -labels awoooi-host:host -restart-now -wait 1h
+`
+
+// shutdownTime is how long the runner waits for its jobs when it is stopped.
+const shutdownTime = time.Hour
+
+// servicing is one run of runner service.
+type servicing struct {
+	*cli.Session
+	dir, binary, checkout string
+	labels                []string
+	wait                  time.Duration
+	restart, apply        bool
+
+	h    runner.Host
+	sv   runner.Service
+	unit runner.Unit // that runs this runner already, if there is one
+
+	edited bool     // the configuration is another than the runner has read
+	back   []string // commands
+}
+
+func runnerService(ctx context.Context, s *cli.Session) error {
+	dir, binary, checkout := s.In.Text("runner-dir", "", nil), s.In.Text("binary", "", nil), s.In.Text("checkout", ".", nil)
+	labels := s.In.List("labels", nil, func(l string) error { return config.CheckLabels([]string{l}) })
+	wait := s.In.Duration("wait", 0, 0, 24*time.Hour)
+	restart, apply := s.In.Boolean("restart-now"), s.In.Boolean("apply")
+	s.In.FlagOnly("runner-dir", "binary", "checkout", "labels", "wait", "restart-now", "apply")
+	if err := s.In.Parse(); err != nil {
+		return err
+	}
+	if err := config.CheckLabels(*labels); err != nil {
+		return cli.Usagef("%w", err)
+	}
+	v := &servicing{Session: s, dir: *dir, labels: *labels, wait: *wait, restart: *restart || s.Getenv("RESTART_NOW") == "1", apply: *apply}
+	var err error
+	if v.checkout, err = filepath.Abs(*checkout); err != nil {
+		return err
+	}
+	if *binary != "" {
+		if v.binary, err = filepath.Abs(*binary); err != nil || !isProgram(v.binary) {
+			return cli.Usagef("binary %q is no program", *binary)
+		}
+	}
+	if v.wait > 0 && !v.restart {
+		return cli.Usagef("wait is how long a restart may wait; give -restart-now or RESTART_NOW=1 as well")
+	}
+	return v.run(ctx)
+}
+
+func (v *servicing) run(ctx context.Context) error {
+	v.h = lookAtHost(ctx, v.Session, hostInputs{dir: &v.dir, owner: new(string)})
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if v.h.ConfigUnseen != "" {
+		return fmt.Errorf("read the runner's configuration: %s; give -runner-dir", v.h.ConfigUnseen)
+	}
+	if !v.h.Registered {
+		return cli.Refusedf("the runner in %q is not registered: run \"act_runner register\" there first", v.h.Dir)
+	}
+	if v.h.Retired() {
+		return cli.Refusedf("the runner in %q is retired: other runners of this host have all its labels, and a start of it "+
+			"would take their jobs; give -runner-dir the directory of one of those", v.h.Dir)
+	}
+	sudo, err := v.place(ctx)
+	if err != nil {
+		return err
+	}
+	if sudo && v.apply {
+		return v.AsRoot("runner service", v.arguments()...)
+	}
+	changes, err := v.plan(ctx)
+	if err != nil {
+		return err
+	}
+	if sudo {
+		v.Say("with -apply it runs as root, by sudo")
+	}
+	if err := carryOut(ctx, v.Session, changes, v.apply, fmt.Sprintf("%q", strings.Join(v.back, "; "))); err != nil {
+		return err
+	}
+	v.sayRest()
+	return nil
+}
+
+// place finds the unit to adopt, or where a new one goes, and whether that takes
+// sudo.
+func (v *servicing) place(ctx context.Context) (sudo bool, err error) {
+	v.sv = v.h.PrimaryUnit()
+	v.sv.Scope, sudo = unitScope(ctx, v.Session)
+	unit, found, err := v.h.Adopt(v.sv)
+	if err != nil {
+		return false, cli.Refusedf("%w", err)
+	}
+	if found {
+		v.unit, v.sv.Name = unit, unit.Name
+		if unit.Scope == systemd.System && v.sv.Scope == systemd.User {
+			return false, fmt.Errorf("the unit %q is the system's, and sudo asks for a password: run it as root, with -runner-dir %s", unit.Name, cli.Word(v.h.Dir))
+		}
+		v.sv.Scope, sudo = unit.Scope, sudo && unit.Scope == systemd.System
+		v.Say("the %s's unit %q runs this runner (%q): its file stays as it is", unit.Scope, unit.Name, unit.Active)
+		return sudo, v.followConfig(unit.Config)
+	}
+	owner, err := runnerUser(v.h.Dir)
+	if err != nil {
+		return false, err
+	}
+	if v.sv.Scope == systemd.User {
+		if me, err := user.Current(); err != nil || me.Uid != owner.Uid {
+			return false, cli.Refusedf("%q is %q's: run it as that user, or as root", v.h.Dir, owner.Username)
+		}
+		return false, v.findBinary(owner)
+	}
+	if path := filepath.Join(systemd.Dir(systemd.User, owner.HomeDir), v.sv.Name); exists(path) {
+		return false, cli.Refusedf("%q may start a second daemon on this registration: remove it, or run hostguard as %q", path, owner.Username)
+	}
+	v.sv.User = owner.Username
+	return sudo, v.findBinary(owner)
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// followConfig takes the configuration that the adopted unit names, which need
+// not be the one in the runner's directory.
+func (v *servicing) followConfig(path string) (err error) {
+	if path == "" || path == v.h.ConfigPath {
+		return nil
+	}
+	v.h.ConfigPath, v.sv.ConfigPath = path, path
+	v.h.Config, _, v.h.Registered, err = runnerdir.Read(v.h.Dir, path)
+	if err != nil {
+		return fmt.Errorf("read %q, which the unit %q names: %w", path, v.unit.Name, cli.Pathless(err))
+	}
+	v.sv.ShutdownTimeout = v.h.Config.ShutdownTimeout
+	return nil
+}
+
+func (v *servicing) findBinary(owner *user.User) (err error) {
+	if v.binary == "" {
+		v.binary, err = findProgram(v.Session, []string{"act_runner", "gitea-runner"}, []string{v.h.Dir}, []string{"/usr/local/bin", filepath.Join(owner.HomeDir, ".local/bin")})
+	}
+	v.sv.Binary = v.binary
+	if err == nil && owner.Uid == "0" {
+		if err := install.CheckOwners(v.binary, 0); err != nil {
+			return cli.Refusedf("root would run %w; give -binary one that is root's alone", err)
+		}
+	}
+	return err
+}
+
+// arguments are those of the same run as root.
+func (v *servicing) arguments() []string {
+	args := []string{"-apply", "-runner-dir", v.h.Dir, "-checkout", v.checkout}
+	for name, value := range map[string]string{"-binary": v.binary, "-labels": strings.Join(v.labels, ",")} {
+		if value != "" {
+			args = append(args, name, value)
+		}
+	}
+	if v.wait > 0 {
+		args = append(args, "-wait", v.wait.String())
+	}
+	if v.restart {
+		args = append(args, "-restart-now")
+	}
+	return args
+}
+
+func (v *servicing) plan(ctx context.Context) ([]change, error) {
+	edits, err := v.planConfig(ctx)
+	if err != nil {
+		return nil, err
+	}
+	units, err := v.planUnit()
+	if err != nil {
+		return nil, err
+	}
+	changes := slices.Concat(edits, units, v.planContainer())
+	v.edited = edits != nil || v.changedSince(v.unit.Started)
+	if v.restart && v.edited && v.unit.Active == "active" {
+		if v.Workflow != nil {
+			return nil, cli.Refusedf("this is a job of a runner, and a restart would wait for its end; run it from a shell, or leave the restart out")
+		}
+		if busy := v.h.Busy(); busy != "" && v.wait == 0 {
+			return nil, cli.Refusedf("the runner is not restarted while jobs run: %s; give -wait 1h, or leave the restart out", busy)
+		}
+		changes = v.addRestart(changes)
+	}
+	return changes, nil
+}
+
+// planConfig is the change of config.yaml, if there is one.
+func (v *servicing) planConfig(ctx context.Context) ([]change, error) {
+	path := v.h.ConfigPath
+	was, err := runnerdir.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read %q: %w", path, cli.Pathless(err))
+	}
+	want := config.Want{Capacity: 1, Labels: v.labels}
+	if v.h.Config.ShutdownTimeout < shutdownTime {
+		want.ShutdownTimeout, v.sv.ShutdownTimeout = shutdownTime, shutdownTime
+	}
+	is, said, err := config.Edit(was, want)
+	if err != nil {
+		return nil, cli.Refusedf("edit %q: %w", path, err)
+	}
+	if len(said) == 0 {
+		return nil, nil
+	}
+	if v.labels != nil {
+		if err := v.checkReplaced(ctx); err != nil {
+			return nil, err
+		}
+	}
+	kept := runnerdir.Kept(path)
+	v.back = append(v.back, fmt.Sprintf("mv %s %s", cli.Word(filepath.Join(filepath.Dir(path), kept)), cli.Word(path)))
+	return []change{{
+		say:  fmt.Sprintf("in %q: %s; the previous one is kept as %q", path, strings.Join(said, ", "), kept),
+		do:   func(context.Context) error { return runnerdir.Replace(path, kept, was, is) },
+		undo: func(context.Context) error { return runnerdir.Restore(path, kept, was, is) },
+	}}, nil
+}
+
+// checkReplaced refuses to take away labels that no other runner serves.
+func (v *servicing) checkReplaced(ctx context.Context) error {
+	removed := config.Removed(v.h.Config.Labels, v.labels)
+	if len(removed) == 0 {
+		return nil
+	}
+	remote, inventory, err := openInventory(ctx, v.Session, v.checkout)
+	var pool workflow.Pool
+	if err == nil {
+		pool, err = inventory.Runners([]string{remote.Repository})
+	}
+	refusal := pool.Replaced(removed, v.h.Config.Name)
+	switch {
+	case refusal != nil && err != nil:
+		return cli.Refusedf("labels would go (%s), and whether another runner has them is not known: %w; run it in a checkout whose remote is the runner's server, with a GITEA_TOKEN that has read:admin", quotedList(removed), err)
+	case refusal != nil:
+		return cli.Refusedf("%w", refusal)
+	}
+	return nil
+}
+
+func quotedList(values []string) string {
+	var quoted []string
+	for _, value := range values {
+		quoted = append(quoted, fmt.Sprintf("%.100q", value))
+	}
+	return strings.Join(quoted, ", ")
+}
+
+// planUnit is the change of the unit, if there is one.
+func (v *servicing) planUnit() ([]change, error) {
+	if v.unit.Name == "" {
+		v.back = append(v.back, removal(v.Session, v.sv))
+		return installService(v.Session, v.sv)
+	}
+	var changes []change
+	if !v.unit.Stops(v.sv.ShutdownTimeout) {
+		var err error
+		if changes, err = stopsChange(v.Session, v.sv); err != nil {
+			return nil, err
+		}
+		v.back = append(v.back, fmt.Sprintf("rm %s && %s", cli.Word(dropIn(v.Session, v.sv).Path), systemd.Command(v.sv.Scope, "daemon-reload")))
+	}
+	var words, back []string
+	switch active, enabled := v.unit.Active == "active", v.unit.File != "disabled"; {
+	case !active && !enabled:
+		words, back = []string{"enable", "--now"}, []string{"disable", "--now"}
+	case !active:
+		words, back = []string{"start"}, []string{"stop"}
+	case !enabled:
+		words, back = []string{"enable"}, []string{"disable"}
+	default:
+		return changes, nil
+	}
+	words, back = append(words, v.sv.Name), append(back, v.sv.Name)
+	v.back = append(v.back, systemd.Command(v.sv.Scope, back...))
+	return append(changes, change{
+		say: systemd.Command(v.sv.Scope, words...),
+		do: func(ctx context.Context) error {
+			if err := systemd.Control(ctx, v.sv.Scope, v.Getenv, words...); err != nil {
+				return err
+			}
+			return checkRuns(ctx, v.Session, v.sv.Scope, v.sv.Name)
+		},
+		undo: func(ctx context.Context) error { return systemd.Control(ctx, v.sv.Scope, v.Getenv, back...) },
+	}), nil
+}
+
+// planContainer turns off that Docker starts the retired runner again.
+func (v *servicing) planContainer() []change {
+	var changes []change
+	for _, c := range v.h.Containers {
+		if c.Name != runner.WrappedContainer || c.Restart == "no" {
+			continue
+		}
+		set := func(ctx context.Context, policy string) error {
+			engine, err := docker.Connect(ctx, v.Getenv)
+			if err != nil {
+				return err
+			}
+			if err := engine.SetRestart(ctx, c.ID, policy); err != nil {
+				return fmt.Errorf("set the restart policy of %q: %w", c.Name, err)
+			}
+			return nil
+		}
+		v.back = append(v.back, fmt.Sprintf("docker update --restart=%s %s", cli.Word(c.Restart), c.Name))
+		changes = append(changes, change{
+			say:  "docker update --restart=no " + c.Name,
+			do:   func(ctx context.Context) error { return set(ctx, "no") },
+			undo: func(ctx context.Context) error { return set(ctx, c.Restart) },
+		})
+	}
+	return changes
+}
+
+// changedSince tells whether the configuration was changed after a start.
+func (v *servicing) changedSince(start time.Time) bool {
+	info, err := os.Stat(v.h.ConfigPath)
+	return err == nil && !start.IsZero() && info.ModTime().After(start)
+}
+
+// addRestart adds the restart as the last change. Whatever fails with it, the
+// runner has to come back as it was when all else is taken back, so that this is
+// done with the first change, which is the last that is taken back.
+func (v *servicing) addRestart(changes []change) []change {
+	restarted := false
+	restart := func(ctx context.Context) error {
+		return systemd.Control(ctx, v.sv.Scope, v.Getenv, "restart", v.sv.Name)
+	}
+	changes = append(changes, change{
+		say: systemd.Command(v.sv.Scope, "restart", v.sv.Name) + cond(v.wait > 0, fmt.Sprintf(", once no job runs, within %s", config.Duration(v.wait)), ", as no job runs"),
+		do: func(ctx context.Context) error {
+			if err := untilIdle(ctx, v.Session, v.wait, func() string { seeJobs(ctx, v.Session, &v.h); return v.h.Busy() }); err != nil {
+				return err
+			}
+			restarted = true
+			if err := restart(ctx); err != nil {
+				return err
+			}
+			return checkRuns(ctx, v.Session, v.sv.Scope, v.sv.Name)
+		},
+	})
+	undo := changes[0].undo
+	changes[0].undo = func(ctx context.Context) (err error) {
+		if undo != nil {
+			err = undo(ctx)
+		}
+		if restarted {
+			err = errors.Join(err, restart(ctx))
+		}
+		return err
+	}
+	return changes
+}
+
+const (
+	lookEvery = 2 * time.Second  // for jobs, while a restart waits for their end
+	sayEvery  = 30 * time.Second // what it waits for, if that does not change
+)
+
+// untilIdle waits until no job runs here, as far as busy tells.
+func untilIdle(ctx context.Context, s *cli.Session, wait time.Duration, busy func() string) error {
+	start, said, saidAt := time.Now(), "", time.Time{}
+	for {
+		is := busy()
+		switch waited := time.Since(start); {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case is == "":
+			return nil
+		case waited >= wait:
+			return cli.Refusedf("jobs run after %s: %s", cli.Short(waited), is)
+		case is != said || time.Since(saidAt) >= sayEvery:
+			s.Say("waiting %s of %s: %s", cli.Short(waited), config.Duration(wait), is)
+			said, saidAt = is, time.Now()
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(min(lookEvery, max(0, wait-time.Since(start)))):
+		}
+	}
+}
+
+// sayRest says what is left to a person.
+func (v *servicing) sayRest() {
+	if v.sv.Scope == systemd.User && !v.h.Lingers {
+		sayLinger(v.Session, v.sv.Name)
+	}
+	if v.unit.Active == "active" && v.edited && !v.restart {
+		v.Say("the runner reads its configuration when it starts: -restart-now, or while no job runs \"%s\"", systemd.Command(v.sv.Scope, "restart", v.sv.Name))
+	}
+}
+
+// sayLinger says that a user's unit waits for a login.
+func sayLinger(s *cli.Session, unit string) {
+	name := "USER"
+	if me, err := user.Current(); err == nil {
+		name = me.Username
+	}
+	s.Warning("Linger=no: after a reboot %q does not start without a login; fix: sudo loginctl enable-linger %s", unit, cli.Word(name))
+}

@@ -1,0 +1,354 @@
+package operate
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"hostguard/install"
+	"hostguard/internal/actrunner"
+	"hostguard/internal/cli"
+	"hostguard/internal/gitea"
+	"hostguard/internal/runnerdir"
+	"hostguard/internal/systemd"
+	"hostguard/runner"
+	"hostguard/runner/config"
+	"hostguard/runner/workflow"
+)
+
+const helpRunnerSplit = `usage: hostguard runner split [-runner-dir DIR] [-owner WORD]
+       hostguard runner split -plan FILE [-wait 1h] [-apply] [-checkout DIR]
+                 [-local-repo OWNER/NAME=PATH]... [-token-stdin]
+
+Makes of one runner that serves several owners one for each of them. Without
+-plan it prints the plan that the labels suggest, as YAML to be saved. With one it
+prints what it would do; with -apply, for each runner of the plan, it makes its
+directory with a copy of the primary's config.yaml, registers it, installs its
+service, and sees at the server that it is online with exactly its labels. Then
+the primary loses these labels, or is stopped for good if it has no others, and
+each label must be served by one runner alone. It stops at the first failure with
+everything as it was, and a second run changes nothing.
+
+  -plan FILE      runners: a list of owner, labels, directory and service; the
+                  last two have defaults. One with the primary's directory is the
+                  primary, and keeps those labels
+  -apply          make the changes
+  -wait 1h        how long to wait until no job of the primary runs; by default
+                  not at all
+  -checkout DIR   default the current directory; its remote names the server
+  -local-repo OWNER/NAME=PATH
+                  where the server does not tell a repository's workflows, they
+                  are read from PATH; may be given again
+  -token-stdin    read the registration token from stdin
+` + helpHostInputs + `
+It refuses unless every job of every repository that wants one of the labels and
+builds images takes the same lock: runners that share a Docker daemon run at once.
+
+GITEA_TOKEN, or the token of the remote's URL, needs read:repository and read:admin
+(for a runner of an organization, read:organization). The registration token comes
+from stdin, from GITEA_RUNNER_REGISTRATION_TOKEN, or from the server, for which the
+token needs write:admin. No token is ever printed, or an argument of a program.
+
+exit status: 0 done, planned or nothing to change, 1 refused (what is missing, or
+a new runner that does not serve its labels), 2 wrong use, a plan that is none,
+3 hostguard could not do its work, 130 or 143 interrupted.
+
+example: hostguard runner split >split.yaml
+         hostguard runner split -plan split.yaml -wait 1h -apply
+`
+
+const (
+	smokeTime  = time.Minute     // for a new runner to be online
+	servedTime = 2 * time.Minute // Gitea calls a runner online for a minute after its last word
+	askEvery   = 2 * time.Second // the server, meanwhile
+)
+
+// splitting is one run of runner split.
+type splitting struct {
+	*cli.Session
+	in             hostInputs
+	path, checkout string
+	local          map[string]string
+	wait           time.Duration
+	stdin, apply   bool
+
+	h       runner.Host
+	primary runner.Service
+	unit    runner.Unit // of the primary
+	owner   *user.User
+	config  []byte // the primary's
+	plan    []runner.SplitRunner
+	found   map[string]config.Config // of those that are registered already, by directory
+
+	inventory *gitea.Inventory
+	takes     gitea.Scope       // whose jobs the primary takes
+	before    []workflow.Runner // before anything is done
+	token     string
+	back      []string // commands
+}
+
+func runnerSplit(ctx context.Context, s *cli.Session) error {
+	in := newHostInputs(s)
+	plan, checkout := s.In.Text("plan", "", nil), s.In.Text("checkout", ".", nil)
+	local := localRepositories(s)
+	wait := s.In.Duration("wait", 0, 0, 24*time.Hour)
+	stdin, apply := s.In.Boolean("token-stdin"), s.In.Boolean("apply")
+	s.In.FlagOnly("plan", "checkout", "local-repo", "wait", "token-stdin", "apply")
+	if err := s.In.Parse(); err != nil {
+		return err
+	}
+	v := &splitting{Session: s, in: in, path: *plan, local: local, wait: *wait, stdin: *stdin, apply: *apply, found: map[string]config.Config{}}
+	if *plan == "" && (*apply || *stdin || *wait > 0) {
+		return cli.Usagef("no plan is given: \"hostguard runner split >split.yaml\" proposes one; then give -plan split.yaml")
+	}
+	var err error
+	if v.checkout, err = filepath.Abs(*checkout); err != nil {
+		return err
+	}
+	if v.stdin {
+		if err := v.readToken(); err != nil {
+			return err
+		}
+	}
+	v.h = lookAtHost(ctx, s, in)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if *plan == "" {
+		return v.propose()
+	}
+	return v.run(ctx)
+}
+
+// readToken reads the registration token from stdin, as if it came from the
+// environment.
+func (v *splitting) readToken() error {
+	line, err := bufio.NewReader(io.LimitReader(v.Stdin, 4096)).ReadString('\n')
+	if err != nil && err != io.EOF {
+		return fmt.Errorf("read the registration token from stdin: %w", err)
+	}
+	token, getenv := strings.TrimSpace(line), v.Getenv
+	if token == "" {
+		return cli.Usagef("there is no registration token on stdin")
+	}
+	v.Getenv = func(name string) string {
+		if name == cli.RegistrationVariable {
+			return token
+		}
+		return getenv(name)
+	}
+	return nil
+}
+
+// propose prints a plan, ready to be saved.
+func (v *splitting) propose() error {
+	if v.h.ConfigUnseen != "" {
+		return cli.Refusedf("the primary's configuration was not read: %s; run it as the runner's user, or give -runner-dir", v.h.ConfigUnseen)
+	}
+	plan := runner.ProposeSplit(v.h)
+	if len(plan) < 2 {
+		v.Say("# nothing to split: the runner in %q has labels of one owner, or none", v.h.Dir)
+		return nil
+	}
+	v.Say("# Which runner takes which labels of the one in %q. Labels that are", v.h.Dir)
+	v.Say("# to stay with it go to one with its directory. Then: hostguard runner split -plan FILE")
+	for line := range strings.Lines(runner.FormatSplit(plan)) {
+		v.Say("%s", strings.TrimSuffix(line, "\n"))
+	}
+	return nil
+}
+
+func (v *splitting) run(ctx context.Context) error {
+	if err := v.readPlan(); err != nil {
+		return err
+	}
+	unit, found := v.h.Primary()
+	if !found && v.h.Retired() { // its unit was removed; those of the split are of the same manager
+		unit, _ = v.h.Named(v.h.SplitDirs[0].Service)
+	}
+	// Root sees all that has to be known.
+	if unit.Scope == systemd.System && os.Geteuid() != 0 {
+		if scope, _ := unitScope(ctx, v.Session); scope != systemd.System {
+			return fmt.Errorf("the unit %q is the system's, and sudo asks for a password: run it as root, with -runner-dir %s", unit.Name, cli.Word(v.h.Dir))
+		}
+		return v.AsRoot("runner split", v.arguments()...)
+	}
+	if err := v.place(); err != nil {
+		return err
+	}
+	moves := runner.Moves(v.plan, v.h.Dir)
+	var runners [][]change
+	todo := 0
+	for _, r := range moves {
+		changes, err := v.planRunner(r)
+		if err != nil {
+			return err
+		}
+		runners, todo = append(runners, changes), todo+len(changes)
+	}
+	primary, err := v.planPrimary()
+	if err != nil {
+		return err
+	}
+	if todo+len(primary) == 0 {
+		return carryOut(ctx, v.Session, nil, v.apply, "")
+	}
+	if err := v.checkShared(); err != nil {
+		return err
+	}
+	if err := v.checkServer(ctx); err != nil {
+		return err
+	}
+	if busy := v.busy(ctx); busy != "" && len(primary) > 0 && v.wait == 0 {
+		return cli.Refusedf("the primary is not stopped while jobs run: %s; give -wait 1h", busy)
+	}
+	var changes []change
+	for i, r := range moves {
+		changes = append(append(changes, runners[i]...), v.smokeTest(r))
+	}
+	changes = append(append(changes, primary...), v.servedOnce())
+	if err := v.findToken(moves); err != nil {
+		return err
+	}
+	if err := carryOut(ctx, v.Session, changes, v.apply, fmt.Sprintf("%q", strings.Join(v.back, "; "))); err != nil {
+		return err
+	}
+	if v.primary.Scope == systemd.User && !v.h.Lingers {
+		sayLinger(v.Session, moves[0].Service)
+	}
+	return nil
+}
+
+// readPlan reads the plan and looks at what it names on this host.
+func (v *splitting) readPlan() error {
+	data, err := runnerdir.ReadFile(v.path)
+	if err != nil {
+		return cli.Usagef("read the plan %q: %w", v.path, cli.Pathless(err))
+	}
+	service := runner.PrimaryService
+	if units := v.h.UnitsOf(v.h.PrimaryUnit()); len(units) == 1 {
+		service = units[0].Name
+	}
+	if v.plan, err = runner.ParseSplit(data, v.h.Dir, service); err != nil {
+		return cli.Usagef("plan %q: %w", v.path, err)
+	}
+	if v.h.ConfigUnseen != "" {
+		return cli.Refusedf("the primary's configuration was not read: %s; run it as the runner's user, or give -runner-dir", v.h.ConfigUnseen)
+	}
+	if !v.h.Registered {
+		return cli.Refusedf("the primary in %q is not registered: there is no %q; give -runner-dir the directory of the runner that is", v.h.Dir, v.h.RegistrationPath)
+	}
+	if v.owner, err = runnerUser(v.h.Dir); err != nil {
+		return err
+	}
+	if v.config, err = runnerdir.ReadFile(v.h.ConfigPath); err != nil {
+		return fmt.Errorf("read %q: %w", v.h.ConfigPath, cli.Pathless(err))
+	}
+	uid, _ := strconv.Atoi(v.owner.Uid)
+	moved := map[string][]config.Label{}
+	for _, r := range runner.Moves(v.plan, v.h.Dir) {
+		err := runnerdir.CheckPlace(r.Dir, uid)
+		if err == nil {
+			err = install.CheckOwners(r.Dir, uid)
+		}
+		if err != nil {
+			return cli.Usagef("plan %q: line %d: %w", v.path, r.Line, err)
+		}
+		if runnerdir.Status(r.Dir) == "registered" {
+			c, _, _, err := runnerdir.Read(r.Dir, configOf(r))
+			if err != nil {
+				return fmt.Errorf("read the configuration of %q: %w", r.Dir, cli.Pathless(err))
+			}
+			v.found[r.Dir], moved[r.Dir] = c, c.Labels
+		}
+	}
+	if err := runner.CheckSplit(v.plan, v.h.Config.Labels, moved); err != nil {
+		return cli.Usagef("plan %q: %w", v.path, err)
+	}
+	return nil
+}
+
+func configOf(r runner.SplitRunner) string { return filepath.Join(r.Dir, "config.yaml") }
+
+// place finds the unit of the primary; the others become units of the same
+// manager.
+func (v *splitting) place() error {
+	v.primary = v.h.PrimaryUnit()
+	if v.primary.Scope = systemd.User; os.Geteuid() == 0 {
+		v.primary.Scope = systemd.System
+	}
+	unit, found, err := v.h.Adopt(v.primary)
+	switch {
+	case err != nil:
+		return cli.Refusedf("%w", err)
+	case !found && v.h.Retired(): // its unit was removed since the split
+		return nil
+	case !found:
+		return cli.Refusedf("no service runs the primary in %q, so that it cannot be stopped and started again; \"hostguard runner service -apply\" makes one", v.h.Dir)
+	case v.h.ProcessesUnseen != "":
+		return cli.Refusedf("whether something else runs the primary's registration is not known: %s", v.h.ProcessesUnseen)
+	case v.h.DockerUnseen != "":
+		return cli.Refusedf("whether a container runs the primary's registration is not known: %s", v.h.DockerUnseen)
+	case unit.Active == "active" && (v.h.Config.ShutdownTimeout == 0 || !unit.Stops(v.h.Config.ShutdownTimeout)):
+		return cli.Refusedf("the unit %q would cancel a job that begins while it is stopped; \"hostguard runner service -apply\" mends that", unit.Name)
+	case unit.Config != v.h.ConfigPath:
+		return cli.Refusedf("the unit %q runs the primary by %.200q, not by %.200q; give -runner-dir", unit.Name, unit.Config, v.h.ConfigPath)
+	case unit.Scope == systemd.User && strconv.Itoa(os.Geteuid()) != v.owner.Uid:
+		return cli.Refusedf("%q is %q's, and so is its unit: run it as that user", v.h.Dir, v.owner.Username)
+	}
+	v.unit, v.primary.Name, v.primary.Scope = unit, unit.Name, unit.Scope
+	if unit.Scope == systemd.System {
+		v.primary.User = v.owner.Username
+	}
+	for _, argv := range unit.Exec {
+		if actrunner.IsDaemon(argv) {
+			v.primary.Binary = argv[0]
+		}
+	}
+	if !filepath.IsAbs(v.primary.Binary) || !isProgram(v.primary.Binary) {
+		return cli.Refusedf("the unit %q runs %.200q, which is no program by its full path", unit.Name, v.primary.Binary)
+	}
+	return nil
+}
+
+// arguments are those of the same run as root.
+func (v *splitting) arguments() []string {
+	path, err := filepath.Abs(v.path)
+	if err != nil {
+		path = v.path
+	}
+	args := []string{"-plan", path, "-runner-dir", v.h.Dir, "-checkout", v.checkout}
+	if *v.in.owner != "" {
+		args = append(args, "-owner", *v.in.owner)
+	}
+	for full, dir := range v.local {
+		args = append(args, "-local-repo", full+"="+dir)
+	}
+	if v.wait > 0 {
+		args = append(args, "-wait", v.wait.String())
+	}
+	if v.apply {
+		args = append(args, "-apply")
+	}
+	return args
+}
+
+// checkShared reads the configuration that is to be copied.
+func (v *splitting) checkShared() (err error) {
+	server, err := url.Parse(v.h.Config.Server)
+	if err != nil || server.Scheme != "http" && server.Scheme != "https" || server.Host == "" || cli.Word(v.h.Config.Server) != v.h.Config.Server {
+		return cli.Refusedf("the address in %q is %.200q, none of a Gitea; register the primary anew", v.h.RegistrationPath, v.h.Config.Server)
+	}
+	if err := config.CheckShareable(v.config); err != nil {
+		return cli.Refusedf("%q: %w", v.h.ConfigPath, err)
+	}
+	return nil
+}

@@ -1,0 +1,22 @@
+package operate
+
+import (
+	"strings"
+
+	"hostguard/internal/cli"
+)
+
+func listed(values []string) string {
+	var words []string
+	for _, v := range values {
+		words = append(words, cli.Word(v))
+	}
+	return cond(words == nil, "none", strings.Join(words, ","))
+}
+
+func cond(which bool, yes, no string) string {
+	if which {
+		return yes
+	}
+	return no
+}

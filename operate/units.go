@@ -1,0 +1,222 @@
+package operate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"hostguard/install"
+	"hostguard/internal/cli"
+	"hostguard/internal/systemd"
+	"hostguard/runner"
+)
+
+// scope is whose manager gets a new unit, and whether that takes sudo: the
+// system's if this user may change it without a password, else the user's own.
+func unitScope(ctx context.Context, s *cli.Session) (scope string, sudo bool) {
+	if os.Geteuid() == 0 {
+		return systemd.System, false
+	}
+	if exec.CommandContext(ctx, "sudo", "-n", "true").Run() == nil {
+		return systemd.System, true
+	}
+	return systemd.User, false
+}
+
+// settle is how long a service has to run to count as started: one whose program
+// ends at once is started again and again.
+const settle = time.Second
+
+// installService is the part of a plan that makes a runner a service of its own
+// and starts it: an empty one where its unit is as it should be and runs. The
+// caller has asked runner.Host.Adopt whether it may.
+func installService(s *cli.Session, sv runner.Service) ([]change, error) {
+	text, err := sv.Unit()
+	if err != nil {
+		return nil, err
+	}
+	unit := install.File{Path: filepath.Join(systemd.Dir(sv.Scope, s.Getenv("HOME")), sv.Name), Data: []byte(text), Mode: 0o644}
+	changes, err := putUnits(s, sv.Scope, []install.File{unit}, func(ctx context.Context) error { return checkStops(ctx, s, sv) })
+	if err != nil {
+		return nil, err
+	}
+	start := systemd.Command(sv.Scope, "enable", "--now", sv.Name)
+	return append(changes, change{
+		say: start,
+		do: func(ctx context.Context) error {
+			if err := systemd.Control(ctx, sv.Scope, s.Getenv, "enable", "--now", sv.Name); err != nil {
+				return err
+			}
+			return checkRuns(ctx, s, sv.Scope, sv.Name)
+		},
+		undo: func(ctx context.Context) error {
+			return systemd.Control(ctx, sv.Scope, s.Getenv, "disable", "--now", sv.Name)
+		},
+	}), nil
+}
+
+// removeService is the way back from installService, as a command.
+func removal(s *cli.Session, sv runner.Service) string {
+	return fmt.Sprintf("%s && rm %s && %s", systemd.Command(sv.Scope, "disable", "--now", sv.Name),
+		cli.Word(filepath.Join(systemd.Dir(sv.Scope, s.Getenv("HOME")), sv.Name)), systemd.Command(sv.Scope, "daemon-reload"))
+}
+
+// stopsChange is the part of a plan that lets a unit that is there already end
+// its jobs: a drop-in, its own file is left alone.
+func stopsChange(s *cli.Session, sv runner.Service) ([]change, error) {
+	check := func(ctx context.Context) error { return checkStops(ctx, s, sv) }
+	changes, err := putUnits(s, sv.Scope, []install.File{dropIn(s, sv)}, check)
+	if changes == nil && err == nil { // the manager has not read it, or something else overrules it
+		changes = []change{{
+			say: systemd.Command(sv.Scope, "daemon-reload"),
+			do: func(ctx context.Context) error {
+				if err := systemd.Control(ctx, sv.Scope, s.Getenv, "daemon-reload"); err != nil {
+					return err
+				}
+				return check(ctx)
+			},
+		}}
+	}
+	return changes, err
+}
+
+func dropIn(s *cli.Session, sv runner.Service) install.File {
+	path := filepath.Join(systemd.Dir(sv.Scope, s.Getenv("HOME")), sv.Name+".d", "hostguard.conf")
+	return install.File{Path: path, Data: []byte(runner.DropIn(sv.ShutdownTimeout)), Mode: 0o644}
+}
+
+// putUnits is the change that puts files of units in place, has the manager read
+// them, and looks what has become of it; none if all are there.
+func putUnits(s *cli.Session, scope string, files []install.File, check func(context.Context) error) ([]change, error) {
+	plan, err := install.Plan(files)
+	if err != nil {
+		return nil, err
+	}
+	return unitChange(s, scope, plan, check)
+}
+
+// unitChange makes one change of several files.
+func unitChange(s *cli.Session, scope string, plan []install.Change, check func(context.Context) error) ([]change, error) {
+	plan = slices.DeleteFunc(plan, func(c install.Change) bool { return c.Do == install.Keep })
+	if len(plan) == 0 {
+		return nil, nil
+	}
+	var does []string
+	back := make([]func() error, len(plan))
+	for i, c := range plan {
+		does = append(does, fmt.Sprintf("%s %q", c.Do, c.Path))
+		if c.Do == install.Create {
+			back[i] = func() error { return removeFile(c.File) }
+			continue
+		}
+		data, err := os.ReadFile(c.Path)
+		if err != nil {
+			return nil, fmt.Errorf("read %q: %w", c.Path, cli.Pathless(err))
+		}
+		was := install.File{Path: c.Path, Data: data, Mode: c.Mode}
+		back[i] = func() error { return install.Change{File: was, Do: install.Replace}.Apply() }
+	}
+	reload := func(ctx context.Context) error { return systemd.Control(ctx, scope, s.Getenv, "daemon-reload") }
+	return []change{{
+		say: strings.Join(does, ", ") + "; " + systemd.Command(scope, "daemon-reload"),
+		do: func(ctx context.Context) error {
+			for _, c := range plan {
+				if err := c.Apply(); err != nil {
+					return fmt.Errorf("%s %q: %w", c.Do, c.Path, cli.Pathless(err))
+				}
+			}
+			if err := reload(ctx); err != nil {
+				return err
+			}
+			return check(ctx)
+		},
+		undo: func(ctx context.Context) error {
+			var errs []error
+			for _, put := range back {
+				errs = append(errs, put())
+			}
+			return errors.Join(append(errs, reload(ctx))...)
+		},
+	}}, nil
+}
+
+// removeFile takes away what an install has put there, and the directory of a
+// drop-in if it was the last.
+func removeFile(f install.File) error {
+	plan, err := install.PlanRemoval([]install.File{f})
+	for _, c := range plan {
+		err = errors.Join(err, c.Apply())
+	}
+	if dir := filepath.Dir(f.Path); strings.HasSuffix(dir, ".d") {
+		_ = os.Remove(dir)
+	}
+	return err
+}
+
+// checkStops looks whether the manager has taken a unit's text as it is meant:
+// another drop-in may say otherwise.
+func checkStops(ctx context.Context, s *cli.Session, sv runner.Service) error {
+	u, err := readUnit(ctx, s, sv.Scope, sv.Name)
+	if err != nil {
+		return err
+	}
+	if !u.Stops(sv.ShutdownTimeout) {
+		return fmt.Errorf("%q has KillMode=%.20q TimeoutStopSec=%d all the same; see \"%s\" for what says so", sv.Name, u.KillMode, int(u.StopTimeout.Seconds()), systemd.Command(sv.Scope, "cat", sv.Name))
+	}
+	return nil
+}
+
+// checkRuns looks whether a service goes on running.
+func checkRuns(ctx context.Context, s *cli.Session, scope, name string) error {
+	first, err := readUnit(ctx, s, scope, name)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(settle):
+	}
+	u, err := readUnit(ctx, s, scope, name)
+	if err != nil {
+		return err
+	}
+	if u.Active != "active" || u.MainPID == 0 || u.MainPID != first.MainPID {
+		return fmt.Errorf("%q does not go on running (%.20q, Result=%.30q); see journalctl %s%s", name, u.Active, u.Result, map[string]string{systemd.System: "-u ", systemd.User: "--user -u "}[scope], cli.Word(name))
+	}
+	return nil
+}
+
+// unit is how one unit is now.
+func readUnit(ctx context.Context, s *cli.Session, scope, name string) (runner.Unit, error) {
+	units, err := systemd.Units(ctx, scope, s.Getenv, []string{name})
+	if err != nil {
+		return runner.Unit{}, err
+	}
+	return units[slices.IndexFunc(units, func(u runner.Unit) bool { return u.Name == name })], nil
+}
+
+// program finds an executable by its names: in the directories, and on PATH.
+func findProgram(s *cli.Session, names []string, before, after []string) (string, error) {
+	dirs := slices.Concat(before, filepath.SplitList(s.Getenv("PATH")), after)
+	for _, dir := range dirs {
+		for _, name := range names {
+			path := filepath.Join(dir, name)
+			if filepath.IsAbs(path) && isProgram(path) {
+				return path, nil
+			}
+		}
+	}
+	return "", fmt.Errorf("there is no %s in %s or on PATH; give -binary", strings.Join(names, " or "), cli.Word(strings.Join(slices.Concat(before, after), ":")))
+}
+
+func isProgram(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o111 != 0
+}

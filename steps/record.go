@@ -1,0 +1,50 @@
+package steps
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"hostguard/internal/cli"
+	"hostguard/internal/lockwire"
+)
+
+// jobGone tells that the runner has removed this job's directory: the job was
+// cancelled, and its post steps may have run already.
+func jobGone(dir string) bool {
+	if dir == "" {
+		return false
+	}
+	_, err := os.Lstat(dir)
+	_, parentErr := os.Lstat(filepath.Dir(dir))
+	return errors.Is(err, os.ErrNotExist) && parentErr == nil
+}
+
+// heldVariable carries the record of a lock to the later steps of the job.
+func heldVariable(in lockwire.Options) string {
+	sum := sha256.Sum256([]byte(*in.Backend + ":" + *in.Name))
+	return "HOSTGUARD_HELD_" + strings.ToUpper(hex.EncodeToString(sum[:6]))
+}
+
+// releasedMark goes before the record of a lock that this job has given back.
+const releasedMark = "released:"
+
+// held reads the record: from this step's own environment file first, where an
+// acquire of the same step wrote it, else from the environment.
+func readRecord(s *cli.Session, in lockwire.Options) string {
+	variable := heldVariable(in)
+	value := s.Getenv(variable)
+	if path := s.Getenv("GITHUB_ENV"); path != "" {
+		data, _ := os.ReadFile(path)
+		lines := strings.Split(string(data), "\n")
+		for i, line := range lines {
+			if strings.HasPrefix(line, variable+"<<") && i+1 < len(lines) {
+				value = strings.TrimSpace(lines[i+1])
+			}
+		}
+	}
+	return value
+}
