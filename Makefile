@@ -1,4 +1,4 @@
-# The two commands: make demo, make test; where there is no make yet, ./try demo
+# The two commands are make demo and make test; where there is no make yet, ./try demo
 # and ./try test.
 
 # The Node that install.sh brings where the machine's is too old.
@@ -11,14 +11,17 @@ GOBUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=false \
 	-ldflags "-s -w -X main.version=$$(cat VERSION) -X main.commit=$(COMMIT)"
 TOOL = go tool -modfile=tools.mod
 
-.PHONY: build dist sbom image release check test unit model fuzz e2e systemd soak bench demo engines clean FORCE
+.PHONY: help build dist sbom image release check test unit model fuzz e2e systemd soak bench demo engines clean FORCE
 
-build:
+help: ## list the targets
+	@sed -n 's/^\([a-z0-9]*\):[^#]*## /\1\t/p' Makefile | expand -t 10
+
+build: ## bin/hostguard, for this machine
 	$(GOBUILD) -o bin/hostguard .
 
 # What the action runs where the host has no hostguard of its own.
 BINARIES = dist/hostguard-linux-amd64 dist/hostguard-linux-arm64
-dist: $(BINARIES)
+dist: $(BINARIES) ## the release's binaries and their SHA256SUMS
 	cd dist && sha256sum hostguard-linux-* >SHA256SUMS
 
 # For every processor of the kind, whatever this machine's Go is set to.
@@ -27,7 +30,7 @@ $(BINARIES): dist/hostguard-linux-%: FORCE
 
 # What each binary was built from, by the list that Go keeps in it. The sums of the
 # tool that wrote it are left out: they differ between two machines' processors.
-sbom: $(BINARIES:=.cdx.json)
+sbom: $(BINARIES:=.cdx.json) ## what each binary was built from
 
 %.cdx.json: %
 	CGO_ENABLED=0 GOFLAGS=-trimpath $(TOOL) cyclonedx-gomod bin -json -std -noserial -notimestamp \
@@ -36,16 +39,16 @@ sbom: $(BINARIES:=.cdx.json)
 	rm $@.tool
 
 # hostguard as an image, of the binary for the machine that builds it.
-image: dist
+image: dist ## hostguard as a container image
 	docker build --build-arg TARGETARCH=$$(go env GOARCH) --tag hostguard:$$(cat VERSION) --tag hostguard .
 
 # A tag with the binaries, of the last commit.
-release:
+release: ## the tag of a release, with binaries
 	sh release.sh
 
 FORCE:
 
-check:
+check: ## formatting and linters
 	@unformatted=$$(find . -name .cache -prune -o -name '*.go' -exec gofmt -l {} +); \
 		[ -z "$$unformatted" ] || { echo "run gofmt -w on:" $$unformatted; exit 1; }
 	go vet ./...
@@ -57,6 +60,7 @@ check:
 	$(TOOL) staticcheck ./...
 	cd e2e && go tool -modfile=../tools.mod staticcheck ./...
 	cd e2e/gitea-act && go tool -modfile=../../tools.mod staticcheck ./...
+	@$(TOOL) govulncheck ./... || { [ $$? != 3 ] && echo "govulncheck: nothing was checked"; }
 	$(TOOL) actionlint -config-file .gitea/actionlint.yaml -shellcheck= -pyflakes= \
 		$$(find . -name .cache -prune -o \( -path '*/workflows/*.yaml' \
 			-o -path './examples/*.yaml' ! -name runner-config.yaml \) -print)
@@ -65,27 +69,31 @@ check:
 	find . -name .cache -prune -o -name '*.*js' -print | xargs -rn 1 node --check
 
 # Everything that has to hold before a change lands. Long counts: make soak.
-test: engines unit model fuzz e2e
+test: ## everything that has to hold, in stages
+	@for stage in engines unit model fuzz e2e; do \
+		begin=$$(date +%s); $(MAKE) --no-print-directory $$stage || exit; \
+		echo "== $$stage took $$(($$(date +%s) - begin)) s"; \
+	done
 
 # The runner engines are compiled once, before the tests that would each do it.
-engines:
+engines: ## bring and compile what the tests need
 	sh e2e/install.sh
 	cd e2e && go tool -n github.com/nektos/act >/dev/null
 	cd e2e/gitea-act && go tool -n github.com/nektos/act >/dev/null
 	cd e2e/gitea-act && go tool -n hostguard/e2e/gitea-act >/dev/null
 	cd e2e && go run ./rig/gitea/build
 
-unit:
+unit: ## unit and script tests, with the race detector
 	go test -race ./...
 
 # The lock's protocol, all interleavings: too slow with the race detector.
-model:
+model: ## the model of the lock's protocol
 	go test ./lock/model
 
 # A count, not a time: at the end of its time "go test -fuzz" now and then fails
 # with "context deadline exceeded" although no input did (Go 1.26.8).
 FUZZTIME = 20000x
-fuzz:
+fuzz: ## each fuzz target, 20,000 times
 	@grep -ro --include='*_test.go' --exclude-dir=e2e --exclude-dir=.cache '^func Fuzz[A-Za-z0-9_]*' . | \
 	sed 's|/[^/]*:func | |' | while read -r package target; do \
 		echo "fuzz $$package $$target"; \
@@ -93,22 +101,22 @@ fuzz:
 	done
 
 # The longest first: all others run beside it.
-e2e: build
+e2e: build ## against real engines, runners, Gitea and systemd
 	cd e2e && go test -count=1 -timeout 20m ./conformance ./...
 
 # The operator's commands on machines whose init is a real systemd.
-systemd: engines build
+systemd: engines build ## of e2e, the machines with a real systemd
 	cd e2e && go test -count=1 -timeout 5m ./systemd
 
-soak: engines build
+soak: engines build ## the long counts: hours
 	HOSTGUARD_SOAK=1 GOMEMLIMIT=1800MiB go test -count=1 -timeout 1h ./lock/model
 	cd e2e && HOSTGUARD_SOAK=1 go test -count=1 -timeout 3h ./...
 
-bench: engines build
+bench: engines build ## the README's figures: 20 minutes
 	cd e2e && go run ./bench
 
-demo:
+demo: ## two repositories' jobs on one host, without and with hostguard
 	./try demo
 
-clean:
+clean: ## remove what was built and downloaded
 	rm -rf bin dist .cache
