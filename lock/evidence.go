@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"hostguard/internal/actrunner"
+	"hostguard/internal/hexid"
 )
 
 // Host is what a process can look up about the machine that it runs on.
@@ -162,7 +163,7 @@ func (s *Space) byContainer(ctx context.Context, c Claim, thorough bool) Verdict
 		return Verdict{}
 	}
 	store, ok := s.Engine.(Containers)
-	if !ok || !isHex(c.Container, 64) {
+	if !ok || !hexid.Is(c.Container, 64) {
 		return Verdict{Unknown, "its container is out of sight"}
 	}
 	life, evidence := store.Container(ctx, c.Container, c.Started)
@@ -218,7 +219,7 @@ func (s *Space) processes(c Claim, thorough bool) Verdict {
 // byCommand judges a holder that runs a command under with-lock. The command
 // inherits its marks, for hostguard may have been killed while it runs on.
 func (s *Space) byCommand(c Claim) Verdict {
-	if !c.Process.known() || !isHex(c.Nonce, 32) {
+	if !c.Process.known() || !hexid.Is(c.Nonce, 32) {
 		return Verdict{Unknown, "its labels do not tell its process"}
 	}
 	switch s.alive(c.Process) {

@@ -36,6 +36,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"hostguard/internal/hexid"
 )
 
 // Entry is one thing in the store. It never changes and its ID never returns.
@@ -155,19 +157,13 @@ func CheckName(name string) error {
 		return errors.New("a network of Docker's own has this name; choose another")
 	case isQueueName(name):
 		return errors.New("names of this form are those of hostguard's queue; choose another")
-	case isHex(name, 64):
+	case hexid.Is(name, 64):
 		return errors.New("it looks like an ID to Docker; choose another")
 	}
 	return nil
 }
 
 const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-
-// isHex reports whether s is n lower-case hex digits. (A compiled expression
-// would cost every start of the program a tenth of a millisecond.)
-func isHex(s string, n int) bool {
-	return len(s) == n && strings.Trim(s, "0123456789abcdef") == ""
-}
 
 // NewNonce returns 128 random bits.
 func NewNonce() string {

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"hostguard/internal/hexid"
 )
 
 // The queue decides who tries first; exclusion never depends on it. A waiter
@@ -44,7 +46,7 @@ func queuePrefix(lock string) string {
 
 func isQueueName(name string) bool {
 	rest, found := strings.CutPrefix(name, queueNames)
-	return found && len(rest) > 16 && isHex(rest[:16], 16) && rest[16] == '-'
+	return found && len(rest) > 16 && hexid.Is(rest[:16], 16) && rest[16] == '-'
 }
 
 func ticketName(lock, nonce string) string { return queuePrefix(lock) + "t-" + nonce }
@@ -166,7 +168,7 @@ func (s *Space) stopped(waiter Claim) bool {
 // containerGone asks the store after the container of a waiter, if it has one.
 func (s *Space) containerGone(ctx context.Context, waiter Claim) bool {
 	store, ok := s.Engine.(Containers)
-	if !ok || !isHex(waiter.Container, 64) {
+	if !ok || !hexid.Is(waiter.Container, 64) {
 		return false
 	}
 	life, _ := store.Container(ctx, waiter.Container, waiter.Started)

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"hostguard/internal/hexid"
 )
 
 // releaseTime bounds a release, which waits for a daemon that restarts.
@@ -20,7 +22,7 @@ func (r Record) String() string { return r.ID + ":" + r.Nonce }
 // ParseRecord is false for anything that is not a Record.
 func ParseRecord(s string) (Record, bool) {
 	id, nonce, _ := strings.Cut(s, ":")
-	if !isHex(id, 64) || !isHex(nonce, 32) {
+	if !hexid.Is(id, 64) || !hexid.Is(nonce, 32) {
 		return Record{}, false
 	}
 	return Record{ID: id, Nonce: nonce}, true

@@ -5,6 +5,8 @@ import (
 	"context"
 	"slices"
 	"strings"
+
+	"hostguard/internal/hexid"
 )
 
 // Survey is one look at a lock and those who wait for it.
@@ -39,7 +41,7 @@ func (j Judged) State() State {
 		return StateOrphan
 	case !ours:
 		return StateLegacy
-	case j.label("version") != labelVersion || !isHex(c.Nonce, 32):
+	case j.label("version") != labelVersion || !hexid.Is(c.Nonce, 32):
 		return StateUnreadable
 	case j.Verdict.Life == Stale:
 		return StateStale
