@@ -338,71 +338,82 @@ func TestTheSameJobIsNeverToldByNamesAlone(t *testing.T) {
 	}
 }
 
+// option takes one of so many choices from n.
+func option(n *int, of int) int { o := *n % of; *n /= of; return o }
+
+// livingHolder is a combination of what a waiter can see, or cannot, of a holder that
+// lives. seen is whether it sees a proof of life.
+func livingHolder(n *int) (s *scene, seen bool) {
+	host := newMachine()
+	waiter, claim := host.contender(newStore(true, faults{}, 1)), host.contender(nil).space.Self
+	holder := &claim
+	holder.Uptime, holder.StaleAfter = host.Uptime(), time.Hour
+	seen = true
+	s = &scene{holder, host, waiter}
+
+	kind := option(n, 4)
+	if kind > 0 {
+		s.job()
+	}
+	if kind > 1 { // a job of GitHub's runner
+		holder.JobDir = ""
+	}
+	if kind == 3 { // a job whose steps are run in a container
+		holder.Runner, holder.Job.RunID, seen = Process{}, "7", false
+	}
+	inContainer := option(n, 3)
+	if inContainer > 0 {
+		holder.Container, holder.Place.Container = strings.Repeat("c", 64), true
+		waiter.space.Engine = containers{waiter.space.Engine, []Life{Unknown, Alive}[inContainer-1], ""}
+	}
+	switch option(n, 4) { // where the waiter is
+	case 1:
+		waiter.space.Self.Place.PIDs, seen = "other", false
+	case 2:
+		waiter.space.Self.Place.Machine, seen = "other", false
+	case 3:
+		waiter.space.Self.Place.Container, waiter.space.Self.Place.PIDs, waiter.space.Self.Place.Boot, seen = true, "other", "vm", false
+	}
+	works := option(n, 3)
+	switch kind { // what is left of it
+	case 0: // hostguard runs, or only its command, or one that cannot be read
+		if works > 0 {
+			host.end(holder.Process)
+		}
+		host.holds[holder.Nonce], host.hidden = works == 1, works == 2
+		seen = seen && works != 2
+	case 1: // a step runs, or none at the moment, or one that cannot be read
+		host.works[jobDir], host.hidden = works == 0, works == 2
+		seen = seen && works == 0
+	}
+	if kind == 1 && works != 1 { // a step that outlives its job's directory or runner
+		switch option(n, 3) {
+		case 1:
+			host.gone[jobDir] = true
+		case 2:
+			host.end(holder.Runner)
+		}
+	} else {
+		option(n, 3)
+	}
+	if option(n, 3) == 1 {
+		host.unreadable = fs.ErrPermission
+	}
+	// A container that runs is one of its own job alone.
+	seen = seen || inContainer == 2 && kind == 3
+	return s, seen
+}
+
 // Every combination of what can be seen, not seen, or is told wrong, of a holder
 // that lives: nobody takes its lock on proof, and nobody for its age who sees
 // that it lives.
 func TestTheLivingAreNeverTakenForDead(t *testing.T) {
-	options := func(n *int, of int) int { o := *n % of; *n /= of; return o }
 	synctest.Test(t, func(t *testing.T) {
 		worlds, proofs := 0, 0
 		for n := range 4 * 3 * 4 * 3 * 3 * 3 * 4 * 2 * 2 {
-			host := newMachine()
-			waiter, holder := host.contender(newStore(true, faults{}, 1)), host.contender(nil).space.Self
-			holder.Uptime, holder.StaleAfter = host.Uptime(), time.Hour
-			seen := true // the waiter sees a proof of life
-			s := &scene{&holder, host, waiter}
-
-			kind := options(&n, 4)
-			if kind > 0 {
-				s.job()
-			}
-			if kind > 1 { // a job of GitHub's runner
-				holder.JobDir = ""
-			}
-			if kind == 3 { // a job whose steps are run in a container
-				holder.Runner, holder.Job.RunID, seen = Process{}, "7", false
-			}
-			inContainer := options(&n, 3)
-			if inContainer > 0 {
-				holder.Container, holder.Place.Container = strings.Repeat("c", 64), true
-				waiter.space.Engine = containers{waiter.space.Engine, []Life{Unknown, Alive}[inContainer-1], ""}
-			}
-			switch options(&n, 4) { // where the waiter is
-			case 1:
-				waiter.space.Self.Place.PIDs, seen = "other", false
-			case 2:
-				waiter.space.Self.Place.Machine, seen = "other", false
-			case 3:
-				waiter.space.Self.Place.Container, waiter.space.Self.Place.PIDs, waiter.space.Self.Place.Boot, seen = true, "other", "vm", false
-			}
-			works := options(&n, 3)
-			switch kind { // what is left of it
-			case 0: // hostguard runs, or only its command, or one that cannot be read
-				if works > 0 {
-					host.end(holder.Process)
-				}
-				host.holds[holder.Nonce], host.hidden = works == 1, works == 2
-				seen = seen && works != 2
-			case 1: // a step runs, or none at the moment, or one that cannot be read
-				host.works[jobDir], host.hidden = works == 0, works == 2
-				seen = seen && works == 0
-			}
-			if kind == 1 && works != 1 { // a step that outlives its job's directory or runner
-				switch options(&n, 3) {
-				case 1:
-					host.gone[jobDir] = true
-				case 2:
-					host.end(holder.Runner)
-				}
-			} else {
-				options(&n, 3)
-			}
-			if options(&n, 3) == 1 {
-				host.unreadable = fs.ErrPermission
-			}
-			// A container that runs is one of its own job alone.
-			seen = seen || inContainer == 2 && kind == 3
-			server := options(&n, 4)
+			s, seen := livingHolder(&n)
+			waiter, holder := s.waiter, s.holder
+			server := option(&n, 4)
 			if server > 0 {
 				holder.Job.Server, waiter.space.Self.Job.Server = "https://gitea", "https://gitea"
 				waiter.space.Runs = runs([]Life{Unknown, Alive, Dead}[server-1])
@@ -411,18 +422,19 @@ func TestTheLivingAreNeverTakenForDead(t *testing.T) {
 				}
 			}
 			// That a run goes on is no proof where its end is seen.
-			seen = seen || server == 2 && !(s.ended() && host.hidden)
-			old := options(&n, 2) == 1
+			seen = seen || server == 2 && !(s.ended() && s.host.hidden)
+			old := option(&n, 2) == 1
 			if old {
 				time.Sleep(2 * time.Hour)
 			}
-			v := waiter.space.judge(t.Context(), Entry{ID: "x", Created: time.Now().Add(-time.Minute), Labels: holder.labels(kindLock)}, options(&n, 2) == 1)
+			e := Entry{ID: "x", Created: time.Now().Add(-time.Minute), Labels: holder.labels(kindLock)}
+			v := waiter.space.judge(t.Context(), e, option(&n, 2) == 1)
 			worlds++
 			if seen {
 				proofs++
 			}
 			if v.Life == Dead || v.Life == Stale && (seen || !old) {
-				t.Fatalf("%+v is %s (%s) to %+v", holder, v.Life, v.Evidence, waiter.space.Self.Place)
+				t.Fatalf("%+v is %s (%s) to %+v", *holder, v.Life, v.Evidence, waiter.space.Self.Place)
 			}
 		}
 		t.Logf("%d worlds, a proof of life in %d", worlds, proofs)

@@ -266,74 +266,74 @@ func TestSettleYieldsToAPlainRival(t *testing.T) {
 }
 
 func TestReleaseWakesTheHeadOnlyInOrderOfPriorityAndArrival(t *testing.T) {
-	for name, tt := range map[string]struct {
-		deaf bool // waiters that cannot be rung, as in containers
-	}{
-		"by a marker":   {deaf: true},
-		"by their bell": {},
+	for name, deaf := range map[string]bool{ // waiters that cannot be rung, as in containers
+		"by a marker":   true,
+		"by their bell": false,
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s := newStore(true, faults{}, 1)
-				host := newMachine()
-				bell := newBell()
-				bell.deaf = tt.deaf
-				contender := func() *Mutex {
-					m := host.contender(s)
-					m.space.Bell = bell
-					return m
-				}
-				first := contender()
-				held, err := first.Acquire(t.Context())
-				if err != nil {
-					t.Fatal(err)
-				}
-				var mu sync.Mutex
-				var order []string
-				var released time.Time
-				var group sync.WaitGroup
-				for i, priority := range []string{PriorityNormal, PriorityNormal, PriorityHigh, PriorityNormal, PriorityHigh} {
-					m := contender()
-					m.space.Self.Priority = priority
-					group.Go(func() {
-						held, err := m.Acquire(t.Context())
-						if err != nil {
-							t.Error(err)
-							return
-						}
-						mu.Lock()
-						order = append(order, fmt.Sprint(i, priority))
-						if handOff := time.Since(released); handOff > poll/4 {
-							t.Errorf("the hand-off took %v: by the poll, not by the wake", handOff)
-						}
-						mu.Unlock()
-						released = time.Now()
-						if err := m.Release(t.Context(), held.ID); err != nil {
-							t.Error(err)
-						}
-					})
-					time.Sleep(100 * time.Millisecond)
-				}
-				released = time.Now()
-				if err := first.Release(t.Context(), held.ID); err != nil {
-					t.Fatal(err)
-				}
-				group.Wait()
-				// Who happens to poll in the moment between wakes the head once more.
-				if woken := s.wakes(); tt.deaf && (woken < 5 || woken > 6) || !tt.deaf && woken != 0 {
-					t.Errorf("6 releases woke %d of 5 waiters by markers", woken)
-				}
-				if rung := len(bell.rung); tt.deaf && rung != 0 || !tt.deaf && rung != 5 {
-					t.Errorf("6 releases rang %d of 5 waiters", rung)
-				}
-				if got, want := strings.Join(order, ", "), "2high, 4high, 0normal, 1normal, 3normal"; got != want {
-					t.Errorf("order %s, want %s", got, want)
-				}
-				if left := s.named(queuePrefix("build")); len(left) != 0 {
-					t.Errorf("left in the queue: %v", left)
-				}
-			})
+			synctest.Test(t, func(t *testing.T) { releaseWakesTheHeadOnly(t, deaf) })
 		})
+	}
+}
+
+func releaseWakesTheHeadOnly(t *testing.T, deaf bool) {
+	s := newStore(true, faults{}, 1)
+	host := newMachine()
+	bell := newBell()
+	bell.deaf = deaf
+	contender := func() *Mutex {
+		m := host.contender(s)
+		m.space.Bell = bell
+		return m
+	}
+	first := contender()
+	held, err := first.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var order []string
+	var released time.Time
+	var group sync.WaitGroup
+	for i, priority := range []string{PriorityNormal, PriorityNormal, PriorityHigh, PriorityNormal, PriorityHigh} {
+		m := contender()
+		m.space.Self.Priority = priority
+		group.Go(func() {
+			held, err := m.Acquire(t.Context())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			mu.Lock()
+			order = append(order, fmt.Sprint(i, priority))
+			if handOff := time.Since(released); handOff > poll/4 {
+				t.Errorf("the hand-off took %v: by the poll, not by the wake", handOff)
+			}
+			mu.Unlock()
+			released = time.Now()
+			if err := m.Release(t.Context(), held.ID); err != nil {
+				t.Error(err)
+			}
+		})
+		time.Sleep(100 * time.Millisecond)
+	}
+	released = time.Now()
+	if err := first.Release(t.Context(), held.ID); err != nil {
+		t.Fatal(err)
+	}
+	group.Wait()
+	// Who happens to poll in the moment between wakes the head once more.
+	if woken := s.wakes(); deaf && (woken < 5 || woken > 6) || !deaf && woken != 0 {
+		t.Errorf("6 releases woke %d of 5 waiters by markers", woken)
+	}
+	if rung := len(bell.rung); deaf && rung != 0 || !deaf && rung != 5 {
+		t.Errorf("6 releases rang %d of 5 waiters", rung)
+	}
+	if got, want := strings.Join(order, ", "), "2high, 4high, 0normal, 1normal, 3normal"; got != want {
+		t.Errorf("order %s, want %s", got, want)
+	}
+	if left := s.named(queuePrefix("build")); len(left) != 0 {
+		t.Errorf("left in the queue: %v", left)
 	}
 }
 

@@ -143,12 +143,15 @@ func (w *waiters) next() hold {
 
 const recovery = 3 * time.Second
 
+// killing is a set of processes of a queue that are killed at once.
+type killing struct {
+	waiters int
+	killed  func(i int) bool
+	holder  bool // killed too; else it gives back
+}
+
 func TestAnySetOfKilledProcessesCostsAtMostThreeSeconds(t *testing.T) {
-	for name, tt := range map[string]struct {
-		waiters int
-		killed  func(i int) bool
-		holder  bool // killed too; else it gives back
-	}{
+	for name, k := range map[string]killing{
 		"the holder alone":            {32, func(int) bool { return false }, true},
 		"the first 24 of 32":          {32, func(i int) bool { return i < 24 }, false},
 		"the holder and 24 of 32":     {32, func(i int) bool { return i < 24 }, true},
@@ -157,56 +160,58 @@ func TestAnySetOfKilledProcessesCostsAtMostThreeSeconds(t *testing.T) {
 		"every second of 256":         {256, func(i int) bool { return i%2 == 0 }, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newWaiters(t)
-				first := w.process()
-				held, err := first.Acquire(t.Context())
-				if err != nil {
-					t.Fatal(err)
-				}
-				all := w.join(tt.waiters, nil)
-				before := w.store.requests()
-				time.Sleep(time.Minute)
-				perSecond := float64(w.store.requests()-before) / 60
-				start := time.Now()
-				var survivors []int
-				for i, m := range all {
-					if tt.killed(i) {
-						m.kill()
-					} else {
-						survivors = append(survivors, i)
-					}
-				}
-				if tt.holder {
-					first.kill()
-				} else if err := first.Release(t.Context(), held.ID); err != nil {
-					t.Fatal(err)
-				}
-				var order []int
-				for range min(len(survivors), 8) {
-					h := w.next()
-					if len(order) == 0 {
-						took := h.at.Sub(start)
-						t.Logf("the next one held after %s; %d waiters make %.1f requests a second", took, tt.waiters, perSecond)
-						if took > recovery {
-							t.Errorf("the next one held after %s, want at most %s", took, recovery)
-						}
-					}
-					order = append(order, h.who)
-				}
-				if !slices.Equal(order, survivors[:len(order)]) {
-					t.Errorf("they held in the order %v, want %v", order, survivors[:len(order)])
-				}
-				if limit := 20.0; perSecond > limit {
-					t.Errorf("%d waiters make %.1f requests a second, want at most %.1f", tt.waiters, perSecond, limit)
-				}
-				for _, m := range all {
-					m.kill()
-				}
-				w.group.Wait()
-			})
+			synctest.Test(t, func(t *testing.T) { costsAtMostThreeSeconds(t, k) })
 		})
 	}
+}
+
+func costsAtMostThreeSeconds(t *testing.T, k killing) {
+	w := newWaiters(t)
+	first := w.process()
+	held, err := first.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := w.join(k.waiters, nil)
+	before := w.store.requests()
+	time.Sleep(time.Minute)
+	perSecond := float64(w.store.requests()-before) / 60
+	start := time.Now()
+	var survivors []int
+	for i, m := range all {
+		if k.killed(i) {
+			m.kill()
+		} else {
+			survivors = append(survivors, i)
+		}
+	}
+	if k.holder {
+		first.kill()
+	} else if err := first.Release(t.Context(), held.ID); err != nil {
+		t.Fatal(err)
+	}
+	var order []int
+	for range min(len(survivors), 8) {
+		h := w.next()
+		if len(order) == 0 {
+			took := h.at.Sub(start)
+			t.Logf("the next one held after %s; %d waiters make %.1f requests a second", took, k.waiters, perSecond)
+			if took > recovery {
+				t.Errorf("the next one held after %s, want at most %s", took, recovery)
+			}
+		}
+		order = append(order, h.who)
+	}
+	if !slices.Equal(order, survivors[:len(order)]) {
+		t.Errorf("they held in the order %v, want %v", order, survivors[:len(order)])
+	}
+	if limit := 20.0; perSecond > limit {
+		t.Errorf("%d waiters make %.1f requests a second, want at most %.1f", k.waiters, perSecond, limit)
+	}
+	for _, m := range all {
+		m.kill()
+	}
+	w.group.Wait()
 }
 
 // Who is stopped, killed where nobody sees it, or too slow lets a free lock pass
@@ -543,14 +548,17 @@ func TestOneRequestThatHangsCostsItsBound(t *testing.T) {
 	}
 }
 
+// silence is what a store does not answer while an acquire waits.
+type silence struct {
+	hangs   func(kind, name string) bool
+	fails   bool
+	leaving bool
+}
+
 // By its deadline and 3 s an acquire has ended that has nothing to give back; what
 // takes longer is reported.
 func TestTheDeadlineHolds(t *testing.T) {
-	for name, tt := range map[string]struct {
-		hangs   func(kind, name string) bool
-		fails   bool
-		leaving bool
-	}{
+	for name, c := range map[string]silence{
 		"nothing is answered":                {hangs: func(string, string) bool { return true }},
 		"creates and removes are not":        {hangs: func(kind, _ string) bool { return kind != "list" }, leaving: true},
 		"lists of the queue are not":         {hangs: func(kind, name string) bool { return kind == "list" && isQueueName(name+"t-") }},
@@ -560,51 +568,53 @@ func TestTheDeadlineHolds(t *testing.T) {
 		"all is answered and another has it": {hangs: func(string, string) bool { return false }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s := newStore(true, faults{}, 1)
-				host := newMachine()
-				if _, err := host.contender(s).Acquire(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-				var engine Engine = hung{s, tt.hangs}
-				if tt.hangs == nil {
-					engine = s
-					after := 2 * time.Second
-					if tt.fails {
-						after = 0
-					}
-					time.AfterFunc(after, func() { s.mu.Lock(); s.faults.fails = 1; s.mu.Unlock() })
-				}
-				m := host.contender(engine)
-				var reports []Wait
-				var firstReport time.Time
-				start := time.Now()
-				m.OnWait = func(w Wait) {
-					if len(reports) == 0 {
-						firstReport = time.Now()
-					}
-					reports = append(reports, w)
-				}
-				const timeout = 8 * time.Second
-				ctx, cancel := context.WithTimeoutCause(t.Context(), timeout, ErrTimeout)
-				defer cancel()
-				if _, err := m.Acquire(ctx); !errors.Is(err, ErrTimeout) {
-					t.Errorf("Acquire = %v, want ErrTimeout", err)
-				}
-				took := time.Since(start)
-				leaving := slices.ContainsFunc(reports, func(w Wait) bool { return w.Leaving })
-				limit := timeout + recovery
-				if tt.leaving {
-					limit += withdrawTime
-				}
-				if took > limit || leaving != tt.leaving {
-					t.Errorf("it took %s, want at most %s; reported that it gives back: %v", took, limit, leaving)
-				}
-				if firstReport.Sub(start) > slowAnswer+time.Second || firstReport.IsZero() {
-					t.Errorf("the first report came after %s", firstReport.Sub(start))
-				}
-			})
+			synctest.Test(t, func(t *testing.T) { theDeadlineHolds(t, c) })
 		})
+	}
+}
+
+func theDeadlineHolds(t *testing.T, c silence) {
+	s := newStore(true, faults{}, 1)
+	host := newMachine()
+	if _, err := host.contender(s).Acquire(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var engine Engine = hung{s, c.hangs}
+	if c.hangs == nil {
+		engine = s
+		after := 2 * time.Second
+		if c.fails {
+			after = 0
+		}
+		time.AfterFunc(after, func() { s.mu.Lock(); s.faults.fails = 1; s.mu.Unlock() })
+	}
+	m := host.contender(engine)
+	var reports []Wait
+	var firstReport time.Time
+	start := time.Now()
+	m.OnWait = func(w Wait) {
+		if len(reports) == 0 {
+			firstReport = time.Now()
+		}
+		reports = append(reports, w)
+	}
+	const timeout = 8 * time.Second
+	ctx, cancel := context.WithTimeoutCause(t.Context(), timeout, ErrTimeout)
+	defer cancel()
+	if _, err := m.Acquire(ctx); !errors.Is(err, ErrTimeout) {
+		t.Errorf("Acquire = %v, want ErrTimeout", err)
+	}
+	took := time.Since(start)
+	leaving := slices.ContainsFunc(reports, func(w Wait) bool { return w.Leaving })
+	limit := timeout + recovery
+	if c.leaving {
+		limit += withdrawTime
+	}
+	if took > limit || leaving != c.leaving {
+		t.Errorf("it took %s, want at most %s; reported that it gives back: %v", took, limit, leaving)
+	}
+	if firstReport.Sub(start) > slowAnswer+time.Second || firstReport.IsZero() {
+		t.Errorf("the first report came after %s", firstReport.Sub(start))
 	}
 }
 
