@@ -182,11 +182,10 @@ func (d *diagnosis) cleaning(h runner.Host) {
 
 // locks looks at the host's lock.
 func (d *diagnosis) locks(ctx context.Context) {
-	name, backend := lockwire.DefaultLockName, lockwire.BackendDocker
-	_, engine, err := lockwire.Open(ctx, d.Session, lockwire.Options{Name: &name, Backend: &backend}, 0)
+	store, err := lockwire.Open(ctx, d.Session, lockwire.BackendDocker, 0)
 	var surveys []lock.Survey
 	if err == nil {
-		surveys, err = engine.Survey(ctx, name)
+		surveys, err = store.Survey(ctx, lockwire.DefaultLockName)
 	}
 	if err != nil {
 		d.find(3, finding.Bad, "start Docker, or use lock-backend: file for jobs of a host without it", "no lock can be taken: %s", cli.OneLine(err))
@@ -202,7 +201,7 @@ func (d *diagnosis) locks(ctx context.Context) {
 			}
 		}
 	}
-	place := engine.Self.Place
+	place := store.Self.Place
 	d.good[3] = fmt.Sprintf("%d held, none by a dead job", held)
 	switch {
 	case place.Boot == "" || place.PIDs == "":

@@ -37,17 +37,18 @@ func acquire(ctx context.Context, s *cli.Session, in acquireInputs) error {
 	defer func() { end() }()
 	waiting, cancel := in.deadline(ctx)
 	defer cancel()
-	m, engine, err := lockwire.Open(waiting, s, in.Options, min(lockwire.FirstLook, *in.timeout))
+	store, err := lockwire.Open(waiting, s, *in.Backend, min(lockwire.FirstLook, *in.timeout))
 	if err != nil {
 		return err
 	}
-	if e, ok := reentered(waiting, s, m, in.Options); ok {
+	m := store.Lock(*in.Name)
+	if e, ok := reentered(waiting, s, m, in.Inputs); ok {
 		s.Say("this job has the lock already (id %.12s); its first acquire-lock gives it back, not this one", e.ID)
 		s.State("record", "reentered")
 		return writeOutputs(s, e.ID, 0, nil)
 	}
 	start := time.Now()
-	held, err := hold(waiting, s, m, engine, in)
+	held, err := hold(waiting, s, m, store, in)
 	if err == nil && ctx.Err() != nil { // interrupted since it was acquired
 		err = errors.Join(context.Cause(ctx), m.Release(ctx, held.ID))
 	}
@@ -55,8 +56,8 @@ func acquire(ctx context.Context, s *cli.Session, in acquireInputs) error {
 		return err
 	}
 	waited := time.Since(start)
-	record := lock.Record{ID: held.ID, Nonce: engine.Self.Nonce}
-	if err := errors.Join(s.Env(heldVariable(in.Options), record.String()), s.State("record", record.String()),
+	record := lock.Record{ID: held.ID, Nonce: store.Self.Nonce}
+	if err := errors.Join(s.Env(heldVariable(in.Inputs), record.String()), s.State("record", record.String()),
 		writeOutputs(s, held.ID, waited, held.TookOverFrom)); err != nil {
 		return errors.Join(err, m.Release(ctx, held.ID))
 	}
@@ -64,7 +65,7 @@ func acquire(ctx context.Context, s *cli.Session, in acquireInputs) error {
 	s.Say("acquired lock %q after %s (id %s)", *in.Name, cli.Short(waited), held.ID)
 	switch {
 	case s.Workflow != nil:
-	case !engine.Self.SameJob(engine.Self) && !engine.Self.SameCaller(engine.Self): // no shell above, or a remote engine
+	case !store.Self.SameJob(store.Self) && !store.Self.SameCaller(store.Self): // no shell above, or a remote engine
 		s.Warning("no release-lock will know that lock %q is its own to give back; use with-lock, or give it back with: "+
 			"hostguard release-lock -lock-name %s -lock-backend %s -lock-id %s", *in.Name, *in.Name, *in.Backend, held.ID)
 	default:
@@ -91,17 +92,17 @@ func (in acquireInputs) deadline(ctx context.Context) (context.Context, context.
 }
 
 // hold waits for the lock until the deadline of ctx and reports the waiting.
-func hold(ctx context.Context, s *cli.Session, m *lock.Mutex, engine lockwire.Store, in acquireInputs) (lock.Acquired, error) {
-	engine.Self.Reason, engine.Self.Priority, engine.Self.StaleAfter = *in.reason, *in.priority, *in.staleAfter
-	m.JobGone = func() bool { return jobGone(engine.Self.JobDir) }
+func hold(ctx context.Context, s *cli.Session, m *lock.Mutex, store *lockwire.Store, in acquireInputs) (lock.Acquired, error) {
+	store.Self.Reason, store.Self.Priority, store.Self.StaleAfter = *in.reason, *in.priority, *in.staleAfter
+	m.JobGone = func() bool { return jobGone(store.Self.JobDir) }
 	m.Recorded = func(e lock.Entry) bool {
-		record, ok := lock.ParseRecord(readRecord(s, in.Options))
+		record, ok := lock.ParseRecord(readRecord(s, in.Inputs))
 		return ok && record.Matches(e)
 	}
 	m.Settle = *in.settle
 	if m.Settle < 0 {
 		m.Settle = 0
-		if !engine.Exclusive {
+		if !store.Exclusive {
 			m.Settle = 500 * time.Millisecond
 		}
 	}
@@ -109,7 +110,7 @@ func hold(ctx context.Context, s *cli.Session, m *lock.Mutex, engine lockwire.St
 	// Asking the engine who it is takes it longer than the lock does.
 	const describeTime = 2500 * time.Millisecond
 	described := make(chan string, 1)
-	go func() { described <- engine.Describe(ctx) }()
+	go func() { described <- store.Describe(ctx) }()
 	log := &lockLog{Session: s, start: time.Now()}
 	say := func() {
 		if described == nil {
@@ -144,7 +145,7 @@ func hold(ctx context.Context, s *cli.Session, m *lock.Mutex, engine lockwire.St
 	say()
 	switch {
 	case err == nil:
-		if engine.Prunable() {
+		if store.Prunable() {
 			s.Warning("this engine keeps lock %q as an ordinary network, as Podman does: its network and system prune delete it", m.Name())
 		}
 		return held, nil
@@ -163,7 +164,7 @@ func hold(ctx context.Context, s *cli.Session, m *lock.Mutex, engine lockwire.St
 
 // reentered finds the lock that an earlier step of this job, or a with-lock
 // above this process, holds: nobody waits for himself.
-func reentered(ctx context.Context, s *cli.Session, m *lock.Mutex, in lockwire.Options) (lock.Entry, bool) {
+func reentered(ctx context.Context, s *cli.Session, m *lock.Mutex, in lockwire.Inputs) (lock.Entry, bool) {
 	record, recorded := lock.ParseRecord(readRecord(s, in))
 	above := s.Getenv(holdVariable)
 	if !recorded && above == "" {
@@ -278,14 +279,14 @@ const maxReason = 1000 // characters; the reason is shown to everyone who waits
 
 // acquireInputs are those of acquire-lock and with-lock.
 type acquireInputs struct {
-	lockwire.Options
+	lockwire.Inputs
 	timeout, staleAfter, settle *time.Duration
 	reason, priority            *string
 }
 
 func newAcquireInputs(s *cli.Session) acquireInputs {
 	in := acquireInputs{
-		Options:    lockwire.Inputs(s),
+		Inputs:     lockwire.NewInputs(s),
 		timeout:    s.In.Duration("timeout", 60*time.Minute, 0, 24*time.Hour),
 		staleAfter: s.In.Duration("stale-after", lock.DefaultStaleAfter, time.Second, lock.MaxStaleAfter),
 		settle:     s.In.Duration("legacy-settle", -1, 0, time.Minute),

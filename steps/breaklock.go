@@ -15,7 +15,7 @@ import (
 )
 
 func breakLock(ctx context.Context, s *cli.Session) error {
-	in := lockwire.Inputs(s)
+	in := lockwire.NewInputs(s)
 	var (
 		reason = s.In.Text("reason", "", checkReason)
 		force  = s.In.Boolean("force")
@@ -35,12 +35,12 @@ func breakLock(ctx context.Context, s *cli.Session) error {
 		}
 	}
 	s.SayInputs()
-	_, engine, err := lockwire.Open(ctx, s, in, 0)
+	store, err := lockwire.Open(ctx, s, *in.Backend, 0)
 	if err != nil {
 		return err
 	}
 	line := auditLine{Version: 1, By: who(s), Reason: *reason, Lock: *in.Name, Backend: *in.Backend, Forced: *force}
-	broken, err := engine.Break(ctx, *in.Name, *force, func(j lock.Judged) error {
+	broken, err := store.Break(ctx, *in.Name, *force, func(j lock.Judged) error {
 		line.Time, line.Entry = time.Now().UTC(), reportJudged(j)
 		return line.append(*audit)
 	})

@@ -63,7 +63,7 @@ const hookTime = 25 * time.Second
 // endedJob is the job that a hook was called for.
 type endedJob struct {
 	name string // in messages
-	owns func(ctx context.Context, h lock.Claim, self lock.Claim, in lockwire.Store) bool
+	owns func(ctx context.Context, h lock.Claim, self lock.Claim, store *lockwire.Store) bool
 	may  func(h lock.Claim) bool // could be of the job, as far as its labels say
 }
 
@@ -73,7 +73,7 @@ type endedJob struct {
 func jobCompleted(ctx context.Context, s *cli.Session) error {
 	return giveBackAll(ctx, s, endedJob{
 		name: "this job",
-		owns: func(_ context.Context, h, self lock.Claim, _ lockwire.Store) bool {
+		owns: func(_ context.Context, h, self lock.Claim, _ *lockwire.Store) bool {
 			return h.SameJob(self) || h.Job.SameTask(self.Job)
 		},
 	})
@@ -97,12 +97,12 @@ func postTask(ctx context.Context, s *cli.Session) error {
 	}
 	return giveBackAll(ctx, s, endedJob{
 		name: fmt.Sprintf("task %s of %.200q", task.Task, task.Repository),
-		owns: func(ctx context.Context, h, _ lock.Claim, in lockwire.Store) bool {
+		owns: func(ctx context.Context, h, _ lock.Claim, store *lockwire.Store) bool {
 			if h.Job.Task != "" || h.Container == "" {
 				return h.Job.SameTask(task)
 			}
 			// A container without the job's environment, such as that of "docker run".
-			container, named := actrunner.TaskOf(in.ContainerName(ctx, h.Container))
+			container, named := actrunner.TaskOf(store.ContainerName(ctx, h.Container))
 			return named && container.ID == task.Task && (h.Job.Repository == "" || h.Job.Repository == task.Repository)
 		},
 		may: func(h lock.Claim) bool {
@@ -127,11 +127,10 @@ func giveBackAll(ctx context.Context, s *cli.Session, job endedJob) error {
 	var looked []string
 	found := false
 	for _, backend := range backends {
-		name := lockwire.DefaultLockName
-		_, in, err := lockwire.Open(ctx, s, lockwire.Options{Name: &name, Backend: &backend}, 0)
+		store, err := lockwire.Open(ctx, s, backend, 0)
 		var surveys []lock.Survey
 		if err == nil {
-			surveys, err = in.Survey(ctx, name)
+			surveys, err = store.Survey(ctx, lockwire.DefaultLockName)
 		}
 		if err != nil {
 			s.Say("%s: cannot look for locks of %s: %s", s.Name, job.name, cli.OneLine(err))
@@ -143,16 +142,16 @@ func giveBackAll(ctx context.Context, s *cli.Session, job endedJob) error {
 			for _, e := range survey.Holders {
 				h, ours := e.Claim()
 				switch {
-				case ours && job.owns(ctx, h, in.Self, in):
+				case ours && job.owns(ctx, h, store.Self, store):
 					found = true
-					giveBack(ctx, s, in, e)
+					giveBack(ctx, s, store, e)
 				case ours && job.may != nil && job.may(h):
 					s.Say("%s: lock %q, %s, may be %s's, and does not name its task: it stays",
 						s.Name, e.Name, lockwire.DescribeHolder(e.Entry, time.Now()), job.name)
 				}
 			}
 		}
-		looked = append(looked, fmt.Sprintf("%s, which has %s", in.Place, cli.Plural(held, "lock")))
+		looked = append(looked, fmt.Sprintf("%s, which has %s", store.Name, cli.Plural(held, "lock")))
 	}
 	if !found && len(looked) > 0 {
 		s.Say("%s: no lock of %s was found; asked: %s", s.Name, job.name, strings.Join(looked, "; "))
@@ -162,15 +161,15 @@ func giveBackAll(ctx context.Context, s *cli.Session, job endedJob) error {
 
 // giveBack gives back a lock of a job that is over, unless it is that of a command
 // under with-lock which may run on.
-func giveBack(ctx context.Context, s *cli.Session, in lockwire.Store, e lock.Judged) {
+func giveBack(ctx context.Context, s *cli.Session, store *lockwire.Store, e lock.Judged) {
 	if h, _ := e.Claim(); h.Command && e.Verdict.Life != lock.Dead {
 		s.Say("%s: lock %q stays until its command has ended: %s", s.Name, e.Name, e.Verdict.Evidence)
 		return
 	}
-	if jobMayHaveFailed(s) && waitsForSurvivors(ctx, s, in, e.Entry) {
+	if jobMayHaveFailed(s) && waitsForSurvivors(ctx, s, store, e.Entry) {
 		return
 	}
-	switch err := in.Lock(e.Name).Release(ctx, e.ID); {
+	switch err := store.Lock(e.Name).Release(ctx, e.ID); {
 	case errors.Is(err, lock.ErrNotFound): // another hook of the same job was faster
 	case err != nil:
 		s.Say("%s: %s", s.Name, cli.OneLine(err))

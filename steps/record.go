@@ -24,7 +24,7 @@ func jobGone(dir string) bool {
 }
 
 // heldVariable carries the record of a lock to the later steps of the job.
-func heldVariable(in lockwire.Options) string {
+func heldVariable(in lockwire.Inputs) string {
 	sum := sha256.Sum256([]byte(*in.Backend + ":" + *in.Name))
 	return "HOSTGUARD_HELD_" + strings.ToUpper(hex.EncodeToString(sum[:6]))
 }
@@ -34,7 +34,7 @@ const releasedMark = "released:"
 
 // held reads the record: from this step's own environment file first, where an
 // acquire of the same step wrote it, else from the environment.
-func readRecord(s *cli.Session, in lockwire.Options) string {
+func readRecord(s *cli.Session, in lockwire.Inputs) string {
 	variable := heldVariable(in)
 	value := s.Getenv(variable)
 	if path := s.Getenv("GITHUB_ENV"); path != "" {

@@ -41,7 +41,7 @@ example: hostguard release-lock -lock-name awoooi-cd-docker-build-lock
 const releasePatience = 30 * time.Second
 
 func releaseLock(ctx context.Context, s *cli.Session) error {
-	in := lockwire.Inputs(s)
+	in := lockwire.NewInputs(s)
 	mode := s.In.Choice("mode", cli.WarnOnly, cli.HardFail, cli.WarnOnly)
 	id := s.In.Text("lock-id", "", checkLockID)
 	s.In.FlagOnly("lock-id")
@@ -64,11 +64,12 @@ func checkLockID(id string) error {
 
 // releaseID gives back a lock that was taken outside any job, by whoever knows its
 // ID: what several callers have in common there proves nothing.
-func releaseID(ctx context.Context, s *cli.Session, in lockwire.Options, id string) error {
-	m, _, err := lockwire.Open(ctx, s, in, releasePatience)
+func releaseID(ctx context.Context, s *cli.Session, in lockwire.Inputs, id string) error {
+	store, err := lockwire.Open(ctx, s, *in.Backend, releasePatience)
 	if err != nil {
 		return err
 	}
+	m := store.Lock(*in.Name)
 	entries, err := m.Entries(ctx)
 	if err != nil {
 		return err
@@ -91,7 +92,7 @@ func releaseID(ctx context.Context, s *cli.Session, in lockwire.Options, id stri
 
 // release gives back what this job's acquire-lock took: what its record names,
 // and left-overs of the same job. It never removes another's.
-func release(ctx context.Context, s *cli.Session, in lockwire.Options) error {
+func release(ctx context.Context, s *cli.Session, in lockwire.Inputs) error {
 	// In a post step the action's own state says more than the environment,
 	// which a later acquire of this job may have written.
 	left := readRecord(s, in)
@@ -112,16 +113,17 @@ func release(ctx context.Context, s *cli.Session, in lockwire.Options) error {
 	if record.ID != "" && !given { // there is something to give back
 		patience = releasePatience
 	}
-	m, engine, err := lockwire.Open(ctx, s, in, patience)
+	store, err := lockwire.Open(ctx, s, *in.Backend, patience)
 	if err != nil {
 		return err
 	}
+	m := store.Lock(*in.Name)
 	entries, err := m.Entries(ctx)
 	if err != nil {
 		return fmt.Errorf("%w; lock %q stays until its job ends", err, *in.Name)
 	}
-	own := slices.DeleteFunc(engine.OwnedBySelf(entries), func(e lock.Entry) bool { return took && later.Matches(e) })
-	if own, err = uncontested(ctx, s, m, engine, in, own, record); err != nil {
+	own := slices.DeleteFunc(store.OwnedBySelf(entries), func(e lock.Entry) bool { return took && later.Matches(e) })
+	if own, err = uncontested(ctx, s, store, in, own, record); err != nil {
 		return err
 	}
 	for _, e := range entries {
@@ -132,7 +134,7 @@ func release(ctx context.Context, s *cli.Session, in lockwire.Options) error {
 	var errs []error
 	lost, stays := record.ID != "" && !given, false
 	for _, e := range own {
-		if jobMayHaveFailed(s) && waitsForSurvivors(ctx, s, engine, e) {
+		if jobMayHaveFailed(s) && waitsForSurvivors(ctx, s, store, e) {
 			lost, stays = lost && e.ID != record.ID, true
 			continue
 		}
@@ -180,8 +182,8 @@ func jobMayHaveFailed(s *cli.Session) bool {
 
 // waitsForSurvivors tells that a lock has to stay for now, and warns: something
 // of a job that is over still runs, and may still use what the lock is for.
-func waitsForSurvivors(ctx context.Context, s *cli.Session, engine lockwire.Store, e lock.Entry) bool {
-	left, found := engine.AwaitEnd(ctx, e)
+func waitsForSurvivors(ctx context.Context, s *cli.Session, store *lockwire.Store, e lock.Entry) bool {
+	left, found := store.AwaitEnd(ctx, e)
 	if found {
 		s.Warning("lock %q (id %.12s) stays: %s is left of this job; "+
 			"who waits takes the lock over when that has ended or come to rest", e.Name, e.ID, left)
@@ -192,19 +194,19 @@ func waitsForSurvivors(ctx context.Context, s *cli.Session, engine lockwire.Stor
 // uncontested refuses what, outside any job, may be that of another caller of the
 // same parent. A record is proof.
 func uncontested(
-	ctx context.Context, s *cli.Session, m *lock.Mutex, engine lockwire.Store, in lockwire.Options, own []lock.Entry, record lock.Record,
+	ctx context.Context, s *cli.Session, store *lockwire.Store, in lockwire.Inputs, own []lock.Entry, record lock.Record,
 ) ([]lock.Entry, error) {
 	for _, e := range own {
-		if !engine.Self.OutsideJobs() || record.Matches(e) {
+		if !store.Self.OutsideJobs() || record.Matches(e) {
 			continue
 		}
-		switch contested, err := m.Contested(ctx, e); {
+		switch contested, err := store.Lock(*in.Name).Contested(ctx, e); {
 		case err != nil:
 			return nil, err
 		case contested:
 			return nil, cli.Refusedf("process %d has called several acquire-locks for lock %q, and which of them gives it back is not known; "+
 				"if it is the one that got it: hostguard release-lock -lock-name %s -lock-backend %s -lock-id %.64s",
-				engine.Self.Parent.PID, m.Name(), *in.Name, *in.Backend, actions.Plain(e.ID))
+				store.Self.Parent.PID, *in.Name, *in.Name, *in.Backend, actions.Plain(e.ID))
 		}
 	}
 	return own, nil

@@ -38,19 +38,19 @@ example: ssh HOST hostguard status
 const watchEvery = 2 * time.Second // status -watch looks
 
 func hostStatus(ctx context.Context, s *cli.Session) error {
-	in := lockwire.Inputs(s)
+	in := lockwire.NewInputs(s)
 	asJSON := s.In.Boolean("json")
 	watch := s.In.Boolean("watch")
 	s.In.FlagOnly("json", "watch")
 	if err := s.In.Parse(); err != nil {
 		return err
 	}
-	_, engine, err := lockwire.Open(ctx, s, in, 0)
+	store, err := lockwire.Open(ctx, s, *in.Backend, 0)
 	if err != nil {
 		return err
 	}
 	for {
-		report, err := survey(ctx, s, *in.Name, engine)
+		report, err := survey(ctx, s, *in.Name, store)
 		if err != nil {
 			return err
 		}
@@ -119,8 +119,8 @@ func (e entryReport) verdict() string {
 	return e.Life
 }
 
-func survey(ctx context.Context, s *cli.Session, name string, engine lockwire.Store) (statusReport, error) {
-	surveys, err := engine.Survey(ctx, name)
+func survey(ctx context.Context, s *cli.Session, name string, store *lockwire.Store) (statusReport, error) {
+	surveys, err := store.Survey(ctx, name)
 	if err != nil {
 		return statusReport{}, err
 	}
@@ -131,7 +131,7 @@ func survey(ctx context.Context, s *cli.Session, name string, engine lockwire.St
 	}
 	docker.Name(ctx, look.Blockers)
 	report := statusReport{
-		Version: 1, Time: time.Now().UTC(), Store: engine.Describe(ctx),
+		Version: 1, Time: time.Now().UTC(), Store: store.Describe(ctx),
 		Builds: json.RawMessage(blockersJSON(look.Blockers)), pressure: "no heavy build runs",
 	}
 	if !look.Clear() {

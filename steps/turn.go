@@ -31,10 +31,10 @@ const turnName = "hostguard-wait-pressure"
 const turnPatience = time.Second
 
 type turn struct {
-	mutex  *lock.Mutex    // set before ready is closed
-	store  lockwire.Store // that it is in; the same
-	ready  chan struct{}  // closed when the turn was got, or cannot be
-	failed error          // why it cannot be
+	mutex  *lock.Mutex     // set before ready is closed
+	store  *lockwire.Store // that it is in; the same
+	ready  chan struct{}   // closed when the turn was got, or cannot be
+	failed error           // why it cannot be
 	got    time.Time
 	queued atomic.Bool // somebody else has it
 
@@ -64,28 +64,27 @@ func takeTurn(ctx context.Context, s *cli.Session, limit, interval time.Duration
 }
 
 func (t *turn) acquire(ctx context.Context, s *cli.Session) (lock.Acquired, error) {
-	name, backend := turnName, lockwire.BackendDocker
-	m, in, err := lockwire.Open(ctx, s, lockwire.Options{Name: &name, Backend: &backend}, 0)
+	store, err := lockwire.Open(ctx, s, lockwire.BackendDocker, 0)
 	if err != nil {
 		if _, statErr := os.Stat(filestore.DefaultDir); statErr != nil || (proc.Host{Proc: proc.Root}).InContainer() {
 			return lock.Acquired{}, err
 		}
-		backend = lockwire.BackendFile
-		if m, in, err = lockwire.Open(ctx, s, lockwire.Options{Name: &name, Backend: &backend}, 0); err != nil {
+		if store, err = lockwire.Open(ctx, s, lockwire.BackendFile, 0); err != nil {
 			return lock.Acquired{}, err
 		}
 	}
-	in.Self.Command, in.Self.Alone = true, true // it lives as long as this process
-	in.Self.Reason = "wait-pressure: next to go on when nothing presses"
-	in.Self.StaleAfter = t.limit + time.Minute
-	ctx, cancel := context.WithTimeout(ctx, in.Self.StaleAfter) // after which nobody asks any more
+	store.Self.Command, store.Self.Alone = true, true // it lives as long as this process
+	store.Self.Reason = "wait-pressure: next to go on when nothing presses"
+	store.Self.StaleAfter = t.limit + time.Minute
+	ctx, cancel := context.WithTimeout(ctx, store.Self.StaleAfter) // after which nobody asks any more
 	defer cancel()
+	m := store.Lock(turnName)
 	m.OnWait = func(w lock.Wait) {
 		if w.Err == nil {
 			t.queued.Store(true)
 		}
 	}
-	t.mutex, t.store = m, in
+	t.mutex, t.store = m, store
 	return m.Acquire(ctx)
 }
 

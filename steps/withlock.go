@@ -64,10 +64,12 @@ func withLock(ctx context.Context, s *cli.Session) error {
 	stop := s.CancelOnSignal(cancel)
 	waiting, end := in.deadline(ctx)
 	defer end()
-	m, engine, err := lockwire.Open(waiting, s, in.Options, min(lockwire.FirstLook, *in.timeout))
+	store, err := lockwire.Open(waiting, s, *in.Backend, min(lockwire.FirstLook, *in.timeout))
+	var m *lock.Mutex
 	var held lock.Acquired
 	if err == nil {
-		if e, ok := reentered(waiting, s, m, in.Options); ok {
+		m = store.Lock(*in.Name)
+		if e, ok := reentered(waiting, s, m, in.Inputs); ok {
 			stop()
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
@@ -75,11 +77,11 @@ func withLock(ctx context.Context, s *cli.Session) error {
 			s.Say("the lock is held already by this job or by a with-lock above (id %.12s); it is kept when the command ends", e.ID)
 			return runHolding(s, path, command, s.Environ)
 		}
-		engine.Self.Command = true
+		store.Self.Command = true
 		// Before there is an entry: killed at any moment, we leave no command
 		// behind that nobody can tell is under the lock.
-		if err = (proc.Host{Proc: proc.Root}).Mark(&engine.Self); err == nil {
-			held, err = hold(waiting, s, m, engine, in)
+		if err = (proc.Host{Proc: proc.Root}).Mark(&store.Self); err == nil {
+			held, err = hold(waiting, s, m, store, in)
 		}
 	}
 	stop()
@@ -97,7 +99,7 @@ func withLock(ctx context.Context, s *cli.Session) error {
 		return err
 	}
 	s.Say("acquired lock %q (id %.12s), running %.200q", *in.Name, held.ID, command[0])
-	err = runUnder(s, m, engine, held.ID, path, command)
+	err = runUnder(s, m, store, held.ID, path, command)
 	released := m.Release(context.Background(), held.ID)
 	switch {
 	case errors.Is(released, lock.ErrNotFound):
@@ -123,7 +125,7 @@ func cannotRun(name string, err error) error {
 
 // runUnder runs the command, and says at once when the lock is lost meanwhile:
 // nothing can be undone, but the log must tell.
-func runUnder(s *cli.Session, m *lock.Mutex, engine lockwire.Store, id, path string, command []string) error {
+func runUnder(s *cli.Session, m *lock.Mutex, store *lockwire.Store, id, path string, command []string) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	if m.Lost(ctx, id) { // narrows the gap between holding and starting
@@ -133,7 +135,7 @@ func runUnder(s *cli.Session, m *lock.Mutex, engine lockwire.Store, id, path str
 	var watch sync.WaitGroup
 	watch.Go(func() {
 		// Nothing tells of a removal, but whoever takes the lock next is heard.
-		taken, _ := engine.Engine.Watch(ctx, m.Name())
+		taken, _ := store.Engine.Watch(ctx, m.Name())
 		for ctx.Err() == nil {
 			select {
 			case <-ctx.Done():
@@ -150,7 +152,7 @@ func runUnder(s *cli.Session, m *lock.Mutex, engine lockwire.Store, id, path str
 			}
 		}
 	})
-	err := runHolding(s, path, command, holding(s, engine.Self.Nonce))
+	err := runHolding(s, path, command, holding(s, store.Self.Nonce))
 	cancel()
 	watch.Wait() // before the lock is given back, which is no loss
 	return err

@@ -54,7 +54,7 @@ func (c *Containers) others(ctx context.Context) (pressure.List, pressure.Scope,
 	engine, err := c.connect(ctx)
 	var own string
 	if err == nil {
-		if own, _ = lockwire.OwnContainer(ctx, engine, host); own == "" {
+		if own, _ = lockwire.OwnContainer(ctx, engine); own == "" {
 			err = fmt.Errorf("the Docker daemon at %q does not tell which container this is", engine.Address())
 		}
 	}
