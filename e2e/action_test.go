@@ -12,7 +12,7 @@ import (
 	"sync"
 	"testing"
 
-	"hostguard/e2e/act"
+	"hostguard/e2e/rig/act"
 )
 
 // action is an export of this checkout that all tests use as wooo/hostguard@v1.

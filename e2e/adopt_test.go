@@ -15,9 +15,9 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"hostguard/e2e/act"
-	"hostguard/e2e/engine"
-	"hostguard/e2e/gitserver"
+	"hostguard/e2e/rig/act"
+	"hostguard/e2e/rig/engine"
+	"hostguard/e2e/rig/gitserver"
 )
 
 // TestAdoptOffline walks README's "Adopt it in ten minutes, offline" with the

@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"hostguard/e2e/act"
-	"hostguard/e2e/engine"
+	"hostguard/e2e/rig/act"
+	"hostguard/e2e/rig/engine"
 )
 
 // example is a workflow of examples/ as the CD of a repository, and what it

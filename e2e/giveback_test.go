@@ -15,9 +15,9 @@ import (
 	"testing"
 	"time"
 
-	"hostguard/e2e/act"
-	"hostguard/e2e/engine"
-	"hostguard/e2e/gitserver"
+	"hostguard/e2e/rig/act"
+	"hostguard/e2e/rig/engine"
+	"hostguard/e2e/rig/gitserver"
 )
 
 // busyMachine is what a hand-over may take longer beside other tests.

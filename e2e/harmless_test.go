@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"hostguard/e2e/engine"
+	"hostguard/e2e/rig/engine"
 )
 
 // touching are the system calls by which one process could do something to

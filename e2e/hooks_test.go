@@ -15,8 +15,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"hostguard/e2e/contend"
-	"hostguard/e2e/engine"
+	"hostguard/e2e/rig/contend"
+	"hostguard/e2e/rig/engine"
 )
 
 // hookTask is a job that a runner gets: on the host, or in a container by its label

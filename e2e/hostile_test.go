@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"hostguard/e2e/act"
-	"hostguard/e2e/engine"
+	"hostguard/e2e/rig/act"
+	"hostguard/e2e/rig/engine"
 )
 
 // planted is text that another repository's job leaves for ours to print. Where

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"hostguard/e2e/engine"
+	"hostguard/e2e/rig/engine"
 )
 
 // toolbox is an engine whose containers have this machine's programs, hostguard and

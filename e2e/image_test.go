@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"hostguard/e2e/act"
-	"hostguard/e2e/engine"
+	"hostguard/e2e/rig/act"
+	"hostguard/e2e/rig/engine"
 )
 
 // The image is built without a network, as there is none in these engines'

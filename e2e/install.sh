@@ -56,14 +56,14 @@ as_root() {
 	if [ "$(id -u)" = 0 ]; then "$@"; else unshare --map-root-user "$@"; fi
 }
 
-# bring_node makes .cache/node of packages of npm, pinned in e2e/npm/node. Where
+# bring_node makes .cache/node of packages of npm, pinned in e2e/rig/npm/node. Where
 # there is no npm to fetch them, Debian's does it, in a tree of its own that is
 # removed again: nothing is installed on the machine, and no root is needed.
 bring_node() {
 	wanted=$1
 	node_is "$wanted" && return
 	PATH=$cache/node/bin:$PATH
-	node_is "$wanted" && cmp -s e2e/npm/node/package-lock.json "$cache/node/package-lock.json" && return
+	node_is "$wanted" && cmp -s e2e/rig/npm/node/package-lock.json "$cache/node/package-lock.json" && return
 	how="install Node $wanted or newer with npm, then run this again"
 	command -v npm >/dev/null || command -v apt-get >/dev/null ||
 		die "no Node $wanted or newer here, and no apt-get to bring it: install it with npm, then run this again"
@@ -71,7 +71,7 @@ bring_node() {
 	tree=$cache/unpack-npm
 	rm -rf "$tree" "$cache/node"
 	mkdir -p "$tree/node" "$tree/tmp"
-	cp e2e/npm/node/package*.json "$tree/node"
+	cp e2e/rig/npm/node/package*.json "$tree/node"
 	ci="ci --ignore-scripts --no-audit --no-fund"
 	# shellcheck disable=SC2086 # a list of arguments
 	if command -v npm >/dev/null; then

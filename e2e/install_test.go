@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"hostguard/e2e/engine"
+	"hostguard/e2e/rig/engine"
 )
 
 // What install.sh cannot bring it names, in one line.
@@ -58,7 +58,7 @@ func TestInstallNamesWhatIsMissing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			for _, file := range []string{
-				"go.mod", "e2e/install.sh", "e2e/npm/node/package.json", "e2e/npm/node/package-lock.json",
+				"go.mod", "e2e/install.sh", "e2e/rig/npm/node/package.json", "e2e/rig/npm/node/package-lock.json",
 			} {
 				text, err := os.ReadFile(filepath.Join(checkout, file))
 				if err != nil {

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"hostguard/e2e/act"
+	"hostguard/e2e/rig/act"
 )
 
 // TestJobDirectoryOfAKilledRunnerIsRemoved kills the engine in the middle of a

@@ -16,8 +16,8 @@ import (
 	"testing"
 	"time"
 
-	"hostguard/e2e/act"
-	"hostguard/e2e/engine"
+	"hostguard/e2e/rig/act"
+	"hostguard/e2e/rig/engine"
 )
 
 // startEngine starts a private engine for one test.

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"hostguard/e2e/engine"
+	"hostguard/e2e/rig/engine"
 )
 
 // binary is hostguard as make has built it.

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"hostguard/e2e/act"
+	"hostguard/e2e/rig/act"
 )
 
 // repository makes dir a git repository of what this checkout has, with one

@@ -16,9 +16,9 @@ import (
 	"sync"
 	"testing"
 
-	"hostguard/e2e/act"
-	"hostguard/e2e/engine"
-	"hostguard/e2e/gitserver"
+	"hostguard/e2e/rig/act"
+	"hostguard/e2e/rig/engine"
+	"hostguard/e2e/rig/gitserver"
 )
 
 // The tests of this file clone the action, as a runner does, from a server that

@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"hostguard/e2e/engine"
+	"hostguard/e2e/rig/engine"
 	"hostguard/internal/bell"
 	"hostguard/internal/docker"
 	"hostguard/internal/proc"

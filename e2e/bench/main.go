@@ -16,7 +16,7 @@ import (
 	"strings"
 	"time"
 
-	"hostguard/e2e/engine"
+	"hostguard/e2e/rig/engine"
 )
 
 func main() {

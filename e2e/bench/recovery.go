@@ -7,8 +7,8 @@ import (
 
 	"github.com/shirou/gopsutil/v3/process"
 
-	"hostguard/e2e/contend"
-	"hostguard/e2e/engine"
+	"hostguard/e2e/rig/contend"
+	"hostguard/e2e/rig/engine"
 )
 
 // recovery measures how soon a waiter holds what a dead holder left, for each

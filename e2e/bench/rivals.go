@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"hostguard/e2e/engine"
+	"hostguard/e2e/rig/engine"
 )
 
 // section is what each contender does while it holds: it writes down when it

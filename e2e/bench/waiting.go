@@ -9,7 +9,7 @@ import (
 
 	"github.com/shirou/gopsutil/v3/process"
 
-	"hostguard/e2e/engine"
+	"hostguard/e2e/rig/engine"
 )
 
 // watched is for how long processors are looked at.

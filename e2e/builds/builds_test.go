@@ -17,8 +17,8 @@ import (
 	"testing"
 	"time"
 
-	"hostguard/e2e/engine"
-	"hostguard/e2e/npm"
+	"hostguard/e2e/rig/engine"
+	"hostguard/e2e/rig/npm"
 	"hostguard/internal/proc"
 	"hostguard/pressure"
 )

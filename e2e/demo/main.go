@@ -23,8 +23,8 @@ import (
 	"syscall"
 	"time"
 
-	"hostguard/e2e/act"
-	"hostguard/e2e/engine"
+	"hostguard/e2e/rig/act"
+	"hostguard/e2e/rig/engine"
 )
 
 //go:embed workflows build.sh vite

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"hostguard/e2e/act"
-	"hostguard/e2e/engine"
+	"hostguard/e2e/rig/act"
+	"hostguard/e2e/rig/engine"
 )
 
 // TestDemo runs the demo with both builds of the runner engine, each against an

@@ -11,7 +11,7 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"hostguard/e2e/npm"
+	"hostguard/e2e/rig/npm"
 )
 
 // vite is a "vite build" that goes on until it is told to finish.

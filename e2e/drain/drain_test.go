@@ -21,8 +21,8 @@ import (
 	"testing"
 	"time"
 
-	"hostguard/e2e/engine"
-	"hostguard/e2e/wire"
+	"hostguard/e2e/rig/engine"
+	"hostguard/e2e/rig/wire"
 )
 
 const (

@@ -15,9 +15,9 @@ import (
 	"time"
 	"unicode"
 
-	"hostguard/e2e/contend"
-	"hostguard/e2e/engine"
-	"hostguard/e2e/wire"
+	"hostguard/e2e/rig/contend"
+	"hostguard/e2e/rig/engine"
+	"hostguard/e2e/rig/wire"
 	"hostguard/internal/proc"
 	"hostguard/lock"
 )

@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"hostguard/e2e/contend"
-	"hostguard/e2e/wire"
+	"hostguard/e2e/rig/contend"
+	"hostguard/e2e/rig/wire"
 )
 
 // clock is the daemon's, as its clients see it: all that hostguard reads of it

@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"hostguard/e2e/contend"
-	"hostguard/e2e/wire"
+	"hostguard/e2e/rig/contend"
+	"hostguard/e2e/rig/wire"
 	"hostguard/internal/docker"
 	"hostguard/internal/filestore"
 	"hostguard/internal/proc"

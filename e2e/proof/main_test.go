@@ -10,8 +10,8 @@ import (
 	"sync"
 	"testing"
 
-	"hostguard/e2e/contend"
-	"hostguard/e2e/engine"
+	"hostguard/e2e/rig/contend"
+	"hostguard/e2e/rig/engine"
 )
 
 // soak tells that the long counts are wanted.

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"hostguard/e2e/contend"
-	"hostguard/e2e/engine"
+	"hostguard/e2e/rig/contend"
+	"hostguard/e2e/rig/engine"
 )
 
 // within is how soon a waiter has to hold what a dead holder left.

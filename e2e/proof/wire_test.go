@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"hostguard/e2e/contend"
-	"hostguard/e2e/wire"
+	"hostguard/e2e/rig/contend"
+	"hostguard/e2e/rig/wire"
 )
 
 // through starts a proxy in front of a store.

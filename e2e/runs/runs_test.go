@@ -16,9 +16,9 @@ import (
 	"testing"
 	"time"
 
-	"hostguard/e2e/act"
-	"hostguard/e2e/contend"
-	"hostguard/e2e/engine"
+	"hostguard/e2e/rig/act"
+	"hostguard/e2e/rig/contend"
+	"hostguard/e2e/rig/engine"
 	"hostguard/e2e/rig/gitea"
 )
 

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"hostguard/e2e/contend"
-	"hostguard/e2e/engine"
+	"hostguard/e2e/rig/contend"
+	"hostguard/e2e/rig/engine"
 	"hostguard/e2e/rig/gitea"
 )
 

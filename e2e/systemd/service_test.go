@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"hostguard/e2e/contend"
-	"hostguard/e2e/engine"
+	"hostguard/e2e/rig/contend"
+	"hostguard/e2e/rig/engine"
 )
 
 const unit = "gitea-act-runner-host.service"

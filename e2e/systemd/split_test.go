@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"hostguard/e2e/contend"
-	"hostguard/e2e/engine"
+	"hostguard/e2e/rig/contend"
+	"hostguard/e2e/rig/engine"
 	"hostguard/e2e/rig/gitea"
 )
 

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"hostguard/e2e/contend"
+	"hostguard/e2e/rig/contend"
 )
 
 // Whatever fails, everything is as it was: the configuration, the unit and what

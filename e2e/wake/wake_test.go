@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"hostguard/e2e/engine"
+	"hostguard/e2e/rig/engine"
 	"hostguard/internal/bell"
 	"hostguard/internal/docker"
 	"hostguard/internal/proc"

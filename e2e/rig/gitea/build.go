@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"hostguard/e2e/engine"
+	"hostguard/e2e/rig/engine"
 )
 
 // version is that of the module's go.mod. Without it the server calls itself
@@ -40,7 +40,7 @@ func Build() (string, error) {
 	if err := os.RemoveAll(building); err != nil {
 		return "", err
 	}
-	module := filepath.Join(checkout, "e2e", "gitea")
+	module := filepath.Join(checkout, "e2e", "rig", "gitea", "tool")
 	build := exec.Command("go", "build",
 		"-tags", "sqlite sqlite_unlock_notify", "-ldflags", "-s -w -X main.Version="+version,
 		"-o", filepath.Join(building, "gitea"), "code.gitea.io/gitea")
@@ -81,13 +81,13 @@ var programs = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	defer unlock()
-	module := filepath.Join(checkout, "e2e", "gitea-act")
+	module := filepath.Join(checkout, "e2e", "rig", "gitea-act")
 	modfile, err := newEngine(module, filepath.Join(checkout, ".cache", "new-engine"))
 	if err != nil {
 		return "", fmt.Errorf("change the engine of the new runner: %w", err)
 	}
 	for program, flags := range map[string][]string{ActRunner: nil, GiteaRunner: {"-modfile", modfile}} {
-		to := []string{"-o", filepath.Join(dir, program), "hostguard/e2e/gitea-act/runner"}
+		to := []string{"-o", filepath.Join(dir, program), "hostguard/e2e/rig/gitea-act/runner"}
 		args := slices.Concat([]string{"build"}, flags, to)
 		build := exec.Command("go", args...)
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"hostguard/e2e/engine"
+	"hostguard/e2e/rig/engine"
 )
 
 // startContainers starts a runner whose jobs run in containers that have the machine's

@@ -1,7 +1,7 @@
 // Package gitea starts a real Gitea on loopback, and runners that are registered
 // with it.
 //
-// The server is Gitea 1.26.0 itself, built once from the module e2e/gitea into
+// The server is Gitea 1.26.0 itself, built once from the module in tool into
 // .cache, which takes 2 to 3 minutes and 110 MB. It runs as nobody, with SQLite, in a
 // directory of its own, and ends with the process that started it.
 //
@@ -18,7 +18,7 @@
 //	run, err = wooo.Ended("wooo/site", run.ID)
 //	log, err := wooo.Log("wooo/site", run.ID)
 //
-// The runners are played, see the command hostguard/e2e/gitea-act/runner for what is
+// The runners are played, see the command hostguard/e2e/rig/gitea-act/runner for what is
 // and what is not. Name [ActRunner] for the classic one, [GiteaRunner] for the new,
 // whose engine is a copy of Gitea's fork of act with the changes of engine.go.
 //

@@ -10,7 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 
-	"hostguard/e2e/engine"
+	"hostguard/e2e/rig/engine"
 )
 
 // Install installs what package.json in files asks for, and package-lock.json

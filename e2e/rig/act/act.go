@@ -20,7 +20,7 @@ import (
 	"syscall"
 	"time"
 
-	"hostguard/e2e/engine"
+	"hostguard/e2e/rig/engine"
 )
 
 // The builds of the engine: the original, and Gitea's fork, which act_runner
@@ -172,9 +172,9 @@ func (j Job) Tool(ctx context.Context) (string, error) {
 	}
 	module, name := "e2e", "github.com/nektos/act"
 	if j.Build == Gitea {
-		module = "e2e/gitea-act"
+		module = "e2e/rig/gitea-act"
 		if j.Server != nil {
-			name = "hostguard/e2e/gitea-act"
+			name = "hostguard/e2e/rig/gitea-act"
 		}
 	}
 	cmd := exec.CommandContext(ctx, "go", "tool", "-n", name)

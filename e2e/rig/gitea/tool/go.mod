@@ -1,7 +1,7 @@
 // Gitea as a tool of the tests. It is a module of its own: its hundreds of
 // modules are none of hostguard's, and the seven below are the ones that its
 // own go.mod puts in the place of others.
-module hostguard/e2e/gitea
+module hostguard/e2e/rig/gitea/tool
 
 go 1.26.2
 

@@ -15,7 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"hostguard/e2e/engine"
+	"hostguard/e2e/rig/engine"
 )
 
 // Store is where the locks of a run are kept.

@@ -1,12 +1,12 @@
 // Gitea's fork of act, the engine of act_runner, as a tool. It is a module of
 // its own: the fork and the original need versions that exclude each other.
-module hostguard/e2e/gitea-act
+module hostguard/e2e/rig/gitea-act
 
 go 1.26
 
 tool (
 	github.com/nektos/act
-	hostguard/e2e/gitea-act
+	hostguard/e2e/rig/gitea-act
 )
 
 require (
