@@ -13,6 +13,7 @@ require (
 	github.com/sethvargo/go-githubactions v1.3.1
 	github.com/shirou/gopsutil/v3 v3.24.5
 	go.yaml.in/yaml/v3 v3.0.5
+	mvdan.cc/sh/v3 v3.13.1
 )
 
 require (

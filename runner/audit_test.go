@@ -2,6 +2,7 @@ package runner
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -127,6 +128,30 @@ func TestHowTheContainerIsStarted(t *testing.T) {
 	}
 }
 
+// A script that is none of the shell's may start the runner, if it names both.
+func TestAScriptThatCannotBeReadMayStartTheContainer(t *testing.T) {
+	for text, want := range map[string][]int{
+		"import os\nif True:\n  os.system('docker start gitea-runner')":    {7},
+		"if os.system('docker system prune'):":                             {3},
+		"if os.system('docker start postgres'):":                           nil,
+		"if open('/var/log/gitea-runner.log'):":                            nil,
+		"docker start gitea-runner\nif os.system('docker network prune'):": {7, 3, 7}, // the first line runs before the shell meets the second
+		"docker start gitea-runner":                                        {7},
+		"bash -c 'docker restart \"$(docker ps -aqf name=gitea-runner)\"'": {7},
+	} {
+		found := checkSchedule([]Scheduled{{Where: "cron", Scripts: []Script{{Path: "/x", Text: text}}}}, Container{Name: WrappedContainer})
+		var layers []int
+		for _, f := range found {
+			layers = append(layers, f.Layer)
+		}
+		slices.Sort(layers)
+		slices.Sort(want)
+		if !slices.Equal(layers, want) {
+			t.Errorf("%q: %+v", text, found)
+		}
+	}
+}
+
 func TestParseCrontab(t *testing.T) {
 	for _, c := range []struct {
 		line     string
@@ -197,7 +222,8 @@ func TestTheExampleOfAConfigurationIsRight(t *testing.T) {
 func FuzzRevivedBy(f *testing.F) {
 	f.Add("docker container update --restart always x; docker compose up -d | xargs -r docker start")
 	f.Fuzz(func(t *testing.T, script string) {
-		for _, c := range shell.Commands(script) {
+		commands, _ := shell.Commands(script)
+		for _, c := range commands {
 			_ = Container{Name: WrappedContainer}.revivedBy(c, script)
 		}
 	})

@@ -1,8 +1,9 @@
 package runner
 
 import (
-	"hostguard/runner/finding"
 	"testing"
+
+	"hostguard/runner/finding"
 )
 
 func TestEachLayerHasOneLine(t *testing.T) {

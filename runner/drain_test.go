@@ -1,9 +1,10 @@
 package runner
 
 import (
-	"hostguard/runner/finding"
 	"strings"
 	"testing"
+
+	"hostguard/runner/finding"
 )
 
 func TestWhatRunsInsideARunnersContainer(t *testing.T) {

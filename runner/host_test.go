@@ -1,9 +1,10 @@
 package runner
 
 import (
-	"hostguard/runner/config"
 	"strings"
 	"testing"
+
+	"hostguard/runner/config"
 )
 
 // A hook that is not in the container of a job fails it.

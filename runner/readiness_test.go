@@ -1,11 +1,12 @@
 package runner
 
 import (
-	"hostguard/runner/config"
-	"hostguard/runner/finding"
 	"slices"
 	"strings"
 	"testing"
+
+	"hostguard/runner/config"
+	"hostguard/runner/finding"
 )
 
 // mixed is a host whose one runner serves three owners.

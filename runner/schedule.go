@@ -72,7 +72,8 @@ func firstSpace(s string) string {
 func ScriptsOf(command, home string) []string {
 	var paths []string
 	dir := ""
-	for _, c := range shell.Commands(command) {
+	commands, _ := shell.Commands(command)
+	for _, c := range commands {
 		if c.Words[0] == "cd" && len(c.Words) > 1 {
 			dir = c.Words[1]
 		}
@@ -113,30 +114,46 @@ func checkSchedule(schedule []Scheduled, c Container) []finding.Finding {
 		for _, script := range append(texts, s.Scripts...) {
 			where := s.Where
 			told := map[finding.Finding]bool{} // by layer and level: the first of each is enough
-			for _, command := range shell.Commands(script.Text) {
+			add := func(layer int, level finding.Level, what, evidence, fix string) {
+				if kind := (finding.Finding{Layer: layer, Level: level}); !told[kind] {
+					told[kind] = true
+					all = append(all, finding.New(layer, level, fmt.Sprintf("%s %s: %.120q", where, what, evidence), fix))
+				}
+			}
+			commands, err := shell.Commands(script.Text)
+			for _, command := range commands {
 				if script.Path != "" {
 					where = fmt.Sprintf("%s runs %.200q, whose line %d", s.Where, script.Path, command.Line)
 				}
-				add := func(layer int, level finding.Level, what, fix string) {
-					if kind := (finding.Finding{Layer: layer, Level: level}); !told[kind] {
-						told[kind] = true
-						all = append(all, finding.New(layer, level, fmt.Sprintf("%s %s: %.120q", where, what, strings.Join(command.Words, " ")), fix))
-					}
-				}
+				words := strings.Join(command.Words, " ")
 				switch c.revivedBy(command, script.Text) {
 				case finding.Bad:
-					add(7, finding.Bad, "starts the retired runner", "take it out of that command, then "+c.drain())
+					add(7, finding.Bad, "starts the retired runner", words, "take it out of that command, then "+c.drain())
 				case finding.Warn:
-					add(7, finding.Warn, "starts containers that it does not name", fmt.Sprintf("see that it leaves out %.100q", c.Name))
+					add(7, finding.Warn, "starts containers that it does not name", words, fmt.Sprintf("see that it leaves out %.100q", c.Name))
 				}
 				if command.PrunesNetworks() {
-					add(3, finding.Warn, "deletes locks made by plain docker network create", "take locks by hostguard acquire-lock, which no prune removes, or prune images and containers only")
+					add(3, finding.Warn, "deletes locks made by plain docker network create", words, pruneFix)
 				}
+			}
+			if err == nil || !shell.MayUseDocker(script.Text) {
+				continue
+			}
+			if script.Path != "" {
+				where = fmt.Sprintf("%s runs %.200q, which", s.Where, script.Path)
+			}
+			if c.namedIn(script.Text) {
+				add(7, finding.Warn, "names the retired runner and cannot be read as shell", err.Error(), "see that it does not start the runner")
+			}
+			if strings.Contains(script.Text, "prune") {
+				add(3, finding.Warn, "may delete locks made by plain docker network create, and cannot be read as shell", err.Error(), pruneFix)
 			}
 		}
 	}
 	return all
 }
+
+const pruneFix = "take locks by hostguard acquire-lock, which no prune removes, or prune images and containers only"
 
 // revivedBy judges a command of a script: Bad if it starts the container, Warn if
 // it starts what a variable names, or others of the same compose project.

@@ -2,10 +2,11 @@ package runner
 
 import (
 	"fmt"
-	"hostguard/runner/config"
 	"strings"
 	"testing"
 	"time"
+
+	"hostguard/runner/config"
 
 	"github.com/google/go-cmp/cmp"
 )

@@ -16,7 +16,8 @@ func TestACommandIsFoundBehindWhatStartsItAndBeforeItsRedirections(t *testing.T)
 		"echo >lock docker network rm awoooi-cd-lock":                                 {},
 	} {
 		var lock, unlock string
-		for _, c := range Commands(script) {
+		commands, _ := Commands(script)
+		for _, c := range commands {
 			lock, unlock = lock+c.PlainLock(), unlock+c.PlainUnlock()
 		}
 		if lock != want.lock || unlock != want.unlock {
@@ -28,7 +29,8 @@ func TestACommandIsFoundBehindWhatStartsItAndBeforeItsRedirections(t *testing.T)
 		"time -p env -u X A=b docker build . >log 2>&1": true, "exec docker builder build .": true, "2>&1 docker build .": true,
 		"sudo": false, "timeout 30m": false, "sudo -u": false, "echo docker build .": false, "timeout 30m echo docker build": false,
 	} {
-		if got := slices.ContainsFunc(Commands(script), Command.Builds); got != want {
+		commands, _ := Commands(script)
+		if got := slices.ContainsFunc(commands, Command.Builds); got != want {
 			t.Errorf("%q: %t", script, got)
 		}
 	}
@@ -37,7 +39,8 @@ func TestACommandIsFoundBehindWhatStartsItAndBeforeItsRedirections(t *testing.T)
 func FuzzShellCommands(f *testing.F) {
 	f.Add("docker build \\\n . # x\nif ! a; then sudo b=c 'd e' \"f $g\"; fi | xargs -r docker start")
 	f.Fuzz(func(t *testing.T, script string) {
-		for _, c := range Commands(script) {
+		commands, _ := Commands(script)
+		for _, c := range commands {
 			if len(c.Words) == 0 {
 				t.Error("no words")
 			}

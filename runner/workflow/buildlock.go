@@ -32,8 +32,11 @@ func CheckBuildLock(repositories []Repository, labels []string, defaultLock stri
 					continue
 				}
 				u := usesOf(j)
-				if u.build == "" || !j.mayWant(labels) {
+				if u.build == "" && u.unread == "" || !j.mayWant(labels) {
 					continue
+				}
+				if u.unread != "" {
+					add(unreadFix, "may build images without the host's lock: its shell text cannot be read (%s)", u.unread)
 				}
 				if u.bare != "" {
 					add("put uses: wooo/hostguard/lock@v1.0.0 before it", "builds images (%s) without the host's lock", u.bare)

@@ -25,6 +25,7 @@ func TestBuildsThatTakeTheLockMayRunOnTwoRunners(t *testing.T) {
 		"by the old script":        on("ewoooc-host", "    - run: docker network create "+defaultLock+"\n"+buildStep),
 		"by its name":              on("ewoooc-host", strings.Replace(lockNamed, "NAME", defaultLock, 1)+buildStep),
 		"not at all: no build":     on("ewoooc-host", "    - run: make test\n"),
+		"not at all: not Docker":   on("ewoooc-host", "    - run: 'if true; then make .'\n"),
 		"not at all: elsewhere":    on("gpu-host", buildStep),
 		"in a workflow that calls": "jobs: {a: {uses: ./.gitea/workflows/build.yaml}}",
 	} {
@@ -48,6 +49,7 @@ func TestABuildThatOthersDoNotWaitForKeepsRunnersTogether(t *testing.T) {
 		"another plain lock":          {on("ewoooc-host", "    - run: docker network create my-lock\n"+buildStep), `takes the lock "my-lock"`},
 		"a lock that is not told":     {on("ewoooc-host", strings.Replace(lockNamed, "NAME", "'${{ vars.LOCK }}'", 1)+buildStep), `takes the lock "${{ vars.LOCK }}"`},
 		"a lock in files":             {on("ewoooc-host", "    - {uses: wooo/hostguard/lock@v1.0.0, with: {lock-backend: file}}\n"+buildStep), `takes the lock "` + defaultLock + ` (file)"`},
+		"shell that does not parse":   {on("ewoooc-host", "    - run: 'if true; then docker build .'\n"), "may build images without the host's lock: its shell text cannot be read (line 7"},
 		"labels that are not told":    {on("'${{ vars.LABEL }}'", buildStep), "without the host's lock"},
 		"a workflow of others":        {"jobs: {a: {uses: wooo/ci/.gitea/workflows/build.yaml@v1}}", `calls the workflow "wooo/ci/.gitea/workflows/build.yaml@v1" of another repository`},
 	} {

@@ -18,6 +18,7 @@ type use struct {
 	early                           string   // a release that does not always run
 	plain, unplain                  string   // a lock made, or removed, by name
 	locks                           []string // the names of those that it takes, "" for the default
+	unread                          string   // the first step without a lock that may build: its shell text cannot be read
 }
 
 // usesOf reads the steps of a job, in their order.
@@ -49,14 +50,17 @@ func usesOf(j Job) use {
 		if strings.Contains(s.Uses, "docker/build-push-action@") {
 			u.built(s, locked)
 		}
-		for _, c := range shell.Commands(s.Run) {
+		commands, err := shell.Commands(s.Run)
+		for _, c := range commands {
 			if c.Words[0] == "hostguard" && len(c.Words) > 1 {
 				switch c.Words[1] {
 				case "with-lock":
 					u.held = true
 					take(c.Flag("lock-name"), c.Flag("lock-backend"))
-					if i := slices.Index(c.Words, "--"); i > 0 && i+1 < len(c.Words) && (shell.Command{Words: c.Words[i+1:]}).Builds() {
-						u.built(s, true)
+					if i := slices.Index(c.Words, "--"); i > 0 {
+						if runs, _ := shell.CommandsOf(c.Words[i+1:]); slices.ContainsFunc(runs, shell.Command.Builds) {
+							u.built(s, true)
+						}
 					}
 				case "acquire-lock":
 					u.acquires, locked = true, true
@@ -82,6 +86,9 @@ func usesOf(j Job) use {
 			if name := c.PlainUnlock(); name != "" && u.unplain == "" {
 				u.unplain = name
 			}
+		}
+		if err != nil && !locked && shell.MayUseDocker(s.Run) {
+			u.unread = cmp.Or(u.unread, fmt.Sprintf("line %d: %.100q", s.Line, err))
 		}
 	}
 	return u
@@ -147,6 +154,9 @@ func checkWorkflow(w Workflow, hostLabels []string) []finding.Finding {
 		if u.bare != "" {
 			add(3, finding.Bad, j, "put uses: wooo/hostguard/lock@v1.0.0 before it", "builds images (%s) without the host's lock", u.bare)
 		}
+		if u.unread != "" {
+			add(3, finding.Warn, j, unreadFix, "may build images without the host's lock: its shell text cannot be read (%s)", u.unread)
+		}
 		if u.build != "" && !u.gated {
 			add(8, finding.Warn, j, "put step: wait-pressure before the lock", "builds images (%s) without waiting for heavy builds of others", u.build)
 		}
@@ -180,6 +190,9 @@ func checkWorkflow(w Workflow, hostLabels []string) []finding.Finding {
 	}
 	return all
 }
+
+// unreadFix is for a step that bash may not read either.
+const unreadFix = "write it so that bash -n accepts it, or take the lock before it"
 
 // hostLabel is the label by which a job runs on the host itself, or "".
 func hostLabel(j Job, known []string) string {

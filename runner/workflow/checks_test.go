@@ -1,11 +1,13 @@
 package workflow
 
 import (
-	"hostguard/runner/finding"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"hostguard/runner/finding"
 )
 
 // deploy is a workflow that does everything right, with one job's steps to come.
@@ -71,6 +73,51 @@ func TestWhatIsWrongInAWorkflow(t *testing.T) {
 			}
 			t.Errorf("no %q in %+v", c.says, found)
 		})
+	}
+}
+
+// Shell text that does not parse is unknown, which is not "no build".
+func TestAStepThatCannotBeReadMayBuild(t *testing.T) {
+	const unreadable = "    - run: 'if true; then docker build .'\n"
+	for name, c := range map[string]struct {
+		steps string
+		want  bool
+	}{
+		"without the lock":       {unreadable, true},
+		"python that runs it":    {"    - {shell: python, run: 'if x: run([\"docker\", \"build\"])'}\n", true},
+		"a name in two parts":    {"    - run: 'if true; then doc\"ker\" build .'\n", true},
+		"behind the lock":        {acquireStep + unreadable + releaseStep, false},
+		"with a lock of the job": {lockStep + unreadable, false},
+		"without Docker":         {"    - run: 'if true; then make .'\n", false},
+	} {
+		found := Check([]Workflow{parse(t, deploy(gateStep+c.steps))}, nil)
+		got := slices.ContainsFunc(found, func(f finding.Finding) bool {
+			return f.Layer == 3 && f.Level == finding.Warn && strings.Contains(f.Evidence, "may build images without the host's lock: its shell text cannot be read (line 8: ")
+		})
+		if got != c.want || !c.want && len(found) > 0 {
+			t.Errorf("%s: %+v", name, found)
+		}
+	}
+}
+
+func TestBuildsWithinWordsTakeTheLock(t *testing.T) {
+	for run, bare := range map[string]bool{
+		`id="$(docker build -q .)"`:                                              true,
+		`bash -c "docker build ."`:                                               true,
+		`hostguard with-lock -- bash -c "docker build ."`:                        false,
+		`hostguard with-lock -- sudo -u x docker build .`:                        false,
+		"cat > build.sh <<EOF\ndocker build .\nEOF":                              false,
+		`flock /tmp/x sh -c "hostguard acquire-lock; docker build ."`:            false,
+		`bash -c "docker build ${{ inputs.args }}"`:                              true,
+		`id="$(hostguard acquire-lock)"; docker build .; hostguard release-lock`: false,
+	} {
+		j := Job{Steps: []Step{{Run: run, Line: 1}}}
+		if u := usesOf(j); (u.bare != "") != bare || u.unread != "" {
+			t.Errorf("%q: %+v", run, u)
+		}
+	}
+	if u := usesOf(Job{Steps: []Step{{Run: `hostguard with-lock -- bash -c "docker build ."`}}}); u.build == "" || !u.held {
+		t.Errorf("%+v", u)
 	}
 }
 

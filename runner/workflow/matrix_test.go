@@ -1,9 +1,10 @@
 package workflow
 
 import (
-	"hostguard/runner/config"
 	"strings"
 	"testing"
+
+	"hostguard/runner/config"
 
 	"github.com/google/go-cmp/cmp"
 )

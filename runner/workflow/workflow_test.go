@@ -2,9 +2,10 @@ package workflow
 
 import (
 	"fmt"
-	"hostguard/runner/yamltree"
 	"strings"
 	"testing"
+
+	"hostguard/runner/yamltree"
 
 	"github.com/google/go-cmp/cmp"
 )

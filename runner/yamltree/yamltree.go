@@ -30,17 +30,22 @@ func Parse(data []byte) (*yaml.Node, error) {
 	if len(doc.Content) == 0 {
 		return &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}, nil
 	}
-	left := maxNodes
+	left := budget{maxNodes, MaxFile}
 	return writtenOut(doc.Content[0], 0, &left)
 }
 
-var errTooMuch = fmt.Errorf("it has more than %d nodes or %d levels, with its aliases written out", maxNodes, maxNested)
+var errTooMuch = fmt.Errorf("it has more than %d nodes, %d levels or %d bytes of text, with its aliases written out", maxNodes, maxNested, MaxFile)
 
-func writtenOut(n *yaml.Node, level int, left *int) (*yaml.Node, error) {
+// budget is how many nodes and bytes of their text may come yet.
+type budget struct{ nodes, bytes int }
+
+func writtenOut(n *yaml.Node, level int, left *budget) (*yaml.Node, error) {
 	for n.Kind == yaml.AliasNode {
 		n = n.Alias
 	}
-	if *left--; *left < 0 || level > maxNested {
+	left.nodes--
+	left.bytes -= len(n.Value)
+	if left.nodes < 0 || left.bytes < 0 || level > maxNested {
 		return nil, errTooMuch
 	}
 	out := &yaml.Node{Kind: n.Kind, Tag: n.ShortTag(), Value: n.Value, Line: n.Line}
