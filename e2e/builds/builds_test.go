@@ -294,15 +294,7 @@ func (s site) blockers(t *testing.T) (blockers []pressure.Blocker) {
 // image of nothing, with the machine's programs and Node bound into it.
 func (s site) container(t *testing.T) func(project string, args ...string) *exec.Cmd {
 	t.Helper()
-	e, err := engine.Start(engine.New)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := e.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	e := engine.ForTest(t, engine.New)
 	if err := e.ImportEmpty("nothing"); err != nil {
 		t.Fatal(err)
 	}

@@ -47,15 +47,7 @@ func stores(t *testing.T, run func(*testing.T, contend.Store)) {
 }
 
 func start(t *testing.T, version string) contend.Store {
-	e, err := engine.Start(version)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := e.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	e := engine.ForTest(t, version)
 	return contend.Store{Name: version, Engine: e}
 }
 

@@ -100,15 +100,7 @@ func TestDrain(t *testing.T) {
 // start starts an engine that has the runner's image.
 func start(t *testing.T, version string) *engine.Engine {
 	t.Helper()
-	e, err := engine.Start(version)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := e.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	e := engine.ForTest(t, version)
 	program, err := os.ReadFile(wrapped)
 	if err != nil {
 		t.Fatal(err)

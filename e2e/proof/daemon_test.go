@@ -16,15 +16,7 @@ import (
 // own starts an engine that no other test uses.
 func own(t *testing.T, version string) contend.Store {
 	t.Helper()
-	e, err := engine.Start(version)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := e.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	e := engine.ForTest(t, version)
 	return contend.Store{Name: version, Engine: e}
 }
 

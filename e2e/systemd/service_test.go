@@ -131,11 +131,7 @@ func TestWithoutSudoTheServiceIsTheUsers(t *testing.T) {
 
 func TestASecondDaemonIsRefused(t *testing.T) {
 	t.Parallel()
-	docker, err := engine.Start(engine.New)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = docker.Stop() })
+	docker := engine.ForTest(t, engine.New)
 	m := bootWith(t, docker)
 	m.register("ci")
 	const command = "hostguard runner service -runner-dir /home/ci/act-runner -apply"
@@ -206,11 +202,7 @@ func (m *machine) docker(docker *engine.Engine, args ...string) string {
 
 func TestARestartWaitsForJobs(t *testing.T) {
 	t.Parallel()
-	docker, err := engine.Start(engine.New)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = docker.Stop() })
+	docker := engine.ForTest(t, engine.New)
 	m := bootWith(t, docker)
 	m.register("ci")
 	m.give("root", "/etc/systemd/system/"+unit, oldUnit)

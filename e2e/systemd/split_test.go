@@ -452,11 +452,7 @@ func TestAJobOfANewRunnerIsNotCutOff(t *testing.T) {
 
 func TestWhatASplitRefuses(t *testing.T) {
 	t.Parallel()
-	docker, err := engine.Start(engine.New)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = docker.Stop() })
+	docker := engine.ForTest(t, engine.New)
 	if err := os.Chmod(docker.Host()[len("unix://"):], 0o666); err != nil {
 		t.Fatal(err)
 	}

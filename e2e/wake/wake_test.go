@@ -47,15 +47,7 @@ func (e tapped) counted(wakes <-chan struct{}) <-chan struct{} {
 
 func TestAReleaseWakesOneOf64(t *testing.T) {
 	for _, version := range []string{engine.Old, engine.New} {
-		e, err := engine.Start(version)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if err := e.Stop(); err != nil {
-				t.Error(err)
-			}
-		})
+		e := engine.ForTest(t, version)
 		for way, rung := range map[string]bool{"marker": false, "bell": true} {
 			t.Run(version+" by "+way, func(t *testing.T) { wakesOne(t, e, rung) })
 		}

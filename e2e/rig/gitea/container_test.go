@@ -14,11 +14,7 @@ import (
 // /usr, a directory, and nothing else.
 func startContainers(t *testing.T, program, name, dir, config string) (*engine.Engine, string) {
 	t.Helper()
-	docker, err := engine.Start(engine.New)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = docker.Stop() })
+	docker := engine.ForTest(t, engine.New)
 	if err := docker.ImportEmpty("empty"); err != nil {
 		t.Fatal(err)
 	}

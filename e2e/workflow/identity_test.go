@@ -1,4 +1,4 @@
-package e2e
+package workflow
 
 import (
 	"bufio"
@@ -25,11 +25,11 @@ type toolbox struct {
 
 func startTools(t *testing.T, version string) toolbox {
 	t.Helper()
-	e := startEngine(t, version)
+	e := engine.ForTest(t, version)
 	if err := e.ImportEmpty("base"); err != nil {
 		t.Fatal(err)
 	}
-	binary, err := filepath.Abs("../bin/hostguard")
+	binary, err := filepath.Abs("../../bin/hostguard")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func (h toolbox) start(args ...string) (id string) {
 // hostguard runs it on the host, within a while.
 func (h toolbox) hostguard(args ...string) (status int, said string) {
 	h.t.Helper()
-	return h.run(exec.Command("../bin/hostguard", args...))
+	return h.run(exec.Command("../../bin/hostguard", args...))
 }
 
 // inside runs it in a container.
@@ -242,7 +242,7 @@ func TestATimeNamespaceAgesNoLock(t *testing.T) {
 	t.Parallel()
 	h := startTools(t, engine.New)
 	apart := func(args ...string) *exec.Cmd {
-		return exec.Command("unshare", append([]string{"--time", "--boottime=10800", "--fork", "--kill-child", "../bin/hostguard"}, args...)...)
+		return exec.Command("unshare", append([]string{"--time", "--boottime=10800", "--fork", "--kill-child", "../../bin/hostguard"}, args...)...)
 	}
 	h.acquired(h.hostguard("acquire-lock"))
 	h.refused(h.run(apart("acquire-lock", soon)))
@@ -252,7 +252,7 @@ func TestATimeNamespaceAgesNoLock(t *testing.T) {
 	}
 	h.acquired(h.run(apart("acquire-lock")))
 	h.refused(h.hostguard("acquire-lock", soon))
-	for i, hold := range []*exec.Cmd{exec.Command("../bin/hostguard", "with-lock", "-lock-name=second", "--", "cat"), apart("with-lock", "-lock-name=third", "--", "cat")} {
+	for i, hold := range []*exec.Cmd{exec.Command("../../bin/hostguard", "with-lock", "-lock-name=second", "--", "cat"), apart("with-lock", "-lock-name=third", "--", "cat")} {
 		hold.Env = append(os.Environ(), "DOCKER_HOST="+h.Host())
 		stdin, err := hold.StdinPipe()
 		if err != nil {
@@ -292,7 +292,7 @@ func TestOneParentTwoDeploys(t *testing.T) {
 		t.Errorf("by its ID: status %d: %s", status, said)
 	}
 	script := `"$0" acquire-lock && "$0" release-lock && "$0" acquire-lock -timeout 2s && "$0" release-lock`
-	if status, said := h.run(exec.Command("sh", "-c", script, "../bin/hostguard")); status != 0 || strings.Count(said, "gave back") != 2 {
+	if status, said := h.run(exec.Command("sh", "-c", script, "../../bin/hostguard")); status != 0 || strings.Count(said, "gave back") != 2 {
 		t.Errorf("a shell: status %d: %s", status, said)
 	}
 	h.acquired(h.hostguard("acquire-lock")) // and what has been given back is forgotten
@@ -301,7 +301,7 @@ func TestOneParentTwoDeploys(t *testing.T) {
 	}
 	nothingLeft(t, h.Engine)
 	// What a job or a with-lock holds is not given back by its ID.
-	hold := exec.Command("../bin/hostguard", "with-lock", "--", "cat")
+	hold := exec.Command("../../bin/hostguard", "with-lock", "--", "cat")
 	hold.Env = append(os.Environ(), "DOCKER_HOST="+h.Host())
 	stdin, err := hold.StdinPipe()
 	if err != nil {

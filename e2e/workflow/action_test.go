@@ -1,4 +1,4 @@
-package e2e
+package workflow
 
 import (
 	"bytes"
@@ -75,8 +75,8 @@ func TestInputsArriveAsPlainData(t *testing.T) {
 	for _, use := range []struct {
 		file, uses, dump string
 	}{
-		{file: "../action.yml", uses: "wooo/hostguard@v1", dump: "step"},
-		{file: "../lock/action.yml", uses: "wooo/hostguard/lock@v1", dump: "acquire-lock"},
+		{file: "../../action.yml", uses: "wooo/hostguard@v1", dump: "step"},
+		{file: "../../lock/action.yml", uses: "wooo/hostguard/lock@v1", dump: "acquire-lock"},
 	} {
 		t.Run(use.uses, func(t *testing.T) {
 			underBothActs(t, func(t *testing.T, build string) {
@@ -145,7 +145,7 @@ jobs:
 		if err != nil {
 			t.Error(err)
 		}
-		for dump, file := range map[string]string{"step": "../action.yml", "acquire-lock": "../lock/action.yml"} {
+		for dump, file := range map[string]string{"step": "../../action.yml", "acquire-lock": "../../lock/action.yml"} {
 			got := dumped(t, dir, dump)
 			for _, name := range declaredInputs(t, file) {
 				if name != "step" && name != "job-status" {

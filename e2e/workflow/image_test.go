@@ -1,4 +1,4 @@
-package e2e
+package workflow
 
 import (
 	"os"
@@ -18,7 +18,7 @@ func TestImage(t *testing.T) {
 	for _, c := range []struct{ engine, buildkit string }{{engine.Old, "0"}, {engine.Old, "1"}, {engine.New, "0"}} {
 		t.Run("Engine "+c.engine+", BuildKit "+c.buildkit, func(t *testing.T) {
 			t.Parallel()
-			e := startEngine(t, c.engine)
+			e := engine.ForTest(t, c.engine)
 			dir := t.TempDir()
 			if err := act.Copy(dir); err != nil {
 				t.Fatal(err)

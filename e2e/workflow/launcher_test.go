@@ -1,4 +1,4 @@
-package e2e
+package workflow
 
 import (
 	"bytes"
@@ -48,7 +48,7 @@ func newLauncher(t *testing.T, shell []string) *launcher {
 			t.Fatal(err)
 		}
 	}
-	script, err := os.ReadFile("../hostguard.sh")
+	script, err := os.ReadFile("../../hostguard.sh")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -487,7 +487,7 @@ func TestLauncherPrintsHostileNamesOnOneLine(t *testing.T) {
 // GitHub's runner writes the text of a step into a file, gives it to the shell, and
 // on a cancel signals that shell alone: it has to be the binary by then.
 func TestTheStepsShellBecomesTheBinary(t *testing.T) {
-	text, err := os.ReadFile("../action.yml")
+	text, err := os.ReadFile("../../action.yml")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package e2e
+package workflow
 
 import (
 	"bytes"
@@ -38,7 +38,7 @@ func TestABuildInAContainerIsSeenFromOutsideAndFromAnotherContainer(t *testing.T
 	for _, version := range []string{engine.Old, engine.New} {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
-			e := startEngine(t, version)
+			e := engine.ForTest(t, version)
 			if err := e.ImportEmpty("empty"); err != nil {
 				t.Fatal(err)
 			}
@@ -132,7 +132,7 @@ func plantedBuild(t *testing.T, name string) *exec.Cmd {
 // Three jobs wait for a build. At its end they build one after another, without
 // any lock around their builds, although a build takes a while to begin.
 func TestThoseWhoWaitForABuildDoNotAllStartAtItsEnd(t *testing.T) {
-	e := startEngine(t, engine.New)
+	e := engine.ForTest(t, engine.New)
 	name := fmt.Sprintf("planted-%d", os.Getpid())
 	first := plantedBuild(t, name)
 	log := filepath.Join(t.TempDir(), "log")
@@ -189,7 +189,7 @@ func (o *output) Write(p []byte) (int, error) {
 // Two jobs build already when each comes to wait for the other: one of them goes
 // on, and the other after it.
 func TestTwoJobsThatBuildDoNotWaitForEachOther(t *testing.T) {
-	e := startEngine(t, engine.New)
+	e := engine.ForTest(t, engine.New)
 	name := fmt.Sprintf("planted-mutual-%d", os.Getpid())
 	var jobs sync.WaitGroup
 	for range 2 {

@@ -1,4 +1,4 @@
-package e2e
+package workflow
 
 import (
 	"archive/tar"
@@ -89,7 +89,7 @@ type runner struct {
 
 func newRunner(t *testing.T, build, version, server string) runner {
 	t.Helper()
-	e := startEngine(t, version)
+	e := engine.ForTest(t, version)
 	return runner{t, e, act.Job{
 		Build: build, Repository: "wooo/site", Image: nearlyEmptyImage(t, e), Server: &act.Server{URL: server},
 		Runner: []string{"DOCKER_HOST=" + e.Host(), "XDG_CACHE_HOME=" + t.TempDir()},
@@ -214,7 +214,7 @@ func TestUnusableAction(t *testing.T) {
 			if err == nil || !strings.Contains(documented.Replace(log), "] "+test.says+"\n") {
 				t.Errorf("it ended with %v, want a failure and %q", err, test.says)
 			}
-			quotes(t, "../docs/uses.md", test.says)
+			quotes(t, "../../docs/uses.md", test.says)
 		})
 	}
 }
@@ -224,8 +224,8 @@ func TestUnusableAction(t *testing.T) {
 func TestMovedReferences(t *testing.T) {
 	const warning = "Non-terminating error while running 'git clone': some refs were not updated"
 	const remedy = "find ~/.cache/act -maxdepth 1 -regextype egrep -regex '.*/[0-9a-f]{64}' -exec rm -rf {} +"
-	quotes(t, "../docs/uses.md", warning)
-	quotes(t, "../docs/uses.md", remedy)
+	quotes(t, "../../docs/uses.md", warning)
+	quotes(t, "../../docs/uses.md", remedy)
 	for name, test := range map[string]struct {
 		reference string
 		rewrite   bool // the branch, rather than to add to it
@@ -447,7 +447,7 @@ func quotes(t *testing.T, page, line string) {
 
 // The errors that README names are those of the page, which are tested above.
 func TestREADMEQuotesWhatTheEngineSays(t *testing.T) {
-	text, err := os.ReadFile("../README.md")
+	text, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -458,6 +458,6 @@ func TestREADMEQuotesWhatTheEngineSays(t *testing.T) {
 		t.Fatalf("README has %d errors, want 4", len(blocks)/2)
 	}
 	for i := 1; i < len(blocks); i += 2 {
-		quotes(t, "../docs/uses.md", blocks[i])
+		quotes(t, "../../docs/uses.md", blocks[i])
 	}
 }

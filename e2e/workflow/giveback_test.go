@@ -1,4 +1,4 @@
-package e2e
+package workflow
 
 import (
 	"bufio"
@@ -103,7 +103,7 @@ jobs:
 		log <- text
 	}()
 	at("started")
-	binary, err := filepath.Abs("../bin/hostguard")
+	binary, err := filepath.Abs("../../bin/hostguard")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +155,7 @@ var leavings = map[string]string{
 
 // TestWhoGivesBackWhen does what each cell of the table in docs/lock.md says.
 func TestWhoGivesBackWhen(t *testing.T) {
-	e := startEngine(t, engine.New)
+	e := engine.ForTest(t, engine.New)
 	rows, columns := whoGivesBackWhen(t)
 	builds := []string{act.Nektos, act.Gitea}
 	var cells sideBySide
@@ -202,7 +202,7 @@ func TestWhoGivesBackWhen(t *testing.T) {
 // whoGivesBackWhen are the rows of that table, and its head.
 func whoGivesBackWhen(t *testing.T) (rows [][]string, head []string) {
 	t.Helper()
-	_, section, _ := strings.Cut(string(readFile(t, "../docs/lock.md")), "\n## Who gives back when\n")
+	_, section, _ := strings.Cut(string(readFile(t, "../../docs/lock.md")), "\n## Who gives back when\n")
 	section, _, _ = strings.Cut(section, "\n## ")
 	for line := range strings.Lines(section) {
 		cells := strings.Split(strings.Trim(line, "| \n"), "|")
@@ -252,7 +252,7 @@ func rounds() []string {
 // waits for one of the engine's: the next job begins when it is over, and at most
 // 3 s later.
 func TestACancelledJobKeepsTheLockWhileItsWorkGoesOn(t *testing.T) {
-	e := startEngine(t, engine.New)
+	e := engine.ForTest(t, engine.New)
 	if err := e.ImportEmpty("empty"); err != nil {
 		t.Fatal(err)
 	}
@@ -324,7 +324,7 @@ func TestAReleaseInAContainerWaitsForItsOtherProcesses(t *testing.T) {
 			jobs.run(t, name+"/"+build, func(t *testing.T) {
 				r := newRunner(t, build, engine.New, server.URL)
 				base := docker(t, r.engine, "create", r.job.Image, "sh")
-				docker(t, r.engine, "cp", "../bin/hostguard", base+":/bin/hostguard")
+				docker(t, r.engine, "cp", "../../bin/hostguard", base+":/bin/hostguard")
 				docker(t, r.engine, "commit", base, r.job.Image)
 				r.job.Workflow = job("ubuntu-latest", step(uses[build], "step: acquire-lock"), `
       - shell: sh
@@ -350,7 +350,7 @@ func TestAReleaseInAContainerWaitsForItsOtherProcesses(t *testing.T) {
 						t.Fatalf("the job does not begin: %s", <-log)
 					}
 				}
-				waiter := exec.CommandContext(t.Context(), "../bin/hostguard", "with-lock", "--",
+				waiter := exec.CommandContext(t.Context(), "../../bin/hostguard", "with-lock", "--",
 					r.engine.CLI(), "exec", container, "test", "!", "-e", "/tmp/inside")
 				waiter.Env = append(os.Environ(), "DOCKER_HOST="+r.engine.Host())
 				var said strings.Builder

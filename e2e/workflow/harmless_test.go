@@ -1,4 +1,4 @@
-package e2e
+package workflow
 
 import (
 	"os/exec"
@@ -19,7 +19,7 @@ const touching = "kill,tkill,tgkill,rt_sigqueueinfo,rt_tgsigqueueinfo,pidfd_send
 // Whatever runs on the host, wait-pressure only looks at it: no other process
 // gets a signal (0 only asks whether a pid exists), a priority or a tracer.
 func TestWaitPressureTouchesNoProcess(t *testing.T) {
-	e := startEngine(t, engine.New)
+	e := engine.ForTest(t, engine.New)
 	plantedBuild(t, "planted-harmless")
 	for name, args := range map[string][]string{
 		"a check":             {"-check"},

@@ -1,4 +1,4 @@
-package e2e
+package workflow
 
 import (
 	"bufio"
@@ -19,21 +19,6 @@ import (
 	"hostguard/e2e/rig/act"
 	"hostguard/e2e/rig/engine"
 )
-
-// startEngine starts a private engine for one test.
-func startEngine(t *testing.T, version string) *engine.Engine {
-	t.Helper()
-	e, err := engine.Start(version)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := e.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	return e
-}
 
 func docker(t *testing.T, e *engine.Engine, args ...string) string {
 	t.Helper()
@@ -73,7 +58,7 @@ func TestFailingJobGivesTheLockBack(t *testing.T) {
 			for build, version := range map[string]string{act.Nektos: engine.Old, act.Gitea: engine.New} {
 				t.Run(build, func(t *testing.T) {
 					t.Parallel()
-					e := startEngine(t, version)
+					e := engine.ForTest(t, version)
 					dir := t.TempDir()
 					look := filepath.Join(dir, "look")
 					writeFile(t, look, "#!/bin/sh\n"+e.CLI()+" network ls --filter type=custom --format '{{.Name}}' >"+dir+"/held\n", 0o755)
@@ -99,7 +84,7 @@ jobs:
 // TestInterruptedLockAction ends the one-line lock while it waits, as runners
 // and service managers do: its ticket has to go with it.
 func TestInterruptedLockAction(t *testing.T) {
-	e := startEngine(t, engine.New)
+	e := engine.ForTest(t, engine.New)
 	for name, interrupt := range map[string]struct {
 		send   func(node int) error
 		status int
@@ -163,8 +148,8 @@ func queue(t *testing.T, e *engine.Engine, lock string) []string {
 // tells as soon as the next one has it, and the command goes on.
 func TestALostLockIsSaidAtOnce(t *testing.T) {
 	t.Parallel()
-	e := startEngine(t, engine.New)
-	cmd := exec.Command("../bin/hostguard", "with-lock", "-lock-name", "build", "--", "sh", "-c", "echo inside >&2; cat; ls /proc/self/fd")
+	e := engine.ForTest(t, engine.New)
+	cmd := exec.Command("../../bin/hostguard", "with-lock", "-lock-name", "build", "--", "sh", "-c", "echo inside >&2; cat; ls /proc/self/fd")
 	cmd.Env = append(os.Environ(), "DOCKER_HOST="+e.Host())
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

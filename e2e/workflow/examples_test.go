@@ -1,4 +1,4 @@
-package e2e
+package workflow
 
 import (
 	"bytes"
@@ -87,7 +87,7 @@ hostguard release-lock
 
 func TestExamplesTakeTurns(t *testing.T) {
 	underBothActs(t, func(t *testing.T, build string) {
-		e := startEngine(t, map[string]string{act.Nektos: engine.Old, act.Gitea: engine.New}[build])
+		e := engine.ForTest(t, map[string]string{act.Nektos: engine.Old, act.Gitea: engine.New}[build])
 		hostguard := filepath.Join(exported(t), "dist/hostguard-linux-"+runtime.GOARCH)
 		if overlaps := runExamples(t, examples, build, "HOSTGUARD="+hostguard, "DOCKER_HOST="+e.Host()); overlaps != "" {
 			t.Errorf("builds at the same time:\n%s", overlaps)
@@ -159,7 +159,7 @@ func runExamples(t *testing.T, examples []example, build string, env ...string) 
 	var met atomic.Int32
 	runs := make([]exampleRun, len(examples))
 	for i, example := range examples {
-		workflow, err := os.ReadFile("../examples/" + example.file)
+		workflow, err := os.ReadFile("../../examples/" + example.file)
 		if err != nil {
 			t.Fatal(err)
 		}

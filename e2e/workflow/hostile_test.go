@@ -1,4 +1,4 @@
-package e2e
+package workflow
 
 import (
 	"crypto/sha256"
@@ -41,7 +41,7 @@ func TestGiteaObeysOutput(t *testing.T) {
 
 func TestForeignTextStaysText(t *testing.T) {
 	underBothActs(t, func(t *testing.T, build string) {
-		e := startEngine(t, map[string]string{act.Nektos: engine.Old, act.Gitea: engine.New}[build])
+		e := engine.ForTest(t, map[string]string{act.Nektos: engine.Old, act.Gitea: engine.New}[build])
 		// A lock that nobody can say anything of is waited for, one that is old
 		// is taken over, and both have waiters: all that is told of them comes
 		// from their labels.

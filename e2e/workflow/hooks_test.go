@@ -1,4 +1,4 @@
-package e2e
+package workflow
 
 import (
 	"encoding/base64"
@@ -169,7 +169,7 @@ const hookLabels = "awoooi-host:host ubuntu-latest:docker://nearly-empty:1"
 
 func newHookedHost(t *testing.T) *hookedHost {
 	t.Helper()
-	h := &hookedHost{t: t, engine: startEngine(t, engine.New), dir: t.TempDir()}
+	h := &hookedHost{t: t, engine: engine.ForTest(t, engine.New), dir: t.TempDir()}
 	nearlyEmptyImage(t, h.engine)
 	binary, err := contend.Hostguard()
 	if err != nil {

@@ -1,4 +1,4 @@
-package e2e
+package workflow
 
 import (
 	"archive/tar"
@@ -103,7 +103,7 @@ type readmeStep struct {
 	quotes   []string // what "You see" says
 }
 
-func readme(t *testing.T) string { return string(readFile(t, "../README.md")) }
+func readme(t *testing.T) string { return string(readFile(t, "../../README.md")) }
 
 // adoption are the steps to adopt hostguard.
 func adoption(t *testing.T) (steps []readmeStep) {
@@ -186,7 +186,7 @@ func serveGitea() {
 
 func newHost(t *testing.T, bundle string) host {
 	t.Helper()
-	e := startEngine(t, engine.New)
+	e := engine.ForTest(t, engine.New)
 	socket := strings.TrimPrefix(e.Host(), "unix://")
 	const user, group = 1000, 998
 	if err := os.Chown(socket, 0, group); err != nil {
