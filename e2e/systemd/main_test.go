@@ -1,3 +1,4 @@
+// Package systemd runs the operator's commands on machines whose init is a real systemd.
 package systemd
 
 import (
@@ -12,6 +13,7 @@ import (
 	"hostguard/e2e/rig/contend"
 	"hostguard/e2e/rig/engine"
 	"hostguard/e2e/rig/gitea"
+	"hostguard/e2e/rig/systemd"
 )
 
 // What all tests share: the engine that runs the machines, a Docker daemon on
@@ -78,7 +80,7 @@ func setUp(m *testing.M) (status int, err error) {
 	if err := os.Chmod(quiet.Host()[len("unix://"):], 0o666); err != nil {
 		return 1, err
 	}
-	if err := ImportImage(machines); err != nil {
+	if err := systemd.ImportImage(machines); err != nil {
 		return 1, err
 	}
 	return m.Run(), nil
@@ -104,7 +106,7 @@ func bootWith(t *testing.T, docker *engine.Engine, options ...string) *machine {
 // bootPrograms boots one with a set of programs.
 func bootPrograms(t *testing.T, docker *engine.Engine, programs string, options ...string) *machine {
 	t.Helper()
-	m, err := Boot(machines, programs, docker.Host(), options...)
+	m, err := systemd.Boot(machines, programs, docker.Host(), options...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +120,7 @@ func bootPrograms(t *testing.T, docker *engine.Engine, programs string, options 
 
 // machine is one whose failures are those of a test.
 type machine struct {
-	*Machine
+	*systemd.Machine
 	t *testing.T
 }
 

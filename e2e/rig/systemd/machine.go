@@ -1,5 +1,4 @@
-// Package systemd runs hostguard on machines whose init is a real systemd, as
-// PID 1 of a container.
+// Package systemd boots machines whose init is a real systemd, as PID 1 of a container.
 //
 // A machine has two users: ci, who may use sudo without a password, and plain,
 // who may not. Its /usr is the tree that install.sh has unpacked, and its
