@@ -102,11 +102,11 @@ fuzz: ## each fuzz target, 20,000 times
 
 # The longest first: all others run beside it.
 e2e: build ## against real engines, runners, Gitea and systemd
-	cd e2e && go test -count=1 -timeout 20m ./conformance ./...
+	cd e2e && go test -count=1 -timeout 40m ./conformance ./...
 
 # The operator's commands on machines whose init is a real systemd.
 systemd: engines build ## of e2e, the machines with a real systemd
-	cd e2e && go test -count=1 -timeout 5m ./systemd
+	cd e2e && go test -count=1 -timeout 20m ./systemd
 
 soak: engines build ## the long counts: hours
 	HOSTGUARD_SOAK=1 GOMEMLIMIT=1800MiB go test -count=1 -timeout 1h ./lock/model
