@@ -14,14 +14,12 @@ import (
 	"hostguard/runner/finding"
 )
 
-const helpRunnerAudit = `usage: hostguard runner audit [-runner-dir DIR] [-owner WORD] [-json]
-
-Tells what runs jobs on this host: the runner's service and configuration, its
+const helpRunnerAudit = `Tells what runs jobs on this host: the runner's service and configuration, its
 labels and whose they are, a runner in a container, the containers of jobs, and
 the tasks of the last 2 hours by repository; then what is wrong with it and what
 mends it. Changes nothing and needs no root; what it could not see it says.
 
-` + helpHostInputs + `  -json            one line of JSON; its "version" changes with its form
+{inputs}
 
 TASK_LOG_LINES=20 in the environment shows so many lines of the tasks' log.
 
@@ -30,13 +28,21 @@ exit status: 0 told, 2 wrong use.
 example: ssh HOST TASK_LOG_LINES=20 hostguard runner audit
 `
 
-func runnerAudit(ctx context.Context, s *cli.Session) error {
-	in := newHostInputs(s)
-	asJSON := s.In.Boolean("json")
-	s.In.FlagOnly("json")
-	if err := s.In.Parse(); err != nil {
-		return err
-	}
+// audit is one run of runner audit.
+type audit struct {
+	hostOptions
+	json bool
+}
+
+func (a *audit) Inputs() []cli.Input {
+	return append(a.hostOptions.Inputs(), jsonInput(&a.json))
+}
+
+func jsonInput(v *bool) cli.Input {
+	return cli.Input{Name: "json", Kind: cli.Bool(v), FlagOnly: true, Text: `one line of JSON; its "version" changes with its form`}
+}
+
+func (a *audit) Run(ctx context.Context, s *cli.Session) error {
 	lines := 0
 	if v := s.Getenv("TASK_LOG_LINES"); v != "" {
 		var err error
@@ -44,14 +50,14 @@ func runnerAudit(ctx context.Context, s *cli.Session) error {
 			return cli.Usagef("TASK_LOG_LINES is %q; want a whole number such as 20", v)
 		}
 	}
-	h := lookAtHost(ctx, s, in)
+	h := lookAtHost(ctx, s, a.hostOptions)
 	readTasks(ctx, &h)
 	readSchedule(ctx, s, &h)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	report := newAuditReport(h, lines)
-	if *asJSON {
+	if a.json {
 		return s.JSON(report)
 	}
 	report.print(s)

@@ -18,6 +18,12 @@ import (
 	"hostguard/runner/yamltree"
 )
 
+// checkoutInput is the directory of a checkout. The text says what it is for.
+func checkoutInput(dir *string, text string) cli.Input {
+	*dir = "."
+	return cli.Input{Name: "checkout", Kind: cli.Text(dir, nil), FlagOnly: true, Arg: "DIR", Text: "default the current directory" + text}
+}
+
 // A checkout is a directory with a repository in it: its workflows, and the
 // server that its remotes name.
 

@@ -32,13 +32,7 @@ are the user's. Those of the system may write nothing but _diag of the roots. Th
 hostguard that runs this is what the timer runs: for the system's it must be where
 that owner and root alone can change it, such as below /usr/local.
 
-  -runner-root DIR  the directory of run.sh and _diag; may be given again, or
-                    be a list with commas. All must be one user's
-  -apply            make the changes
-  -status           whether it is active, its last and next run, and the last
-                    lines of its journal
-  -run              clean now, and tell how that ended
-  -remove           take it away again; with -apply
+{inputs}
 
 exit status: 0 done, planned or nothing to change; 1 refused, or -status of a
 timer that does not run; 2 wrong use, 3 something failed and was taken back, or
@@ -49,32 +43,40 @@ example: sudo hostguard runner cleanup-timer -runner-root /home/ci/actions-runne
 
 // cleaningTimer is one run of runner cleanup-timer.
 type cleaningTimer struct {
-	*cli.Session
 	roots                      []string
 	apply, status, run, remove bool
-	h                          runner.Host
+
+	*cli.Session
+	h runner.Host
 }
 
-func runnerCleanupTimer(ctx context.Context, s *cli.Session) error {
-	c := cleaningTimer{Session: s}
-	s.In.Value("runner-root", func(v string) error {
-		for root := range strings.SplitSeq(v, ",") {
-			path, err := filepath.Abs(strings.TrimSpace(root))
-			if err != nil {
-				return err
-			}
-			if !slices.Contains(c.roots, path) {
-				c.roots = append(c.roots, path)
-			}
-		}
-		return nil
-	})
-	apply, status, run, remove := s.In.Boolean("apply"), s.In.Boolean("status"), s.In.Boolean("run"), s.In.Boolean("remove")
-	s.In.FlagOnly("runner-root", "apply", "status", "run", "remove")
-	if err := s.In.Parse(); err != nil {
-		return err
+func (c *cleaningTimer) Inputs() []cli.Input {
+	return []cli.Input{
+		{Name: "runner-root", Kind: cli.Value("DIR", c.addRoots), FlagOnly: true,
+			Text: "the directory of run.sh and _diag; may be given again, or be a list with commas. All must be one user's"},
+		applyInput(&c.apply),
+		{Name: "status", Kind: cli.Bool(&c.status), FlagOnly: true,
+			Text: "whether it is active, its last and next run, and the last lines of its journal"},
+		{Name: "run", Kind: cli.Bool(&c.run), FlagOnly: true, Text: "clean now, and tell how that ended"},
+		{Name: "remove", Kind: cli.Bool(&c.remove), FlagOnly: true, Text: "take it away again; with -apply"},
 	}
-	c.apply, c.status, c.run, c.remove = *apply, *status, *run, *remove
+}
+
+func (c *cleaningTimer) addRoots(list string) error {
+	for root := range strings.SplitSeq(list, ",") {
+		path, err := filepath.Abs(strings.TrimSpace(root))
+		if err != nil {
+			return err
+		}
+		if !slices.Contains(c.roots, path) {
+			c.roots = append(c.roots, path)
+		}
+	}
+	return nil
+}
+
+func (c *cleaningTimer) Run(ctx context.Context, s *cli.Session) error {
+	c.Session = s
 	asked := 0
 	for _, what := range []bool{c.status, c.run, c.remove, c.roots != nil} {
 		if what {

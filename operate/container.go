@@ -22,18 +22,12 @@ const (
 	drainCalm = 2 * time.Second
 )
 
-// drain retires the runner in one container.
-//
-// The daemon may be lost at any time. What was asked of it and not answered may
-// have been done, so the container is looked at until it has ended.
-type drain struct {
+// container is the container of a runner, and a command's way to it.
+type container struct {
 	*cli.Session
-	engine  *docker.Engine
-	c       runner.Container // as it was at first
-	timeout time.Duration
-	told    string // "got SIGINT": not to be taken back
-	begin   time.Time
-	limit   time.Duration
+	engine *docker.Engine
+	c      runner.Container // as it was at first
+	begin  time.Time        // when it was told something
 }
 
 // working is what keeps a container.
@@ -45,7 +39,7 @@ type working struct {
 	err   error
 }
 
-func (d *drain) look(ctx context.Context) (w working) {
+func (d *container) look(ctx context.Context) (w working) {
 	if w.c, w.err = d.engine.Runner(ctx, d.c.ID); w.err != nil || !w.c.Running || w.restarts() {
 		return w
 	}
@@ -89,7 +83,7 @@ func (w working) String() string {
 
 // setRestart is not cut short by an interruption: what was sent might take effect
 // after it was taken back.
-func (d *drain) setRestart(policy string) change {
+func (d *container) setRestart(policy string) change {
 	return change{
 		say: fmt.Sprintf("set the restart policy of %q to %s (is %s)", d.c.Name, policy, cli.Word(d.c.Restart)),
 		do: func(ctx context.Context) error {
@@ -100,7 +94,7 @@ func (d *drain) setRestart(policy string) change {
 }
 
 // sayLog says what the container has said since then, or since it was told to end.
-func (d *drain) sayLog(ctx context.Context, since time.Time) {
+func (d *container) sayLog(ctx context.Context, since time.Time) {
 	if since.IsZero() {
 		since = d.begin
 	}
@@ -110,30 +104,23 @@ func (d *drain) sayLog(ctx context.Context, since time.Time) {
 	}
 }
 
-const helpContainerInputs = `  -container NAME  default gitea-runner. Another has to be of a runner's image
-  -runner-dir DIR  where the host's own runner works; default its service's, else
-                   ~/act-runner
-  -checkout DIR    whose remote "gitea", else "origin", names the server; default
-                   the current directory. The token is GITEA_TOKEN, else that of
-                   the remote's URL, and needs write access to the runner
-`
-
-// containerInputs are those of the commands that change a runner's container.
-type containerInputs struct {
-	name, checkout *string
-	server, apply  *bool
-	host           hostInputs
+// containerOptions are the inputs of the commands that change a runner's container.
+type containerOptions struct {
+	host           hostOptions
+	name, checkout string
+	server, apply  bool
 }
 
-func newContainerInputs(s *cli.Session, server string) containerInputs {
-	in := containerInputs{
-		name: s.In.Text("container", runner.WrappedContainer, checkContainer), checkout: s.In.Text("checkout", ".", nil),
-		server: s.In.Boolean(server), apply: s.In.Boolean("apply"),
-		host: hostInputs{dir: s.In.Text("runner-dir", "", nil), owner: new(string)},
+// inputs is the table of the options; server is the word for the change at Gitea.
+func (o *containerOptions) inputs(server string) []cli.Input {
+	return []cli.Input{
+		{Name: server, Kind: cli.Bool(&o.server), Default: "true", FlagOnly: true, Text: "leave it as it is at Gitea"},
+		{Name: "container", Kind: cli.Text(&o.name, checkContainer), Default: runner.WrappedContainer, FlagOnly: true, Arg: "NAME",
+			Text: "another than the default has to be of a runner's image"},
+		runnerDir(&o.host.dir),
+		checkoutInput(&o.checkout, `. Its remote "gitea", else "origin", names the server. The token is GITEA_TOKEN, else that of `+
+			"the remote's URL, and needs write access to the runner"),
 	}
-	*in.server = true
-	s.In.FlagOnly("container", "checkout", server, "apply", "runner-dir")
-	return in
 }
 
 var containerName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`)
@@ -153,23 +140,33 @@ func withContainer(c runner.Container) string {
 	return fmt.Sprintf(" with -container %q", c.Name)
 }
 
-// runnerContainer is the container of that name, if it is a runner's.
-func runnerContainer(ctx context.Context, s *cli.Session, name string) (*docker.Engine, runner.Container, error) {
+// find looks for the container that the options name. It has to be a runner's.
+func (o *containerOptions) find(ctx context.Context, s *cli.Session) (*container, error) {
 	engine, err := docker.Connect(ctx, s.Getenv)
 	if err != nil {
-		return nil, runner.Container{}, err
+		return nil, err
 	}
-	c, err := engine.Runner(ctx, name)
+	c, err := engine.Runner(ctx, o.name)
 	switch {
 	case errors.Is(err, docker.ErrNoContainer):
-		return nil, c, fmt.Errorf("container %q: %w; docker ps -a tells those that there are", name, err)
+		return nil, fmt.Errorf("container %q: %w; docker ps -a tells those that there are", o.name, err)
 	case err != nil:
-		return nil, c, fmt.Errorf("look at the container %q: %w", name, err)
+		return nil, fmt.Errorf("look at the container %q: %w", o.name, err)
 	case !runner.IsRunner(c.Name, c.Image):
-		return nil, c, cli.Refusedf("the container %q is of the image %.200q, which is no runner's: nothing is done to it", name, c.Image)
+		return nil, cli.Refusedf("the container %q is of the image %.200q, which is no runner's: nothing is done to it", o.name, c.Image)
 	case c.Status == "paused":
-		return nil, c, cli.Refusedf("the container %q is paused and hears no signal; docker unpause it first", name)
+		return nil, cli.Refusedf("the container %q is paused and hears no signal; docker unpause it first", o.name)
 	}
 	s.Say("container %q %.12s: Restart=%s Status=%s, image %.200q", c.Name, c.ID, cli.Word(c.Restart), cli.Word(c.Status), c.Image)
-	return engine, c, nil
+	return &container{Session: s, engine: engine, c: c}, nil
+}
+
+// now looks how the container is in the end, and prints it.
+func (d *container) now(ctx context.Context) (runner.Container, error) {
+	c, err := d.engine.Runner(context.WithoutCancel(ctx), d.c.ID)
+	if err != nil {
+		return c, fmt.Errorf("look at the container %q: %w", d.c.Name, err)
+	}
+	d.Say("docker %s: Restart=%s Status=%s", cli.Word(c.Name), cli.Word(c.Restart), cli.Word(c.Status))
+	return c, nil
 }

@@ -21,19 +21,28 @@ import (
 	"hostguard/runner/workflow"
 )
 
-func doctor(ctx context.Context, s *cli.Session) error {
-	in := newHostInputs(s)
-	checkout := s.In.Text("checkout", ".", nil)
-	asJSON := s.In.Boolean("json")
-	s.In.FlagOnly("checkout", "json")
-	if err := s.In.Parse(); err != nil {
-		return err
-	}
-	d := diagnosis{Session: s, good: map[int]string{}}
-	h := lookAtHost(ctx, s, in)
+// doctor is one run of doctor: what it looks at itself, beside the runner.
+type doctor struct {
+	hostOptions
+	checkout string
+	json     bool
+
+	*cli.Session
+	found []finding.Finding
+	good  map[int]string
+}
+
+func (d *doctor) Inputs() []cli.Input {
+	return append([]cli.Input{checkoutInput(&d.checkout, "")}, append(d.hostOptions.Inputs(), cli.Input{
+		Name: "json", Kind: cli.Bool(&d.json), FlagOnly: true, Text: `one line of JSON with every finding; its "version" changes with its form`})...)
+}
+
+func (d *doctor) Run(ctx context.Context, s *cli.Session) error {
+	d.Session, d.good = s, map[int]string{}
+	h := lookAtHost(ctx, s, d.hostOptions)
 	readTasks(ctx, &h)
 	readSchedule(ctx, s, &h)
-	workflows := d.workflows(*checkout)
+	workflows := d.workflows(d.checkout)
 	d.leftDiagnostics(ctx, h)
 	d.cleaning(h)
 	d.locks(ctx)
@@ -42,7 +51,7 @@ func doctor(ctx context.Context, s *cli.Session) error {
 		return context.Cause(ctx)
 	}
 	report := doctorReport{Version: 1, Time: time.Now().UTC(), Layers: runner.Diagnose(h, workflows, d.found, d.good), Unseen: unseenOf(h)}
-	if *asJSON {
+	if d.json {
 		if err := s.JSON(report); err != nil {
 			return err
 		}
@@ -79,19 +88,12 @@ func (r doctorReport) print(s *cli.Session) {
 	}
 }
 
-// diagnosis is what doctor itself looks at, beside the runner.
-type diagnosis struct {
-	*cli.Session
-	found []finding.Finding
-	good  map[int]string
-}
-
-func (d *diagnosis) find(layer int, level finding.Level, fix, format string, args ...any) {
+func (d *doctor) find(layer int, level finding.Level, fix, format string, args ...any) {
 	d.found = append(d.found, finding.Finding{Layer: layer, Level: level, Evidence: fmt.Sprintf(format, args...), Fix: fix})
 }
 
 // workflows reads those of the checkout, if it is one.
-func (d *diagnosis) workflows(checkout string) []workflow.Workflow {
+func (d *doctor) workflows(checkout string) []workflow.Workflow {
 	workflows, problems, err := localWorkflows(checkout)
 	if err != nil {
 		d.find(5, finding.Warn, "give -checkout a directory that can be read", "%s", err)
@@ -109,7 +111,7 @@ func (d *diagnosis) workflows(checkout string) []workflow.Workflow {
 
 // leftDiagnostics looks for files that would fail the next "Set up job" of a
 // GitHub runner.
-func (d *diagnosis) leftDiagnostics(ctx context.Context, h runner.Host) {
+func (d *doctor) leftDiagnostics(ctx context.Context, h runner.Host) {
 	roots := slices.Compact(slices.Clone(h.GitHubRoots))
 	if len(roots) == 0 {
 		d.good[1] = "no listener of GitHub's runner runs here"
@@ -131,7 +133,7 @@ func (d *diagnosis) leftDiagnostics(ctx context.Context, h runner.Host) {
 }
 
 // leftIn counts by clean-diag's own plan, of which nothing is carried out.
-func (d *diagnosis) leftIn(ctx context.Context, root string) (int, error) {
+func (d *doctor) leftIn(ctx context.Context, root string) (int, error) {
 	r, err := clean.OpenRunner(root, d.Getenv("HOME"))
 	if err != nil {
 		return 0, err
@@ -159,7 +161,7 @@ func (d *diagnosis) leftIn(ctx context.Context, root string) (int, error) {
 
 // cleaning looks for the timer that cleans in the background, where there is
 // something to clean.
-func (d *diagnosis) cleaning(h runner.Host) {
+func (d *doctor) cleaning(h runner.Host) {
 	timers := h.Cleanups()
 	active := slices.IndexFunc(timers, func(u runner.Unit) bool { return u.Active == "active" })
 	install := "hostguard runner cleanup-timer -runner-root ROOT -apply"
@@ -181,7 +183,7 @@ func (d *diagnosis) cleaning(h runner.Host) {
 }
 
 // locks looks at the host's lock.
-func (d *diagnosis) locks(ctx context.Context) {
+func (d *doctor) locks(ctx context.Context) {
 	store, err := lockwire.Open(ctx, d.Session, lockwire.BackendDocker, 0)
 	var surveys []lock.Survey
 	if err == nil {
@@ -214,8 +216,8 @@ func (d *diagnosis) locks(ctx context.Context) {
 }
 
 // pressure looks once for heavy builds.
-func (d *diagnosis) pressure(ctx context.Context) {
-	gate, docker := pressurewire.New(d.Session, pressure.Known(), pressurewire.DockerTime)
+func (d *doctor) pressure(ctx context.Context) {
+	gate, docker := pressurewire.New(d.Getenv, pressure.Known())
 	look, err := gate.Look(ctx)
 	if err != nil {
 		d.find(8, finding.Warn, "run it where /proc can be read", "heavy builds cannot be seen: %s", cli.OneLine(err))
@@ -228,16 +230,12 @@ func (d *diagnosis) pressure(ctx context.Context) {
 	}
 }
 
-const helpDoctor = `usage: hostguard doctor [-checkout DIR] [-runner-dir DIR] [-owner WORD] [-json]
-
-Looks at each layer that keeps this host usable, L1 to L12, at the workflows of
+const helpDoctor = `Looks at each layer that keeps this host usable, L1 to L12, at the workflows of
 a checkout, and at what cron, timers and units run. One line each: ok, warn or
 bad, the evidence, and what mends it. Changes nothing and needs no root; what it could not
 see it says.
 
-  -checkout DIR    default the current directory
-` + helpHostInputs + `  -json            one line of JSON with every finding; its "version" changes
-                   with its form
+{inputs}
 
 exit status: 0 nothing is bad, 1 something is, 2 wrong use.
 

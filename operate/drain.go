@@ -14,6 +14,103 @@ import (
 	"hostguard/runner/finding"
 )
 
+const helpRunnerDrain = `Retires the runner in a container: restart policy no; disabled at Gitea, where
+server (1.26) and token allow it; and its end. While no task runs it is stopped:
+SIGTERM, and SIGKILL after the timeout. Else it gets SIGINT: it takes no more
+jobs, and is waited for until its own have ended. Prints the plan; changes
+nothing without -apply. A second run changes nothing.
+
+{inputs}
+
+Cron tables, timers and units, and the scripts that they name, are read for what
+starts it again; with that it is not called drained. The way back is
+"hostguard runner resume".
+
+exit status: 0 drained, or planned; 1 not ended in time, started again, or
+something starts it again; 2 wrong use; 3 no Docker, no permission, or lost;
+130 or 143 interrupted: the last line tells the state.
+
+example: hostguard runner drain -apply -timeout 2h
+`
+
+// drain is one run of runner drain: it retires the runner in one container.
+//
+// The daemon may be lost at any time. What was asked of it and not answered may
+// have been done, so the container is looked at until it has ended.
+type drain struct {
+	containerOptions
+	force   bool
+	timeout time.Duration
+
+	*container
+	told  string // "got SIGINT": not to be taken back
+	limit time.Duration
+}
+
+func (d *drain) Inputs() []cli.Input {
+	return append([]cli.Input{applyInput(&d.apply),
+		{Name: "timeout", Kind: cli.Duration(&d.timeout, time.Second, 24*time.Hour), Default: "1h", FlagOnly: true,
+			Text: "how long to wait. After SIGINT it drains on, as it does after Ctrl-C: that cannot be taken back"},
+		{Name: "force", Kind: cli.Bool(&d.force), FlagOnly: true, Text: "call it drained although something starts it again"},
+	}, d.inputs("disable")...)
+}
+
+func (d *drain) Run(ctx context.Context, s *cli.Session) (err error) {
+	h := lookAtHost(ctx, s, d.host)
+	readSchedule(ctx, s, &h)
+	d.container, err = d.find(ctx, s)
+	if errors.Is(err, docker.ErrNoContainer) && d.name == runner.WrappedContainer {
+		s.Say("there is no container %q", d.name)
+		s.Say("nothing to change")
+		return checkRevivers(s, h, runner.Container{Name: d.name}, d.force)
+	}
+	if err != nil {
+		return err
+	}
+	changes, err := d.plan(ctx, h)
+	if err != nil {
+		return err
+	}
+	if err := carryOut(ctx, s, changes, d.apply, `"hostguard runner resume -apply"`+withContainer(d.c)); err != nil {
+		return err
+	}
+	if d.c.Running && !d.apply {
+		return checkRevivers(s, h, d.c, d.force)
+	}
+	if d.c.Running {
+		if err := d.wait(ctx); err != nil {
+			return err
+		}
+	}
+	c, err := d.now(ctx)
+	if err != nil {
+		return err
+	}
+	if d.apply && (c.Restart != "no" || c.Running) {
+		return cli.Refusedf("somebody has changed the container %q meanwhile; see who does, and run it again", c.Name)
+	}
+	return checkRevivers(s, h, c, d.force)
+}
+
+func (d *drain) plan(ctx context.Context, h runner.Host) ([]change, error) {
+	var changes []change
+	if d.c.Restart != "no" {
+		changes = append(changes, d.setRestart("no"))
+	}
+	if d.server {
+		changes = append(changes, setDisabled(ctx, d.Session, h, d.c, d.checkout, true)...)
+	}
+	if d.c.Running {
+		work := d.look(ctx)
+		if work.err != nil {
+			return nil, work.err
+		}
+		d.Say("%s", work)
+		changes = append(changes, d.end(work))
+	}
+	return changes, nil
+}
+
 // end is the change that cannot be taken back, the last one. An interruption does
 // not cut it short: what the container was told has to be known.
 func (d *drain) end(w working) change {
@@ -131,88 +228,6 @@ func (d *drain) drainsOn(ctx context.Context) error {
 		d.Warning("the container %q drains on: it %s, which cannot be taken back, and ends when its jobs have; run it again to wait on", d.c.Name, d.told)
 	}
 	return context.Cause(ctx)
-}
-
-const helpRunnerDrain = `usage: hostguard runner drain [-apply] [-container NAME] [-timeout 1h] [-force]
-         [-disable=false] [-checkout DIR] [-runner-dir DIR]
-
-Retires the runner in a container: restart policy no; disabled at Gitea, where
-server (1.26) and token allow it; and its end. While no task runs it is stopped:
-SIGTERM, and SIGKILL after the timeout. Else it gets SIGINT: it takes no more
-jobs, and is waited for until its own have ended. Prints the plan; changes
-nothing without -apply. A second run changes nothing.
-
-  -apply           make the changes
-  -timeout 1h      how long to wait. After SIGINT it drains on, as it does after
-                   Ctrl-C: that cannot be taken back
-  -force           call it drained although something starts it again
-  -disable=false   leave it as it is at Gitea
-` + helpContainerInputs + `
-Cron tables, timers and units, and the scripts that they name, are read for what
-starts it again; with that it is not called drained. The way back is
-"hostguard runner resume".
-
-exit status: 0 drained, or planned; 1 not ended in time, started again, or
-something starts it again; 2 wrong use; 3 no Docker, no permission, or lost;
-130 or 143 interrupted: the last line tells the state.
-
-example: hostguard runner drain -apply -timeout 2h
-`
-
-func runnerDrain(ctx context.Context, s *cli.Session) error {
-	in := newContainerInputs(s, "disable")
-	force := s.In.Boolean("force")
-	timeout := s.In.Duration("timeout", time.Hour, time.Second, 24*time.Hour)
-	s.In.FlagOnly("force", "timeout")
-	if err := s.In.Parse(); err != nil {
-		return err
-	}
-	h := lookAtHost(ctx, s, in.host)
-	readSchedule(ctx, s, &h)
-	engine, c, err := runnerContainer(ctx, s, *in.name)
-	if errors.Is(err, docker.ErrNoContainer) && *in.name == runner.WrappedContainer {
-		s.Say("there is no container %q", *in.name)
-		s.Say("nothing to change")
-		return checkRevivers(s, h, runner.Container{Name: *in.name}, *force)
-	}
-	if err != nil {
-		return err
-	}
-	d := &drain{Session: s, engine: engine, c: c, timeout: *timeout}
-	var changes []change
-	if c.Restart != "no" {
-		changes = append(changes, d.setRestart("no"))
-	}
-	if *in.server {
-		changes = append(changes, setDisabled(ctx, s, h, c, *in.checkout, true)...)
-	}
-	if c.Running {
-		work := d.look(ctx)
-		if work.err != nil {
-			return work.err
-		}
-		s.Say("%s", work)
-		changes = append(changes, d.end(work))
-	}
-	if err := carryOut(ctx, s, changes, *in.apply, `"hostguard runner resume -apply"`+withContainer(c)); err != nil {
-		return err
-	}
-	if c.Running && !*in.apply {
-		return checkRevivers(s, h, c, *force)
-	}
-	if c.Running {
-		if err := d.wait(ctx); err != nil {
-			return err
-		}
-	}
-	if c, err = engine.Runner(context.WithoutCancel(ctx), c.ID); err != nil {
-		return fmt.Errorf("look at the container %q: %w", c.Name, err)
-	}
-	s.Say("docker %s: Restart=%s Status=%s", cli.Word(c.Name), cli.Word(c.Restart), cli.Word(c.Status))
-	if *in.apply && (c.Restart != "no" || c.Running) {
-		return cli.Refusedf("somebody has changed the container %q meanwhile; see who does, and run it again", c.Name)
-	}
-	return checkRevivers(s, h, c, *force)
 }
 
 // checkRevivers tells what would start the container again, and refuses to call

@@ -23,28 +23,29 @@ import (
 	"hostguard/runner"
 )
 
-const helpHostInputs = `  -runner-dir DIR  where the host's runner works; default its service's, else
-                   ~/act-runner
-  -owner WORD      whose host it is, such as awoooi of awoooi-host; default the
-                   most common owner of its labels
-`
-
 // taskLog is how far back the journal is read.
 const taskLog = 2 * time.Hour
 
-// hostInputs are those of the commands that look at the host's runner.
-type hostInputs struct{ dir, owner *string }
+// hostOptions are the inputs of the commands that look at the host's runner.
+type hostOptions struct{ dir, owner string }
 
-func newHostInputs(s *cli.Session) hostInputs {
-	in := hostInputs{dir: s.In.Text("runner-dir", "", nil), owner: s.In.Text("owner", "", nil)}
-	s.In.FlagOnly("runner-dir", "owner")
-	return in
+// Inputs is the table of the options.
+func (o *hostOptions) Inputs() []cli.Input {
+	return []cli.Input{runnerDir(&o.dir),
+		{Name: "owner", Kind: cli.Text(&o.owner, nil), FlagOnly: true, Arg: "WORD",
+			Text: "whose host it is, such as awoooi of awoooi-host; default the most common owner of its labels"},
+	}
+}
+
+func runnerDir(dir *string) cli.Input {
+	return cli.Input{Name: "runner-dir", Kind: cli.Text(dir, nil), FlagOnly: true, Arg: "DIR",
+		Text: "where the host's runner works; default its service's, else ~/act-runner"}
 }
 
 // lookAtHost sees what there is to see of the host's runner. It never fails:
 // what it could not see it says.
-func lookAtHost(ctx context.Context, s *cli.Session, in hostInputs) runner.Host {
-	h := runner.Host{Owner: *in.owner, Lingers: true}
+func lookAtHost(ctx context.Context, s *cli.Session, in hostOptions) runner.Host {
+	h := runner.Host{Owner: in.owner, Lingers: true}
 	h.Units, h.UnitsUnseen = readUnits(ctx, s)
 	processes, roots, err := proc.Runners(proc.Root)
 	h.GitHubRoots = roots
@@ -62,7 +63,7 @@ func lookAtHost(ctx context.Context, s *cli.Session, in hostInputs) runner.Host 
 	}
 	nameFiles(h.Units)
 	found := findRunners(h, processes)
-	readPrimary(s, &h, *in.dir, found)
+	readPrimary(s, &h, in.dir, found)
 	if me, err := user.Current(); err == nil {
 		h.Lingers = systemd.Lingers(me.Username)
 	}

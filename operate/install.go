@@ -19,17 +19,13 @@ import (
 	"hostguard/runner"
 )
 
-const helpInstall = `usage: hostguard install [-apply] [-uninstall] [-prefix DIR]
-
-Puts this program in place on the host, with the names it answers to as the
+const helpInstall = `Puts this program in place on the host, with the names it answers to as the
 runner's hooks, a completion for bash and a man page. Prints the plan, and what
 the config.yaml of each runner here has to say for the runner to find it, with the
 mounts that jobs in containers need; changes nothing without -apply. A second run
 changes nothing.
 
-  -apply       make the changes
-  -uninstall   take it all away again; nothing else
-  -prefix DIR  default /usr/local for root, else $HOME/.local
+{inputs}
 
 What is there and is not hostguard's is never replaced or removed. For root every
 directory above must be root's and not writable by others: what a job's user
@@ -41,21 +37,25 @@ exit status: 0 done or planned, 2 wrong use, 3 something is in the way.
 example: sudo ./hostguard-linux-amd64 install -apply
 `
 
-func installFiles(ctx context.Context, s *cli.Session) error {
-	var (
-		prefix    = s.In.Text("prefix", "", cli.BelowRoot)
-		apply     = s.In.Boolean("apply")
-		uninstall = s.In.Boolean("uninstall")
-	)
-	s.In.FlagOnly("prefix", "apply", "uninstall")
-	if err := s.In.Parse(); err != nil {
-		return err
+// installation is one run of install.
+type installation struct {
+	prefix           string
+	apply, uninstall bool
+}
+
+func (i *installation) Inputs() []cli.Input {
+	return []cli.Input{applyInput(&i.apply),
+		{Name: "uninstall", Kind: cli.Bool(&i.uninstall), FlagOnly: true, Text: "take it all away again; nothing else"},
+		{Name: "prefix", Kind: cli.Text(&i.prefix, cli.BelowRoot), FlagOnly: true, Arg: "DIR", Text: "default /usr/local for root, else $HOME/.local"},
 	}
-	withPrefix := fmt.Sprintf(" with -prefix %q", *prefix)
-	if *prefix == "" {
+}
+
+func (i *installation) Run(ctx context.Context, s *cli.Session) error {
+	withPrefix := fmt.Sprintf(" with -prefix %q", i.prefix)
+	if i.prefix == "" {
 		withPrefix = ""
 		var err error
-		if *prefix, err = defaultPrefix(s.Getenv, os.Geteuid()); err != nil {
+		if i.prefix, err = defaultPrefix(s.Getenv, os.Geteuid()); err != nil {
 			return err
 		}
 	}
@@ -63,9 +63,9 @@ func installFiles(ctx context.Context, s *cli.Session) error {
 	if err != nil {
 		return err
 	}
-	files := installed(s, filepath.Clean(*prefix), program)
+	files := installed(s, filepath.Clean(i.prefix), program)
 	plan, verb := install.Plan, "install"
-	if *uninstall {
+	if i.uninstall {
 		plan, verb = install.PlanRemoval, "uninstall"
 	}
 	changes, err := plan(files)
@@ -73,7 +73,7 @@ func installFiles(ctx context.Context, s *cli.Session) error {
 		return err
 	}
 
-	s.Say("%s of hostguard %s (sha256 %s) below %q", verb, s.Version, sum, *prefix)
+	s.Say("%s of hostguard %s (sha256 %s) below %q", verb, s.Version, sum, i.prefix)
 	todo := 0
 	for _, c := range changes {
 		if c.Do != install.Keep {
@@ -82,7 +82,7 @@ func installFiles(ctx context.Context, s *cli.Session) error {
 	}
 	done := 0
 	for _, c := range changes {
-		if *apply {
+		if i.apply {
 			if err := c.Apply(); err != nil {
 				return fmt.Errorf("%s %q: %w; %d of %d changes are made, run it again to go on", c.Do, c.Path, cli.Pathless(err), done, todo)
 			}
@@ -95,13 +95,13 @@ func installFiles(ctx context.Context, s *cli.Session) error {
 	switch {
 	case todo == 0:
 		s.Say("nothing to change")
-	case !*apply:
+	case !i.apply:
 		s.Say("nothing is changed yet; run it again with -apply")
 	default:
-		s.Say("done; the way back is \"hostguard install %s\"%s", map[bool]string{false: "-uninstall -apply", true: "-apply"}[*uninstall], withPrefix)
+		s.Say("done; the way back is \"hostguard install %s\"%s", map[bool]string{false: "-uninstall -apply", true: "-apply"}[i.uninstall], withPrefix)
 	}
 	bin := filepath.Dir(files[0].Path)
-	if *uninstall {
+	if i.uninstall {
 		s.Say("the runner's config.yaml must not name %q or what begins so: a hook that is missing fails jobs", filepath.Join(bin, "hostguard"))
 		return nil
 	}

@@ -14,20 +14,10 @@ import (
 	"hostguard/runner/workflow"
 )
 
-const helpRunnerLabels = `usage: hostguard runner labels [-checkout DIR] [-repos OWNER/NAME,...]
-         [-local-repo OWNER/NAME=PATH]... [-json | -markdown]
-
-Tells for each job of each workflow which labels it wants, whose they are, and
+const helpRunnerLabels = `Tells for each job of each workflow which labels it wants, whose they are, and
 which runners have them. Changes nothing.
 
-  -checkout DIR   default the current directory. Its remote "gitea", else
-                  "origin", names the server to ask
-  -repos LIST     default all repositories of the remote's owner
-  -local-repo OWNER/NAME=PATH
-                  where the server does not tell a repository's workflows, they
-                  are read from PATH; may be given again
-  -json           one line of JSON; its "version" changes with its form
-  -markdown       a table for a page or a comment
+{inputs}
 
 The token is GITEA_TOKEN, else that of the remote's URL. It goes to the remote's
 host alone, never after a redirect, and is never printed. The scope
@@ -44,27 +34,39 @@ exit status: 0 told, 2 wrong use, 3 a repository or all could not be read.
 example: hostguard runner labels -local-repo wooo/stockplatform-v2=/srv/stockplatform
 `
 
-func runnerLabels(ctx context.Context, s *cli.Session) error {
-	local := localRepositories(s)
-	checkout := s.In.Text("checkout", ".", nil)
-	repositories := s.In.List("repos", nil, checkRepository)
-	asJSON, asMarkdown := s.In.Boolean("json"), s.In.Boolean("markdown")
-	s.In.FlagOnly("local-repo", "checkout", "repos", "json", "markdown")
-	if err := s.In.Parse(); err != nil {
-		return err
+// labels is one run of runner labels.
+type labels struct {
+	checkout       string
+	repositories   []string
+	local          localRepositories
+	json, markdown bool
+}
+
+func newLabels() *labels { return &labels{local: localRepositories{}} }
+
+func (l *labels) Inputs() []cli.Input {
+	return []cli.Input{
+		checkoutInput(&l.checkout, `. Its remote "gitea", else "origin", names the server to ask`),
+		{Name: "repos", Kind: cli.List(&l.repositories, checkRepository), FlagOnly: true, Arg: "OWNER/NAME,...",
+			Text: "default all repositories of the remote's owner"},
+		l.local.input(), jsonInput(&l.json),
+		{Name: "markdown", Kind: cli.Bool(&l.markdown), FlagOnly: true, Text: "a table for a page or a comment"},
 	}
-	if *asJSON && *asMarkdown {
+}
+
+func (l *labels) Run(ctx context.Context, s *cli.Session) error {
+	if l.json && l.markdown {
 		return cli.Usagef("json and markdown are two forms; give one")
 	}
-	report := surveyLabels(ctx, s, *checkout, *repositories, local)
+	report := surveyLabels(ctx, s, l.checkout, l.repositories, l.local)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	var err error
 	switch {
-	case *asJSON:
+	case l.json:
 		err = s.JSON(report)
-	case *asMarkdown:
+	case l.markdown:
 		report.printMarkdown(s)
 	default:
 		report.print(s)
@@ -76,17 +78,17 @@ func runnerLabels(ctx context.Context, s *cli.Session) error {
 }
 
 // localRepositories are checkouts by repository, for where a server does not tell.
-func localRepositories(s *cli.Session) map[string]string {
-	local := map[string]string{}
-	s.In.Value("local-repo", func(v string) error {
+type localRepositories map[string]string
+
+func (l localRepositories) input() cli.Input {
+	return cli.Input{Name: "local-repo", FlagOnly: true, Kind: cli.Value("OWNER/NAME=PATH", func(v string) error {
 		full, path, found := strings.Cut(v, "=")
 		if err := checkRepository(full); !found || path == "" || err != nil {
 			return fmt.Errorf("want OWNER/NAME=PATH")
 		}
-		local[full] = path
+		l[full] = path
 		return nil
-	})
-	return local
+	}), Text: "where the server does not tell a repository's workflows, they are read from PATH; may be given again"}
 }
 
 func checkRepository(full string) error {

@@ -20,6 +20,11 @@ type change struct {
 	undo func(context.Context) error
 }
 
+// applyInput is the flag that makes a plan happen.
+func applyInput(v *bool) cli.Input {
+	return cli.Input{Name: "apply", Kind: cli.Bool(v), FlagOnly: true, Text: "make the changes"}
+}
+
 // undoTime bounds taking back one change.
 const undoTime = time.Minute
 

@@ -62,7 +62,7 @@ func TestAPlanIsCarriedOutOrTakenBack(t *testing.T) {
 				})
 			}
 			var out bytes.Buffer
-			s := &cli.Session{Console: &cli.Console{Out: &out, Err: &out}}
+			s := cli.NewSession(cli.World{Stdout: &out, Stderr: &out, Getenv: func(string) string { return "" }}, nil)
 			err := carryOut(ctx, s, changes, tt.apply, `"back"`)
 			if said := fmt.Sprint(out.String(), err); !strings.Contains(said, tt.says) {
 				t.Errorf("it says %s, want %s", said, tt.says)
@@ -79,7 +79,7 @@ func TestAPlanIsCarriedOutOrTakenBack(t *testing.T) {
 
 func TestAnEmptyPlanSaysSo(t *testing.T) {
 	var out bytes.Buffer
-	s := &cli.Session{Console: &cli.Console{Out: &out, Err: &out}}
+	s := cli.NewSession(cli.World{Stdout: &out, Stderr: &out, Getenv: func(string) string { return "" }}, nil)
 	if err := carryOut(t.Context(), s, nil, true, ""); err != nil || out.String() != "nothing to change\n" {
 		t.Errorf("%q, %v", out.String(), err)
 	}

@@ -9,15 +9,12 @@ import (
 	"hostguard/runner"
 )
 
-const helpRunnerReadiness = `usage: hostguard runner readiness [-runner-dir DIR] [-owner WORD]
-                                  [-json | -table]
-
-Tells whether a runner whose labels belong to several owners can be split now:
+const helpRunnerReadiness = `Tells whether a runner whose labels belong to several owners can be split now:
 each label's owner class, the directories and services of the split, jobs that
 run, what blocks it, and the next step that is safe. Changes nothing. What it
 could not see makes it not ready, where there is something to split.
 
-` + helpHostInputs + `  -json, -table    other forms of the same
+{inputs}
 
 The runner of an owner lives in act-runner-OWNER beside the primary's directory,
 and its service is gitea-act-runner-OWNER.service.
@@ -27,30 +24,35 @@ exit status: 0 isolation_ready=true, 1 false, 2 wrong use.
 example: hostguard runner readiness -owner awoooi
 `
 
-func runnerReadiness(ctx context.Context, s *cli.Session) error {
-	in := newHostInputs(s)
-	asJSON, asTable := s.In.Boolean("json"), s.In.Boolean("table")
-	s.In.FlagOnly("json", "table")
-	if err := s.In.Parse(); err != nil {
-		return err
-	}
-	if *asJSON && *asTable {
+// readiness is one run of runner readiness.
+type readiness struct {
+	hostOptions
+	json, table bool
+}
+
+func (o *readiness) Inputs() []cli.Input {
+	return append(o.hostOptions.Inputs(), jsonInput(&o.json),
+		cli.Input{Name: "table", Kind: cli.Bool(&o.table), FlagOnly: true, Text: "another form of the same"})
+}
+
+func (o *readiness) Run(ctx context.Context, s *cli.Session) error {
+	if o.json && o.table {
 		return cli.Usagef("json and table are two forms; give one")
 	}
-	h := lookAtHost(ctx, s, in)
+	h := lookAtHost(ctx, s, o.hostOptions)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	r := runner.CheckReadiness(h)
 	switch {
-	case *asJSON:
+	case o.json:
 		if err := s.JSON(struct {
 			Version int `json:"version"` // of this form
 			runner.Readiness
 		}{1, r}); err != nil {
 			return err
 		}
-	case *asTable:
+	case o.table:
 		rows := [][]string{{"name", "value"}}
 		for _, f := range readinessFields(h, r) {
 			rows = append(rows, []string{f.name, f.value})

@@ -41,7 +41,7 @@ func host110() runner.Host {
 func printed(print func(s *cli.Session)) string {
 	var out bytes.Buffer
 	w := cli.World{Stdout: &out, Stderr: &out, Getenv: func(string) string { return "" }}
-	print(&cli.Session{World: w, Console: cli.NewConsole(w)})
+	print(cli.NewSession(w, nil))
 	return out.String()
 }
 

@@ -9,19 +9,13 @@ import (
 	"hostguard/runner"
 )
 
-const helpRunnerResume = `usage: hostguard runner resume [-apply] [-container NAME]
-         [-restart unless-stopped] [-enable=false] [-checkout DIR]
-         [-runner-dir DIR]
-
-Undoes "runner drain": restart policy, enabled at Gitea, started. Refuses while the
+const helpRunnerResume = `Undoes "runner drain": restart policy, enabled at Gitea, started. Refuses while the
 host's own runner works by the same registration: two on one cancel each other's
 jobs. Prints the plan; changes nothing without -apply, and waits 2 seconds
 whether the container runs on.
 
-  -apply           make the changes
-  -restart POLICY  unless-stopped, the default, or always, on-failure, no
-  -enable=false    leave it as it is at Gitea
-` + helpContainerInputs + `
+{inputs}
+
 exit status: 0 done or planned, 1 refused, 2 wrong use, 3 hostguard could not do
 its work, 130 or 143 interrupted.
 
@@ -31,64 +25,68 @@ example: hostguard runner resume -apply -restart always
 // resumeUndo is how long a container that was just started may take to end.
 const resumeUndo = 30 * time.Second
 
-func runnerResume(ctx context.Context, s *cli.Session) error {
-	in := newContainerInputs(s, "enable")
-	restart := s.In.Choice("restart", "unless-stopped", "no", "always", "unless-stopped", "on-failure")
-	s.In.FlagOnly("restart")
-	if err := s.In.Parse(); err != nil {
+// resume is one run of runner resume.
+type resume struct {
+	containerOptions
+	restart string
+
+	*container
+}
+
+func (r *resume) Inputs() []cli.Input {
+	return append([]cli.Input{applyInput(&r.apply),
+		{Name: "restart", Kind: cli.Choice(&r.restart, "no", "always", "unless-stopped", "on-failure"), Default: "unless-stopped", FlagOnly: true,
+			Arg: "POLICY", Text: "unless-stopped, or always, on-failure, no"},
+	}, r.inputs("enable")...)
+}
+
+func (r *resume) Run(ctx context.Context, s *cli.Session) (err error) {
+	h := lookAtHost(ctx, s, r.host)
+	if r.container, err = r.find(ctx, s); err != nil {
 		return err
 	}
-	h := lookAtHost(ctx, s, in.host)
-	engine, c, err := runnerContainer(ctx, s, *in.name)
-	if err != nil {
-		return err
+	for _, f := range runner.Rivals(h, r.c) {
+		return cli.Refusedf("%s; %s, or leave %q drained", f.Evidence, f.Fix, r.c.Name)
 	}
-	for _, f := range runner.Rivals(h, c) {
-		return cli.Refusedf("%s; %s, or leave %q drained", f.Evidence, f.Fix, c.Name)
-	}
-	d := &drain{Session: s, engine: engine, c: c}
 	var changes []change
-	if c.Restart != *restart {
-		changes = append(changes, d.setRestart(*restart))
+	if r.c.Restart != r.restart {
+		changes = append(changes, r.setRestart(r.restart))
 	}
-	if *in.server {
-		changes = append(changes, setDisabled(ctx, s, h, c, *in.checkout, false)...)
+	if r.server {
+		changes = append(changes, setDisabled(ctx, s, h, r.c, r.checkout, false)...)
 	}
-	if !c.Running {
-		changes = append(changes, d.start())
+	if !r.c.Running {
+		changes = append(changes, r.start())
 	}
-	if err := carryOut(ctx, s, changes, *in.apply, `"hostguard runner drain -apply"`+withContainer(c)); err != nil {
+	if err := carryOut(ctx, s, changes, r.apply, `"hostguard runner drain -apply"`+withContainer(r.c)); err != nil {
 		return err
 	}
-	if c, err = engine.Runner(context.WithoutCancel(ctx), c.ID); err != nil {
-		return fmt.Errorf("look at the container: %w", err)
-	}
-	s.Say("docker %s: Restart=%s Status=%s", cli.Word(c.Name), cli.Word(c.Restart), cli.Word(c.Status))
-	return nil
+	_, err = r.now(ctx)
+	return err
 }
 
 // start starts the container, and sees that it does not end at once.
-func (d *drain) start() change {
+func (r *resume) start() change {
 	return change{
-		say: fmt.Sprintf("start %q", d.c.Name),
+		say: fmt.Sprintf("start %q", r.c.Name),
 		do: func(ctx context.Context) error {
-			d.begin = time.Now()
-			if err := d.engine.StartContainer(context.WithoutCancel(ctx), d.c.ID); err != nil {
+			r.begin = time.Now()
+			if err := r.engine.StartContainer(context.WithoutCancel(ctx), r.c.ID); err != nil {
 				return err
 			}
-			first := d.look(ctx)
+			first := r.look(ctx)
 			select {
 			case <-ctx.Done():
 				return context.Cause(ctx)
 			case <-time.After(drainCalm):
 			}
-			w := d.look(ctx)
+			w := r.look(ctx)
 			if w.err == nil && (!w.c.Running || w.restarts() || w.c.Started != first.c.Started) {
-				d.sayLog(ctx, d.begin)
-				return fmt.Errorf("the container %q ends when it is started; its log above tells why", d.c.Name)
+				r.sayLog(ctx, r.begin)
+				return fmt.Errorf("the container %q ends when it is started; its log above tells why", r.c.Name)
 			}
 			return w.err
 		},
-		undo: func(ctx context.Context) error { return d.engine.StopContainer(ctx, d.c.ID, resumeUndo) },
+		undo: func(ctx context.Context) error { return r.engine.StopContainer(ctx, r.c.ID, resumeUndo) },
 	}
 }

@@ -22,10 +22,7 @@ import (
 	"hostguard/runner/workflow"
 )
 
-const helpRunnerService = `usage: hostguard runner service [-apply] [-runner-dir DIR] [-labels LABEL,...]
-         [-restart-now] [-wait 1h] [-binary FILE] [-checkout DIR]
-
-Makes the host's runner a service that survives a reboot and lets its jobs end
+const helpRunnerService = `Makes the host's runner a service that survives a reboot and lets its jobs end
 when it is stopped. Prints the plan, and changes nothing without -apply; what
 fails is taken back, and a second run changes nothing.
 
@@ -42,20 +39,7 @@ It never starts a second daemon on one registration: it refuses where a second
 unit, a process outside of units or a container runs it, or where that cannot be
 seen.
 
-  -apply           make the changes
-  -runner-dir DIR  where the runner works; default its service's, else
-                   ~/act-runner
-  -labels LIST     all labels that the runner is to have, such as
-                   awoooi-host:host. One that goes must have another runner,
-                   online and enabled; the server of the checkout's remote is
-                   asked, with GITEA_TOKEN
-  -checkout DIR    default the current directory
-  -restart-now     restart a runner whose configuration is changed, as
-                   RESTART_NOW=1 in the environment does; refused while
-                   GITEA-ACTIONS-TASK-* containers or host jobs run
-  -wait 1h         wait so long for their end instead
-  -binary FILE     the runner of a new unit; default act_runner or gitea-runner
-                   in its directory, on PATH, in /usr/local/bin or ~/.local/bin
+{inputs}
 
 exit status: 0 done, planned or nothing to change; 1 refused, 2 wrong use,
 3 something failed and was taken back, 130 or 143 interrupted and taken back.
@@ -68,12 +52,12 @@ const shutdownTime = time.Hour
 
 // servicing is one run of runner service.
 type servicing struct {
-	*cli.Session
 	dir, binary, checkout string
 	labels                []string
 	wait                  time.Duration
 	restart, apply        bool
 
+	*cli.Session
 	h    runner.Host
 	sv   runner.Service
 	unit runner.Unit // that runs this runner already, if there is one
@@ -82,26 +66,33 @@ type servicing struct {
 	back   []string // commands
 }
 
-func runnerService(ctx context.Context, s *cli.Session) error {
-	dir, binary, checkout := s.In.Text("runner-dir", "", nil), s.In.Text("binary", "", nil), s.In.Text("checkout", ".", nil)
-	labels := s.In.List("labels", nil, func(l string) error { return config.CheckLabels([]string{l}) })
-	wait := s.In.Duration("wait", 0, 0, 24*time.Hour)
-	restart, apply := s.In.Boolean("restart-now"), s.In.Boolean("apply")
-	s.In.FlagOnly("runner-dir", "binary", "checkout", "labels", "wait", "restart-now", "apply")
-	if err := s.In.Parse(); err != nil {
-		return err
+func (v *servicing) Inputs() []cli.Input {
+	return []cli.Input{applyInput(&v.apply), runnerDir(&v.dir),
+		{Name: "labels", Kind: cli.List(&v.labels, func(l string) error { return config.CheckLabels([]string{l}) }), FlagOnly: true,
+			Text: "all labels that the runner is to have, such as awoooi-host:host. One that goes must have another runner, online " +
+				"and enabled; the server of the checkout's remote is asked, with GITEA_TOKEN"},
+		checkoutInput(&v.checkout, ""),
+		{Name: "restart-now", Kind: cli.Bool(&v.restart), FlagOnly: true,
+			Text: "restart a runner whose configuration is changed, as RESTART_NOW=1 in the environment does; refused while " +
+				"GITEA-ACTIONS-TASK-* containers or host jobs run"},
+		{Name: "wait", Kind: cli.Duration(&v.wait, 0, 24*time.Hour), FlagOnly: true, Text: "wait so long for their end instead"},
+		{Name: "binary", Kind: cli.Text(&v.binary, nil), FlagOnly: true, Arg: "FILE",
+			Text: "the runner of a new unit; default act_runner or gitea-runner in its directory, on PATH, in /usr/local/bin or ~/.local/bin"},
 	}
-	if err := config.CheckLabels(*labels); err != nil {
+}
+
+func (v *servicing) Run(ctx context.Context, s *cli.Session) (err error) {
+	v.Session = s
+	if err := config.CheckLabels(v.labels); err != nil {
 		return cli.Usagef("%w", err)
 	}
-	v := &servicing{Session: s, dir: *dir, labels: *labels, wait: *wait, restart: *restart || s.Getenv("RESTART_NOW") == "1", apply: *apply}
-	var err error
-	if v.checkout, err = filepath.Abs(*checkout); err != nil {
+	v.restart = v.restart || s.Getenv("RESTART_NOW") == "1"
+	if v.checkout, err = filepath.Abs(v.checkout); err != nil {
 		return err
 	}
-	if *binary != "" {
-		if v.binary, err = filepath.Abs(*binary); err != nil || !isProgram(v.binary) {
-			return cli.Usagef("binary %q is no program", *binary)
+	if given := v.binary; given != "" {
+		if v.binary, err = filepath.Abs(given); err != nil || !isProgram(v.binary) {
+			return cli.Usagef("binary %q is no program", given)
 		}
 	}
 	if v.wait > 0 && !v.restart {
@@ -111,7 +102,7 @@ func runnerService(ctx context.Context, s *cli.Session) error {
 }
 
 func (v *servicing) run(ctx context.Context) error {
-	v.h = lookAtHost(ctx, v.Session, hostInputs{dir: &v.dir, owner: new(string)})
+	v.h = lookAtHost(ctx, v.Session, hostOptions{dir: v.dir})
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -243,7 +234,7 @@ func (v *servicing) plan(ctx context.Context) ([]change, error) {
 	changes := slices.Concat(edits, units, v.planContainer())
 	v.edited = edits != nil || v.changedSince(v.unit.Started)
 	if v.restart && v.edited && v.unit.Active == "active" {
-		if v.Workflow != nil {
+		if v.InWorkflow() {
 			return nil, cli.Refusedf("this is a job of a runner, and a restart would wait for its end; run it from a shell, or leave the restart out")
 		}
 		if busy := v.h.Busy(); busy != "" && v.wait == 0 {

@@ -38,7 +38,7 @@ func TestALabelIsTakenAwayOnlyIfTheServerShowsAnotherRunner(t *testing.T) {
 			}
 			var out bytes.Buffer
 			w := cli.World{Stdout: &out, Stderr: &out, Getenv: func(string) string { return "" }}
-			v := servicing{Session: &cli.Session{World: w, Console: cli.NewConsole(w)}, checkout: checkoutOf(t, remotes), labels: strings.Split(c.keeps, ",")}
+			v := servicing{Session: cli.NewSession(w, nil), checkout: checkoutOf(t, remotes), labels: strings.Split(c.keeps, ",")}
 			v.h.Config.Name = c.own
 			v.h.Config.Labels = []config.Label{config.ParseLabel("awoooi-host:host"), config.ParseLabel("ewoooc-host:host")}
 			err := v.checkReplaced(t.Context())

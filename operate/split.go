@@ -37,18 +37,8 @@ the primary loses these labels, or is stopped for good if it has no others, and
 each label must be served by one runner alone. It stops at the first failure with
 everything as it was, and a second run changes nothing.
 
-  -plan FILE      runners: a list of owner, labels, directory and service; the
-                  last two have defaults. One with the primary's directory is the
-                  primary, and keeps those labels
-  -apply          make the changes
-  -wait 1h        how long to wait until no job of the primary runs; by default
-                  not at all
-  -checkout DIR   default the current directory; its remote names the server
-  -local-repo OWNER/NAME=PATH
-                  where the server does not tell a repository's workflows, they
-                  are read from PATH; may be given again
-  -token-stdin    read the registration token from stdin
-` + helpHostInputs + `
+{inputs}
+
 It refuses unless every job of every repository that wants one of the labels and
 builds images takes the same lock: runners that share a Docker daemon run at once.
 
@@ -73,13 +63,13 @@ const (
 
 // splitting is one run of runner split.
 type splitting struct {
-	*cli.Session
-	in             hostInputs
+	host           hostOptions
 	path, checkout string
-	local          map[string]string
+	local          localRepositories
 	wait           time.Duration
 	stdin, apply   bool
 
+	*cli.Session
 	h       runner.Host
 	primary runner.Service
 	unit    runner.Unit // of the primary
@@ -95,22 +85,29 @@ type splitting struct {
 	back      []string // commands
 }
 
-func runnerSplit(ctx context.Context, s *cli.Session) error {
-	in := newHostInputs(s)
-	plan, checkout := s.In.Text("plan", "", nil), s.In.Text("checkout", ".", nil)
-	local := localRepositories(s)
-	wait := s.In.Duration("wait", 0, 0, 24*time.Hour)
-	stdin, apply := s.In.Boolean("token-stdin"), s.In.Boolean("apply")
-	s.In.FlagOnly("plan", "checkout", "local-repo", "wait", "token-stdin", "apply")
-	if err := s.In.Parse(); err != nil {
-		return err
-	}
-	v := &splitting{Session: s, in: in, path: *plan, local: local, wait: *wait, stdin: *stdin, apply: *apply, found: map[string]config.Config{}}
-	if *plan == "" && (*apply || *stdin || *wait > 0) {
+func newSplitting() *splitting {
+	return &splitting{local: localRepositories{}, found: map[string]config.Config{}}
+}
+
+func (v *splitting) Inputs() []cli.Input {
+	return append([]cli.Input{
+		{Name: "plan", Kind: cli.Text(&v.path, nil), FlagOnly: true, Arg: "FILE",
+			Text: "runners: a list of owner, labels, directory and service; the last two have defaults. One with the primary's " +
+				"directory is the primary, and keeps those labels"},
+		applyInput(&v.apply),
+		{Name: "wait", Kind: cli.Duration(&v.wait, 0, 24*time.Hour), FlagOnly: true,
+			Text: "how long to wait until no job of the primary runs; by default not at all"},
+		checkoutInput(&v.checkout, "; its remote names the server"), v.local.input(),
+		{Name: "token-stdin", Kind: cli.Bool(&v.stdin), FlagOnly: true, Text: "read the registration token from stdin"},
+	}, v.host.Inputs()...)
+}
+
+func (v *splitting) Run(ctx context.Context, s *cli.Session) (err error) {
+	v.Session = s
+	if v.path == "" && (v.apply || v.stdin || v.wait > 0) {
 		return cli.Usagef("no plan is given: \"hostguard runner split >split.yaml\" proposes one; then give -plan split.yaml")
 	}
-	var err error
-	if v.checkout, err = filepath.Abs(*checkout); err != nil {
+	if v.checkout, err = filepath.Abs(v.checkout); err != nil {
 		return err
 	}
 	if v.stdin {
@@ -118,11 +115,11 @@ func runnerSplit(ctx context.Context, s *cli.Session) error {
 			return err
 		}
 	}
-	v.h = lookAtHost(ctx, s, in)
+	v.h = lookAtHost(ctx, s, v.host)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if *plan == "" {
+	if v.path == "" {
 		return v.propose()
 	}
 	return v.run(ctx)
@@ -326,8 +323,8 @@ func (v *splitting) arguments() []string {
 		path = v.path
 	}
 	args := []string{"-plan", path, "-runner-dir", v.h.Dir, "-checkout", v.checkout}
-	if *v.in.owner != "" {
-		args = append(args, "-owner", *v.in.owner)
+	if v.host.owner != "" {
+		args = append(args, "-owner", v.host.owner)
 	}
 	for full, dir := range v.local {
 		args = append(args, "-local-repo", full+"="+dir)

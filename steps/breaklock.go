@@ -14,38 +14,63 @@ import (
 	"hostguard/lock"
 )
 
-func breakLock(ctx context.Context, s *cli.Session) error {
-	in := lockwire.NewInputs(s)
-	var (
-		reason = s.In.Text("reason", "", checkReason)
-		force  = s.In.Boolean("force")
-		audit  = s.In.Text("audit-file", "", cli.BelowRoot)
-	)
-	s.In.FlagOnly("reason", "force") // of this one time, not of an environment
-	if err := s.In.Parse(); err != nil {
-		return err
+const helpBreakLock = `usage: hostguard break-lock -reason TEXT [-force] [-input value ...]
+
+Takes the lock away from whoever holds it, by its ID, after writing a line about
+it into the audit file. A holder that lives is not told: it may go on building,
+and its release will say that the lock was lost. Refuses a lock whose holder is
+seen to live, unless -force is given.
+
+{inputs}
+
+Each line of the audit file is JSON: when, who (user, sudo user, SSH client, or
+the workflow's run), why, and what was removed with the evidence about its holder.
+It proves nothing against those who can write it, and knows nothing of locks that
+were removed by "docker network rm".
+
+exit status: 0 broken or nothing to break, 1 its holder lives, 2 wrong use,
+3 hostguard could not do its work.
+
+example: hostguard break-lock -reason "runner 110 was reinstalled"
+`
+
+// breakLock is one run of break-lock.
+type breakLock struct {
+	lockwire.Options
+	reason, audit string
+	force         bool
+}
+
+func (b *breakLock) Inputs() []cli.Input {
+	return append(b.Options.Inputs(), []cli.Input{ // flags of this one time, not of an environment
+		{Name: "reason", Kind: cli.Text(&b.reason, checkReason), FlagOnly: true, Text: "why; the audit file keeps it"},
+		{Name: "force", Kind: cli.Bool(&b.force), FlagOnly: true, Text: "also from a holder that lives"},
+		{Name: "audit-file", Kind: cli.Text(&b.audit, cli.BelowRoot), Arg: "FILE",
+			Text: "default /var/log/hostguard/audit.jsonl for root, else $HOME/.local/state/hostguard/audit.jsonl"},
+	}...)
+}
+
+func (b *breakLock) Run(ctx context.Context, s *cli.Session) (err error) {
+	if b.reason == "" {
+		return cli.Usagef("no reason given; say in -reason why lock %q has to be broken: the audit file keeps it", b.Lock)
 	}
-	if *reason == "" {
-		return cli.Usagef("no reason given; say in -reason why lock %q has to be broken: the audit file keeps it", *in.Name)
-	}
-	if *audit == "" {
-		var err error
-		if *audit, err = defaultAuditFile(s.Getenv, os.Geteuid()); err != nil {
+	if b.audit == "" {
+		if b.audit, err = defaultAuditFile(s.Getenv, os.Geteuid()); err != nil {
 			return err
 		}
 	}
 	s.SayInputs()
-	store, err := lockwire.Open(ctx, s, *in.Backend, 0)
+	store, err := lockwire.Open(ctx, s, b.Backend, 0)
 	if err != nil {
 		return err
 	}
-	line := auditLine{Version: 1, By: who(s), Reason: *reason, Lock: *in.Name, Backend: *in.Backend, Forced: *force}
-	broken, err := store.Break(ctx, *in.Name, *force, func(j lock.Judged) error {
+	line := auditLine{Version: 1, By: who(s), Reason: b.reason, Lock: b.Lock, Backend: b.Backend, Forced: b.force}
+	broken, err := store.Break(ctx, b.Lock, b.force, func(j lock.Judged) error {
 		line.Time, line.Entry = time.Now().UTC(), reportJudged(j)
-		return line.append(*audit)
+		return line.append(b.audit)
 	})
 	for _, j := range broken {
-		s.Say("broke lock %q (id %.64q): it was %s; %s: %s", *in.Name, j.ID, lockwire.DescribeHolder(j.Entry, time.Now()), j.State(), j.Verdict.Evidence)
+		s.Say("broke lock %q (id %.64q): it was %s; %s: %s", b.Lock, j.ID, lockwire.DescribeHolder(j.Entry, time.Now()), j.State(), j.Verdict.Evidence)
 	}
 	switch {
 	case errors.Is(err, lock.ErrAlive):
@@ -53,10 +78,10 @@ func breakLock(ctx context.Context, s *cli.Session) error {
 	case err != nil:
 		return err
 	case len(broken) == 0:
-		s.Say("nothing to break: lock %q is free", *in.Name)
+		s.Say("nothing to break: lock %q is free", b.Lock)
 		return nil
 	}
-	s.Say("recorded in %q. Who held it may still work as if it did", *audit)
+	s.Say("recorded in %q. Who held it may still work as if it did", b.audit)
 	return nil
 }
 
@@ -133,26 +158,3 @@ func (l auditLine) append(path string) error {
 	}
 	return f.Close()
 }
-
-const helpBreakLock = `usage: hostguard break-lock -reason TEXT [-force] [-input value ...]
-
-Takes the lock away from whoever holds it, by its ID, after writing a line about
-it into the audit file. A holder that lives is not told: it may go on building,
-and its release will say that the lock was lost. Refuses a lock whose holder is
-seen to live, unless -force is given.
-
-` + helpLockInputs + `  -reason TEXT           why; the audit file keeps it
-  -force                 also from a holder that lives
-  -audit-file FILE       default /var/log/hostguard/audit.jsonl for root, else
-                         $HOME/.local/state/hostguard/audit.jsonl
-
-Each line of the audit file is JSON: when, who (user, sudo user, SSH client, or
-the workflow's run), why, and what was removed with the evidence about its holder.
-It proves nothing against those who can write it, and knows nothing of locks that
-were removed by "docker network rm".
-
-exit status: 0 broken or nothing to break, 1 its holder lives, 2 wrong use,
-3 hostguard could not do its work.
-
-example: hostguard break-lock -reason "runner 110 was reinstalled"
-`

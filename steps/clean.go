@@ -18,30 +18,38 @@ import (
 // toldByName is how many entries of a folder are told one by one.
 const toldByName = 20
 
-func cleanDiag(ctx context.Context, s *cli.Session) error {
-	runnerRoot := s.In.Text("runner-root", "", nil)
-	minAge := s.In.Duration("min-age", -1, 0, 10000*time.Hour)
-	paths := s.In.List("paths", nil, clean.CheckPath)
-	jobs := s.In.Boolean("jobs")
-	dryRun := s.In.Boolean("dry-run")
-	mode := s.In.Choice("mode", cli.WarnOnly, cli.WarnOnly, cli.HardFail)
-	if err := s.In.Parse(); err != nil {
-		return err
-	}
-	s.SayInputs()
-	c := cleaning{Session: s, runnerRoot: *runnerRoot, minAge: *minAge, paths: *paths, removeJobs: *jobs}
-	defer c.close()
-	return s.Soften(ctx, *mode, c.run(ctx, *dryRun))
-}
+const helpCleanDiag = `Removes what dead jobs left behind, and waits for nothing:
+
+  - files in _diag/pages and _diag/blocks of GitHub's runner that make "Set up
+    job" fail with "already exists": regular files named as the runner names
+    them, open in no process, older than the oldest live worker of this runner;
+  - the paths inside the workspace (.claude/worktrees), whole, unless a process
+    other than hostguard and its ancestors works in them. Git forgets the
+    worktrees among them;
+  - with -jobs, the directories that a killed act_runner left of its jobs, whole.
+    Without it they are only printed.
+
+{inputs}
+
+Never touched: directories in _diag, links, files with a second name, _work,
+_temp, and the files of a running job.
+
+exit status: 0 done, 2 wrong use, 3 something could not be cleaned,
+130 or 143 interrupted.
+
+example: hostguard clean-diag -runner-root /home/ci/actions-runner -dry-run
+`
 
 // cleaning is one run of clean-diag.
 type cleaning struct {
-	*cli.Session
 	runnerRoot string        // empty: not given
 	minAge     time.Duration // negative: not given
 	paths      []string      // nil: not given
 	removeJobs bool          // else they are only printed
+	dryRun     bool
+	mode       string
 
+	*cli.Session
 	workspace *clean.Workspace
 	jobs      *clean.Jobs
 
@@ -50,6 +58,33 @@ type cleaning struct {
 	bytes    int64
 	skipped  int
 	problems []error
+}
+
+func (c *cleaning) Inputs() []cli.Input {
+	return []cli.Input{
+		{Name: "runner-root", Kind: cli.Text(&c.runnerRoot, nil), Arg: "DIR",
+			Text: "the directory of run.sh and _diag, or the one in which act_runner makes those of its jobs; found from RUNNER_TEMP, " +
+				"and outside a job ~/.cache/act. A host without one has nothing to clean there, and that is said"},
+		{Name: "jobs", Kind: cli.Bool(&c.removeJobs),
+			Text: "also remove <16 hex digits>/{act,hostexecutor,tmp} that are older than every living runner of their owner, and " +
+				"that no process works in, has open, mounted or in its environment. Processes that may not be looked into and are " +
+				"not older keep it: run it as root"},
+		{Name: "min-age", Kind: cli.Duration(&c.minAge, 0, 10000*time.Hour), Arg: "AGE",
+			Text: "how old a file in _diag, or such a directory, must be as well. Where live workers cannot be seen (in a container) " +
+				"the default is 10m, else 0s"},
+		{Name: "paths", Kind: cli.List(&c.paths, clean.CheckPath), Arg: "PATH,...",
+			Text: "directories inside GITHUB_WORKSPACE, separated by commas; default .claude/worktrees"},
+		{Name: "dry-run", Kind: cli.Bool(&c.dryRun), Text: "tells the same and removes nothing"},
+		{Name: "mode", Kind: cli.Choice(&c.mode, cli.WarnOnly, cli.HardFail), Default: cli.WarnOnly,
+			Text: "warn-only makes a warning of statuses 1 and 3"},
+	}
+}
+
+func (c *cleaning) Run(ctx context.Context, s *cli.Session) error {
+	c.Session = s
+	s.SayInputs()
+	defer c.close()
+	return s.Soften(ctx, c.mode, c.clean(ctx))
 }
 
 type removal interface {
@@ -69,9 +104,9 @@ func (c *cleaning) close() {
 	}
 }
 
-// run plans, tells the plan and removes. A dry run stops before the removal,
+// clean plans, tells the plan and removes. A dry run stops before the removal,
 // so that both tell the same.
-func (c *cleaning) run(ctx context.Context, dryRun bool) error {
+func (c *cleaning) clean(ctx context.Context) error {
 	if err := c.CheckFiles(); err != nil {
 		return err
 	}
@@ -80,10 +115,10 @@ func (c *cleaning) run(ctx context.Context, dryRun bool) error {
 	}
 	c.Say("clean-diag: files to remove: %d (%d bytes), skipped: %d", c.files, c.bytes, c.skipped)
 	var done clean.Done
-	if !dryRun {
+	if !c.dryRun {
 		done = c.remove(ctx)
 	}
-	if err := c.report(done, dryRun); err != nil {
+	if err := c.report(done); err != nil {
 		return err
 	}
 	if ctx.Err() != nil {
@@ -127,9 +162,9 @@ func (c *cleaning) problem(err error) {
 	c.Say("not cleaned: %s", err)
 }
 
-func (c *cleaning) report(done clean.Done, dryRun bool) error {
+func (c *cleaning) report(done clean.Done) error {
 	what := fmt.Sprintf("files removed: %d (%d bytes)", done.Files, done.Bytes)
-	if dryRun {
+	if c.dryRun {
 		what = fmt.Sprintf("dry run, files to remove: %d (%d bytes)", c.files, c.bytes)
 	}
 	skipped := c.skipped + done.Changed
@@ -314,40 +349,3 @@ func (c *cleaning) planWorkspace(ctx context.Context) {
 		}
 	}
 }
-
-const helpCleanDiag = `usage: hostguard clean-diag [-runner-root DIR] [-min-age AGE] [-paths PATH,...]
-                            [-jobs] [-dry-run] [-mode warn-only|hard-fail]
-
-Removes what dead jobs left behind, and waits for nothing:
-
-  - files in _diag/pages and _diag/blocks of GitHub's runner that make "Set up
-    job" fail with "already exists": regular files named as the runner names
-    them, open in no process, older than the oldest live worker of this runner;
-  - the paths inside the workspace (.claude/worktrees), whole, unless a process
-    other than hostguard and its ancestors works in them. Git forgets the
-    worktrees among them;
-  - with -jobs, the directories that a killed act_runner left of its jobs, whole.
-    Without it they are only printed.
-
-  -runner-root  the directory of run.sh and _diag, or the one in which act_runner
-                makes those of its jobs; found from RUNNER_TEMP, and outside a
-                job ~/.cache/act. A host without one has nothing to clean there,
-                and that is said
-  -jobs         also remove <16 hex digits>/{act,hostexecutor,tmp} that are older
-                than every living runner of their owner, and that no process
-                works in, has open, mounted or in its environment. Processes that
-                may not be looked into and are not older keep it: run it as root
-  -min-age      how old a file in _diag, or such a directory, must be as well. Where live workers
-                cannot be seen (in a container) the default is 10m, else 0
-  -paths        directories inside GITHUB_WORKSPACE, separated by commas
-  -dry-run      tells the same and removes nothing
-  -mode         warn-only, the default, makes a warning of statuses 1 and 3
-
-Never touched: directories in _diag, links, files with a second name, _work,
-_temp, and the files of a running job.
-
-exit status: 0 done, 2 wrong use, 3 something could not be cleaned,
-130 or 143 interrupted.
-
-example: hostguard clean-diag -runner-root /home/ci/actions-runner -dry-run
-`

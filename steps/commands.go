@@ -7,16 +7,26 @@ import "hostguard/internal/cli"
 // Commands are the steps of a workflow, what else handles locks, and the hooks of
 // the runner.
 func Commands() []cli.Command {
+	hook := func(run cli.Func) func() cli.Action { return func() cli.Action { return run } }
 	return []cli.Command{
-		{Name: "clean-diag", Step: true, Help: helpCleanDiag, Run: cleanDiag},
-		{Name: "wait-pressure", Step: true, Help: helpWaitPressure, Run: waitPressure},
-		{Name: "acquire-lock", Step: true, Help: helpAcquireLock, Run: acquireLock},
-		{Name: "release-lock", Step: true, Help: helpReleaseLock, Run: releaseLock},
-		{Name: "with-lock", Help: helpWithLock, Run: withLock},
-		{Name: "break-lock", Help: helpBreakLock, Run: breakLock},
-		{Name: "status", Help: helpStatus, Run: hostStatus},
-		{Name: "hostguard-job-completed", Hook: true, Help: helpHooks, Run: jobCompleted},
-		{Name: "hostguard-post-task", Hook: true, Help: helpHooks, Run: postTask},
-		{Name: "hostguard-health", Hook: true, Help: helpHooks, Run: health},
+		{Name: "clean-diag", Step: true, Help: helpCleanDiag, New: func() cli.Action { return &cleaning{minAge: -1} },
+			Summary: `remove left-over runner diagnostics that make "Set up job" fail`},
+		{Name: "wait-pressure", Step: true, Help: helpWaitPressure, New: func() cli.Action { return newWaitPressure() },
+			Summary: "wait until no other heavy build runs on this host"},
+		{Name: "acquire-lock", Step: true, Help: helpAcquireLock,
+			New:     func() cli.Action { return &acquireLock{acquireOptions: newAcquireOptions()} },
+			Summary: "take the host-wide build lock, waiting its turn"},
+		{Name: "release-lock", Step: true, Help: helpReleaseLock, New: func() cli.Action { return new(releaseLock) },
+			Summary: "give it back; harmless when there is nothing to give back"},
+		{Name: "with-lock", Wraps: true, Help: helpWithLock,
+			New:     func() cli.Action { return &withLock{acquireOptions: newAcquireOptions()} },
+			Summary: "run a command while holding the lock"},
+		{Name: "break-lock", Help: helpBreakLock, New: func() cli.Action { return new(breakLock) },
+			Summary: "take a lock away by force, and record who did it and why"},
+		{Name: "status", Help: helpStatus, New: func() cli.Action { return new(status) },
+			Summary: "who holds what, who waits, what presses"},
+		{Name: "hostguard-job-completed", Hook: true, Help: helpHooks, New: hook(jobCompleted)},
+		{Name: "hostguard-post-task", Hook: true, Help: helpHooks, New: hook(postTask)},
+		{Name: "hostguard-health", Hook: true, Help: helpHooks, New: hook(health)},
 	}
 }

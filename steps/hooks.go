@@ -63,7 +63,7 @@ const hookTime = 25 * time.Second
 // endedJob is the job that a hook was called for.
 type endedJob struct {
 	name string // in messages
-	owns func(ctx context.Context, h lock.Claim, self lock.Claim, store *lockwire.Store) bool
+	owns func(ctx context.Context, h lock.Claim, self lock.Claim, in *lockwire.Store) bool
 	may  func(h lock.Claim) bool // could be of the job, as far as its labels say
 }
 
@@ -97,12 +97,12 @@ func postTask(ctx context.Context, s *cli.Session) error {
 	}
 	return giveBackAll(ctx, s, endedJob{
 		name: fmt.Sprintf("task %s of %.200q", task.Task, task.Repository),
-		owns: func(ctx context.Context, h, _ lock.Claim, store *lockwire.Store) bool {
+		owns: func(ctx context.Context, h, _ lock.Claim, in *lockwire.Store) bool {
 			if h.Job.Task != "" || h.Container == "" {
 				return h.Job.SameTask(task)
 			}
 			// A container without the job's environment, such as that of "docker run".
-			container, named := actrunner.TaskOf(store.ContainerName(ctx, h.Container))
+			container, named := actrunner.TaskOf(in.ContainerName(ctx, h.Container))
 			return named && container.ID == task.Task && (h.Job.Repository == "" || h.Job.Repository == task.Repository)
 		},
 		may: func(h lock.Claim) bool {
@@ -112,12 +112,9 @@ func postTask(ctx context.Context, s *cli.Session) error {
 	})
 }
 
-// hook gives back, in every store of this host, the locks of a job, and reports
-// where it has looked.
+// giveBackAll gives back, in every store of this host, the locks of a job, and
+// reports where it has looked.
 func giveBackAll(ctx context.Context, s *cli.Session, job endedJob) error {
-	if err := s.In.Parse(); err != nil {
-		return err
-	}
 	ctx, cancel := context.WithTimeout(ctx, hookTime)
 	defer cancel()
 	backends := []string{lockwire.BackendDocker}
@@ -140,15 +137,7 @@ func giveBackAll(ctx context.Context, s *cli.Session, job endedJob) error {
 		for _, survey := range surveys {
 			held += len(survey.Holders)
 			for _, e := range survey.Holders {
-				h, ours := e.Claim()
-				switch {
-				case ours && job.owns(ctx, h, store.Self, store):
-					found = true
-					giveBack(ctx, s, store, e)
-				case ours && job.may != nil && job.may(h):
-					s.Say("%s: lock %q, %s, may be %s's, and does not name its task: it stays",
-						s.Name, e.Name, lockwire.DescribeHolder(e.Entry, time.Now()), job.name)
-				}
+				found = giveBackEnded(ctx, s, store, job, e) || found
 			}
 		}
 		looked = append(looked, fmt.Sprintf("%s, which has %s", store.Name, cli.Plural(held, "lock")))
@@ -159,17 +148,31 @@ func giveBackAll(ctx context.Context, s *cli.Session, job endedJob) error {
 	return nil
 }
 
+// giveBackEnded gives back a lock if it is the job's, and prints that it may be.
+func giveBackEnded(ctx context.Context, s *cli.Session, store *lockwire.Store, job endedJob, e lock.Judged) (found bool) {
+	h, ours := e.Claim()
+	switch {
+	case ours && job.owns(ctx, h, store.Self, store):
+		giveBack(ctx, s, store, e)
+		return true
+	case ours && job.may != nil && job.may(h):
+		s.Say("%s: lock %q, %s, may be %s's, and does not name its task: it stays",
+			s.Name, e.Name, lockwire.DescribeHolder(e.Entry, time.Now()), job.name)
+	}
+	return false
+}
+
 // giveBack gives back a lock of a job that is over, unless it is that of a command
 // under with-lock which may run on.
-func giveBack(ctx context.Context, s *cli.Session, store *lockwire.Store, e lock.Judged) {
+func giveBack(ctx context.Context, s *cli.Session, in *lockwire.Store, e lock.Judged) {
 	if h, _ := e.Claim(); h.Command && e.Verdict.Life != lock.Dead {
 		s.Say("%s: lock %q stays until its command has ended: %s", s.Name, e.Name, e.Verdict.Evidence)
 		return
 	}
-	if jobMayHaveFailed(s) && waitsForSurvivors(ctx, s, store, e.Entry) {
+	if jobMayHaveFailed(s) && waitsForSurvivors(ctx, s, in, e.Entry) {
 		return
 	}
-	switch err := store.Lock(e.Name).Release(ctx, e.ID); {
+	switch err := in.Lock(e.Name).Release(ctx, e.ID); {
 	case errors.Is(err, lock.ErrNotFound): // another hook of the same job was faster
 	case err != nil:
 		s.Say("%s: %s", s.Name, cli.OneLine(err))
@@ -223,8 +226,11 @@ func askRunnersDaemon(s *cli.Session) error {
 // job. Where nothing can be seen it says so and lets the runner work: a gate
 // that is blind must not stop all jobs.
 func health(ctx context.Context, s *cli.Session) error {
-	s.In = cli.NewInputs("wait-pressure", []string{"-check"}, s.Getenv)
-	err := waitPressure(ctx, s)
+	w := newWaitPressure()
+	_, err := s.Read(w.Inputs(), []string{"-check"})
+	if err == nil {
+		err = w.Run(ctx, s)
+	}
 	if err != nil && cli.StatusOf(err) != cli.StatusRefused {
 		s.Say("%s: %s; the runner may take jobs", s.Name, cli.OneLine(err))
 		return nil

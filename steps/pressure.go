@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math"
@@ -13,11 +14,7 @@ import (
 	"hostguard/pressure"
 )
 
-const helpWaitPressure = `usage: hostguard wait-pressure [-mode warn-only|hard-fail] [-max-attempts 60]
-         [-interval 10s] [-patterns LIST] [-exclude LIST] [-min-memory SIZE]
-         [-max-memory-stall SHARE] [-max-io-stall SHARE] [-check]
-
-Waits until no heavy build of another job runs here (Next.js, Turborepo, Vite and
+const helpWaitPressure = `Waits until no heavy build of another job runs here (Next.js, Turborepo, Vite and
 SvelteKit, webpack, Rollup, Nuxt, Astro, Angular, Gatsby, Docusaurus, Remix and
 Parcel; esbuild and tsc from 20s of CPU time or 1 GiB of memory on), whatever
 started it, and until memory and stall are within the limits that are given. It
@@ -25,28 +22,7 @@ only looks; it never signals or changes a process. Builds of this job do not
 count: what its step started, what is in its container or cgroup, and what works
 below its workspace, its git worktrees or its private directory.
 
-  -mode          what to do when something presses after the last attempt:
-                 warn-only (default) warns and goes on, hard-fail exits 1.
-                 HOST_WEB_BUILD_PRESSURE_WARN_ONLY=0 means hard-fail where no
-                 mode is given
-  -max-attempts  how often to look, default 60
-  -interval      time between two looks, default 10s
-  -patterns      more heavy builds, separated by commas or line ends, each a
-                 program and words that must stand among its arguments as whole
-                 tokens, in that order: "jest, gradle assemble, make all". The
-                 program is named as ps shows it, without its directory, or as
-                 the script that node runs
-  -exclude       working directories that never count, and all below them,
-                 separated by commas or line ends; inside containers too, as
-                 ps on this host sees them: "/app/apps/web"
-  -min-memory    wait while less than this is available, such as 2G. No default
-  -max-memory-stall, -max-io-stall
-                 wait while programs stand still for memory or for disks more
-                 of the time than this, such as 20%. No default: what is not
-                 limited is only shown, as are CPU stall and load
-  -check         look once and answer by the exit status, 0 or 1, whatever the
-                 mode, within 0.3s: for the runner's health_check script. A flag
-                 only
+{inputs}
 
 Inside a container Docker is asked for the processes of the others; without it
 memory and stall decide, by the limits given or else 10% of memory, 20% and 60%.
@@ -65,49 +41,76 @@ exit status: 0 nothing presses, or warned; 1 something pressed at the end;
   hostguard wait-pressure -mode hard-fail -max-attempts 6 -patterns "gradle assemble"
 `
 
-func waitPressure(ctx context.Context, s *cli.Session) error {
-	defaultMode, err := legacyPressureMode(s.Getenv)
+// waitPressure is one run of wait-pressure.
+type waitPressure struct {
+	mode     string // "": not given
+	attempts int
+	interval time.Duration
+	rules    []pressure.Rule
+	exclude  []string
+	limits   pressure.Limits
+	check    bool
+
+	*cli.Session
+	gate   *pressure.Gate
+	docker *pressurewire.Containers
+}
+
+func newWaitPressure() *waitPressure { return &waitPressure{rules: pressure.Known()} }
+
+func (w *waitPressure) Inputs() []cli.Input {
+	return []cli.Input{
+		{Name: "mode", Kind: cli.Choice(&w.mode, cli.WarnOnly, cli.HardFail),
+			Text: "what to do when something presses after the last attempt: warn-only (default) warns and goes on, hard-fail exits 1. " +
+				"HOST_WEB_BUILD_PRESSURE_WARN_ONLY=0 means hard-fail where no mode is given"},
+		{Name: "max-attempts", Kind: cli.Count(&w.attempts, 1, 10000), Default: "60", Text: "how often to look"},
+		{Name: "interval", Kind: cli.Duration(&w.interval, 100*time.Millisecond, time.Hour), Default: "10s", Text: "time between two looks"},
+		{Name: "patterns", Kind: cli.List(new([]string), w.addPattern),
+			Text: "more heavy builds, separated by commas or line ends, each a program and words that must stand among its " +
+				`arguments as whole tokens, in that order: "jest, gradle assemble, make all". The program is named as ps ` +
+				"shows it, without its directory, or as the script that node runs"},
+		{Name: "exclude", Kind: cli.List(&w.exclude, cli.BelowRoot),
+			Text: "working directories that never count, and all below them, separated by commas or line ends; " +
+				`inside containers too, as ps on this host sees them: "/app/apps/web"`},
+		{Name: "min-memory", Kind: limit("SIZE", &w.limits.MinMemory, parseSize),
+			Text: "wait while less than this is available, such as 2G. No default"},
+		{Name: "max-memory-stall", Kind: limit("SHARE", &w.limits.MaxMemoryStall, parsePercent),
+			Text: "wait while programs stand still for memory more of the time than this, such as 20%. No default: what is not " +
+				"limited is only shown, as are CPU stall and load"},
+		{Name: "max-io-stall", Kind: limit("SHARE", &w.limits.MaxIOStall, parsePercent), Text: "the same for disks"},
+		{Name: "check", Kind: cli.Bool(&w.check), FlagOnly: true,
+			Text: "look once and answer by the exit status, 0 or 1, whatever the mode, within 0.3s: for the runner's health_check " +
+				"script. A flag only"},
+	}
+}
+
+func (w *waitPressure) addPattern(text string) error {
+	rule, err := pressure.Pattern(text)
+	w.rules = append(w.rules, rule)
+	return err
+}
+
+// limit is a value that parse reads.
+func limit[T any](arg string, v *T, parse func(string) (T, error)) cli.Kind {
+	return cli.Value(arg, func(text string) (err error) {
+		*v, err = parse(text)
+		return err
+	})
+}
+
+func (w *waitPressure) Run(ctx context.Context, s *cli.Session) error {
+	mode, err := legacyPressureMode(s.Getenv)
 	if err != nil {
 		return err
 	}
-	var (
-		mode     = s.In.Choice("mode", defaultMode, cli.WarnOnly, cli.HardFail)
-		attempts = s.In.Count("max-attempts", 60, 1, 10000)
-		interval = s.In.Duration("interval", 10*time.Second, 100*time.Millisecond, time.Hour)
-		rules    = pressure.Known()
-		exclude  = s.In.List("exclude", nil, cli.BelowRoot)
-		limits   = pressure.Limits{}
-		check    = s.In.Boolean("check")
-	)
-	s.In.List("patterns", nil, func(text string) error {
-		rule, err := pressure.Pattern(text)
-		rules = append(rules, rule)
-		return err
-	})
-	s.In.Text("min-memory", "", func(text string) (err error) {
-		limits.MinMemory, err = parseSize(text)
-		return err
-	})
-	s.In.Text("max-memory-stall", "", func(text string) (err error) {
-		limits.MaxMemoryStall, err = parsePercent(text)
-		return err
-	})
-	s.In.Text("max-io-stall", "", func(text string) (err error) {
-		limits.MaxIOStall, err = parsePercent(text)
-		return err
-	})
-	s.In.FlagOnly("check")
-	if err := s.In.Parse(); err != nil {
-		return err
-	}
 	s.SayInputs()
-	gate, docker := pressurewire.New(s, rules, pressurewire.DockerTime)
-	gate.Exclude, gate.Limits = *exclude, limits
-	if *check {
-		docker.Limit = pressurewire.CheckDockerTime
-		return checkPressure(ctx, s, gate, docker)
+	w.Session = s
+	w.gate, w.docker = pressurewire.New(s.Getenv, w.rules)
+	w.gate.Exclude, w.gate.Limits = w.exclude, w.limits
+	if w.check {
+		return w.lookOnce(ctx)
 	}
-	return s.Soften(ctx, *mode, waitForOthers(ctx, s, gate, docker, *attempts, *interval))
+	return s.Soften(ctx, cmp.Or(w.mode, mode), w.wait(ctx))
 }
 
 // parseSize reads 512M, 2GiB or 2g; the units are powers of 1024.
@@ -142,61 +145,62 @@ func legacyPressureMode(getenv func(string) string) (string, error) {
 	}
 }
 
-// checkPressure looks once and answers by the exit status.
-func checkPressure(ctx context.Context, s *cli.Session, gate *pressure.Gate, docker *pressurewire.Containers) error {
-	if err := s.CheckFiles(); err != nil {
+// lookOnce looks once and answers by the exit status.
+func (w *waitPressure) lookOnce(ctx context.Context) error {
+	if err := w.CheckFiles(); err != nil {
 		return err
 	}
+	w.docker.Limit = pressurewire.CheckDockerTime
 	start := time.Now()
-	verdict, err := gate.Look(ctx)
+	verdict, err := w.gate.Look(ctx)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	if err != nil {
 		return err
 	}
-	docker.Limit = max(0, pressurewire.CheckTime-time.Since(start))
-	docker.Name(ctx, verdict.Blockers)
+	w.docker.Limit = max(0, pressurewire.CheckTime-time.Since(start))
+	w.docker.Name(ctx, verdict.Blockers)
 	last := pressure.Attempt{Number: 1, Of: 1, Verdict: verdict}
-	s.Summary(pressureSummary(last))
-	if err := pressureOutputs(s, last); err != nil {
+	w.Summary(pressureSummary(last))
+	if err := w.writeOutputs(last); err != nil {
 		return err
 	}
-	s.Say("%s", pressurewire.LookedAt(verdict))
+	w.Say("%s", pressurewire.LookedAt(verdict))
 	if !last.Clear() {
 		return cli.Refusedf("not this change's fault: %s; nothing heavy should begin here now", pressurewire.Pressing(verdict))
 	}
-	s.Say("no other heavy build runs here")
+	w.Say("no other heavy build runs here")
 	return nil
 }
 
-// waitForOthers waits until nothing presses any more. What presses at the end is
+// wait waits until nothing presses any more. What presses at the end is
 // a refusal.
-func waitForOthers(ctx context.Context, s *cli.Session, gate *pressure.Gate, docker *pressurewire.Containers, attempts int, interval time.Duration) error {
-	if err := s.CheckFiles(); err != nil {
+func (w *waitPressure) wait(ctx context.Context) error {
+	if err := w.CheckFiles(); err != nil {
 		return err
 	}
-	log := pressureLog{say: s.Say}
+	log := pressureLog{say: w.Say}
 	look := func(ctx context.Context) (pressure.Verdict, error) {
-		verdict, err := gate.Look(ctx)
-		docker.Name(ctx, verdict.Blockers)
+		verdict, err := w.gate.Look(ctx)
+		w.docker.Name(ctx, verdict.Blockers)
 		return verdict, err
 	}
-	if attempts > 1 {
-		turn := takeTurn(ctx, s, time.Duration(attempts)*interval, interval)
+	if w.attempts > 1 {
+		turn := takeTurn(ctx, w.Session, time.Duration(w.attempts)*w.interval, w.interval)
 		defer turn.end()
-		gate.Waiting = func() []pressure.Owner { return turn.behind(ctx, s.Getenv("HOME")) }
+		w.gate.Waiting = func() []pressure.Owner { return turn.behind(ctx, w.Getenv("HOME")) }
 		look = turn.guard(look)
 		log.alone = turn.alone
 	}
-	end := s.Group("hostguard wait-pressure")
-	last, err := pressure.Wait(ctx, attempts, interval, look, log.report)
+	end := w.Group("hostguard wait-pressure")
+	last, err := pressure.Wait(ctx, w.attempts, w.interval, look, log.report)
 	end()
 	if err != nil {
 		return err
 	}
-	s.Summary(pressureSummary(last))
-	if err := pressureOutputs(s, last); err != nil {
+	w.Summary(pressureSummary(last))
+	if err := w.writeOutputs(last); err != nil {
 		return err
 	}
 	if !last.Clear() {
@@ -207,17 +211,17 @@ func waitForOthers(ctx context.Context, s *cli.Session, gate *pressure.Gate, doc
 		return cli.Refusedf("not this change's fault: %s; %s", pressurewire.Pressing(last.Verdict), advice)
 	}
 	if last.Number > 1 {
-		s.Say("no other heavy build runs here any more, waited %s", cli.Short(last.Waited))
+		w.Say("no other heavy build runs here any more, waited %s", cli.Short(last.Waited))
 	} else {
-		s.Say("no other heavy build runs here")
+		w.Say("no other heavy build runs here")
 	}
 	return nil
 }
 
-func pressureOutputs(s *cli.Session, last pressure.Attempt) error {
+func (w *waitPressure) writeOutputs(last pressure.Attempt) error {
 	return errors.Join(
-		s.Output("pressure", strconv.FormatBool(!last.Clear())),
-		s.Output("blockers", blockersJSON(last.Blockers)),
-		s.Output("waited-seconds", strconv.Itoa(int(last.Waited.Seconds()))),
+		w.Output("pressure", strconv.FormatBool(!last.Clear())),
+		w.Output("blockers", blockersJSON(last.Blockers)),
+		w.Output("waited-seconds", strconv.Itoa(int(last.Waited.Seconds()))),
 	)
 }

@@ -112,13 +112,13 @@ func TestACheckGivesDockerWhatTheLookHasLeft(t *testing.T) {
 	const look = 150 * time.Millisecond
 	var out bytes.Buffer
 	w := cli.World{Getenv: func(string) string { return "" }, Stdout: &out, Stderr: &out}
-	docker := &pressurewire.Containers{Getenv: w.Getenv, Limit: pressurewire.CheckDockerTime}
-	s := &cli.Session{World: w, Console: cli.NewConsole(w)}
-	if err := checkPressure(t.Context(), s, &pressure.Gate{Table: slowTable{takes: look}}, docker); err != nil {
+	check := &waitPressure{Session: cli.NewSession(w, nil), gate: &pressure.Gate{Table: slowTable{takes: look}}}
+	_, check.docker = pressurewire.New(w.Getenv, nil)
+	if err := check.lookOnce(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if docker.Limit > pressurewire.CheckTime-look {
-		t.Errorf("%s left of %s after a look of %s", docker.Limit, pressurewire.CheckTime, look)
+	if check.docker.Limit > pressurewire.CheckTime-look {
+		t.Errorf("%s left of %s after a look of %s", check.docker.Limit, pressurewire.CheckTime, look)
 	}
 }
 

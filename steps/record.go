@@ -24,8 +24,8 @@ func jobGone(dir string) bool {
 }
 
 // heldVariable carries the record of a lock to the later steps of the job.
-func heldVariable(in lockwire.Inputs) string {
-	sum := sha256.Sum256([]byte(*in.Backend + ":" + *in.Name))
+func heldVariable(o lockwire.Options) string {
+	sum := sha256.Sum256([]byte(o.Backend + ":" + o.Lock))
 	return "HOSTGUARD_HELD_" + strings.ToUpper(hex.EncodeToString(sum[:6]))
 }
 
@@ -34,8 +34,8 @@ const releasedMark = "released:"
 
 // held reads the record: from this step's own environment file first, where an
 // acquire of the same step wrote it, else from the environment.
-func readRecord(s *cli.Session, in lockwire.Inputs) string {
-	variable := heldVariable(in)
+func readRecord(s *cli.Session, o lockwire.Options) string {
+	variable := heldVariable(o)
 	value := s.Getenv(variable)
 	if path := s.Getenv("GITHUB_ENV"); path != "" {
 		data, _ := os.ReadFile(path)

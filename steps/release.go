@@ -1,7 +1,6 @@
 package steps
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +10,7 @@ import (
 
 	"hostguard/internal/actions"
 	"hostguard/internal/cli"
+	"hostguard/internal/hexid"
 	"hostguard/internal/lockwire"
 	"hostguard/lock"
 )
@@ -28,8 +28,7 @@ Outside any job it knows the lock by the process, such as a shell, that called
 both. Where that has called another acquire-lock for it since, as a server or make
 that does several things at once, it takes the ID that acquire-lock said.
 
-` + helpLockInputs + `  -mode warn-only        or hard-fail: fail the step when Docker is unreachable
-  -lock-id ID            of a lock that was taken outside any job
+{inputs}
 
 exit status: 0 given back or nothing to give back, 2 wrong use, 3 hostguard could
 not do its work (hard-fail), 130 or 143 interrupted.
@@ -40,176 +39,183 @@ example: hostguard release-lock -lock-name awoooi-cd-docker-build-lock
 // releasePatience is how long a release waits for a daemon that restarts.
 const releasePatience = 30 * time.Second
 
-func releaseLock(ctx context.Context, s *cli.Session) error {
-	in := lockwire.NewInputs(s)
-	mode := s.In.Choice("mode", cli.WarnOnly, cli.HardFail, cli.WarnOnly)
-	id := s.In.Text("lock-id", "", checkLockID)
-	s.In.FlagOnly("lock-id")
-	if err := s.In.Parse(); err != nil {
-		return err
-	}
-	s.SayInputs()
-	if *id != "" {
-		return s.Soften(ctx, *mode, releaseID(ctx, s, in, *id))
-	}
-	return s.Soften(ctx, *mode, release(ctx, s, in))
+// releaseLock is one run of release-lock.
+type releaseLock struct {
+	lockwire.Options
+	mode, id string
+
+	*cli.Session
+	m     *lock.Mutex
+	store *lockwire.Store
+	traces
+}
+
+func (r *releaseLock) Inputs() []cli.Input {
+	return append(r.Options.Inputs(), []cli.Input{
+		{Name: "mode", Kind: cli.Choice(&r.mode, cli.HardFail, cli.WarnOnly), Default: cli.WarnOnly,
+			Text: "hard-fail fails the step when Docker is unreachable"},
+		{Name: "lock-id", Kind: cli.Text(&r.id, checkLockID), FlagOnly: true, Arg: "ID", Text: "of a lock that was taken outside any job"},
+	}...)
 }
 
 func checkLockID(id string) error {
-	if len(id) != 64 || strings.Trim(id, "0123456789abcdef") != "" {
+	if !hexid.Is(id, 64) {
 		return errors.New("want the 64 hex digits that acquire-lock said")
 	}
 	return nil
 }
 
+func (r *releaseLock) Run(ctx context.Context, s *cli.Session) error {
+	r.Session = s
+	s.SayInputs()
+	release := r.release
+	if r.id != "" {
+		release = r.releaseID
+	}
+	return s.Soften(ctx, r.mode, release(ctx))
+}
+
 // releaseID gives back a lock that was taken outside any job, by whoever knows its
 // ID: what several callers have in common there proves nothing.
-func releaseID(ctx context.Context, s *cli.Session, in lockwire.Inputs, id string) error {
-	store, err := lockwire.Open(ctx, s, *in.Backend, releasePatience)
+func (r *releaseLock) releaseID(ctx context.Context) error {
+	store, err := lockwire.Open(ctx, r.Session, r.Backend, releasePatience)
 	if err != nil {
 		return err
 	}
-	m := store.Lock(*in.Name)
+	m := store.Lock(r.Lock)
 	entries, err := m.Entries(ctx)
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(entries, func(e lock.Entry) bool { return e.ID == id })
+	i := slices.IndexFunc(entries, func(e lock.Entry) bool { return e.ID == r.id })
 	if i < 0 {
-		s.Say("nothing to give back: lock %q has no entry of that ID; %s", *in.Name, nowHeld(entries))
+		r.Say("nothing to give back: lock %q has no entry of that ID; %s", r.Lock, nowHeld(entries))
 		return nil
 	}
 	if h, ours := entries[i].Claim(); !ours || h.Command || !h.OutsideJobs() {
 		return cli.Usagef("lock %q (id %.12s) is not one that an acquire-lock took outside any job: its job gives it back, or its with-lock, or break-lock",
-			*in.Name, id)
+			r.Lock, r.id)
 	}
-	if err := m.Release(ctx, id); err != nil && !errors.Is(err, lock.ErrNotFound) {
+	if err := m.Release(ctx, r.id); err != nil && !errors.Is(err, lock.ErrNotFound) {
 		return err
 	}
-	s.Say("gave back lock %q (id %s), held for %s", *in.Name, id, cli.Short(time.Since(entries[i].Created)))
+	r.Say("gave back lock %q (id %s), held for %s", r.Lock, r.id, cli.Short(time.Since(entries[i].Created)))
 	return nil
 }
 
-// release gives back what this job's acquire-lock took: what its record names,
-// and left-overs of the same job. It never removes another's.
-func release(ctx context.Context, s *cli.Session, in lockwire.Inputs) error {
+// traces are what earlier steps of this job have left about a lock.
+type traces struct {
+	record    lock.Record // what there is to give back
+	later     lock.Record // what this job took after it gave that back
+	took      bool        // later is such a one
+	given     bool        // record was given back already
+	reentered bool        // an earlier acquire-lock gives it back
+}
+
+func findTraces(s *cli.Session, o lockwire.Options) (t traces) {
 	// In a post step the action's own state says more than the environment,
 	// which a later acquire of this job may have written.
-	left := readRecord(s, in)
+	left := readRecord(s, o)
 	recorded := left
 	if state := s.Getenv("STATE_record"); state != "" {
 		recorded = state
 	}
-	if recorded == "reentered" {
-		s.Say("nothing to give back: this job had lock %q before, and its first acquire-lock gives it back", *in.Name)
+	t.reentered = recorded == "reentered"
+	t.record, _ = lock.ParseRecord(strings.TrimPrefix(recorded, releasedMark))
+	t.later, _ = lock.ParseRecord(left)
+	t.took = t.later.ID != "" && t.later != t.record
+	t.given = t.record.ID != "" && (t.took || left == releasedMark+t.record.String())
+	return t
+}
+
+// release gives back what this job's acquire-lock took: what its record names,
+// and left-overs of the same job. It never removes another's.
+func (r *releaseLock) release(ctx context.Context) (err error) {
+	if r.traces = findTraces(r.Session, r.Options); r.reentered {
+		r.Say("nothing to give back: this job had lock %q before, and its first acquire-lock gives it back", r.Lock)
 		return nil
 	}
-	record, _ := lock.ParseRecord(strings.TrimPrefix(recorded, releasedMark))
-	later, _ := lock.ParseRecord(left)
-	took := later.ID != "" && later != record // this job gave that one back, and took another
-	given := record.ID != "" && (took || left == releasedMark+record.String())
-
 	var patience time.Duration
-	if record.ID != "" && !given { // there is something to give back
+	if r.record.ID != "" && !r.given { // there is something to give back
 		patience = releasePatience
 	}
-	store, err := lockwire.Open(ctx, s, *in.Backend, patience)
+	if r.store, err = lockwire.Open(ctx, r.Session, r.Backend, patience); err != nil {
+		return err
+	}
+	r.m = r.store.Lock(r.Lock)
+	entries, err := r.m.Entries(ctx)
+	if err != nil {
+		return fmt.Errorf("%w; lock %q stays until its job ends", err, r.Lock)
+	}
+	own, err := r.own(ctx, entries)
 	if err != nil {
 		return err
 	}
-	m := store.Lock(*in.Name)
-	entries, err := m.Entries(ctx)
-	if err != nil {
-		return fmt.Errorf("%w; lock %q stays until its job ends", err, *in.Name)
-	}
-	own := slices.DeleteFunc(store.OwnedBySelf(entries), func(e lock.Entry) bool { return took && later.Matches(e) })
-	if own, err = uncontested(ctx, s, store, in, own, record); err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if record.Matches(e) && !slices.ContainsFunc(own, func(o lock.Entry) bool { return o.ID == e.ID }) {
-			own = append(own, e)
-		}
-	}
-	var errs []error
-	lost, stays := record.ID != "" && !given, false
-	for _, e := range own {
-		if jobMayHaveFailed(s) && waitsForSurvivors(ctx, s, store, e) {
-			lost, stays = lost && e.ID != record.ID, true
-			continue
-		}
-		err := m.Release(ctx, e.ID)
-		if errors.Is(err, lock.ErrNotFound) {
-			continue
-		}
-		lost = lost && e.ID != record.ID
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%w; it stays until its job ends", err))
-			continue
-		}
-		s.Say("gave back lock %q (id %s), held for %s", *in.Name, e.ID, cli.Short(time.Since(e.Created)))
-	}
+	lost, stays, err := r.giveBack(ctx, own)
 	switch {
-	case len(errs) > 0:
-		return errors.Join(errs...)
+	case err != nil:
+		return err
 	case lost:
-		s.Warning("lock %q (id %.12s) was lost while this job held it: somebody took it away; now %s", *in.Name, record.ID, nowHeld(entries))
+		r.Warning("lock %q (id %.12s) was lost while this job held it: somebody took it away; now %s", r.Lock, r.record.ID, nowHeld(entries))
 	case len(own) > 0:
-	case given:
-		s.Say("nothing to give back: this job has given lock %q back already", *in.Name)
+	case r.given:
+		r.Say("nothing to give back: this job has given lock %q back already", r.Lock)
 	default:
-		s.Say("nothing to give back: this job does not hold lock %q; %s", *in.Name, nowHeld(entries))
+		r.Say("nothing to give back: this job does not hold lock %q; %s", r.Lock, nowHeld(entries))
 	}
-	if record.ID != "" && !took && !stays {
-		return s.Env(heldVariable(in), releasedMark+record.String())
+	if r.record.ID != "" && !r.took && !stays {
+		return r.Env(heldVariable(r.Options), releasedMark+r.record.String())
 	}
 	return nil
 }
 
-// jobMayHaveFailed tells that this is the end of a job that is not known to have
-// succeeded. The action knows how the job goes, and its post step says so where no
-// runner tells; a hook is always at the end. A release in the midst of a job, or in
-// a shell, has no status.
-func jobMayHaveFailed(s *cli.Session) bool {
-	status, _, _ := s.In.Outside("job-status")
-	if strings.HasPrefix(s.Name, "hostguard-") { // a hook
-		status = cmp.Or(s.Getenv("GITEA_JOB_RESULT"), status, "unknown")
-	} else if strings.HasPrefix(status, "$") { // as it was written: no runner filled it in
-		return false
-	}
-	return status != "" && status != "success"
-}
-
-// waitsForSurvivors tells that a lock has to stay for now, and warns: something
-// of a job that is over still runs, and may still use what the lock is for.
-func waitsForSurvivors(ctx context.Context, s *cli.Session, store *lockwire.Store, e lock.Entry) bool {
-	left, found := store.AwaitEnd(ctx, e)
-	if found {
-		s.Warning("lock %q (id %.12s) stays: %s is left of this job; "+
-			"who waits takes the lock over when that has ended or come to rest", e.Name, e.ID, left)
-	}
-	return found
-}
-
-// uncontested refuses what, outside any job, may be that of another caller of the
-// same parent. A record is proof.
-func uncontested(
-	ctx context.Context, s *cli.Session, store *lockwire.Store, in lockwire.Inputs, own []lock.Entry, record lock.Record,
-) ([]lock.Entry, error) {
+// own returns the entries that this job has to give back. It refuses what, outside
+// any job, may be that of another caller of the same parent; a record is proof.
+func (r *releaseLock) own(ctx context.Context, entries []lock.Entry) ([]lock.Entry, error) {
+	own := slices.DeleteFunc(r.store.OwnedBySelf(entries), func(e lock.Entry) bool { return r.took && r.later.Matches(e) })
 	for _, e := range own {
-		if !store.Self.OutsideJobs() || record.Matches(e) {
+		if !r.store.Self.OutsideJobs() || r.record.Matches(e) {
 			continue
 		}
-		switch contested, err := store.Lock(*in.Name).Contested(ctx, e); {
+		switch contested, err := r.m.Contested(ctx, e); {
 		case err != nil:
 			return nil, err
 		case contested:
 			return nil, cli.Refusedf("process %d has called several acquire-locks for lock %q, and which of them gives it back is not known; "+
 				"if it is the one that got it: hostguard release-lock -lock-name %s -lock-backend %s -lock-id %.64s",
-				store.Self.Parent.PID, *in.Name, *in.Name, *in.Backend, actions.Plain(e.ID))
+				r.store.Self.Parent.PID, r.Lock, r.Lock, r.Backend, actions.Plain(e.ID))
+		}
+	}
+	for _, e := range entries {
+		if r.record.Matches(e) && !slices.ContainsFunc(own, func(o lock.Entry) bool { return o.ID == e.ID }) {
+			own = append(own, e)
 		}
 	}
 	return own, nil
+}
+
+// giveBack releases entries of this job. It reports whether the recorded one was
+// lost, and whether one stays as something of the job still runs.
+func (r *releaseLock) giveBack(ctx context.Context, own []lock.Entry) (lost, stays bool, err error) {
+	var errs []error
+	lost = r.record.ID != "" && !r.given
+	for _, e := range own {
+		if jobMayHaveFailed(r.Session) && waitsForSurvivors(ctx, r.Session, r.store, e) {
+			lost, stays = lost && e.ID != r.record.ID, true
+			continue
+		}
+		err := r.m.Release(ctx, e.ID)
+		if errors.Is(err, lock.ErrNotFound) {
+			continue
+		}
+		lost = lost && e.ID != r.record.ID
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%w; it stays until its job ends", err))
+			continue
+		}
+		r.Say("gave back lock %q (id %s), held for %s", r.Lock, e.ID, cli.Short(time.Since(e.Created)))
+	}
+	return lost, stays, errors.Join(errs...)
 }
 
 func nowHeld(entries []lock.Entry) string {

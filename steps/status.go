@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"hostguard/internal/actions"
 	"hostguard/internal/cli"
 	"hostguard/internal/lockwire"
 	"hostguard/internal/pressurewire"
@@ -27,8 +26,7 @@ nothing. A lock is free or
   legacy       made by a plain "docker network create"
   unreadable   its labels are broken or of another version: held until stale
 
-` + helpLockInputs + `  -json                  one line of JSON; its "version" changes with its form
-  -watch                 look again every 2 seconds, until interrupted
+{inputs}
 
 exit status: 0 told, 2 wrong use, 3 no Docker or no permission.
 
@@ -37,29 +35,35 @@ example: ssh HOST hostguard status
 
 const watchEvery = 2 * time.Second // status -watch looks
 
-func hostStatus(ctx context.Context, s *cli.Session) error {
-	in := lockwire.NewInputs(s)
-	asJSON := s.In.Boolean("json")
-	watch := s.In.Boolean("watch")
-	s.In.FlagOnly("json", "watch")
-	if err := s.In.Parse(); err != nil {
-		return err
-	}
-	store, err := lockwire.Open(ctx, s, *in.Backend, 0)
+// status is one run of status.
+type status struct {
+	lockwire.Options
+	json, watch bool
+}
+
+func (o *status) Inputs() []cli.Input {
+	return append(o.Options.Inputs(), []cli.Input{
+		{Name: "json", Kind: cli.Bool(&o.json), FlagOnly: true, Text: `one line of JSON; its "version" changes with its form`},
+		{Name: "watch", Kind: cli.Bool(&o.watch), FlagOnly: true, Text: "look again every 2 seconds, until interrupted"},
+	}...)
+}
+
+func (o *status) Run(ctx context.Context, s *cli.Session) error {
+	store, err := lockwire.Open(ctx, s, o.Backend, 0)
 	if err != nil {
 		return err
 	}
 	for {
-		report, err := survey(ctx, s, *in.Name, store)
+		report, err := survey(ctx, s, o.Lock, store)
 		if err != nil {
 			return err
 		}
-		if *asJSON {
+		if o.json {
 			err = s.JSON(report)
 		} else {
 			err = report.print(s)
 		}
-		if err != nil || !*watch {
+		if err != nil || !o.watch {
 			return err
 		}
 		select {
@@ -124,7 +128,7 @@ func survey(ctx context.Context, s *cli.Session, name string, store *lockwire.St
 	if err != nil {
 		return statusReport{}, err
 	}
-	gate, docker := pressurewire.New(s, pressure.Known(), pressurewire.DockerTime)
+	gate, docker := pressurewire.New(s.Getenv, pressure.Known())
 	look, err := gate.Look(ctx)
 	if err != nil {
 		return statusReport{}, err
@@ -170,8 +174,8 @@ func reportEntry(e lock.Entry) entryReport {
 }
 
 func (r statusReport) print(s *cli.Session) error {
-	if _, err := fmt.Fprintln(s.Out, actions.Plain(r.Store)); err != nil {
-		return err // nobody reads any more
+	if err := s.Line(r.Store); err != nil {
+		return err
 	}
 	for _, l := range r.Locks {
 		if len(l.Holders) == 0 {

@@ -4,15 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
-	"slices"
-	"strings"
 	"sync"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"hostguard/internal/cli"
 	"hostguard/internal/lockwire"
@@ -28,7 +22,8 @@ hostguard itself is killed, the lock is free as soon as COMMAND is gone. COMMAND
 inherits a socket (descriptor 700) and a limit without effect (RLIMIT_RTTIME) that
 tell whether it runs.
 
-` + helpAcquireInputs + `
+{inputs}
+
 exit status: that of COMMAND (128 + signal if one ended it), 124 the lock was not
 free in time, 125 hostguard could not do its work, 126 COMMAND cannot be run, 127
 there is no such command, 2 wrong use, 130 or 143 interrupted while waiting.
@@ -36,60 +31,31 @@ there is no such command, 2 wrong use, 130 or 143 interrupted while waiting.
 example: hostguard with-lock -timeout 30m -- docker build -t app .
 `
 
-const (
-	holdVariable = proc.HoldVariable
-	// lossCheck is how often a held lock is looked for.
-	lossCheck = 5 * time.Second
-)
+// lossCheck is how often a held lock is looked for.
+const lossCheck = 5 * time.Second
 
-func withLock(ctx context.Context, s *cli.Session) error {
-	s.OnStderr(s.World)
-	in := newAcquireInputs(s)
-	command, err := s.In.ParseCommand()
-	if err != nil {
-		return err
-	}
-	if len(command) == 0 {
+// withLock is one run of with-lock.
+type withLock struct {
+	acquireOptions
+	*cli.Session
+	m     *lock.Mutex
+	store *lockwire.Store
+}
+
+func (w *withLock) Run(ctx context.Context, s *cli.Session) error {
+	w.Session = s
+	if len(s.Wrapped) == 0 {
 		return cli.Usagef("no command given; want: hostguard with-lock [-input value ...] -- COMMAND [ARGUMENT ...]")
 	}
-	path, err := exec.LookPath(command[0])
+	path, err := exec.LookPath(s.Wrapped[0])
 	if err != nil {
-		return cannotRun(command[0], err)
+		return cannotRun(s.Wrapped[0], err)
 	}
+	command := wrapped{s, path}
 	s.SayInputs()
 	noticeOtherLock(s)
-
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	stop := s.CancelOnSignal(cancel)
-	waiting, end := in.deadline(ctx)
-	defer end()
-	store, err := lockwire.Open(waiting, s, *in.Backend, min(lockwire.FirstLook, *in.timeout))
-	var m *lock.Mutex
-	var held lock.Acquired
-	if err == nil {
-		m = store.Lock(*in.Name)
-		if e, ok := reentered(waiting, s, m, in.Inputs); ok {
-			stop()
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			s.Say("the lock is held already by this job or by a with-lock above (id %.12s); it is kept when the command ends", e.ID)
-			return runHolding(s, path, command, s.Environ)
-		}
-		store.Self.Command = true
-		// Before there is an entry: killed at any moment, we leave no command
-		// behind that nobody can tell is under the lock.
-		if err = (proc.Host{Proc: proc.Root}).Mark(&store.Self); err == nil {
-			held, err = hold(waiting, s, m, store, in)
-		}
-	}
-	stop()
-	if err == nil && ctx.Err() != nil { // interrupted since it was acquired
-		err = errors.Join(context.Cause(ctx), m.Release(ctx, held.ID))
-	}
+	held, above, err := w.acquire(ctx)
 	if err != nil {
-		err = cli.CutShort(ctx, err)
 		switch cli.StatusOf(err) {
 		case cli.StatusRefused:
 			return cli.WithStatus(cli.StatusLockNotGot, err)
@@ -98,136 +64,94 @@ func withLock(ctx context.Context, s *cli.Session) error {
 		}
 		return err
 	}
-	s.Say("acquired lock %q (id %.12s), running %.200q", *in.Name, held.ID, command[0])
-	err = runUnder(s, m, store, held.ID, path, command)
-	released := m.Release(context.Background(), held.ID)
+	if above.ID != "" {
+		s.Say("the lock is held already by this job or by a with-lock above (id %.12s); it is kept when the command ends", above.ID)
+		return command.run(s.Environ)
+	}
+	s.Say("acquired lock %q (id %.12s), running %.200q", w.Lock, held.ID, s.Wrapped[0])
+	err = w.runUnder(held.ID, command)
+	released := w.m.Release(context.Background(), held.ID)
 	switch {
 	case errors.Is(released, lock.ErrNotFound):
-		s.Warning("lock %q (id %.12s) was lost while the command ran: somebody took it away", *in.Name, held.ID)
+		s.Warning("lock %q (id %.12s) was lost while the command ran: somebody took it away", w.Lock, held.ID)
 	case released != nil:
 		s.Warning("%s; others take it over once they see that this process is gone", released)
 	default:
-		s.Say("gave back lock %q", *in.Name)
+		s.Say("gave back lock %q", w.Lock)
 	}
 	return err
 }
 
-func containsNonce(nonces, nonce string) bool {
-	return nonce != "" && slices.Contains(strings.Split(nonces, ","), nonce)
+// acquire takes the lock, or finds it held above this process. A signal ends the
+// wait; those that come later are the command's.
+func (w *withLock) acquire(ctx context.Context) (held lock.Acquired, above lock.Entry, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := w.CancelOnSignal(cancel)
+	held, above, err = w.take(ctx)
+	stop()
+	if err == nil && ctx.Err() != nil { // interrupted since it was acquired
+		err = context.Cause(ctx)
+		if above.ID == "" {
+			err = errors.Join(err, w.m.Release(ctx, held.ID))
+		}
+	}
+	return held, above, cli.CutShort(ctx, err)
 }
 
-func cannotRun(name string, err error) error {
-	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
-		return cli.WithStatus(cli.StatusNotFound, fmt.Errorf("run %.200q: no such command", name))
+func (w *withLock) take(ctx context.Context) (held lock.Acquired, above lock.Entry, err error) {
+	waiting, end := w.deadline(ctx)
+	defer end()
+	if w.store, err = w.open(waiting, w.Session); err != nil {
+		return held, above, err
 	}
-	return cli.WithStatus(cli.StatusCannotRun, fmt.Errorf("run %.200q: %w", name, err))
+	w.m = w.store.Lock(w.Lock)
+	if above, ok := reentered(waiting, w.Session, w.m, w.Options); ok {
+		return held, above, nil
+	}
+	w.store.Self.Command = true
+	// Before there is an entry: killed at any moment, we leave no command
+	// behind that nobody can tell is under the lock.
+	if err = (proc.Host{Proc: proc.Root}).Mark(&w.store.Self); err == nil {
+		held, err = w.hold(waiting, w.Session, w.m, w.store)
+	}
+	return held, above, err
 }
 
 // runUnder runs the command, and says at once when the lock is lost meanwhile:
 // nothing can be undone, but the log must tell.
-func runUnder(s *cli.Session, m *lock.Mutex, store *lockwire.Store, id, path string, command []string) error {
+func (w *withLock) runUnder(id string, command wrapped) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	if m.Lost(ctx, id) { // narrows the gap between holding and starting
-		return cli.WithStatus(cli.StatusCannotLock, fmt.Errorf("lock %q was lost before the command started: somebody took it away", m.Name()))
+	if w.m.Lost(ctx, id) { // narrows the gap between holding and starting
+		return cli.WithStatus(cli.StatusCannotLock, fmt.Errorf("lock %q was lost before the command started: somebody took it away", w.Lock))
 	}
 	// Beside the command, for a hung daemon must not keep signals from it.
 	var watch sync.WaitGroup
-	watch.Go(func() {
-		// Nothing tells of a removal, but whoever takes the lock next is heard.
-		taken, _ := store.Engine.Watch(ctx, m.Name())
-		for ctx.Err() == nil {
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(lossCheck):
-			case _, watching := <-taken:
-				if !watching {
-					taken = nil // the daemon went away: the time does
-				}
-			}
-			if m.Lost(ctx, id) {
-				s.Error("with-lock: lock %q (id %.12s) was lost while the command runs: somebody took it away, and may build at the same time", m.Name(), id)
-				return
-			}
-		}
-	})
-	err := runHolding(s, path, command, holding(s, store.Self.Nonce))
+	watch.Go(func() { w.watchLoss(ctx, id) })
+	err := command.run(command.underNonce(w.store.Self.Nonce))
 	cancel()
 	watch.Wait() // before the lock is given back, which is no loss
 	return err
 }
 
-// holding is this process's environment with one more nonce that its children run
-// under.
-func holding(s *cli.Session, nonce string) []string {
-	if above := s.Getenv(holdVariable); above != "" {
-		nonce = above + "," + nonce
-	}
-	return append(slices.DeleteFunc(slices.Clone(s.Environ), func(v string) bool {
-		return strings.HasPrefix(v, holdVariable+"=")
-	}), holdVariable+"="+nonce)
-}
-
-// runHolding runs the command in a process group of its own and passes signals
-// on to it; one that comes a second after the first kills. On a terminal the command shares our group
-// instead, where the terminal's signals reach it without us.
-func runHolding(s *cli.Session, path string, command, environ []string) error {
-	cmd := exec.Command(path)
-	cmd.Args = command
-	cmd.Env = environ
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = s.Stdin, s.Stdout, s.Stderr
-	terminal := isTerminal(s.Stdin)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: !terminal}
-	if err := cmd.Start(); err != nil {
-		return cannotRun(command[0], err)
-	}
-	target := -cmd.Process.Pid
-	if terminal {
-		target = cmd.Process.Pid
-	}
-	// The command is reaped only after the last signal was sent, so that its
-	// pid cannot be another's meanwhile.
-	exited := make(chan struct{})
-	go func() {
-		for unix.Waitid(unix.P_PID, cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
-		}
-		close(exited)
-	}()
-	var first time.Time
-	for {
+// watchLoss looks for the lock until ctx ends, and prints that it was lost.
+func (w *withLock) watchLoss(ctx context.Context, id string) {
+	// Nothing tells of a removal, but whoever takes the lock next is heard.
+	taken, _ := w.store.Engine.Watch(ctx, w.Lock)
+	for ctx.Err() == nil {
 		select {
-		case sig := <-s.Signals:
-			if first.IsZero() {
-				first = time.Now()
+		case <-ctx.Done():
+			return
+		case <-time.After(lossCheck):
+		case _, watching := <-taken:
+			if !watching {
+				taken = nil // the daemon went away: the time does
 			}
-			switch {
-			case time.Since(first) > cli.Twice:
-				syscall.Kill(target, syscall.SIGKILL)
-			case !terminal || sig == syscall.SIGTERM:
-				syscall.Kill(target, sig.(syscall.Signal))
-			}
-			continue
-		case <-exited:
 		}
-		break
+		if w.m.Lost(ctx, id) {
+			w.Error("with-lock: lock %q (id %.12s) was lost while the command runs: somebody took it away, and may build at the same time", w.Lock, id)
+			return
+		}
 	}
-	_ = cmd.Wait()
-	status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
-	switch {
-	case ok && status.Signaled():
-		return cli.WithStatus(128+int(status.Signal()), cli.ErrSaid)
-	case cmd.ProcessState.ExitCode() != 0:
-		return cli.WithStatus(cmd.ProcessState.ExitCode(), cli.ErrSaid)
-	}
-	return nil
-}
-
-func isTerminal(stdin any) bool {
-	f, ok := stdin.(*os.File)
-	if !ok {
-		return false
-	}
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	return err == nil
 }

@@ -32,25 +32,50 @@ type World struct {
 	DefaultSignals func()
 }
 
-// Command is one word that hostguard answers to.
+// Command is one word that hostguard answers to, or two of which the first is
+// "runner".
 type Command struct {
-	Name string
+	Name    string
+	Summary string // one line of the help of hostguard
+	// Help is what "hostguard help" prints about the command: what it does, what it
+	// waits for, its exit statuses and a real example. A line "{inputs}" stands for
+	// the table of its inputs. Where it does not begin with the usage, that is made
+	// of the table as well.
+	Help string
 	Step bool // may be asked for by the action's step input
 	Hook bool // answers as a program of this name too
-	Help string
-	Run  func(ctx context.Context, s *Session) error
+	// Wraps says that it runs the command that follows its inputs, to which belong
+	// stdout and the signals.
+	Wraps bool
+	// New makes what one run of the command needs.
+	New func() Action
 }
 
-// Main runs the one of all commands that the arguments name, or the program's own name if it
-// is that of a hook, or with no arguments the step that the action's step input
-// names (HOSTGUARD_STEP). It returns the exit status.
+// Action is one run of a command.
+type Action interface {
+	// Inputs is the command's table of inputs, whose values go into the action.
+	Inputs() []Input
+	Run(ctx context.Context, s *Session) error
+}
+
+// Func is the action of a command without inputs.
+type Func func(ctx context.Context, s *Session) error
+
+// Inputs returns an empty table.
+func (Func) Inputs() []Input { return nil }
+
+// Run calls the function.
+func (f Func) Run(ctx context.Context, s *Session) error { return f(ctx, s) }
+
+// Main runs the one of all commands that the arguments name, or the program's own
+// name if it is that of a hook, or with no arguments the step that the action's
+// step input names (HOSTGUARD_STEP). It returns the exit status.
 func Main(w World, all []Command) int {
 	if w.Getenv(secretsOnStdin) != "" {
 		w.Getenv = withSecrets(w.Stdin, w.Getenv)
 	}
-	c := NewConsole(w)
-	args := w.Args
-	all = append(slices.Clone(all), Command{Name: "version", Help: helpVersion, Run: printVersion})
+	s := NewSession(w, append(slices.Clone(all), versionCommand))
+	all, args := s.Commands, w.Args
 	program := filepath.Base(w.Program)
 	if slices.ContainsFunc(all, func(cmd Command) bool { return cmd.Hook && cmd.Name == program }) {
 		args = append([]string{program}, args...)
@@ -58,49 +83,61 @@ func Main(w World, all []Command) int {
 	if len(args) == 0 {
 		step := w.Getenv("HOSTGUARD_STEP")
 		if step == "" && w.Getenv(actionVariable) == "" {
-			c.help(helpMain)
+			s.help(helpMain(all))
 			return StatusUsage
 		}
-		all = slices.DeleteFunc(all, func(cmd Command) bool { return !cmd.Step })
+		all = slices.DeleteFunc(slices.Clone(all), func(cmd Command) bool { return !cmd.Step })
 		args = []string{step}
 		if !slices.ContainsFunc(all, func(cmd Command) bool { return cmd.Name == step }) {
-			c.Error("unknown step %q; set step to one of %s", step, names(all))
+			s.Error("unknown step %q; set step to one of %s", step, names(all))
 			return StatusUsage
 		}
 	}
 	name, rest := nameOf(args)
 	if name == "help" || name == "-h" || name == "-help" || name == "--help" {
-		return help(c, all, rest)
+		return help(s.Console, all, rest)
 	}
 	i := slices.IndexFunc(all, func(cmd Command) bool { return cmd.Name == name })
 	if i < 0 {
-		c.Error("unknown command %q; one of %s, or see \"hostguard help\"", name, names(like(all, name)))
+		s.Error("unknown command %q; one of %s, or see \"hostguard help\"", name, names(suggestions(all, name)))
 		return StatusUsage
 	}
-	if slices.ContainsFunc(rest, isHelpFlag(name)) {
-		c.help(all[i].Help)
+	if all[i].asksForHelp(rest) {
+		s.help(all[i].help())
 		return StatusOK
 	}
-
-	ctx, cancel := context.WithCancelCause(context.Background())
-	defer cancel(nil)
-	s := &Session{World: w, Console: c, Name: name, Commands: all, In: NewInputs(name, rest, w.Getenv)}
-	if name != "with-lock" { // with-lock passes signals on to its command
-		stop := s.CancelOnSignal(cancel)
-		defer stop()
-	}
-	err := all[i].Run(ctx, s)
-	if err == nil {
-		return StatusOK
-	}
-	err = CutShort(ctx, err)
-	if e, ok := errors.AsType[*Error](err); !ok || e.Err != ErrSaid {
-		c.Error("%s: %s", name, OneLine(err))
+	s.Name = name
+	err := s.run(all[i], rest)
+	if e, ok := errors.AsType[*Error](err); err != nil && (!ok || e.Err != ErrSaid) {
+		s.Error("%s: %s", name, OneLine(err))
 	}
 	return StatusOf(err)
 }
 
-// nameOf is the command that the arguments name, one word or "runner" and one
+// run runs a command with its arguments, until it ends or is interrupted.
+func (s *Session) run(cmd Command, args []string) error {
+	if cmd.Wraps {
+		s.onStderr(s.World)
+	}
+	action := cmd.New()
+	rest, err := s.Read(action.Inputs(), args)
+	if err != nil {
+		return err
+	}
+	if len(rest) > 0 && !cmd.Wraps {
+		return Usagef("unexpected argument %q; inputs are flags, see \"hostguard help %s\"", rest[0], s.Name)
+	}
+	s.Wrapped = rest
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	if !cmd.Wraps {
+		stop := s.CancelOnSignal(cancel)
+		defer stop()
+	}
+	return CutShort(ctx, action.Run(ctx, s))
+}
+
+// nameOf returns the command that the arguments name, one word or "runner" and one
 // more, and the arguments after it.
 func nameOf(args []string) (name string, rest []string) {
 	if args[0] == "runner" && len(args) > 1 && !strings.HasPrefix(args[1], "-") {
@@ -109,10 +146,10 @@ func nameOf(args []string) (name string, rest []string) {
 	return args[0], args[1:]
 }
 
-// like are the commands of runner for one of runner, else all.
-func like(all []Command, name string) []Command {
+// suggestions returns the commands worth naming for an unknown one.
+func suggestions(all []Command, name string) []Command {
 	if first, _, _ := strings.Cut(name, " "); first == "runner" {
-		return slices.DeleteFunc(all, func(cmd Command) bool { return !strings.HasPrefix(cmd.Name, "runner ") })
+		return slices.DeleteFunc(slices.Clone(all), func(cmd Command) bool { return !strings.HasPrefix(cmd.Name, "runner ") })
 	}
 	return all
 }

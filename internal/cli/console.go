@@ -24,47 +24,55 @@ import (
 //     they go to stderr.
 //   - No colour: a CI log is no terminal.
 type Console struct {
-	Out, Err io.Writer
-	Workflow *actions.Workflow // nil outside a workflow
+	out, err io.Writer
+	workflow *actions.Workflow // nil outside a workflow
 }
 
-func NewConsole(w World) *Console {
-	c := &Console{Out: w.Stdout, Err: w.Stderr}
+func newConsole(w World) *Console {
+	c := &Console{out: w.Stdout, err: w.Stderr}
 	if w.Getenv("GITHUB_ACTIONS") == "true" || w.Getenv("GITEA_ACTIONS") == "true" {
-		c.Workflow = actions.New(w.Stdout, w.Getenv)
+		c.workflow = actions.New(w.Stdout, w.Getenv)
 	}
 	return c
 }
 
-// OnStderr sends everything to stderr: stdout belongs to with-lock's command.
+// onStderr sends everything to stderr: stdout belongs to with-lock's command.
 // Runners look for annotations on both.
-func (c *Console) OnStderr(w World) {
-	c.Out = w.Stderr
-	if c.Workflow != nil {
-		c.Workflow = actions.New(w.Stderr, w.Getenv)
+func (c *Console) onStderr(w World) {
+	c.out = w.Stderr
+	if c.workflow != nil {
+		c.workflow = actions.New(w.Stderr, w.Getenv)
 	}
 }
 
-func (c *Console) Say(format string, args ...any) {
-	fmt.Fprintln(c.Out, actions.Plain(fmt.Sprintf(format, args...)))
+// InWorkflow reports whether a runner reads what is printed.
+func (c *Console) InWorkflow() bool { return c.workflow != nil }
+
+// Say prints a line.
+func (c *Console) Say(format string, args ...any) { _ = c.Line(fmt.Sprintf(format, args...)) }
+
+// Line prints a line, and fails if nobody reads any more.
+func (c *Console) Line(text string) error {
+	_, err := fmt.Fprintln(c.out, actions.Plain(text))
+	return err
 }
 
 func (c *Console) Notice(format string, args ...any) {
-	c.annotate((*actions.Workflow).Notice, c.Out, "", format, args)
+	c.annotate((*actions.Workflow).Notice, c.out, "", format, args)
 }
 
 func (c *Console) Warning(format string, args ...any) {
-	c.annotate((*actions.Workflow).Warning, c.Err, "warning: ", format, args)
+	c.annotate((*actions.Workflow).Warning, c.err, "warning: ", format, args)
 }
 
 func (c *Console) Error(format string, args ...any) {
-	c.annotate((*actions.Workflow).Error, c.Err, "", format, args)
+	c.annotate((*actions.Workflow).Error, c.err, "", format, args)
 }
 
 func (c *Console) annotate(say func(*actions.Workflow, string), plain io.Writer, word, format string, args []any) {
 	text := "hostguard: " + fmt.Sprintf(format, args...)
-	if c.Workflow != nil {
-		say(c.Workflow, text)
+	if c.workflow != nil {
+		say(c.workflow, text)
 		return
 	}
 	fmt.Fprintln(plain, actions.Plain(strings.Replace(text, "hostguard: ", "hostguard: "+word, 1)))
@@ -73,55 +81,55 @@ func (c *Console) annotate(say func(*actions.Workflow, string), plain io.Writer,
 // Group folds what follows under a title, until the returned function is called.
 func (c *Console) Group(format string, args ...any) (end func()) {
 	title := fmt.Sprintf(format, args...)
-	if c.Workflow == nil {
+	if c.workflow == nil {
 		c.Say("%s", title)
 		return func() {}
 	}
-	return c.Workflow.Group(title)
+	return c.workflow.Group(title)
 }
 
 // Summary adds Markdown to the step's summary, where the runner offers one.
 func (c *Console) Summary(markdown string) {
-	if c.Workflow != nil {
-		c.Workflow.Summary(markdown)
+	if c.workflow != nil {
+		c.workflow.Summary(markdown)
 	}
 }
 
 // The files of the step are the runner's; outside a workflow there are none.
 
 func (c *Console) CheckFiles() error {
-	if c.Workflow == nil {
+	if c.workflow == nil {
 		return nil
 	}
-	return c.Workflow.Check()
+	return c.workflow.Check()
 }
 
 func (c *Console) Output(name, value string) error {
-	if c.Workflow == nil {
+	if c.workflow == nil {
 		return nil
 	}
-	return c.Workflow.Output(name, value)
+	return c.workflow.Output(name, value)
 }
 
 func (c *Console) Env(name, value string) error {
-	if c.Workflow == nil {
+	if c.workflow == nil {
 		return nil
 	}
-	return c.Workflow.Env(name, value)
+	return c.workflow.Env(name, value)
 }
 
 func (c *Console) State(name, value string) error {
-	if c.Workflow == nil {
+	if c.workflow == nil {
 		return nil
 	}
-	return c.Workflow.State(name, value)
+	return c.workflow.State(name, value)
 }
 
 // JSON prints a value as one line.
 func (c *Console) JSON(v any) error {
 	line, err := Printable(v)
 	if err == nil {
-		_, err = fmt.Fprintln(c.Out, line)
+		_, err = fmt.Fprintln(c.out, line)
 	}
 	return err
 }
@@ -160,4 +168,4 @@ func (c *Console) Table(rows [][]string) {
 }
 
 // help prints a written text as it is.
-func (c *Console) help(text string) { fmt.Fprint(c.Out, text) }
+func (c *Console) help(text string) { fmt.Fprint(c.out, text) }

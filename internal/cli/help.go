@@ -1,61 +1,58 @@
 package cli
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 )
 
 func help(c *Console, all []Command, args []string) int {
 	if len(args) == 0 {
-		c.help(helpMain)
+		c.help(helpMain(all))
 		return StatusOK
 	}
 	name, _ := nameOf(args)
 	i := slices.IndexFunc(all, func(cmd Command) bool { return cmd.Name == name })
 	if i < 0 {
-		c.Error("no help for %q; one of %s", name, names(like(all, name)))
+		c.Error("no help for %q; one of %s", name, names(suggestions(all, name)))
 		return StatusUsage
 	}
-	c.help(all[i].Help)
+	c.help(all[i].help())
 	return StatusOK
 }
 
-// isHelpFlag finds a request for help among a command's own arguments. What
-// follows with-lock is for its command.
-func isHelpFlag(command string) func(string) bool {
-	seenEnd := false
-	return func(arg string) bool {
-		seenEnd = seenEnd || arg == "--" || command == "with-lock" && arg != "" && arg[0] != '-'
-		return !seenEnd && (arg == "-h" || arg == "-help" || arg == "--help")
+// asksForHelp finds a request for help among a command's own arguments. What
+// follows the inputs of one that wraps another is for that.
+func (cmd Command) asksForHelp(args []string) bool {
+	for _, arg := range args {
+		if arg == "--" || cmd.Wraps && arg != "" && arg[0] != '-' {
+			return false
+		}
+		if arg == "-h" || arg == "-help" || arg == "--help" {
+			return true
+		}
 	}
+	return false
 }
 
-const helpMain = `hostguard keeps a shared CI host usable.
+func helpMain(all []Command) string {
+	var steps, others []string
+	for _, cmd := range all {
+		switch {
+		case cmd.Step:
+			steps = append(steps, entry(cmd.Name, cmd.Summary, 14))
+		case cmd.Summary != "":
+			others = append(others, entry(cmd.Name, cmd.Summary, 14))
+		}
+	}
+	return `hostguard keeps a shared CI host usable.
 
 usage: hostguard COMMAND [-input value ...]
 
 steps of a workflow (also as "uses: wooo/hostguard@v1.0.0" with "step: ..."):
-  clean-diag      remove left-over runner diagnostics that make "Set up job" fail
-  wait-pressure   wait until no other heavy build runs on this host
-  acquire-lock    take the host-wide build lock, waiting its turn
-  release-lock    give it back; harmless when there is nothing to give back
-
+` + strings.Join(steps, "") + `
 on the host:
-  with-lock       run a command while holding the lock
-  status          who holds what, who waits, what presses
-  break-lock      take a lock away by force, and record who did it and why
-  doctor          what is wrong here and in this checkout, and what mends it
-  runner audit    the host's runner: service, labels, containers, tasks
-  runner labels   which job of which repository can run on which runner
-  runner readiness
-                  whether the runner of several owners can be split now
-  runner drain    retire the runner in a container when its jobs have ended
-  runner resume   start it again
-  runner service  make the runner a service that lets its jobs end
-  runner split    make one runner for each owner out of one for all
-  runner cleanup-timer
-                  run clean-diag every 5 minutes
-  install         put this program and its hooks in place
-  version, help
+` + strings.Join(others, "") + `  version, help
 
 "hostguard help COMMAND" tells more. Every input is also read from the
 environment: -lock-name from HOSTGUARD_LOCK_NAME, and so on. A flag goes before
@@ -64,3 +61,84 @@ the workflow's input, and that before the environment.
 exit status: 0 done, 1 refused (not this change's fault), 2 wrong use,
 3 hostguard could not do its work, 130 or 143 interrupted.
 `
+}
+
+// help returns what there is to print about a command.
+func (cmd Command) help() string {
+	text := cmd.Help
+	inputs := cmd.New().Inputs()
+	if !strings.HasPrefix(text, "usage: ") {
+		text = usage(cmd.Name, inputs) + "\n" + text
+	}
+	return strings.Replace(text, "{inputs}\n", options(inputs), 1)
+}
+
+// lineWidth is how wide help is printed.
+const lineWidth = 82
+
+// usage is the synopsis of a command.
+func usage(name string, inputs []Input) string {
+	text := "usage: hostguard " + name
+	width := len(text)
+	for _, in := range inputs {
+		part := " [" + in.flag() + "]"
+		if width += len(part); width > lineWidth {
+			text, width = text+"\n        ", 8+len(part)
+		}
+		text += part
+	}
+	return text + "\n"
+}
+
+// flag returns an input as it is written on a command line.
+func (in Input) flag() string {
+	arg := in.Arg
+	switch {
+	case in.boolean && in.Default == "true":
+		return "-" + in.Name + "=false"
+	case in.boolean:
+		return "-" + in.Name
+	case arg == "":
+		arg = in.arg
+	}
+	return "-" + in.Name + " " + arg
+}
+
+// options lists inputs with their texts, in the order of the table.
+func options(inputs []Input) string {
+	column := 0
+	for _, in := range inputs {
+		if n := len(in.flag()); n <= 20 {
+			column = max(column, n)
+		}
+	}
+	var list strings.Builder
+	for _, in := range inputs {
+		text := in.Text
+		if in.Default != "" && !in.boolean {
+			text = strings.TrimPrefix(text+"; default "+in.Default, "; ")
+		}
+		list.WriteString(entry(in.flag(), text, column))
+	}
+	return list.String()
+}
+
+// entry is a word and what there is to know about it, in a column of its own.
+func entry(word, text string, column int) string {
+	line := fmt.Sprintf("  %-*s  ", column, word)
+	if len(word) > column {
+		line = fmt.Sprintf("  %s\n  %-*s  ", word, column, "")
+	}
+	indent, width := strings.Repeat(" ", column+4), column+4
+	for i, part := range strings.Fields(text) {
+		if i > 0 {
+			if width+1+len(part) > lineWidth {
+				line, width = line+"\n"+indent, len(indent)
+			} else {
+				line, width = line+" ", width+1
+			}
+		}
+		line, width = line+part, width+len(part)
+	}
+	return line + "\n"
+}

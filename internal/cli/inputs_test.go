@@ -3,6 +3,7 @@ package cli
 import (
 	"strings"
 	"testing"
+	"time"
 )
 
 func FuzzDurationNeedsAUnitAndIsNotNegative(f *testing.F) {
@@ -53,45 +54,46 @@ func TestAnInputIsTheFirstThatIsGiven(t *testing.T) {
 			"host", `lock-name "host" (HOSTGUARD_LOCK_NAME of the environment)`},
 		{"an empty host's", nil, map[string]string{"HOSTGUARD_LOCK_NAME": ""}, "default", ""},
 	} {
-		in := NewInputs("acquire-lock", test.args, func(name string) string { return test.env[name] })
-		name := in.Text("lock-name", "default", nil)
-		if err := in.Parse(); err != nil || *name != test.want || in.sources() != test.source {
-			t.Errorf("%s: %q, from %q, %v; want %q, from %q", test.name, *name, in.sources(), err, test.want, test.source)
+		var name string
+		s, err := read(test.args, test.env, Input{Name: "lock-name", Kind: Text(&name, nil), Default: "default"})
+		if err != nil || name != test.want || s.sources() != test.source {
+			t.Errorf("%s: %q, from %q, %v; want %q, from %q", test.name, name, s.sources(), err, test.want, test.source)
 		}
 	}
+}
+
+// read reads inputs from flags and an environment.
+func read(args []string, env map[string]string, inputs ...Input) (*Session, error) {
+	s := &Session{World: World{Getenv: func(name string) string { return env[name] }}, Name: "acquire-lock"}
+	_, err := s.Read(inputs, args)
+	return s, err
 }
 
 func TestAnInputThatIsOverruledIsNotRead(t *testing.T) {
 	env := map[string]string{
 		"HOSTGUARD_ACTION": "true", "HOSTGUARD_INPUT_TIMEOUT": "7s", "HOSTGUARD_TIMEOUT": "no duration",
 	}
-	getenv := func(name string) string { return env[name] }
-	in := NewInputs("acquire-lock", nil, getenv)
-	if timeout := in.Duration("timeout", 0, 0, 1<<40); in.Parse() != nil || timeout.String() != "7s" {
-		t.Errorf("timeout %v", timeout)
+	var timeout time.Duration
+	row := Input{Name: "timeout", Kind: Duration(&timeout, 0, 1<<40)}
+	if _, err := read(nil, env, row); err != nil || timeout.String() != "7s" {
+		t.Errorf("timeout %v, %v", timeout, err)
 	}
-	env = map[string]string{"HOSTGUARD_TIMEOUT": "5"}
-	in = NewInputs("acquire-lock", nil, getenv)
-	in.Duration("timeout", 0, 0, 1<<40)
-	err := in.Parse()
+	_, err := read(nil, map[string]string{"HOSTGUARD_TIMEOUT": "5"}, row)
 	if err == nil || !strings.Contains(err.Error(), `invalid value "5" for input timeout (HOSTGUARD_TIMEOUT)`) {
-		t.Errorf("parse() = %v", err)
+		t.Errorf("Read() = %v", err)
 	}
 }
 
 func TestABooleanFlagNamesItselfAndAVariableIsNamed(t *testing.T) {
-	in := NewInputs("clean-diag", []string{"-dry-run"}, func(string) string { return "" })
-	in.Boolean("dry-run")
-	if in.Parse() != nil || in.sources() != "" {
-		t.Errorf("by flag: %q", in.sources())
+	var dry bool
+	row := Input{Name: "dry-run", Kind: Bool(&dry)}
+	if s, err := read([]string{"-dry-run"}, nil, row); err != nil || s.sources() != "" {
+		t.Errorf("by flag: %q, %v", s.sources(), err)
 	}
-	in = NewInputs("clean-diag", nil, func(name string) string {
-		return map[string]string{"HOSTGUARD_DRY_RUN": "true"}[name]
-	})
-	dry := in.Boolean("dry-run")
-	if in.Parse() != nil || !*dry ||
-		in.sources() != `dry-run "true" (HOSTGUARD_DRY_RUN of the environment)` {
-		t.Errorf("by variable: %v, %q", *dry, in.sources())
+	dry = false
+	s, err := read(nil, map[string]string{"HOSTGUARD_DRY_RUN": "true"}, row)
+	if err != nil || !dry || s.sources() != `dry-run "true" (HOSTGUARD_DRY_RUN of the environment)` {
+		t.Errorf("by variable: %v, %q, %v", dry, s.sources(), err)
 	}
 }
 
@@ -106,15 +108,13 @@ func TestOnlyAnotherValueThanTheHostsIsOverruled(t *testing.T) {
 		{[]string{"-lock-name", "other"}, "", false},
 		{[]string{"-lock-name", "other"}, "host", true},
 	} {
-		in := NewInputs("acquire-lock", test.args, func(name string) string {
-			return map[string]string{"HOSTGUARD_LOCK_NAME": test.host}[name]
-		})
-		in.Text("lock-name", "default", nil)
-		if err := in.Parse(); err != nil {
+		var name string
+		s, err := read(test.args, map[string]string{"HOSTGUARD_LOCK_NAME": test.host}, Input{Name: "lock-name", Kind: Text(&name, nil)})
+		if err != nil {
 			t.Fatal(err)
 		}
-		g, host, found := in.Overruled("lock-name")
-		if found != test.found || found && (g.Value != "other" || host != "host") {
+		g, host, found := s.overruled("lock-name")
+		if found != test.found || found && (g.value != "other" || host != "host") {
 			t.Errorf("%q on a host that names %q: %+v, %q, %v", test.args, test.host, g, host, found)
 		}
 	}

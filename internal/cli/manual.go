@@ -7,33 +7,41 @@ import (
 	"strings"
 )
 
-// Completion is a script for bash, headed by mark. It asks the help for a command's flags.
+// Completion returns a script for bash, headed by mark.
 func Completion(mark string, all []Command) []byte {
 	var first, ofRunner []string
-	for name := range strings.SplitSeq(names(all), ", ") {
-		word, second, _ := strings.Cut(name, " ")
+	var flags strings.Builder
+	for _, cmd := range all {
+		if cmd.Hook {
+			continue
+		}
+		word, second, _ := strings.Cut(cmd.Name, " ")
 		if !slices.Contains(first, word) {
 			first = append(first, word)
 		}
 		if second != "" {
 			ofRunner = append(ofRunner, second)
 		}
+		var of []string
+		for _, in := range cmd.New().Inputs() {
+			of = append(of, "-"+in.Name)
+		}
+		fmt.Fprintf(&flags, "\t*:%s:*) words='%s' ;;\n", strings.ReplaceAll(cmd.Name, " ", ":"), strings.Join(of, " "))
 	}
 	return fmt.Appendf(nil, `# %s
 _hostguard() {
-	local word=${COMP_WORDS[COMP_CWORD]} words='%s help' of='%s'
-	if [ "$COMP_CWORD" = 2 ] && [ "${COMP_WORDS[1]}" = runner ]; then
-		words=$of
-	elif [ "$COMP_CWORD" != 1 ]; then
-		words=$(hostguard help "${COMP_WORDS[@]:1:2}" 2>/dev/null | grep -oE '(^|[[ ])-[a-z][a-z-]+' | tr -d '[ ')
-	fi
+	local word=${COMP_WORDS[COMP_CWORD]} words=
+	case $COMP_CWORD:${COMP_WORDS[1]}:${COMP_WORDS[2]}: in
+	1:*) words='%s help' ;;
+	2:runner:*) words='%s' ;;
+%s	esac
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
 }
 complete -o default -F _hostguard hostguard
-`, mark, strings.Join(first, " "), strings.Join(ofRunner, " "))
+`, mark, strings.Join(first, " "), strings.Join(ofRunner, " "), flags.String())
 }
 
-// Manual is the help as one page for man(1), headed by mark.
+// Manual returns the help as one page for man(1), headed by mark.
 func Manual(mark, version string, all []Command) []byte {
 	var page bytes.Buffer
 	fmt.Fprintf(&page, ".\\\" %s\n.TH HOSTGUARD 1 \"\" \"hostguard %s\"\n.SH NAME\nhostguard \\- keeps a shared CI host usable\n", mark, version)
@@ -47,14 +55,14 @@ func Manual(mark, version string, all []Command) []byte {
 		}
 		page.WriteString(".fi\n")
 	}
-	section("description", helpMain)
+	section("description", helpMain(all))
 	for _, cmd := range all {
 		if !cmd.Hook {
-			section(cmd.Name, cmd.Help)
+			section(cmd.Name, cmd.help())
 		}
 	}
 	if i := slices.IndexFunc(all, func(cmd Command) bool { return cmd.Hook }); i >= 0 { // they share one
-		section("hooks", all[i].Help)
+		section("hooks", all[i].help())
 	}
 	return page.Bytes()
 }

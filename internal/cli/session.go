@@ -6,11 +6,19 @@ import (
 	"time"
 )
 
-// SayInputs prints the inputs that are not defaults, and where they come from.
-func (s *Session) SayInputs() {
-	if sources := s.In.sources(); sources != "" {
-		s.Say("inputs: %s", sources)
-	}
+// Session is one run of one command.
+type Session struct {
+	World
+	*Console
+	Name     string    // of the command
+	Wrapped  []string  // the command and arguments that one which Wraps has to run
+	Commands []Command // all that there are
+	given    []given   // by Read, in the order of their names
+}
+
+// NewSession returns a run of one of the commands in a world.
+func NewSession(w World, commands []Command) *Session {
+	return &Session{World: w, Console: newConsole(w), Commands: commands}
 }
 
 // Modes: what a step does with a refusal or a failure of its own.
@@ -28,15 +36,6 @@ func (s *Session) Soften(ctx context.Context, mode string, err error) error {
 	}
 	s.Warning("%s: %s (mode is %s: going on)", s.Name, OneLine(err), WarnOnly)
 	return nil
-}
-
-// Session is one run of one command.
-type Session struct {
-	World
-	*Console
-	Name     string
-	In       *inputs
-	Commands []Command // all that there are
 }
 
 // CutShort is the interruption, where that is why a command failed.

@@ -9,7 +9,7 @@ import (
 
 func TestAWarningOfSeveralErrorsIsOneReadableLine(t *testing.T) {
 	var said bytes.Buffer
-	s := &Session{Console: &Console{Err: &said}, Name: "acquire-lock"}
+	s := &Session{Console: &Console{err: &said}, Name: "acquire-lock"}
 	if err := s.Soften(t.Context(), WarnOnly, errors.Join(errors.New("one"), errors.New("two"))); err != nil {
 		t.Fatal(err)
 	}

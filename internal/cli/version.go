@@ -9,17 +9,23 @@ import (
 	"runtime/debug"
 )
 
-const helpVersion = `usage: hostguard version [-json]
+var versionCommand = Command{Name: "version", Help: helpVersion, New: func() Action { return new(version) }}
 
-Prints "hostguard VERSION OS/ARCH GOVERSION".
+const helpVersion = `Prints "hostguard VERSION OS/ARCH GOVERSION".
 
-  -json   one line of JSON: version, commit, go, os, arch, and the modules that
-          the program was built from, with their sums
+{inputs}
 
 exit status: 0, or 2 for wrong use.
 
 example: hostguard version -json
 `
+
+type version struct{ json bool }
+
+func (v *version) Inputs() []Input {
+	return []Input{{Name: "json", Kind: Bool(&v.json), FlagOnly: true, Text: "one line of JSON: version, commit, go, os, arch, " +
+		"and the modules that the program was built from, with their sums"}}
+}
 
 // versionReport is what "version -json" prints, in one line.
 type versionReport struct {
@@ -37,13 +43,8 @@ type moduleReport struct {
 	Sum     string `json:"sum"` // as in go.sum
 }
 
-func printVersion(_ context.Context, s *Session) error {
-	asJSON := s.In.Boolean("json")
-	s.In.FlagOnly("json")
-	if err := s.In.Parse(); err != nil {
-		return err
-	}
-	if !*asJSON {
+func (v *version) Run(_ context.Context, s *Session) error {
+	if !v.json {
 		fmt.Fprintf(s.Stdout, "hostguard %s %s/%s %s\n", s.Version, runtime.GOOS, runtime.GOARCH, runtime.Version())
 		return nil
 	}

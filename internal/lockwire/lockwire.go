@@ -23,14 +23,15 @@ const (
 	BackendFile     = "file"
 )
 
-// Inputs name a lock and the store that it is in.
-type Inputs struct{ Name, Backend *string }
+// Options name a lock and the store that it is in.
+type Options struct{ Lock, Backend string }
 
-// NewInputs adds the inputs of a command that is about a lock.
-func NewInputs(s *cli.Session) Inputs {
-	return Inputs{
-		Name:    s.In.Text("lock-name", DefaultLockName, lock.CheckName),
-		Backend: s.In.Choice("lock-backend", BackendDocker, BackendDocker, BackendFile),
+// Inputs is the table of the options.
+func (o *Options) Inputs() []cli.Input {
+	return []cli.Input{
+		{Name: "lock-name", Kind: cli.Text(&o.Lock, lock.CheckName), Default: DefaultLockName, Arg: "NAME", Text: "the lock"},
+		{Name: "lock-backend", Kind: cli.Choice(&o.Backend, BackendDocker, BackendFile), Default: BackendDocker,
+			Text: "file is for host jobs on a host without Docker"},
 	}
 }
 

@@ -5,11 +5,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
-	"hostguard/internal/cli"
 	"hostguard/internal/docker"
+	"hostguard/internal/hexid"
 	"hostguard/internal/lockwire"
 	"hostguard/internal/proc"
 	"hostguard/pressure"
@@ -26,7 +25,7 @@ const (
 
 // Containers asks Docker what the process table does not tell.
 type Containers struct {
-	Getenv func(string) string
+	getenv func(string) string
 	Limit  time.Duration
 	engine *docker.Engine
 	names  map[string]string // by ID
@@ -36,7 +35,7 @@ func (c *Containers) connect(ctx context.Context) (*docker.Engine, error) {
 	if c.engine != nil {
 		return c.engine, nil
 	}
-	engine, err := docker.Connect(ctx, c.Getenv)
+	engine, err := docker.Connect(ctx, c.getenv)
 	if err == nil {
 		c.engine = engine
 	}
@@ -81,7 +80,7 @@ func (c *Containers) Name(ctx context.Context, blockers []pressure.Blocker) {
 	defer cancel()
 	for i := range blockers[:min(MostNamed, len(blockers))] {
 		b := &blockers[i]
-		if !isContainerID(b.Container) {
+		if !hexid.Is(b.Container, 64) {
 			continue
 		}
 		name, known := c.names[b.Container]
@@ -104,16 +103,12 @@ func (c *Containers) Name(ctx context.Context, blockers []pressure.Blocker) {
 	}
 }
 
-func isContainerID(text string) bool {
-	return len(text) == 64 && strings.Trim(text, "0123456789abcdef") == ""
-}
-
-// gate looks at this host for this job.
-func New(s *cli.Session, rules []pressure.Rule, limit time.Duration) (*pressure.Gate, *Containers) {
-	docker := &Containers{Getenv: s.Getenv, Limit: limit}
+// New returns a gate that looks at this host for this job, and what that asks Docker.
+func New(getenv func(string) string, rules []pressure.Rule) (*pressure.Gate, *Containers) {
+	docker := &Containers{getenv: getenv, Limit: DockerTime}
 	return &pressure.Gate{
 		Table: proc.Table{}, Rules: rules,
-		Own:       pressure.Owner{PID: os.Getpid(), Dirs: ownDirs(s.Getenv)},
+		Own:       pressure.Owner{PID: os.Getpid(), Dirs: ownDirs(getenv)},
 		Meter:     func() pressure.Reading { return proc.Load(proc.Root) },
 		Elsewhere: docker.others,
 	}, docker
