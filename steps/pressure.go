@@ -4,10 +4,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"math"
 	"strconv"
 	"strings"
 	"time"
+
+	units "github.com/docker/go-units"
 
 	"hostguard/internal/cli"
 	"hostguard/internal/pressurewire"
@@ -113,14 +114,14 @@ func (w *waitPressure) Run(ctx context.Context, s *cli.Session) error {
 	return s.Soften(ctx, cmp.Or(w.mode, mode), w.wait(ctx))
 }
 
-// parseSize reads 512M, 2GiB or 2g; the units are powers of 1024.
+// parseSize reads 512M, 2GiB or 2g; the units are powers of 1024. A number without one
+// is refused: bytes are not what anybody means by it.
 func parseSize(text string) (int64, error) {
-	number := strings.TrimRight(strings.ToUpper(text), "BI")
-	shift, ok := map[string]int{"K": 10, "M": 20, "G": 30, "T": 40}[number[max(0, len(number)-1):]]
-	if n, err := strconv.ParseFloat(strings.TrimSpace(number[:max(0, len(number)-1)]), 64); ok && err == nil && n > 0 && n < 1<<20 {
-		return int64(math.Ldexp(n, shift)), nil
+	n, err := units.RAMInBytes(text)
+	if unitless := strings.Trim(text, "0123456789. ") == ""; err != nil || unitless || n <= 0 || n >= 1<<60 {
+		return 0, errors.New("want a size such as 512M or 2G")
 	}
-	return 0, errors.New("want a size such as 512M or 2G")
+	return n, nil
 }
 
 // parsePercent reads 20 or 20%.

@@ -137,3 +137,14 @@ func TestOfThousandsOfBuildsTwentyAreNamed(t *testing.T) {
 		t.Errorf("%d in the output, %v", len(list), err)
 	}
 }
+
+func TestSizesHaveAUnit(t *testing.T) {
+	for text, want := range map[string]int64{
+		"512M": 512 << 20, "2GiB": 2 << 30, "2g": 2 << 30, "1.5 G": 3 << 29, "1000000G": 1000000 << 30, "4kb": 4 << 10,
+		"": 0, "2": 0, "2048": 0, "G": 0, "-1G": 0, "0G": 0, "NaNG": 0, "InfG": 0, "2X": 0, "1e30T": 0, "99999999999T": 0, "2GiBi": 0,
+	} {
+		if got, err := parseSize(text); got != want || (err == nil) != (want > 0) {
+			t.Errorf("%q: %d, %v; want %d", text, got, err, want)
+		}
+	}
+}
