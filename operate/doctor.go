@@ -18,6 +18,7 @@ import (
 	"hostguard/pressure"
 	"hostguard/runner"
 	"hostguard/runner/finding"
+	"hostguard/runner/shell"
 	"hostguard/runner/workflow"
 )
 
@@ -126,7 +127,7 @@ func (d *doctor) leftDiagnostics(ctx context.Context, h runner.Host) {
 		case err != nil:
 			d.find(1, finding.Warn, "run it as the runner's user", "%.200q was not looked at: %.200q", root, err)
 		case left > 0:
-			d.find(1, finding.Bad, "hostguard clean-diag -runner-root "+cli.Word(root), "%d files of dead jobs in %.200q fail the next \"Set up job\"", left, root)
+			d.find(1, finding.Bad, "hostguard clean-diag -runner-root "+shell.Quote(root), "%d files of dead jobs in %.200q fail the next \"Set up job\"", left, root)
 		}
 	}
 	d.good[1] = fmt.Sprintf("nothing left in %d roots", len(roots))
@@ -166,7 +167,7 @@ func (d *doctor) cleaning(h runner.Host) {
 	active := slices.IndexFunc(timers, func(u runner.Unit) bool { return u.Active == "active" })
 	install := "hostguard runner cleanup-timer -runner-root ROOT -apply"
 	if len(h.GitHubRoots) > 0 {
-		install = "hostguard runner cleanup-timer -runner-root " + cli.Word(h.GitHubRoots[0]) + " -apply"
+		install = "hostguard runner cleanup-timer -runner-root " + shell.Quote(h.GitHubRoots[0]) + " -apply"
 	}
 	switch {
 	case active >= 0:

@@ -15,6 +15,7 @@ import (
 	"hostguard/internal/systemd"
 	"hostguard/runner"
 	"hostguard/runner/config"
+	"hostguard/runner/shell"
 	"hostguard/runner/workflow"
 )
 
@@ -65,7 +66,7 @@ func (v *splitting) planRunner(r runner.SplitRunner) ([]change, error) {
 	}
 	v.back = append(v.back, removal(v.Session, sv))
 	if len(changes) > 0 {
-		v.back = append(v.back, fmt.Sprintf("rm -r %s; remove its runner at %q", cli.Word(r.Dir), v.h.Config.Server))
+		v.back = append(v.back, fmt.Sprintf("rm -r %s; remove its runner at %q", shell.Quote(r.Dir), v.h.Config.Server))
 	}
 	return append(changes, service...), nil
 }

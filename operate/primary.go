@@ -15,6 +15,7 @@ import (
 	"hostguard/internal/systemd"
 	"hostguard/runner"
 	"hostguard/runner/config"
+	"hostguard/runner/shell"
 	"hostguard/runner/workflow"
 )
 
@@ -60,7 +61,7 @@ func (v *splitting) planPrimary() ([]change, error) {
 	}
 	kept := runnerdir.Kept(path)
 	restart := systemd.Command(v.primary.Scope, "restart", v.primary.Name)
-	v.back = append([]string{fmt.Sprintf("mv %s %s && %s", cli.Word(filepath.Join(filepath.Dir(path), kept)), cli.Word(path), restart)}, v.back...)
+	v.back = append([]string{fmt.Sprintf("mv %s %s && %s", shell.Quote(filepath.Join(filepath.Dir(path), kept)), shell.Quote(path), restart)}, v.back...)
 	restarted := false
 	again := func(ctx context.Context) error {
 		return systemd.Control(ctx, v.primary.Scope, v.Getenv, "restart", v.primary.Name)

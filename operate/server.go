@@ -13,6 +13,7 @@ import (
 	"hostguard/internal/lockwire"
 	"hostguard/internal/runnerdir"
 	"hostguard/runner"
+	"hostguard/runner/shell"
 	"hostguard/runner/workflow"
 )
 
@@ -58,7 +59,7 @@ func (v *splitting) checkServer(ctx context.Context) error {
 	var read []workflow.Repository
 	for _, f := range readRepositories(inventory, nil, names, v.local) {
 		if f.err != nil {
-			return cli.Refusedf("whether its builds take the lock is not known: %w; give -local-repo %s=PATH", f.err, cli.Word(f.repository.Name))
+			return cli.Refusedf("whether its builds take the lock is not known: %w; give -local-repo %s=PATH", f.err, shell.Quote(f.repository.Name))
 		}
 		if len(f.broken) > 0 {
 			return cli.Refusedf("whether its builds take the lock is not known: %s; mend the file", f.broken[0])

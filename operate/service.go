@@ -19,6 +19,7 @@ import (
 	"hostguard/internal/systemd"
 	"hostguard/runner"
 	"hostguard/runner/config"
+	"hostguard/runner/shell"
 	"hostguard/runner/workflow"
 )
 
@@ -149,7 +150,7 @@ func (v *servicing) place(ctx context.Context) (sudo bool, err error) {
 	if found {
 		v.unit, v.sv.Name = unit, unit.Name
 		if unit.Scope == systemd.System && v.sv.Scope == systemd.User {
-			return false, fmt.Errorf("the unit %q is the system's, and sudo asks for a password: run it as root, with -runner-dir %s", unit.Name, cli.Word(v.h.Dir))
+			return false, fmt.Errorf("the unit %q is the system's, and sudo asks for a password: run it as root, with -runner-dir %s", unit.Name, shell.Quote(v.h.Dir))
 		}
 		v.sv.Scope, sudo = unit.Scope, sudo && unit.Scope == systemd.System
 		v.Say("the %s's unit %q runs this runner (%q): its file stays as it is", unit.Scope, unit.Name, unit.Active)
@@ -269,7 +270,7 @@ func (v *servicing) planConfig(ctx context.Context) ([]change, error) {
 		}
 	}
 	kept := runnerdir.Kept(path)
-	v.back = append(v.back, fmt.Sprintf("mv %s %s", cli.Word(filepath.Join(filepath.Dir(path), kept)), cli.Word(path)))
+	v.back = append(v.back, fmt.Sprintf("mv %s %s", shell.Quote(filepath.Join(filepath.Dir(path), kept)), shell.Quote(path)))
 	return []change{{
 		say:  fmt.Sprintf("in %q: %s; the previous one is kept as %q", path, strings.Join(said, ", "), kept),
 		do:   func(context.Context) error { return runnerdir.Replace(path, kept, was, is) },
@@ -318,7 +319,7 @@ func (v *servicing) planUnit() ([]change, error) {
 		if changes, err = stopsChange(v.Session, v.sv); err != nil {
 			return nil, err
 		}
-		v.back = append(v.back, fmt.Sprintf("rm %s && %s", cli.Word(dropIn(v.Session, v.sv).Path), systemd.Command(v.sv.Scope, "daemon-reload")))
+		v.back = append(v.back, fmt.Sprintf("rm %s && %s", shell.Quote(dropIn(v.Session, v.sv).Path), systemd.Command(v.sv.Scope, "daemon-reload")))
 	}
 	var words, back []string
 	switch active, enabled := v.unit.Active == "active", v.unit.File != "disabled"; {
@@ -362,7 +363,7 @@ func (v *servicing) planContainer() []change {
 			}
 			return nil
 		}
-		v.back = append(v.back, fmt.Sprintf("docker update --restart=%s %s", cli.Word(c.Restart), c.Name))
+		v.back = append(v.back, fmt.Sprintf("docker update --restart=%s %s", shell.Quote(c.Restart), shell.Quote(c.Name)))
 		changes = append(changes, change{
 			say:  "docker update --restart=no " + c.Name,
 			do:   func(ctx context.Context) error { return set(ctx, "no") },
@@ -456,5 +457,5 @@ func sayLinger(s *cli.Session, unit string) {
 	if me, err := user.Current(); err == nil {
 		name = me.Username
 	}
-	s.Warning("Linger=no: after a reboot %q does not start without a login; fix: sudo loginctl enable-linger %s", unit, cli.Word(name))
+	s.Warning("Linger=no: after a reboot %q does not start without a login; fix: sudo loginctl enable-linger %s", unit, shell.Quote(name))
 }

@@ -21,6 +21,7 @@ import (
 	"hostguard/internal/systemd"
 	"hostguard/runner"
 	"hostguard/runner/config"
+	"hostguard/runner/shell"
 	"hostguard/runner/workflow"
 )
 
@@ -174,7 +175,7 @@ func (v *splitting) run(ctx context.Context) error {
 	// Root sees all that has to be known.
 	if unit.Scope == systemd.System && os.Geteuid() != 0 {
 		if scope, _ := unitScope(ctx, v.Session); scope != systemd.System {
-			return fmt.Errorf("the unit %q is the system's, and sudo asks for a password: run it as root, with -runner-dir %s", unit.Name, cli.Word(v.h.Dir))
+			return fmt.Errorf("the unit %q is the system's, and sudo asks for a password: run it as root, with -runner-dir %s", unit.Name, shell.Quote(v.h.Dir))
 		}
 		return v.AsRoot("runner split", v.arguments()...)
 	}

@@ -15,6 +15,7 @@ import (
 	"hostguard/internal/cli"
 	"hostguard/internal/systemd"
 	"hostguard/runner"
+	"hostguard/runner/shell"
 )
 
 // scope is whose manager gets a new unit, and whether that takes sudo: the
@@ -64,7 +65,7 @@ func installService(s *cli.Session, sv runner.Service) ([]change, error) {
 // removeService is the way back from installService, as a command.
 func removal(s *cli.Session, sv runner.Service) string {
 	return fmt.Sprintf("%s && rm %s && %s", systemd.Command(sv.Scope, "disable", "--now", sv.Name),
-		cli.Word(filepath.Join(systemd.Dir(sv.Scope, s.Getenv("HOME")), sv.Name)), systemd.Command(sv.Scope, "daemon-reload"))
+		shell.Quote(filepath.Join(systemd.Dir(sv.Scope, s.Getenv("HOME")), sv.Name)), systemd.Command(sv.Scope, "daemon-reload"))
 }
 
 // stopsChange is the part of a plan that lets a unit that is there already end
@@ -188,7 +189,7 @@ func checkRuns(ctx context.Context, s *cli.Session, scope, name string) error {
 		return err
 	}
 	if u.Active != "active" || u.MainPID == 0 || u.MainPID != first.MainPID {
-		return fmt.Errorf("%q does not go on running (%.20q, Result=%.30q); see journalctl %s%s", name, u.Active, u.Result, map[string]string{systemd.System: "-u ", systemd.User: "--user -u "}[scope], cli.Word(name))
+		return fmt.Errorf("%q does not go on running (%.20q, Result=%.30q); see journalctl %s%s", name, u.Active, u.Result, map[string]string{systemd.System: "-u ", systemd.User: "--user -u "}[scope], shell.Quote(name))
 	}
 	return nil
 }

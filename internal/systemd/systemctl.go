@@ -7,7 +7,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+
+	"hostguard/runner/shell"
 )
 
 // Control runs systemctl for a manager, as a person would: what Command says.
@@ -15,7 +18,7 @@ import (
 // ends it stops waiting, and the manager goes on.
 func Control(ctx context.Context, scope string, getenv func(string) string, words ...string) error {
 	command := Command(scope, words...)
-	argv := strings.Split(command, " ")
+	argv := arguments(scope, words)
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "SYSTEMD_PAGER=", "SYSTEMD_COLORS=0")
 	if scope == User {
@@ -32,13 +35,20 @@ func Control(ctx context.Context, scope string, getenv func(string) string, word
 	return nil
 }
 
-// Command is what Control runs. Units' names have no spaces.
+// Command is what Control runs, for a person to paste.
 func Command(scope string, words ...string) string {
-	command := "systemctl "
-	if scope == User {
-		command += "--user "
+	argv := arguments(scope, words)
+	for i, word := range argv {
+		argv[i] = shell.Quote(word)
 	}
-	return command + strings.Join(words, " ")
+	return strings.Join(argv, " ")
+}
+
+func arguments(scope string, words []string) []string {
+	if scope == User {
+		return slices.Concat([]string{"systemctl", "--user"}, words)
+	}
+	return slices.Concat([]string{"systemctl"}, words)
 }
 
 // Dir is where a manager's own units are kept that a person writes.

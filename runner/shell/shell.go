@@ -109,11 +109,3 @@ func (c Command) PrunesNetworks() bool {
 	d := c.Docker()
 	return is(d, "network", "prune") || is(d, "system", "prune")
 }
-
-// Quote is a word of a command that somebody may copy.
-func Quote(s string) string {
-	if strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-@/:") == "" && s != "" {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-}
