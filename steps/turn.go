@@ -32,7 +32,7 @@ const turnPatience = time.Second
 
 type turn struct {
 	mutex  *lock.Mutex     // set before ready is closed
-	store  *lockwire.Store // that it is in; the same
+	store  *lockwire.Store // of mutex
 	ready  chan struct{}   // closed when the turn was got, or cannot be
 	failed error           // why it cannot be
 	got    time.Time
