@@ -131,7 +131,7 @@ func TestScript(t *testing.T) {
 			if condition != "whole-host" {
 				return false, fmt.Errorf("unknown condition %q", condition)
 			}
-			return proc.OutOfSight(proc.Root) == "", nil
+			return proc.Local().OutOfSight() == "", nil
 		},
 		Setup: func(env *testscript.Env) error {
 			// Under -race every exit would sleep for a second.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -14,6 +13,7 @@ import (
 
 	"hostguard/internal/cli"
 	"hostguard/internal/gitea"
+	"hostguard/internal/safefile"
 	"hostguard/runner/workflow"
 	"hostguard/runner/yamltree"
 )
@@ -44,7 +44,7 @@ func localWorkflows(dir string) (workflows []workflow.Workflow, problems []error
 				return nil
 			}
 			below := strings.TrimPrefix(name, folder+"/")
-			data, err := readBounded(root, name)
+			data, err := safefile.ReadIn(root, name, yamltree.MaxFile+1)
 			if err == nil {
 				var w workflow.Workflow
 				if w, err = workflow.Parse(below, data); err == nil {
@@ -65,22 +65,6 @@ func localWorkflows(dir string) (workflows []workflow.Workflow, problems []error
 		break // as Gitea does: the first that is there
 	}
 	return workflows, problems, nil
-}
-
-// readBounded reads a regular file up to what any parser here takes, and one
-// byte more.
-func readBounded(root *os.Root, name string) ([]byte, error) {
-	if info, err := root.Stat(name); err != nil {
-		return nil, err
-	} else if !info.Mode().IsRegular() {
-		return nil, errors.New("it is no file")
-	}
-	f, err := root.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, yamltree.MaxFile+1))
 }
 
 // remote is the server that a checkout's remotes name, and the token for it:

@@ -116,7 +116,7 @@ func (d *doctor) leftDiagnostics(ctx context.Context, h runner.Host) {
 	roots := slices.Compact(slices.Clone(h.GitHubRoots))
 	if len(roots) == 0 {
 		d.good[1] = "no listener of GitHub's runner runs here"
-		if why := proc.OutOfSight(proc.Root); why != "" {
+		if why := proc.Local().OutOfSight(); why != "" {
 			d.find(1, finding.Warn, "run it on the host, as root", "whether a listener of GitHub's runner runs here was not seen: %s", why)
 		}
 		return
@@ -140,14 +140,14 @@ func (d *doctor) leftIn(ctx context.Context, root string) (int, error) {
 		return 0, err
 	}
 	defer r.Close()
-	workers := proc.GitHubWorkers(proc.Root, root)
+	workers := proc.Local().GitHubWorkers(root)
 	before := time.Now().Add(-clean.BlindAge)
 	if len(workers.PIDs) > 0 {
 		if workers.Oldest.Before(before) {
 			before = workers.Oldest
 		}
 	}
-	open, err := proc.OpenFilesNamed(proc.Root, clean.IsDiagName)
+	open, err := proc.Local().OpenFilesNamed(clean.IsDiagName)
 	if err != nil {
 		return 0, err
 	}

@@ -47,7 +47,7 @@ func runnerDir(dir *string) cli.Input {
 func lookAtHost(ctx context.Context, s *cli.Session, in hostOptions) runner.Host {
 	h := runner.Host{Owner: in.owner, Lingers: true}
 	h.Units, h.UnitsUnseen = readUnits(ctx, s)
-	processes, roots, err := proc.Runners(proc.Root)
+	processes, roots, err := proc.Local().Runners()
 	h.GitHubRoots = roots
 	if err != nil {
 		h.ProcessesUnseen = cli.OneLine(err)
@@ -281,7 +281,7 @@ func readJobDirs(s *cli.Session, h *runner.Host) {
 	}
 	for _, parent := range parents {
 		active, left, err := runnerdir.Jobs(parent, time.Now(), func(dir string) ([]int, error) {
-			return proc.WorkingBelow(proc.Root, dir, os.Getpid())
+			return proc.Local().WorkingBelow(dir, os.Getpid())
 		})
 		h.ActiveHostJobs, h.JobDirs = append(h.ActiveHostJobs, active...), append(h.JobDirs, left...)
 		if err != nil {
@@ -293,7 +293,7 @@ func readJobDirs(s *cli.Session, h *runner.Host) {
 		if len(h.ActiveHostJobs) > 0 || differ(d.Registration, h.RegistrationPath) {
 			continue
 		}
-		if started, _ := proc.Started(proc.Root, d.PID, os.Getpid()); len(started) > 0 {
+		if started, _ := proc.Local().Started(d.PID, os.Getpid()); len(started) > 0 {
 			h.ActiveHostJobs = append(h.ActiveHostJobs, fmt.Sprintf("process %d of runner %d", started[0], d.PID))
 		}
 	}

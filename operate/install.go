@@ -178,7 +178,7 @@ func hookScript(hook string) []byte {
 // no job: a hook of a job runs where the job's steps do.
 func sayConfiguration(ctx context.Context, s *cli.Session, bin string) {
 	units, _ := readUnits(ctx, s)
-	processes, roots, _ := proc.Runners(proc.Root)
+	processes, roots, _ := proc.Local().Runners()
 	found := findRunners(runner.Host{Units: units}, processes)
 	usual := filepath.Join(s.Getenv("HOME"), "act-runner")
 	if len(found) == 0 && runnerdir.Status(usual) == "registered" {

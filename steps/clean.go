@@ -259,8 +259,8 @@ func (c *cleaning) evidence(root string) (clean.Evidence, error) {
 	if err != nil {
 		return clean.Evidence{}, err
 	}
-	workers := proc.GitHubWorkers(proc.Root, root)
-	open, err := proc.OpenFilesNamed(proc.Root, clean.IsDiagName)
+	workers := proc.Local().GitHubWorkers(root)
+	open, err := proc.Local().OpenFilesNamed(clean.IsDiagName)
 	if err != nil {
 		workers.Unseen = "there is no process table here"
 	} else if open.Blind && workers.Unseen == "" {
@@ -325,7 +325,7 @@ func (c *cleaning) planWorkspace(ctx context.Context) {
 		return
 	}
 	c.workspace = workspace
-	users := func(dir string) ([]int, error) { return proc.WorkingBelow(proc.Root, dir, os.Getpid()) }
+	users := func(dir string) ([]int, error) { return proc.Local().WorkingBelow(dir, os.Getpid()) }
 	for _, path := range paths {
 		tree, err := workspace.PlanTree(ctx, path, users)
 		switch {

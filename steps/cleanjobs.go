@@ -20,8 +20,8 @@ func (c *cleaning) planJobs(ctx context.Context, path, home string) (err error) 
 		return err
 	}
 	now := time.Now() // first: what is made after this look is newer than this
-	runners := proc.JobRunners(proc.Root, c.jobs.Owner())
-	runners.Unseen = cmp.Or(proc.OutOfSight(proc.Root), runners.Unseen)
+	runners := proc.Local().JobRunners(c.jobs.Owner())
+	runners.Unseen = cmp.Or(proc.Local().OutOfSight(), runners.Unseen)
 	dirs, odd, err := c.jobs.List()
 	if err != nil {
 		return err
@@ -44,7 +44,7 @@ func (c *cleaning) planJobs(ctx context.Context, path, home string) (err error) 
 	}
 	var look proc.JobLook
 	if len(old) > 0 {
-		look = proc.LookForJobs(proc.Root, parent, names)
+		look = proc.Local().LookForJobs(parent, names)
 	}
 	c.Say("in %q: %d job directories older than the oldest living runner, as a killed one leaves them",
 		c.jobs.Path(), len(old))
@@ -106,7 +106,7 @@ func (c *cleaning) planJob(ctx context.Context, parent string, dir *clean.JobDir
 			return nil
 		}
 		dir.Guard(func() (string, error) {
-			use, err := proc.LookForJobs(proc.Root, parent, []string{dir.Name}).Use(dir.Name, dir.Made)
+			use, err := proc.Local().LookForJobs(parent, []string{dir.Name}).Use(dir.Name, dir.Made)
 			return use.How, err
 		})
 		c.plans = append(c.plans, dir)

@@ -118,7 +118,7 @@ func giveBackAll(ctx context.Context, s *cli.Session, job endedJob) error {
 	ctx, cancel := context.WithTimeout(ctx, hookTime)
 	defer cancel()
 	backends := []string{lockwire.BackendDocker}
-	if _, err := os.Stat(filestore.DefaultDir); err == nil && !(proc.Host{Proc: proc.Root}).InContainer() {
+	if _, err := os.Stat(filestore.DefaultDir); err == nil && !proc.Local().InContainer() {
 		backends = append(backends, lockwire.BackendFile)
 	}
 	var looked []string
@@ -192,7 +192,7 @@ func askRunnersDaemon(s *cli.Session) error {
 	if s.Getenv(dockerVariables[0]) != "" {
 		return nil
 	}
-	above, environ, found := proc.RunnerAbove(proc.Root)
+	above, environ, found := proc.Local().RunnerAbove()
 	if !found {
 		return nil
 	}

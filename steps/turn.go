@@ -66,7 +66,7 @@ func takeTurn(ctx context.Context, s *cli.Session, limit, interval time.Duration
 func (t *turn) acquire(ctx context.Context, s *cli.Session) (lock.Acquired, error) {
 	store, err := lockwire.Open(ctx, s, lockwire.BackendDocker, 0)
 	if err != nil {
-		if _, statErr := os.Stat(filestore.DefaultDir); statErr != nil || (proc.Host{Proc: proc.Root}).InContainer() {
+		if _, statErr := os.Stat(filestore.DefaultDir); statErr != nil || proc.Local().InContainer() {
 			return lock.Acquired{}, err
 		}
 		if store, err = lockwire.Open(ctx, s, lockwire.BackendFile, 0); err != nil {

@@ -112,7 +112,7 @@ func (w *withLock) take(ctx context.Context) (held lock.Acquired, above lock.Ent
 	w.store.Self.Command = true
 	// Before there is an entry: killed at any moment, we leave no command
 	// behind that nobody can tell is under the lock.
-	if err = (proc.Host{Proc: proc.Root}).Mark(&w.store.Self); err == nil {
+	if err = proc.Local().Mark(&w.store.Self); err == nil {
 		held, err = w.hold(waiting, w.Session, w.m, w.store)
 	}
 	return held, above, err

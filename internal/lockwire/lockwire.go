@@ -101,7 +101,7 @@ func Open(ctx context.Context, s *cli.Session, backend string, patience time.Dur
 }
 
 func openFiles(_ context.Context, s *cli.Session) (*Store, error) {
-	if host().InContainer() {
+	if proc.Local().InContainer() {
 		return nil, cli.Usagef("lock-backend \"file\" works on the host only: in a container the lock would be a file " +
 			"that nobody else sees; use lock-backend \"docker\"")
 	}
@@ -163,7 +163,5 @@ func space(s *cli.Session, engine lock.Engine, self lock.Claim) *lock.Space {
 		}
 		runs = gitea.New(server, token, patience)
 	}
-	return &lock.Space{Engine: engine, Host: host(), Runs: runs, Bell: bell.Bell{}, Self: self}
+	return &lock.Space{Engine: engine, Host: proc.Local(), Runs: runs, Bell: bell.Bell{}, Self: self}
 }
-
-func host() proc.Host { return proc.Host{Proc: proc.Root} }

@@ -8,12 +8,13 @@ import (
 
 	"hostguard/internal/actrunner"
 	"hostguard/internal/docker"
+	"hostguard/internal/proc"
 	"hostguard/lock"
 )
 
 // self describes this process and its job. Everyone can read it in labels.
 func self(getenv func(string) string) lock.Claim {
-	host := host()
+	host := proc.Local()
 	c := lock.Claim{
 		Nonce:      lock.NewNonce(),
 		Place:      host.Place(),
@@ -56,7 +57,7 @@ func self(getenv func(string) string) lock.Claim {
 // OwnContainer finds the container that this process is in, if the engine runs it, and
 // when that was started.
 func OwnContainer(ctx context.Context, engine *docker.Engine) (id, started string) {
-	group, network, root := host().Container()
+	group, network, root := proc.Local().Container()
 	return engine.Own(ctx, docker.Inside{Group: group, Network: network, Root: root})
 }
 

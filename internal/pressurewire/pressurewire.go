@@ -44,7 +44,7 @@ func (c *Containers) connect(ctx context.Context) (*docker.Engine, error) {
 
 // others lists the processes of all containers but this one.
 func (c *Containers) others(ctx context.Context) (pressure.List, pressure.Scope, error) {
-	host := proc.Host{Proc: proc.Root}
+	host := proc.Local()
 	if !host.InContainer() { // a machine that is a container, such as LXC's: its jobs can be seen
 		return nil, pressure.OnlyContainer, nil
 	}
@@ -109,7 +109,7 @@ func New(getenv func(string) string, rules []pressure.Rule) (*pressure.Gate, *Co
 	return &pressure.Gate{
 		Table: proc.Table{}, Rules: rules,
 		Own:       pressure.Owner{PID: os.Getpid(), Dirs: ownDirs(getenv)},
-		Meter:     func() pressure.Reading { return proc.Load(proc.Root) },
+		Meter:     func() pressure.Reading { return proc.Local().Load() },
 		Elsewhere: docker.others,
 	}, docker
 }

@@ -14,9 +14,8 @@ import (
 	"hostguard/internal/actrunner"
 )
 
-// What processes have to do with files, read from a /proc whose path is a
-// value. A process that ends meanwhile has nothing to do with any. All of it
-// reads; nothing here opens a file that a process has open.
+// What processes have to do with files. A process that ends meanwhile has nothing to
+// do with any. All of it reads; nothing here opens a file that a process has open.
 
 // OpenFiles are files that some process has open.
 type OpenFiles struct {
@@ -36,14 +35,14 @@ func (o OpenFiles) Has(dev, ino uint64) bool { return o.ids[fileID{dev, ino}] }
 // OpenFilesNamed finds the open files whose base name matches. The name comes
 // first because a stat of any open file may hang on a dead network mount; the
 // directory does not count because another mount namespace shows another one.
-func OpenFilesNamed(procRoot string, match func(base string) bool) (OpenFiles, error) {
-	pids, err := pidsOf(procRoot)
+func (h Host) OpenFilesNamed(match func(base string) bool) (OpenFiles, error) {
+	pids, err := h.pids()
 	if err != nil {
 		return OpenFiles{}, err
 	}
 	open := OpenFiles{ids: map[fileID]bool{}, Complete: true}
 	for _, pid := range pids {
-		dir := filepath.Join(procRoot, strconv.Itoa(pid), "fd")
+		dir := filepath.Join(h.Proc, strconv.Itoa(pid), "fd")
 		fds, err := os.ReadDir(dir)
 		if err != nil && !isGone(err) {
 			open.Complete = false
@@ -75,23 +74,23 @@ func OpenFilesNamed(procRoot string, match func(base string) bool) (OpenFiles, e
 // WorkingBelow finds the processes that work (have their current directory) in
 // a directory or below it, except the process self and its ancestors. dir is a
 // path without links. Processes that may not be looked into are not among them.
-func WorkingBelow(procRoot, dir string, self int) ([]int, error) {
+func (h Host) WorkingBelow(dir string, self int) ([]int, error) {
 	top, err := os.Stat(dir)
 	if err != nil {
 		return nil, err
 	}
-	pids, err := pidsOf(procRoot)
+	pids, err := h.pids()
 	if err != nil {
 		return nil, err
 	}
-	own := lineage(procRoot, self)
-	mounts, _ := os.Readlink(filepath.Join(procRoot, "self", "ns", "mnt"))
+	own := h.lineage(self)
+	mounts, _ := os.Readlink(filepath.Join(h.Proc, "self", "ns", "mnt"))
 	var found []int
 	for _, pid := range pids {
 		if slices.Contains(own, pid) {
 			continue
 		}
-		process := filepath.Join(procRoot, strconv.Itoa(pid))
+		process := filepath.Join(h.Proc, strconv.Itoa(pid))
 		cwd := filepath.Join(process, "cwd")
 		link, err := os.Readlink(cwd)
 		if err != nil {
@@ -130,11 +129,11 @@ func climbsTo(cwd string, top fs.FileInfo) bool {
 }
 
 // lineage is a process and its ancestors, as far as they can be seen.
-func lineage(procRoot string, pid int) []int {
+func (h Host) lineage(pid int) []int {
 	var pids []int
 	for pid > 0 && !slices.Contains(pids, pid) {
 		pids = append(pids, pid)
-		s, err := Host{procRoot}.stat(pid)
+		s, err := h.stat(pid)
 		if err != nil {
 			break
 		}
@@ -155,21 +154,21 @@ type RunnerWorkers struct {
 // GitHubWorkers finds the workers of the runner in root, a path without links.
 // Where processes of this runner cannot be seen (a container, a /proc mounted
 // with hidepid) the answer says so in Unseen; that is no error.
-func GitHubWorkers(procRoot, root string) RunnerWorkers {
+func (h Host) GitHubWorkers(root string) RunnerWorkers {
 	var workers RunnerWorkers
-	pids, err := pidsOf(procRoot)
+	pids, err := h.pids()
 	if err != nil {
 		workers.Unseen = "there is no process table here"
 		return workers
 	}
 	seenAny := false
 	for _, pid := range pids {
-		program := runnerProgram(procRoot, root, pid)
+		program := h.runnerProgram(root, pid)
 		seenAny = seenAny || program != ""
 		if actrunner.RoleOf(program) != actrunner.Worker {
 			continue
 		}
-		start, err := startTime(procRoot, pid)
+		start, err := h.startTime(pid)
 		if isGone(err) {
 			continue
 		} else if err != nil {
@@ -184,7 +183,7 @@ func GitHubWorkers(procRoot, root string) RunnerWorkers {
 	if workers.Unseen == "" && !seenAny {
 		// A runner's processes share user and namespace: who sees one sees
 		// all. Who sees none has to be sure of seeing everything.
-		workers.Unseen = OutOfSight(procRoot)
+		workers.Unseen = h.OutOfSight()
 	}
 	return workers
 }
@@ -192,8 +191,8 @@ func GitHubWorkers(procRoot, root string) RunnerWorkers {
 // runnerProgram is the program of this runner that a process runs, or nothing.
 // An updated runner keeps its old programs in bin.<version>; another user's
 // process shows its arguments but not its executable.
-func runnerProgram(procRoot, root string, pid int) string {
-	process := filepath.Join(procRoot, strconv.Itoa(pid))
+func (h Host) runnerProgram(root string, pid int) string {
+	process := filepath.Join(h.Proc, strconv.Itoa(pid))
 	exe, _ := os.Readlink(filepath.Join(process, "exe"))
 	cmdline, _ := readSome(filepath.Join(process, "cmdline"), argvLimit)
 	argv0, _, _ := strings.Cut(string(cmdline), "\x00")
@@ -208,11 +207,11 @@ func runnerProgram(procRoot, root string, pid int) string {
 }
 
 // OutOfSight says why a process table may not show every process of the host.
-func OutOfSight(procRoot string) string {
-	if ns, err := os.Readlink(filepath.Join(procRoot, "self", "ns", "pid")); err != nil || ns != initPIDs {
+func (h Host) OutOfSight() string {
+	if ns, err := os.Readlink(filepath.Join(h.Proc, "self", "ns", "pid")); err != nil || ns != initPIDs {
 		return "this is a container with processes of its own"
 	}
-	if _, err := os.ReadFile(filepath.Join(procRoot, "1", "cmdline")); err != nil {
+	if _, err := os.ReadFile(filepath.Join(h.Proc, "1", "cmdline")); err != nil {
 		return "the process table hides processes of others (hidepid)"
 	}
 	return ""
@@ -220,12 +219,12 @@ func OutOfSight(procRoot string) string {
 
 // startTime is when a process started, or up to a second earlier: the kernel
 // tells the boot time in whole seconds.
-func startTime(procRoot string, pid int) (time.Time, error) {
-	s, err := Host{procRoot}.stat(pid)
+func (h Host) startTime(pid int) (time.Time, error) {
+	s, err := h.stat(pid)
 	if err != nil {
 		return time.Time{}, err
 	}
-	kernel, err := os.ReadFile(filepath.Join(procRoot, "stat"))
+	kernel, err := os.ReadFile(filepath.Join(h.Proc, "stat"))
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -238,8 +237,8 @@ func startTime(procRoot string, pid int) (time.Time, error) {
 	return time.Unix(seconds, 0).Add(time.Duration(s.start) * (time.Second / ticks)), nil
 }
 
-func pidsOf(procRoot string) ([]int, error) {
-	dir, err := os.Open(procRoot)
+func (h Host) pids() ([]int, error) {
+	dir, err := os.Open(h.Proc)
 	if err != nil {
 		return nil, err
 	}

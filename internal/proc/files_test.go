@@ -76,7 +76,7 @@ func TestFilesOpenInThisProcessAreFound(t *testing.T) {
 	openDev, openIno := id("open.page", true)
 	closedDev, closedIno := id("closed.page", false)
 	otherDev, otherIno := id("open.other", true)
-	open, err := OpenFilesNamed("/proc", func(base string) bool { return strings.HasSuffix(base, ".page") })
+	open, err := Host{"/proc"}.OpenFilesNamed(func(base string) bool { return strings.HasSuffix(base, ".page") })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,17 +91,17 @@ func TestFilesOpenInThisProcessAreFound(t *testing.T) {
 func TestAProcessThatHidesItsFilesIsSaid(t *testing.T) {
 	fixture := t.TempDir()
 	fd := mkdir(t, fixture, "7/fd")
-	open, err := OpenFilesNamed(fixture, func(string) bool { return true })
+	open, err := Host{fixture}.OpenFilesNamed(func(string) bool { return true })
 	if err != nil || !open.Complete {
 		t.Errorf("all can be read: %+v, %v", open, err)
 	}
 	// A descriptor that is no link fails as a refused one does.
 	write(t, fd, "3", "")
-	open, err = OpenFilesNamed(fixture, func(string) bool { return true })
+	open, err = Host{fixture}.OpenFilesNamed(func(string) bool { return true })
 	if err != nil || open.Complete {
 		t.Errorf("one cannot be read: %+v, %v", open, err)
 	}
-	if _, err := OpenFilesNamed(filepath.Join(fixture, "missing"), func(string) bool { return true }); err == nil {
+	if _, err := (Host{filepath.Join(fixture, "missing")}).OpenFilesNamed(func(string) bool { return true }); err == nil {
 		t.Error("no process table is no error")
 	}
 }
@@ -114,7 +114,7 @@ func TestLiveWorkersOfThisRunnerAreFound(t *testing.T) {
 	startStandIn(t, root+"/bin/Runner.Listener", root)
 	startStandIn(t, root+"/other/bin/Runner.Worker", root)
 	startStandIn(t, root+"-2/bin/Runner.Worker", root)
-	workers := GitHubWorkers("/proc", root)
+	workers := Host{"/proc"}.GitHubWorkers(root)
 	slices.Sort(workers.PIDs)
 	want := []int{first, second}
 	slices.Sort(want)
@@ -140,7 +140,7 @@ func fixtureProc(t *testing.T, argv0 string) string {
 }
 
 func TestTheStartOfAWorkerIsReadFromTheKernelsClocks(t *testing.T) {
-	workers := GitHubWorkers(fixtureProc(t, "/r/bin/Runner.Worker"), "/r")
+	workers := Host{fixtureProc(t, "/r/bin/Runner.Worker")}.GitHubWorkers("/r")
 	want := time.Unix(1700000002, 500_000_000)
 	if !slices.Equal(workers.PIDs, []int{7}) || !workers.Oldest.Equal(want) || workers.Unseen != "" {
 		t.Errorf("workers: %+v, want one since %v", workers, want)
@@ -153,7 +153,7 @@ func TestTheOldestWorkerCounts(t *testing.T) {
 		write(t, table, pid+"/cmdline", "/r/bin/Runner.Worker\x00")
 		write(t, table, pid+"/stat", pid+" (x) S 1 "+strings.Repeat("0 ", 17)+ticks+" 0 0\n")
 	}
-	workers := GitHubWorkers(table, "/r")
+	workers := Host{table}.GitHubWorkers("/r")
 	if want := time.Unix(1700000001, 0); len(workers.PIDs) != 4 || !workers.Oldest.Equal(want) {
 		t.Errorf("workers: %+v, want the oldest since %v", workers, want)
 	}
@@ -162,13 +162,13 @@ func TestTheOldestWorkerCounts(t *testing.T) {
 func TestAWorkerKnownByItsExecutableAlone(t *testing.T) {
 	table := fixtureProc(t, "dotnet")
 	symlink(t, "/r/bin.2.1.0/Runner.Worker (deleted)", table, "7/exe")
-	if workers := GitHubWorkers(table, "/r"); !slices.Equal(workers.PIDs, []int{7}) {
+	if workers := (Host{table}).GitHubWorkers("/r"); !slices.Equal(workers.PIDs, []int{7}) {
 		t.Errorf("workers: %+v", workers)
 	}
 }
 
 func TestWorkersOutOfSightAreNotTakenForNone(t *testing.T) {
-	none := GitHubWorkers(fixtureProc(t, "sh"), "/r")
+	none := Host{fixtureProc(t, "sh")}.GitHubWorkers("/r")
 	if none.Unseen != "" || len(none.PIDs) != 0 {
 		t.Errorf("on a plain host: %+v", none)
 	}
@@ -176,27 +176,27 @@ func TestWorkersOutOfSightAreNotTakenForNone(t *testing.T) {
 	container := fixtureProc(t, "sh")
 	os.Remove(filepath.Join(container, "self/ns/pid"))
 	symlink(t, "pid:[4026532000]", container, "self/ns/pid")
-	if got := GitHubWorkers(container, "/r"); !strings.Contains(got.Unseen, "container") {
+	if got := (Host{container}).GitHubWorkers("/r"); !strings.Contains(got.Unseen, "container") {
 		t.Errorf("in a container: %+v", got)
 	}
 
 	hidden := fixtureProc(t, "sh")
 	os.RemoveAll(filepath.Join(hidden, "1"))
-	if got := GitHubWorkers(hidden, "/r"); !strings.Contains(got.Unseen, "hidepid") {
+	if got := (Host{hidden}).GitHubWorkers("/r"); !strings.Contains(got.Unseen, "hidepid") {
 		t.Errorf("with hidepid: %+v", got)
 	}
 	write(t, hidden, "7/cmdline", "/r/bin/Runner.Listener\x00")
-	if got := GitHubWorkers(hidden, "/r"); got.Unseen != "" {
+	if got := (Host{hidden}).GitHubWorkers("/r"); got.Unseen != "" {
 		t.Errorf("with hidepid, as the runner's own user: %+v", got)
 	}
 
 	unclear := fixtureProc(t, "/r/bin/Runner.Worker")
 	write(t, unclear, "7/stat", "7 (x) S 1\n")
-	if got := GitHubWorkers(unclear, "/r"); got.Unseen == "" {
+	if got := (Host{unclear}).GitHubWorkers("/r"); got.Unseen == "" {
 		t.Errorf("without a start time: %+v", got)
 	}
 
-	if got := GitHubWorkers("/no-such-proc", "/r"); got.Unseen == "" {
+	if got := (Host{"/no-such-proc"}).GitHubWorkers("/r"); got.Unseen == "" {
 		t.Errorf("without a process table: %+v", got)
 	}
 }
@@ -208,7 +208,7 @@ func TestWhoWorksBelowADirectory(t *testing.T) {
 	in := startStandIn(t, "in", inside)
 	top := startStandIn(t, "top", filepath.Join(dir, "a"))
 	beside := startStandIn(t, "beside", filepath.Join(dir, "a-2"))
-	got, err := WorkingBelow("/proc", filepath.Join(dir, "a"), os.Getpid())
+	got, err := Host{"/proc"}.WorkingBelow(filepath.Join(dir, "a"), os.Getpid())
 	slices.Sort(got)
 	want := []int{in, top}
 	slices.Sort(want)
@@ -216,11 +216,11 @@ func TestWhoWorksBelowADirectory(t *testing.T) {
 		t.Errorf("WorkingBelow() = %v, %v; want %v without %d", got, err, want, beside)
 	}
 	// For the process itself and what it descends from, nobody else is there.
-	if got, _ := WorkingBelow("/proc", filepath.Join(dir, "a"), in); !slices.Equal(got, []int{top}) {
+	if got, _ := (Host{"/proc"}).WorkingBelow(filepath.Join(dir, "a"), in); !slices.Equal(got, []int{top}) {
 		t.Errorf("for the process inside: %v, want %d", got, top)
 	}
 	t.Chdir(inside)
-	if got, _ := WorkingBelow("/proc", filepath.Join(dir, "a"), in); slices.Contains(got, os.Getpid()) {
+	if got, _ := (Host{"/proc"}).WorkingBelow(filepath.Join(dir, "a"), in); slices.Contains(got, os.Getpid()) {
 		t.Errorf("the parent of the asking process is among %v", got)
 	}
 }
@@ -232,7 +232,7 @@ func TestADirectoryThatIsGoneIsNotBelowAnotherOfItsName(t *testing.T) {
 	if err := os.Remove(gone); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := WorkingBelow("/proc", filepath.Join(dir, "a"), os.Getpid()); err != nil || slices.Contains(got, pid) {
+	if got, err := (Host{"/proc"}).WorkingBelow(filepath.Join(dir, "a"), os.Getpid()); err != nil || slices.Contains(got, pid) {
 		t.Errorf("WorkingBelow() = %v, %v", got, err)
 	}
 }
@@ -249,7 +249,7 @@ func TestAnotherMountNamespaceIsComparedByTheDirectoryItself(t *testing.T) {
 	// Reached by a name that a comparison of paths would not know.
 	other := filepath.Join(t.TempDir(), "other-name")
 	symlink(t, filepath.Join(dir, "a"), other)
-	if got, err := WorkingBelow(table, other, os.Getpid()); err != nil || !slices.Equal(got, []int{7}) {
+	if got, err := (Host{table}).WorkingBelow(other, os.Getpid()); err != nil || !slices.Equal(got, []int{7}) {
 		t.Errorf("WorkingBelow() = %v, %v", got, err)
 	}
 }

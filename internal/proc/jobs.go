@@ -21,18 +21,18 @@ import (
 // JobRunners are the live processes of a user that may run jobs in directories
 // of their own; the others of the host make none that this user owns. OutOfSight
 // says whether there may be more than this process table shows.
-func JobRunners(procRoot string, uid uint32) RunnerWorkers {
+func (h Host) JobRunners(uid uint32) RunnerWorkers {
 	var runners RunnerWorkers
-	pids, err := pidsOf(procRoot)
+	pids, err := h.pids()
 	if err != nil {
 		runners.Unseen = "there is no process table here"
 		return runners
 	}
 	for _, pid := range pids {
-		if !runsJobs(procRoot, pid) || !isOf(procRoot, pid, uid) {
+		if !h.runsJobs(pid) || !h.isOf(pid, uid) {
 			continue
 		}
-		start, err := startTime(procRoot, pid)
+		start, err := h.startTime(pid)
 		if isGone(err) {
 			continue
 		} else if err != nil {
@@ -49,8 +49,8 @@ func JobRunners(procRoot string, uid uint32) RunnerWorkers {
 
 // runsJobs reports whether a process looks like a runner: by its name, which also
 // is that of the engine alone, or by a registration where it works.
-func runsJobs(procRoot string, pid int) bool {
-	process := filepath.Join(procRoot, strconv.Itoa(pid))
+func (h Host) runsJobs(pid int) bool {
+	process := filepath.Join(h.Proc, strconv.Itoa(pid))
 	exe, _ := os.Readlink(filepath.Join(process, "exe"))
 	cmdline, _ := readSome(filepath.Join(process, "cmdline"), argvLimit)
 	argv0, _, _ := strings.Cut(string(cmdline), "\x00")
@@ -65,8 +65,8 @@ func runsJobs(procRoot string, pid int) bool {
 
 // isOf reports whether a process may be a user's. Who owns its directory in
 // /proc does not tell: that of a program with capabilities is root's.
-func isOf(procRoot string, pid int, uid uint32) bool {
-	status, err := os.ReadFile(filepath.Join(procRoot, strconv.Itoa(pid), "status"))
+func (h Host) isOf(pid int, uid uint32) bool {
+	status, err := os.ReadFile(filepath.Join(h.Proc, strconv.Itoa(pid), "status"))
 	if err != nil {
 		return !isGone(err)
 	}
@@ -117,10 +117,10 @@ func (l JobLook) Use(name string, made time.Time) (JobUse, error) {
 // sockets. The names are of 16 random digits, so that they are found in whatever
 // form a path has; what it leads to for that process decides. Not seen is what
 // OutOfSight names: ask that first.
-func LookForJobs(procRoot, parent string, names []string) JobLook {
+func (h Host) LookForJobs(parent string, names []string) JobLook {
 	l := jobLook{
 		JobLook: JobLook{uses: map[string]JobUse{}},
-		proc:    procRoot, jobs: map[string]fs.FileInfo{}, read: map[string]bool{},
+		host:    h, jobs: map[string]fs.FileInfo{}, read: map[string]bool{},
 	}
 	for _, name := range names {
 		if info, err := os.Lstat(filepath.Join(parent, name)); err == nil {
@@ -131,7 +131,7 @@ func LookForJobs(procRoot, parent string, names []string) JobLook {
 	}
 	seen := map[int]bool{}
 	for range 50 {
-		pids, err := pidsOf(procRoot)
+		pids, err := h.pids()
 		if err != nil {
 			return JobLook{err: err}
 		}
@@ -152,17 +152,17 @@ func LookForJobs(procRoot, parent string, names []string) JobLook {
 
 type jobLook struct {
 	JobLook
-	proc string
+	host Host
 	jobs map[string]fs.FileInfo // by name
 	read map[string]bool        // namespaces whose mounts or sockets have been read
 }
 
 func (l *jobLook) process(pid int) {
-	s, err := Host{l.proc}.stat(pid)
+	s, err := l.host.stat(pid)
 	if isGone(err) || err == nil && s.kernel {
 		return
 	}
-	dir := filepath.Join(l.proc, strconv.Itoa(pid))
+	dir := filepath.Join(l.host.Proc, strconv.Itoa(pid))
 	threads, err := os.ReadDir(filepath.Join(dir, "task"))
 	if l.missed(pid, err) {
 		return
@@ -175,7 +175,7 @@ func (l *jobLook) process(pid int) {
 		dir = filepath.Join(dir, "task", threads[i].Name())
 	}
 	for _, thread := range threads { // each may work elsewhere
-		l.link(pid, filepath.Join(l.proc, strconv.Itoa(pid), "task", thread.Name(), "cwd"), "works in it")
+		l.link(pid, filepath.Join(l.host.Proc, strconv.Itoa(pid), "task", thread.Name(), "cwd"), "works in it")
 	}
 	l.link(pid, filepath.Join(dir, "root"), "has it as its root")
 	l.link(pid, filepath.Join(dir, "exe"), "runs a program of it")
@@ -222,13 +222,13 @@ func (l *jobLook) missed(pid int, err error) bool {
 		return err != nil
 	}
 	// One that has just ended has no mounts (EINVAL).
-	if s, again := (Host{l.proc}).stat(pid); again != nil || s.state == 'Z' || s.state == 'X' {
+	if s, again := l.host.stat(pid); again != nil || s.state == 'Z' || s.state == 'X' {
 		return true
 	}
 	if pid == 1 { // nothing is older, whatever the clocks say
 		return true
 	}
-	start, unknown := startTime(l.proc, pid)
+	start, unknown := l.host.startTime(pid)
 	if unknown != nil {
 		start = time.Now()
 	}
@@ -293,7 +293,7 @@ func (l *jobLook) leadsTo(pid int, path string, job fs.FileInfo) bool {
 	if !filepath.IsAbs(path) {
 		return true
 	}
-	info, err := os.Stat(filepath.Join(l.proc, strconv.Itoa(pid), "root") + path)
+	info, err := os.Stat(filepath.Join(l.host.Proc, strconv.Itoa(pid), "root") + path)
 	return err != nil && !isGone(err) || err == nil && os.SameFile(info, job)
 }
 

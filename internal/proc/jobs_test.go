@@ -26,7 +26,7 @@ func newJob(t *testing.T, parent string) (name string) {
 // use is who has to do with a job's directory, which must be seen.
 func use(t *testing.T, parent, name string) JobUse {
 	t.Helper()
-	u, err := LookForJobs("/proc", parent, []string{name}).Use(name, time.Now())
+	u, err := Host{"/proc"}.LookForJobs(parent, []string{name}).Use(name, time.Now())
 	if err != nil {
 		t.Fatalf("run as root: %v", err)
 	}
@@ -150,13 +150,13 @@ func TestWhatCannotBeSeenLeavesAJobDirectoryUnknown(t *testing.T) {
 	name := newJob(t, parent)
 	hidden := t.TempDir()
 	symlink(t, initPIDs, hidden, "self/ns/pid")
-	if why := OutOfSight(hidden); !strings.Contains(why, "hidepid") {
+	if why := (Host{hidden}).OutOfSight(); !strings.Contains(why, "hidepid") {
 		t.Errorf("with hidden processes: %q", why)
 	}
 	container := fixtureProc(t, "sh")
 	os.Remove(filepath.Join(container, "self/ns/pid"))
 	symlink(t, "pid:[4026532000]", container, "self/ns/pid")
-	if why := OutOfSight(container); !strings.Contains(why, "container") {
+	if why := (Host{container}).OutOfSight(); !strings.Contains(why, "container") {
 		t.Errorf("in a container: %q", why)
 	}
 
@@ -164,7 +164,7 @@ func TestWhatCannotBeSeenLeavesAJobDirectoryUnknown(t *testing.T) {
 	table := fixtureProc(t, "sh")
 	os.RemoveAll(filepath.Join(table, "7/task"))
 	write(t, table, "7/task", "")
-	look := LookForJobs(table, parent, []string{name})
+	look := Host{table}.LookForJobs(parent, []string{name})
 	started := time.Unix(1700000002, 500_000_000) // as fixtureProc has it
 	for _, test := range []struct {
 		made    time.Time
@@ -203,7 +203,7 @@ func TestAnotherUsersProcessesLeaveAJobDirectoryUnknown(t *testing.T) {
 		return
 	}
 	parent, name := os.Getenv("PARENT"), os.Getenv("NAME")
-	if u, err := LookForJobs("/proc", parent, []string{name}).Use(name, time.Now().Add(-time.Minute)); err == nil {
+	if u, err := (Host{"/proc"}).LookForJobs(parent, []string{name}).Use(name, time.Now().Add(-time.Minute)); err == nil {
 		t.Errorf("root works in it, and that is seen as %+v", u)
 	}
 }
@@ -213,21 +213,21 @@ func TestRunnersOfAUserAreFound(t *testing.T) {
 	registered := realDir(t)
 	write(t, registered, ".runner", "{}")
 	uid := uint32(os.Geteuid())
-	before := JobRunners("/proc", uid).PIDs
+	before := Host{"/proc"}.JobRunners(uid).PIDs
 	var want []int
 	for _, argv0 := range []string{"/opt/act_runner", "gitea-runner-3.1.0-linux-amd64", "forgejo-runner", "act"} {
 		want = append(want, startStandIn(t, argv0, dir))
 	}
 	want = append(want, startStandIn(t, "of-any-name", registered))
 	startStandIn(t, "actor", dir)
-	runners := JobRunners("/proc", uid)
+	runners := Host{"/proc"}.JobRunners(uid)
 	got := slices.DeleteFunc(runners.PIDs, func(pid int) bool { return slices.Contains(before, pid) })
 	slices.Sort(got)
 	slices.Sort(want)
 	if !slices.Equal(got, want) || runners.Unseen != "" || runners.Oldest.After(time.Now()) {
 		t.Errorf("runners %+v, want %v", runners, want)
 	}
-	if others := JobRunners("/proc", 4711); len(others.PIDs) != 0 {
+	if others := (Host{"/proc"}).JobRunners(4711); len(others.PIDs) != 0 {
 		t.Errorf("runners of another user: %+v", others)
 	}
 }

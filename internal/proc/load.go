@@ -14,9 +14,9 @@ import (
 
 // Load reads the machine's memory and stall. Both are the host's in a container
 // too. What cannot be read is named in Missing.
-func Load(procRoot string) pressure.Reading {
+func (h Host) Load() pressure.Reading {
 	now := pressure.Reading{At: time.Now()}
-	table, err := procfs.NewFS(procRoot)
+	table, err := procfs.NewFS(h.Proc)
 	if err != nil {
 		now.Missing = append(now.Missing, "memory and stall (no process table)")
 		return now

@@ -16,7 +16,7 @@ func TestLoadIsReadFromTheKernel(t *testing.T) {
 	for _, resource := range []string{"memory", "io", "cpu"} {
 		write(t, table, "pressure/"+resource, stalled)
 	}
-	got := Load(table)
+	got := Host{table}.Load()
 	if got.Available != 4000<<10 || got.Installed != 16000<<10 || got.Load1 != 2.5 || len(got.Missing) != 0 {
 		t.Errorf("Load() = %+v", got)
 	}
@@ -31,7 +31,7 @@ func TestWhatCannotBeReadIsNamed(t *testing.T) {
 	write(t, table, "meminfo", "MemTotal:       16000 kB\n")
 	write(t, table, "pressure/io", stalled)
 	write(t, table, "pressure/cpu", "nonsense\n")
-	got := Load(table)
+	got := Host{table}.Load()
 	missing := strings.Join(got.Missing, "; ")
 	for _, want := range []string{"available memory (", "memory stall (this kernel has no /proc/pressure)", "cpu stall ("} {
 		if !strings.Contains(missing, want) {
@@ -41,7 +41,7 @@ func TestWhatCannotBeReadIsNamed(t *testing.T) {
 	if strings.Contains(missing, "io stall") || !got.IO.Known || got.Memory.Known || got.CPU.Known || got.Available != 0 {
 		t.Errorf("Load() = %+v", got)
 	}
-	if got := Load(filepath.Join(table, "none")); len(got.Missing) == 0 {
+	if got := (Host{filepath.Join(table, "none")}).Load(); len(got.Missing) == 0 {
 		t.Errorf("no process table: %+v", got)
 	}
 }

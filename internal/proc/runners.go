@@ -24,15 +24,15 @@ type RunnerProcess struct {
 // Runners finds the processes of this host, not of its containers, that take
 // jobs: daemons of Gitea's runner, and for each listener of GitHub's runner its
 // root.
-func Runners(procRoot string) (daemons []RunnerProcess, githubRoots []string, err error) {
-	pids, err := pidsOf(procRoot)
+func (h Host) Runners() (daemons []RunnerProcess, githubRoots []string, err error) {
+	pids, err := h.pids()
 	if err != nil {
 		return nil, nil, err
 	}
-	own, _ := os.Readlink(filepath.Join(procRoot, "self", "ns", "mnt"))
+	own, _ := os.Readlink(filepath.Join(h.Proc, "self", "ns", "mnt"))
 	buf := make([]byte, argvLimit)
 	for _, pid := range pids {
-		dir := filepath.Join(procRoot, strconv.Itoa(pid))
+		dir := filepath.Join(h.Proc, strconv.Itoa(pid))
 		data, err := readSome(filepath.Join(dir, "cmdline"), int64(len(buf)))
 		if err != nil {
 			continue
@@ -50,7 +50,7 @@ func Runners(procRoot string) (daemons []RunnerProcess, githubRoots []string, er
 		}
 		cwd, _ := os.Readlink(filepath.Join(dir, "cwd"))
 		if !listener {
-			unit, user := unitOf(Host{procRoot}.cgroup(pid))
+			unit, user := unitOf(h.cgroup(pid))
 			daemons = append(daemons, RunnerProcess{pid, argv, cwd, unit, user})
 			continue
 		}
@@ -103,9 +103,9 @@ const maxVariables = 1 << 20
 // RunnerAbove returns the runner that has started this process, and the environment
 // that it was started with. It is false where there is none, or where it is another
 // user's, who could make it say anything.
-func RunnerAbove(procRoot string) (r RunnerProcess, environ []string, found bool) {
-	above, _, _ := Host{procRoot}.Runner()
-	dir := filepath.Join(procRoot, strconv.Itoa(above.PID))
+func (h Host) RunnerAbove() (r RunnerProcess, environ []string, found bool) {
+	above, _, _ := h.Runner()
+	dir := filepath.Join(h.Proc, strconv.Itoa(above.PID))
 	info, err := os.Stat(dir)
 	if above.PID == 0 || err != nil || int(info.Sys().(*syscall.Stat_t).Uid) != os.Geteuid() {
 		return RunnerProcess{}, nil, false
@@ -125,15 +125,15 @@ func RunnerAbove(procRoot string) (r RunnerProcess, environ []string, found bool
 
 // Started are the processes that a process has started and that live, except
 // the process self and its ancestors.
-func Started(procRoot string, pid, self int) ([]int, error) {
-	pids, err := pidsOf(procRoot)
+func (h Host) Started(pid, self int) ([]int, error) {
+	pids, err := h.pids()
 	if err != nil {
 		return nil, err
 	}
-	own := lineage(procRoot, self)
+	own := h.lineage(self)
 	var started []int
 	for _, p := range pids {
-		s, err := Host{procRoot}.stat(p)
+		s, err := h.stat(p)
 		if err == nil && s.parent == pid && s.state != 'Z' && s.state != 'X' && !slices.Contains(own, p) {
 			started = append(started, p)
 		}

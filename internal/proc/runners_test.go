@@ -36,7 +36,7 @@ func TestProcessesThatTakeJobs(t *testing.T) {
 	symlink(t, "/usr/bin/dash", filepath.Join(proc, "14"), "exe")
 	add("15", "mnt:[1]", "/srv/f", "/usr/bin/forgejo-runner", "-c", "/srv/f/c.yaml", "daemon")
 	write(t, filepath.Join(proc, "15"), "cgroup", "1:name=systemd:/system.slice/runner-sysq.service\n0::/system.slice/runner-sysq.service\n")
-	daemons, roots, err := Runners(proc)
+	daemons, roots, err := Host{proc}.Runners()
 	slices.SortFunc(daemons, func(a, b RunnerProcess) int { return a.PID - b.PID })
 	want := []RunnerProcess{
 		{7, []string{"/usr/local/bin/act_runner", "daemon", "--config", "config.yaml"}, "/srv/act-runner", "", false},
@@ -47,7 +47,7 @@ func TestProcessesThatTakeJobs(t *testing.T) {
 	if diff := cmp.Diff(want, daemons) + cmp.Diff([]string{"/srv/actions-runner", "/srv/actions-runner"}, roots); err != nil || diff != "" {
 		t.Error(err, diff)
 	}
-	if _, _, err := Runners(filepath.Join(proc, "none")); err == nil {
+	if _, _, err := (Host{filepath.Join(proc, "none")}).Runners(); err == nil {
 		t.Error("no process table, and no error")
 	}
 }

@@ -29,6 +29,9 @@ var _ lock.Host = Host{}
 // time that moves with the clock), nor whether an environment could be read.
 type Host struct{ Proc string } // where proc is mounted
 
+// Local returns the host of this process.
+func Local() Host { return Host{root} }
+
 // Place says where this process runs. What cannot be read stays empty.
 func (h Host) Place() lock.Place {
 	read := func(path string) string {

@@ -45,7 +45,7 @@ func (h Host) lookForSurvivors(traces lock.Traces) (found []lock.Survivor, unrea
 		return nil, "there is no process table here"
 	}
 	defer dir.Close()
-	own := lineage(h.Proc, os.Getpid())
+	own := h.lineage(os.Getpid())
 	started := map[int]uint64{}
 	children := map[int][]int{}
 	var left []int

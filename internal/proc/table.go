@@ -28,12 +28,12 @@ type Table struct{}
 
 var _ pressure.Table = Table{}
 
-// Root is where the kernel shows processes. It is not taken from HOST_PROC, as
+// root is where the kernel shows processes. It is not taken from HOST_PROC, as
 // gopsutil would: pids of another namespace say nothing about this process.
-const Root = "/proc"
+const root = "/proc"
 
 func rooted(ctx context.Context) context.Context {
-	return context.WithValue(ctx, common.EnvKey, common.EnvMap{common.HostProcEnvKey: Root})
+	return context.WithValue(ctx, common.EnvKey, common.EnvMap{common.HostProcEnvKey: root})
 }
 
 // Each calls visit with the arguments of every process. Pids and arguments are
@@ -41,7 +41,7 @@ func rooted(ctx context.Context) context.Context {
 func (Table) Each(ctx context.Context, visit func(pid int, argv []string)) (pressure.Scope, error) {
 	pids, err := process.PidsWithContext(rooted(ctx))
 	if err != nil {
-		return "", fmt.Errorf("list processes in %s: %w", Root, err)
+		return "", fmt.Errorf("list processes in %s: %w", root, err)
 	}
 	scope := pressure.WholeHost
 	if !slices.Contains(pids, 1) { // hidepid=2
@@ -67,7 +67,7 @@ func (Table) Each(ctx context.Context, visit func(pid int, argv []string)) (pres
 // given to another one meanwhile. gopsutil would read the kernel's boot time
 // twice for each, which takes longer than all the rest.
 func (Table) Process(ctx context.Context, pid int) (pressure.Process, bool) {
-	host := Host{Root}
+	host := Host{root}
 	stat, err := host.stat(pid)
 	if err != nil {
 		return pressure.Process{}, false
@@ -100,7 +100,7 @@ const ticks = 100
 // kernel can have. Names of cgroups are text of whoever makes them.
 const cgroupLimit = 64 << 10
 
-func pathOf(pid int, file string) string { return Root + "/" + strconv.Itoa(pid) + "/" + file }
+func pathOf(pid int, file string) string { return root + "/" + strconv.Itoa(pid) + "/" + file }
 
 // containerOf finds the ID of a container in the path of a cgroup, such as
 // /docker/<id> or /system.slice/docker-<id>.scope; the innermost one, for
@@ -147,6 +147,6 @@ func readArgv(pid int, buf []byte) ([]string, error) {
 // file such as /.dockerenv says nothing about containers that share the host's
 // pids.
 func firstPIDNamespace() bool {
-	name, err := os.Readlink(Root + "/self/ns/pid")
+	name, err := os.Readlink(root + "/self/ns/pid")
 	return err == nil && name == initPIDs
 }

@@ -12,7 +12,7 @@ import (
 // Usage reads what every process has used. gopsutil and procfs would open three
 // files, or scan forty fields, for each.
 func (Table) Usage(context.Context) map[int]pressure.Usage {
-	pids, err := pidsOf(Root)
+	pids, err := Host{root}.pids()
 	if err != nil {
 		return nil
 	}
