@@ -139,8 +139,12 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		hangUp(w, nil)
 		return
 	case CutReply:
-		head := fmt.Sprintf("HTTP/1.1 %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n", answer.Status, answer.Header.Get("Content-Type"), len(body)+1)
-		hangUp(w, append([]byte(head), body[:len(body)/2]...))
+		var last bytes.Buffer
+		answer.Header.Set("Content-Length", fmt.Sprint(len(body)+1))
+		fmt.Fprintf(&last, "HTTP/1.1 %s\r\n", answer.Status)
+		_ = answer.Header.Write(&last)
+		fmt.Fprintf(&last, "\r\n%s", body[:len(body)/2])
+		hangUp(w, last.Bytes())
 		return
 	}
 	w.Header().Set("Content-Length", fmt.Sprint(len(body)))
