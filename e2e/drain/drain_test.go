@@ -28,7 +28,7 @@ import (
 const (
 	idle   = "gitea-runner" // of the usual name
 	secret = "planted-token"
-	within = 30 * time.Second
+	within = 2 * time.Minute // on a busy machine
 )
 
 // wrapped is the runner of the containers, hostguard the program as make has built
