@@ -78,7 +78,7 @@ func (c *crowd) allHeld() (said string) {
 // queued waits until n wait in the queue.
 func queued(t *testing.T, s contend.Store, lock string, n int) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		_, tickets, err := s.Entries(lock)
 		if err != nil {
 			t.Fatal(err)

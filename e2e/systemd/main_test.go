@@ -150,9 +150,9 @@ func (m *machine) is(user, script, want string) {
 // until waits until a script of root's succeeds.
 func (m *machine) until(script string) {
 	m.t.Helper()
-	if out, status := m.Run("root", "for n in $(seq 200); do if "+script+"; then exit 0; fi >/dev/null 2>&1; sleep 0.1; done; exit 1"); status != 0 {
+	if out, status := m.Run("root", "for n in $(seq 1200); do if "+script+"; then exit 0; fi >/dev/null 2>&1; sleep 0.1; done; exit 1"); status != 0 {
 		journal, _ := m.Run("root", "journalctl --no-pager -n 15")
-		m.t.Fatalf("not within 20 s: %s\n%s\n%s", script, out, journal)
+		m.t.Fatalf("not within two minutes: %s\n%s\n%s", script, out, journal)
 	}
 }
 

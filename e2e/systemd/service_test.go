@@ -226,7 +226,7 @@ func TestARestartWaitsForJobs(t *testing.T) {
 	m.run(0, "ci", "touch ~/act-runner/task") // a job on the host itself
 	m.until("ls -d /home/ci/.cache/act/*")
 	m.docker(docker, "rm", "-f", task)
-	for end := time.Now().Add(20 * time.Second); !strings.Contains(log.String(), "host job in"); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); !strings.Contains(log.String(), "host job in"); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal(log.String())
 		}

@@ -84,7 +84,7 @@ func TestAnInterruptedPlanIsTakenBack(t *testing.T) {
 		if err := run.Start(); err != nil {
 			t.Fatal(err)
 		}
-		for end := time.Now().Add(20 * time.Second); !strings.Contains(log.String(), "waiting "); time.Sleep(20 * time.Millisecond) {
+		for end := time.Now().Add(2 * time.Minute); !strings.Contains(log.String(), "waiting "); time.Sleep(20 * time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatal(log.String())
 			}

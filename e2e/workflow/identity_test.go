@@ -158,9 +158,9 @@ func TestAContainerThatIsStartedAgain(t *testing.T) {
 			h := startTools(t, version)
 			id := h.start("--network=none", "--restart=always", "base", "/hostguard", "with-lock", "-legacy-settle=0s", "--", "sleep", "600")
 			log := func() string { return docker(t, h.Engine, "logs", id) }
-			until(t, 20*time.Second, func() bool { return strings.Count(log(), "acquired lock") == 1 })
+			until(t, time.Minute, func() bool { return strings.Count(log(), "acquired lock") == 1 })
 			kill(t, docker(t, h.Engine, "inspect", "--format={{.State.Pid}}", id))
-			until(t, 10*time.Second, func() bool { return strings.Count(log(), "acquired lock") == 2 })
+			until(t, time.Minute, func() bool { return strings.Count(log(), "acquired lock") == 2 })
 			if said := log(); !strings.Contains(said, "orphan because its container ") {
 				t.Errorf("it said:\n%s", said)
 			}
@@ -262,7 +262,7 @@ func TestATimeNamespaceAgesNoLock(t *testing.T) {
 			t.Fatal(err)
 		}
 		name := []string{"second", "third"}[i]
-		until(t, 10*time.Second, func() bool { return docker(t, h.Engine, "network", "ls", "-q", "--filter", "name=^"+name+"$") != "" })
+		until(t, time.Minute, func() bool { return docker(t, h.Engine, "network", "ls", "-q", "--filter", "name=^"+name+"$") != "" })
 		if i == 0 {
 			h.refused(h.run(apart("acquire-lock", "-lock-name="+name, soon)))
 		} else {
@@ -313,7 +313,7 @@ func TestOneParentTwoDeploys(t *testing.T) {
 	ids := func() string {
 		return docker(t, h.Engine, "network", "ls", "--no-trunc", "--quiet", "--filter", "name=awoooi-cd-docker-build-lock")
 	}
-	until(t, 10*time.Second, func() bool { return ids() != "" })
+	until(t, time.Minute, func() bool { return ids() != "" })
 	if status, said := h.hostguard("release-lock", "-lock-id="+ids()); status != 2 || ids() == "" {
 		t.Errorf("a with-lock's: status %d: %s", status, said)
 	}

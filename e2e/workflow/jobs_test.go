@@ -87,7 +87,7 @@ jobs:
 			return
 		}
 		said := clean()
-		for end := time.Now().Add(30 * time.Second); exists(job) && time.Now().Before(end); {
+		for end := time.Now().Add(2 * time.Minute); exists(job) && time.Now().Before(end); {
 			said = clean() // until its process has ended
 		}
 		if exists(job) || !exists(filepath.Join(parent, "tool_cache")) {
