@@ -22,7 +22,7 @@ func Commands() []cli.Command {
 			Summary: "start it again"},
 		{Name: "runner service", Help: helpRunnerService, New: func() cli.Action { return new(servicing) },
 			Summary: "make the runner a service that lets its jobs end"},
-		{Name: "runner split", Help: helpRunnerSplit, New: func() cli.Action { return newSplitting() },
+		{Name: "runner split", Help: helpRunnerSplit, New: func() cli.Action { return newSplit() },
 			Summary: "make one runner for each owner out of one for all"},
 		{Name: "runner cleanup-timer", Help: helpRunnerCleanupTimer, New: func() cli.Action { return new(cleaningTimer) },
 			Summary: "run clean-diag every 5 minutes"},

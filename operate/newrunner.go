@@ -102,7 +102,7 @@ func (v *splitting) newRunner(r runner.SplitRunner) ([]change, error) {
 	}
 	var made runnerdir.Made
 	begun := false
-	return []change{{
+	make := change{
 		say: fmt.Sprintf("make %q, %q's alone, with a copy of %q that has the labels %s: %s", r.Dir, v.owner.Username, v.h.ConfigPath, quotedList(r.Labels), strings.Join(said, ", ")),
 		do: func(context.Context) (err error) {
 			made, err = runnerdir.Make(r.Dir, uid, gid, text)
@@ -118,7 +118,13 @@ func (v *splitting) newRunner(r runner.SplitRunner) ([]change, error) {
 			}
 			return made.Remove()
 		},
-	}, {
+	}
+	return []change{make, v.registration(r, program)}, nil
+}
+
+// registration is the change that registers a runner whose directory is made.
+func (v *splitting) registration(r runner.SplitRunner, program register.Runner) change {
+	return change{
 		say: fmt.Sprintf("register %q at %q by %q", program.Name, program.Instance, program.Program),
 		do: func(ctx context.Context) error {
 			if err := program.Do(ctx, v.Getenv, v.token); err != nil {
@@ -131,7 +137,7 @@ func (v *splitting) newRunner(r runner.SplitRunner) ([]change, error) {
 			return nil
 		},
 		undo: func(ctx context.Context) error { return v.unregister(ctx, r, program.Name) },
-	}}, nil
+	}
 }
 
 // stopped tells that a runner does not run. What belongs to one that still waits

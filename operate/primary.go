@@ -25,28 +25,39 @@ import (
 // none of them any more.
 func (v *splitting) planPrimary() ([]change, error) {
 	stays := runner.Stays(v.plan, v.h)
-	if len(stays) == 0 {
-		if v.unit.Name == "" || v.unit.Off() {
-			return nil, nil
-		}
-		start := []string{"enable", "--now", v.primary.Name}
-		switch {
-		case v.unit.File != "enabled":
-			start = []string{"start", v.primary.Name}
-		case v.unit.Active != "active":
-			start = []string{"enable", v.primary.Name}
-		}
-		v.back = append([]string{systemd.Command(v.primary.Scope, start...)}, v.back...)
-		stop := []string{"disable", "--now", v.primary.Name}
-		return []change{v.idle(), {
-			say:  systemd.Command(v.primary.Scope, stop...) + ", as others have all its labels",
-			do:   func(ctx context.Context) error { return systemd.Control(ctx, v.primary.Scope, v.Getenv, stop...) },
-			undo: func(ctx context.Context) error { return systemd.Control(ctx, v.primary.Scope, v.Getenv, start...) },
-		}}, nil
-	}
-	if len(stays) == len(v.h.Config.Labels) {
+	switch len(stays) {
+	case 0:
+		return v.stopPrimary(), nil
+	case len(v.h.Config.Labels):
 		return nil, nil
 	}
+	return v.relabelPrimary(stays)
+}
+
+// stopPrimary is what stops a primary of which others have all labels: nothing if it
+// is stopped already.
+func (v *splitting) stopPrimary() []change {
+	if v.unit.Name == "" || v.unit.Off() {
+		return nil
+	}
+	start := []string{"enable", "--now", v.primary.Name}
+	switch {
+	case v.unit.File != "enabled":
+		start = []string{"start", v.primary.Name}
+	case v.unit.Active != "active":
+		start = []string{"enable", v.primary.Name}
+	}
+	v.back = append([]string{systemd.Command(v.primary.Scope, start...)}, v.back...)
+	stop := []string{"disable", "--now", v.primary.Name}
+	return []change{v.idle(), {
+		say:  systemd.Command(v.primary.Scope, stop...) + ", as others have all its labels",
+		do:   func(ctx context.Context) error { return systemd.Control(ctx, v.primary.Scope, v.Getenv, stop...) },
+		undo: func(ctx context.Context) error { return systemd.Control(ctx, v.primary.Scope, v.Getenv, start...) },
+	}}
+}
+
+// relabelPrimary is what leaves the primary the labels that stay.
+func (v *splitting) relabelPrimary(stays []config.Label) ([]change, error) {
 	if v.unit.Active != "active" {
 		return nil, cli.Refusedf("the primary's service %q is %.20q; start it first, so that it serves what stays with it", v.unit.Name, v.unit.Active)
 	}

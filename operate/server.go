@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"hostguard/internal/cli"
 	"hostguard/internal/gitea"
@@ -130,25 +129,4 @@ func (v *splitting) runners() ([]workflow.Runner, error) {
 		err = fmt.Errorf("%w; a token with %s shows them", err, v.takes.Reads())
 	}
 	return all, err
-}
-
-// until tries until it works; the last error tells why not in time.
-func until(ctx context.Context, limit time.Duration, try func() error) error {
-	start := time.Now()
-	for {
-		err := try()
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if err == nil {
-			return nil
-		}
-		if waited := time.Since(start); waited >= limit {
-			return cli.Refusedf("after %s: %w", cli.Short(waited), err)
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(min(askEvery, max(0, limit-time.Since(start)))):
-		}
-	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -47,9 +46,6 @@ exit status: 0 done, planned or nothing to change; 1 refused, 2 wrong use,
 
 example: hostguard runner service -labels awoooi-host:host -restart-now -wait 1h
 `
-
-// shutdownTime is how long the runner waits for its jobs when it is stopped.
-const shutdownTime = time.Hour
 
 // servicing is one run of runner service.
 type servicing struct {
@@ -173,11 +169,6 @@ func (v *servicing) place(ctx context.Context) (sudo bool, err error) {
 	return sudo, v.findBinary(owner)
 }
 
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return !errors.Is(err, fs.ErrNotExist)
-}
-
 // followConfig takes the configuration that the adopted unit names, which need
 // not be the one in the runner's directory.
 func (v *servicing) followConfig(path string) (err error) {
@@ -299,14 +290,6 @@ func (v *servicing) checkReplaced(ctx context.Context) error {
 	return nil
 }
 
-func quotedList(values []string) string {
-	var quoted []string
-	for _, value := range values {
-		quoted = append(quoted, fmt.Sprintf("%.100q", value))
-	}
-	return strings.Join(quoted, ", ")
-}
-
 // planUnit is the change of the unit, if there is one.
 func (v *servicing) planUnit() ([]change, error) {
 	if v.unit.Name == "" {
@@ -413,34 +396,6 @@ func (v *servicing) addRestart(changes []change) []change {
 	return changes
 }
 
-const (
-	lookEvery = 2 * time.Second  // for jobs, while a restart waits for their end
-	sayEvery  = 30 * time.Second // what it waits for, if that does not change
-)
-
-// untilIdle waits until no job runs here, as far as busy tells.
-func untilIdle(ctx context.Context, s *cli.Session, wait time.Duration, busy func() string) error {
-	start, said, saidAt := time.Now(), "", time.Time{}
-	for {
-		is := busy()
-		switch waited := time.Since(start); {
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case is == "":
-			return nil
-		case waited >= wait:
-			return cli.Refusedf("jobs run after %s: %s", cli.Short(waited), is)
-		case is != said || time.Since(saidAt) >= sayEvery:
-			s.Say("waiting %s of %s: %s", cli.Short(waited), config.Duration(wait), is)
-			said, saidAt = is, time.Now()
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(min(lookEvery, max(0, wait-time.Since(start)))):
-		}
-	}
-}
-
 // sayRest says what is left to a person.
 func (v *servicing) sayRest() {
 	if v.sv.Scope == systemd.User && !v.h.Lingers {
@@ -449,13 +404,4 @@ func (v *servicing) sayRest() {
 	if v.unit.Active == "active" && v.edited && !v.restart {
 		v.Say("the runner reads its configuration when it starts: -restart-now, or while no job runs \"%s\"", systemd.Command(v.sv.Scope, "restart", v.sv.Name))
 	}
-}
-
-// sayLinger says that a user's unit waits for a login.
-func sayLinger(s *cli.Session, unit string) {
-	name := "USER"
-	if me, err := user.Current(); err == nil {
-		name = me.Username
-	}
-	s.Warning("Linger=no: after a reboot %q does not start without a login; fix: sudo loginctl enable-linger %s", unit, shell.Quote(name))
 }

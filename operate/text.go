@@ -1,6 +1,7 @@
 package operate
 
 import (
+	"fmt"
 	"strings"
 
 	"hostguard/internal/cli"
@@ -19,4 +20,12 @@ func cond(which bool, yes, no string) string {
 		return yes
 	}
 	return no
+}
+
+func quotedList(values []string) string {
+	var quoted []string
+	for _, value := range values {
+		quoted = append(quoted, fmt.Sprintf("%.100q", value))
+	}
+	return strings.Join(quoted, ", ")
 }

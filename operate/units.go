@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -29,6 +31,9 @@ func unitScope(ctx context.Context, s *cli.Session) (scope string, sudo bool) {
 	}
 	return systemd.User, false
 }
+
+// shutdownTime is how long the runner waits for its jobs when it is stopped.
+const shutdownTime = time.Hour
 
 // settle is how long a service has to run to count as started: one whose program
 // ends at once is started again and again.
@@ -220,4 +225,18 @@ func findProgram(s *cli.Session, names []string, before, after []string) (string
 func isProgram(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o111 != 0
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// sayLinger says that a user's unit waits for a login.
+func sayLinger(s *cli.Session, unit string) {
+	name := "USER"
+	if me, err := user.Current(); err == nil {
+		name = me.Username
+	}
+	s.Warning("Linger=no: after a reboot %q does not start without a login; fix: sudo loginctl enable-linger %s", unit, shell.Quote(name))
 }

@@ -64,10 +64,10 @@ func (b *breakLock) Run(ctx context.Context, s *cli.Session) (err error) {
 	if err != nil {
 		return err
 	}
-	line := auditLine{Version: 1, By: who(s), Reason: b.reason, Lock: b.Lock, Backend: b.Backend, Forced: b.force}
+	line := auditLine{Version: 1, By: auditorOf(s), Reason: b.reason, Lock: b.Lock, Backend: b.Backend, Forced: b.force}
 	broken, err := store.Break(ctx, b.Lock, b.force, func(j lock.Judged) error {
 		line.Time, line.Entry = time.Now().UTC(), reportJudged(j)
-		return line.append(b.audit)
+		return line.writeTo(b.audit)
 	})
 	for _, j := range broken {
 		s.Say("broke lock %q (id %.64q): it was %s; %s: %s", b.Lock, j.ID, lockwire.DescribeHolder(j.Entry, time.Now()), j.State(), j.Verdict.Evidence)
@@ -109,16 +109,16 @@ type auditor struct {
 	RunID      string `json:"run_id,omitempty"`
 }
 
-func who(s *cli.Session) auditor {
-	who := auditor{
+func auditorOf(s *cli.Session) auditor {
+	a := auditor{
 		UID: os.Geteuid(), PID: os.Getpid(), SudoUser: s.Getenv("SUDO_USER"), From: s.Getenv("SSH_CLIENT"),
 		Repository: s.Getenv("GITHUB_REPOSITORY"), RunID: s.Getenv("GITHUB_RUN_ID"),
 	}
-	who.Host, _ = os.Hostname()
+	a.Host, _ = os.Hostname()
 	if u, err := user.Current(); err == nil {
-		who.User = u.Username
+		a.User = u.Username
 	}
-	return who
+	return a
 }
 
 func defaultAuditFile(getenv func(string) string, uid int) (string, error) {
@@ -132,9 +132,9 @@ func defaultAuditFile(getenv func(string) string, uid int) (string, error) {
 	return filepath.Join(home, ".local/state/hostguard/audit.jsonl"), nil
 }
 
-// append writes the line before anything is removed: what is removed has been
+// writeTo appends the line to the audit file before anything is removed: what is removed has been
 // recorded, though what is recorded may have been gone already.
-func (l auditLine) append(path string) error {
+func (l auditLine) writeTo(path string) error {
 	line, err := cli.Printable(l)
 	if err != nil {
 		return err

@@ -40,27 +40,16 @@ exit status: 0 done, 2 wrong use, 3 something could not be cleaned,
 example: hostguard clean-diag -runner-root /home/ci/actions-runner -dry-run
 `
 
-// cleaning is one run of clean-diag.
-type cleaning struct {
-	runnerRoot string        // empty: not given
-	minAge     time.Duration // negative: not given
-	paths      []string      // nil: not given
-	removeJobs bool          // else they are only printed
+// cleanDiag is one run of clean-diag.
+type cleanDiag struct {
+	cleaning
+	runnerRoot string   // empty: not given
+	paths      []string // nil: not given
 	dryRun     bool
 	mode       string
-
-	*cli.Session
-	workspace *clean.Workspace
-	jobs      *clean.Jobs
-
-	plans    []removal
-	files    int // what the plans say
-	bytes    int64
-	skipped  int
-	problems []error
 }
 
-func (c *cleaning) Inputs() []cli.Input {
+func (c *cleanDiag) Inputs() []cli.Input {
 	return []cli.Input{
 		{Name: "runner-root", Kind: cli.Text(&c.runnerRoot, nil), Arg: "DIR",
 			Text: "the directory of run.sh and _diag, or the one in which act_runner makes those of its jobs; found from RUNNER_TEMP, " +
@@ -80,33 +69,16 @@ func (c *cleaning) Inputs() []cli.Input {
 	}
 }
 
-func (c *cleaning) Run(ctx context.Context, s *cli.Session) error {
+func (c *cleanDiag) Run(ctx context.Context, s *cli.Session) error {
 	c.Session = s
 	s.SayInputs()
 	defer c.close()
 	return s.Soften(ctx, c.mode, c.clean(ctx))
 }
 
-type removal interface {
-	Remove(context.Context) (clean.Done, error)
-	Close() error
-}
-
-func (c *cleaning) close() {
-	for _, plan := range c.plans {
-		plan.Close()
-	}
-	if c.workspace != nil {
-		c.workspace.Close()
-	}
-	if c.jobs != nil {
-		c.jobs.Close()
-	}
-}
-
 // clean plans, tells the plan and removes. A dry run stops before the removal,
 // so that both tell the same.
-func (c *cleaning) clean(ctx context.Context) error {
+func (c *cleanDiag) clean(ctx context.Context) error {
 	if err := c.CheckFiles(); err != nil {
 		return err
 	}
@@ -130,7 +102,7 @@ func (c *cleaning) clean(ctx context.Context) error {
 	return nil
 }
 
-func (c *cleaning) plan(ctx context.Context) error {
+func (c *cleanDiag) plan(ctx context.Context) error {
 	end := c.Group("Clean what dead jobs left behind")
 	defer end()
 	if err := c.planRunner(ctx); err != nil {
@@ -140,29 +112,7 @@ func (c *cleaning) plan(ctx context.Context) error {
 	return nil
 }
 
-func (c *cleaning) remove(ctx context.Context) (done clean.Done) {
-	for _, plan := range c.plans {
-		part, err := plan.Remove(ctx)
-		done.Add(part)
-		if ctx.Err() != nil {
-			break
-		}
-		if err != nil {
-			c.problem(err)
-		}
-	}
-	if done.Changed > 0 {
-		c.Say("clean-diag: changed since the plan and kept: %d", done.Changed)
-	}
-	return done
-}
-
-func (c *cleaning) problem(err error) {
-	c.problems = append(c.problems, err)
-	c.Say("not cleaned: %s", err)
-}
-
-func (c *cleaning) report(done clean.Done) error {
+func (c *cleanDiag) report(done clean.Done) error {
 	what := fmt.Sprintf("files removed: %d (%d bytes)", done.Files, done.Bytes)
 	if c.dryRun {
 		what = fmt.Sprintf("dry run, files to remove: %d (%d bytes)", c.files, c.bytes)
@@ -180,7 +130,7 @@ func (c *cleaning) report(done clean.Done) error {
 // has it at <root>/_work/_temp, Gitea's at <parent>/<job>/tmp. A wrong hint is no
 // mistake of anybody's. Outside a job, Gitea's runner has them in the home of its
 // user.
-func (c *cleaning) planRunner(ctx context.Context) error {
+func (c *cleanDiag) planRunner(ctx context.Context) error {
 	path, home := c.runnerRoot, c.Getenv("HOME")
 	if temp := filepath.Clean(c.Getenv("RUNNER_TEMP")); path == "" && filepath.IsAbs(temp) {
 		path = filepath.Dir(filepath.Dir(temp))
@@ -220,7 +170,7 @@ func isNotRunner(err error) bool {
 }
 
 // planDiag plans for _diag of a GitHub runner's root.
-func (c *cleaning) planDiag(ctx context.Context, runner *clean.Runner) error {
+func (c *cleanDiag) planDiag(ctx context.Context, runner *clean.Runner) error {
 	evidence, err := c.evidence(runner.Path())
 	if err != nil {
 		return err
@@ -253,7 +203,7 @@ func (c *cleaning) planDiag(ctx context.Context, runner *clean.Runner) error {
 }
 
 // evidence looks at the processes of the host and says what that means.
-func (c *cleaning) evidence(root string) (clean.Evidence, error) {
+func (c *cleanDiag) evidence(root string) (clean.Evidence, error) {
 	now := time.Now() // first: who starts after this look writes later than this
 	root, err := filepath.EvalSymlinks(root)
 	if err != nil {
@@ -271,7 +221,7 @@ func (c *cleaning) evidence(root string) (clean.Evidence, error) {
 }
 
 // limits says how old a file has to be, and the file of another user.
-func (c *cleaning) limits(now time.Time, workers proc.RunnerWorkers, complete bool) (before, others time.Time) {
+func (c *cleanDiag) limits(now time.Time, workers proc.RunnerWorkers, complete bool) (before, others time.Time) {
 	before = now
 	blind := now.Add(-clean.BlindAge)
 	if c.minAge >= 0 {
@@ -296,15 +246,8 @@ func (c *cleaning) limits(now time.Time, workers proc.RunnerWorkers, complete bo
 	return before, others
 }
 
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
-}
-
 // planWorkspace plans for the extra paths.
-func (c *cleaning) planWorkspace(ctx context.Context) {
+func (c *cleanDiag) planWorkspace(ctx context.Context) {
 	paths := c.paths
 	if paths == nil {
 		paths = []string{".claude/worktrees"}

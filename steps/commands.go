@@ -9,7 +9,7 @@ import "hostguard/internal/cli"
 func Commands() []cli.Command {
 	hook := func(run cli.Func) func() cli.Action { return func() cli.Action { return run } }
 	return []cli.Command{
-		{Name: "clean-diag", Step: true, Help: helpCleanDiag, New: func() cli.Action { return &cleaning{minAge: -1} },
+		{Name: "clean-diag", Step: true, Help: helpCleanDiag, New: func() cli.Action { return &cleanDiag{cleaning: cleaning{minAge: -1}} },
 			Summary: `remove left-over runner diagnostics that make "Set up job" fail`},
 		{Name: "wait-pressure", Step: true, Help: helpWaitPressure, New: func() cli.Action { return newWaitPressure() },
 			Summary: "wait until no other heavy build runs on this host"},
@@ -23,7 +23,7 @@ func Commands() []cli.Command {
 			Summary: "run a command while holding the lock"},
 		{Name: "break-lock", Help: helpBreakLock, New: func() cli.Action { return new(breakLock) },
 			Summary: "take a lock away by force, and record who did it and why"},
-		{Name: "status", Help: helpStatus, New: func() cli.Action { return new(status) },
+		{Name: "status", Help: helpStatus, New: func() cli.Action { return new(hostStatus) },
 			Summary: "who holds what, who waits, what presses"},
 		{Name: "hostguard-job-completed", Hook: true, Help: helpHooks, New: hook(jobCompleted)},
 		{Name: "hostguard-post-task", Hook: true, Help: helpHooks, New: hook(postTask)},

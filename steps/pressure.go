@@ -73,12 +73,12 @@ func (w *waitPressure) Inputs() []cli.Input {
 		{Name: "exclude", Kind: cli.List(&w.exclude, cli.BelowRoot),
 			Text: "working directories that never count, and all below them, separated by commas or line ends; " +
 				`inside containers too, as ps on this host sees them: "/app/apps/web"`},
-		{Name: "min-memory", Kind: limit("SIZE", &w.limits.MinMemory, parseSize),
+		{Name: "min-memory", Kind: parsed("SIZE", &w.limits.MinMemory, parseSize),
 			Text: "wait while less than this is available, such as 2G. No default"},
-		{Name: "max-memory-stall", Kind: limit("SHARE", &w.limits.MaxMemoryStall, parsePercent),
+		{Name: "max-memory-stall", Kind: parsed("SHARE", &w.limits.MaxMemoryStall, parsePercent),
 			Text: "wait while programs stand still for memory more of the time than this, such as 20%. No default: what is not " +
 				"limited is only shown, as are CPU stall and load"},
-		{Name: "max-io-stall", Kind: limit("SHARE", &w.limits.MaxIOStall, parsePercent), Text: "the same for disks"},
+		{Name: "max-io-stall", Kind: parsed("SHARE", &w.limits.MaxIOStall, parsePercent), Text: "the same for disks"},
 		{Name: "check", Kind: cli.Bool(&w.check), FlagOnly: true,
 			Text: "look once and answer by the exit status, 0 or 1, whatever the mode, within 0.3s: for the runner's health_check " +
 				"script. A flag only"},
@@ -91,8 +91,8 @@ func (w *waitPressure) addPattern(text string) error {
 	return err
 }
 
-// limit is a value that parse reads.
-func limit[T any](arg string, v *T, parse func(string) (T, error)) cli.Kind {
+// parsed is a value that parse reads.
+func parsed[T any](arg string, v *T, parse func(string) (T, error)) cli.Kind {
 	return cli.Value(arg, func(text string) (err error) {
 		*v, err = parse(text)
 		return err

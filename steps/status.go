@@ -35,20 +35,20 @@ example: ssh HOST hostguard status
 
 const watchEvery = 2 * time.Second // status -watch looks
 
-// status is one run of status.
-type status struct {
+// hostStatus is one run of status.
+type hostStatus struct {
 	lockwire.Options
 	json, watch bool
 }
 
-func (o *status) Inputs() []cli.Input {
+func (o *hostStatus) Inputs() []cli.Input {
 	return append(o.Options.Inputs(), []cli.Input{
 		{Name: "json", Kind: cli.Bool(&o.json), FlagOnly: true, Text: `one line of JSON; its "version" changes with its form`},
 		{Name: "watch", Kind: cli.Bool(&o.watch), FlagOnly: true, Text: "look again every 2 seconds, until interrupted"},
 	}...)
 }
 
-func (o *status) Run(ctx context.Context, s *cli.Session) error {
+func (o *hostStatus) Run(ctx context.Context, s *cli.Session) error {
 	store, err := lockwire.Open(ctx, s, o.Backend, 0)
 	if err != nil {
 		return err

@@ -6,66 +6,10 @@ package cli
 import (
 	"context"
 	"errors"
-	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 )
-
-// World is all that a command sees of the process it runs in.
-type World struct {
-	Program string   // the name it was called by
-	Args    []string // without the program's name
-	Environ []string
-	Getenv  func(string) string
-	Version string
-	Commit  string // 40 hex digits, with "-dirty" for changed files; "" outside git
-
-	Stdin          io.Reader
-	Stdout, Stderr io.Writer
-
-	// Signals delivers the signals that ask hostguard to stop. After the
-	// first one a command gives back what it took; DefaultSignals then lets
-	// the next one end the process at once.
-	Signals        <-chan os.Signal
-	DefaultSignals func()
-}
-
-// Command is one word that hostguard answers to, or two of which the first is
-// "runner".
-type Command struct {
-	Name    string
-	Summary string // one line of the help of hostguard
-	// Help is what "hostguard help" prints about the command: what it does, what it
-	// waits for, its exit statuses and a real example. A line "{inputs}" stands for
-	// the table of its inputs. Where it does not begin with the usage, that is made
-	// of the table as well.
-	Help string
-	Step bool // may be asked for by the action's step input
-	Hook bool // answers as a program of this name too
-	// Wraps says that it runs the command that follows its inputs, to which belong
-	// stdout and the signals.
-	Wraps bool
-	// New makes what one run of the command needs.
-	New func() Action
-}
-
-// Action is one run of a command.
-type Action interface {
-	// Inputs is the command's table of inputs, whose values go into the action.
-	Inputs() []Input
-	Run(ctx context.Context, s *Session) error
-}
-
-// Func is the action of a command without inputs.
-type Func func(ctx context.Context, s *Session) error
-
-// Inputs returns an empty table.
-func (Func) Inputs() []Input { return nil }
-
-// Run calls the function.
-func (f Func) Run(ctx context.Context, s *Session) error { return f(ctx, s) }
 
 // Main runs the one of all commands that the arguments name, or the program's own
 // name if it is that of a hook, or with no arguments the step that the action's
@@ -117,7 +61,7 @@ func Main(w World, all []Command) int {
 // run runs a command with its arguments, until it ends or is interrupted.
 func (s *Session) run(cmd Command, args []string) error {
 	if cmd.Wraps {
-		s.onStderr(s.World)
+		s.onStderr(s.Getenv)
 	}
 	action := cmd.New()
 	rest, err := s.Read(action.Inputs(), args)
@@ -135,6 +79,22 @@ func (s *Session) run(cmd Command, args []string) error {
 		defer stop()
 	}
 	return CutShort(ctx, action.Run(ctx, s))
+}
+
+// help prints the help of the command that the arguments name.
+func help(c *Console, all []Command, args []string) int {
+	if len(args) == 0 {
+		c.help(helpMain(all))
+		return StatusOK
+	}
+	name, _ := nameOf(args)
+	i := slices.IndexFunc(all, func(cmd Command) bool { return cmd.Name == name })
+	if i < 0 {
+		c.Error("no help for %q; one of %s", name, names(suggestions(all, name)))
+		return StatusUsage
+	}
+	c.help(all[i].help())
+	return StatusOK
 }
 
 // nameOf returns the command that the arguments name, one word or "runner" and one

@@ -28,20 +28,20 @@ type Console struct {
 	workflow *actions.Workflow // nil outside a workflow
 }
 
-func newConsole(w World) *Console {
-	c := &Console{out: w.Stdout, err: w.Stderr}
-	if w.Getenv("GITHUB_ACTIONS") == "true" || w.Getenv("GITEA_ACTIONS") == "true" {
-		c.workflow = actions.New(w.Stdout, w.Getenv)
+func newConsole(out, err io.Writer, getenv func(string) string) *Console {
+	c := &Console{out: out, err: err}
+	if getenv("GITHUB_ACTIONS") == "true" || getenv("GITEA_ACTIONS") == "true" {
+		c.workflow = actions.New(out, getenv)
 	}
 	return c
 }
 
 // onStderr sends everything to stderr: stdout belongs to with-lock's command.
 // Runners look for annotations on both.
-func (c *Console) onStderr(w World) {
-	c.out = w.Stderr
+func (c *Console) onStderr(getenv func(string) string) {
+	c.out = c.err
 	if c.workflow != nil {
-		c.workflow = actions.New(w.Stderr, w.Getenv)
+		c.workflow = actions.New(c.err, getenv)
 	}
 }
 

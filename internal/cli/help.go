@@ -2,24 +2,8 @@ package cli
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 )
-
-func help(c *Console, all []Command, args []string) int {
-	if len(args) == 0 {
-		c.help(helpMain(all))
-		return StatusOK
-	}
-	name, _ := nameOf(args)
-	i := slices.IndexFunc(all, func(cmd Command) bool { return cmd.Name == name })
-	if i < 0 {
-		c.Error("no help for %q; one of %s", name, names(suggestions(all, name)))
-		return StatusUsage
-	}
-	c.help(all[i].help())
-	return StatusOK
-}
 
 // asksForHelp finds a request for help among a command's own arguments. What
 // follows the inputs of one that wraps another is for that.

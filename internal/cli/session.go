@@ -3,8 +3,64 @@ package cli
 import (
 	"context"
 	"errors"
+	"io"
+	"os"
 	"time"
 )
+
+// World is all that a command sees of the process it runs in.
+type World struct {
+	Program string   // the name it was called by
+	Args    []string // without the program's name
+	Environ []string
+	Getenv  func(string) string
+	Version string
+	Commit  string // 40 hex digits, with "-dirty" for changed files; "" outside git
+
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+
+	// Signals delivers the signals that ask hostguard to stop. After the
+	// first one a command gives back what it took; DefaultSignals then lets
+	// the next one end the process at once.
+	Signals        <-chan os.Signal
+	DefaultSignals func()
+}
+
+// Command is one word that hostguard answers to, or two of which the first is
+// "runner".
+type Command struct {
+	Name    string
+	Summary string // one line of the help of hostguard
+	// Help is what "hostguard help" prints about the command: what it does, what it
+	// waits for, its exit statuses and a real example. A line "{inputs}" stands for
+	// the table of its inputs. Where it does not begin with the usage, that is made
+	// of the table as well.
+	Help string
+	Step bool // may be asked for by the action's step input
+	Hook bool // answers as a program of this name too
+	// Wraps says that it runs the command that follows its inputs, to which belong
+	// stdout and the signals.
+	Wraps bool
+	// New makes what one run of the command needs.
+	New func() Action
+}
+
+// Action is one run of a command.
+type Action interface {
+	// Inputs is the command's table of inputs, whose values go into the action.
+	Inputs() []Input
+	Run(ctx context.Context, s *Session) error
+}
+
+// Func is the action of a command without inputs.
+type Func func(ctx context.Context, s *Session) error
+
+// Inputs returns an empty table.
+func (Func) Inputs() []Input { return nil }
+
+// Run calls the function.
+func (f Func) Run(ctx context.Context, s *Session) error { return f(ctx, s) }
 
 // Session is one run of one command.
 type Session struct {
@@ -16,9 +72,12 @@ type Session struct {
 	given    []given   // by Read, in the order of their names
 }
 
+// given is the value that an input has got, and from where.
+type given struct{ name, value, from string }
+
 // NewSession returns a run of one of the commands in a world.
 func NewSession(w World, commands []Command) *Session {
-	return &Session{World: w, Console: newConsole(w), Commands: commands}
+	return &Session{World: w, Console: newConsole(w.Stdout, w.Stderr, w.Getenv), Commands: commands}
 }
 
 // Modes: what a step does with a refusal or a failure of its own.

@@ -10,6 +10,28 @@ import (
 	"time"
 )
 
+// Input is one row of a command's table: all there is to know of a named value.
+// Flags, help and completion are made from these rows, and a test compares the
+// actions and the README with them.
+//
+// The first of these that is there and not empty counts:
+//
+//  1. the flag;
+//  2. the workflow's input, which the action hands over as HOSTGUARD_INPUT_<NAME>;
+//  3. HOSTGUARD_<NAME> of the environment, such as the runner's envs or its unit
+//     set it for all jobs of a host;
+//  4. the default.
+//
+// An input that a workflow leaves out is empty, and so never hides the host's.
+type Input struct {
+	Name     string
+	Kind            // what values it takes, and where they go
+	Default  string // "": what the command does without it, which Text describes
+	Arg      string // what help calls the value, if not as its kind does
+	Text     string // in help; the default is added
+	FlagOnly bool   // not from a workflow or the environment
+}
+
 // Kind is what values an input takes.
 type Kind struct {
 	arg     string // what help calls the value

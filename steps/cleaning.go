@@ -1,0 +1,71 @@
+package steps
+
+import (
+	"context"
+	"time"
+
+	"hostguard/clean"
+	"hostguard/internal/cli"
+)
+
+// cleaning is what a run of clean-diag may remove, as its plans say.
+type cleaning struct {
+	*cli.Session
+	minAge     time.Duration // negative: not given
+	removeJobs bool          // else they are only printed
+
+	workspace *clean.Workspace
+	jobs      *clean.Jobs
+
+	plans    []removal
+	files    int // what the plans say
+	bytes    int64
+	skipped  int
+	problems []error
+}
+
+type removal interface {
+	Remove(context.Context) (clean.Done, error)
+	Close() error
+}
+
+func (c *cleaning) close() {
+	for _, plan := range c.plans {
+		plan.Close()
+	}
+	if c.workspace != nil {
+		c.workspace.Close()
+	}
+	if c.jobs != nil {
+		c.jobs.Close()
+	}
+}
+
+func (c *cleaning) remove(ctx context.Context) (done clean.Done) {
+	for _, plan := range c.plans {
+		part, err := plan.Remove(ctx)
+		done.Add(part)
+		if ctx.Err() != nil {
+			break
+		}
+		if err != nil {
+			c.problem(err)
+		}
+	}
+	if done.Changed > 0 {
+		c.Say("clean-diag: changed since the plan and kept: %d", done.Changed)
+	}
+	return done
+}
+
+func (c *cleaning) problem(err error) {
+	c.problems = append(c.problems, err)
+	c.Say("not cleaned: %s", err)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
