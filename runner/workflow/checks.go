@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// use is what a job does about locks and builds.
+// use is what a job does about locks and builds, as far as its steps have been read.
 type use struct {
 	build                           string   // the first step that builds, quoted
 	bare                            string   // the first that does while the job has no lock
@@ -19,79 +19,88 @@ type use struct {
 	plain, unplain                  string   // a lock made, or removed, by name
 	locks                           []string // the names of those that it takes, "" for the default
 	unread                          string   // the first step without a lock that may build: its shell text cannot be read
+
+	locked, kept bool // now; kept: until the job ends
 }
 
 // usesOf reads the steps of a job, in their order.
 func usesOf(j Job) use {
 	var u use
-	locked, kept := false, false // kept: until the job ends
-	take := func(name, backend string) {
-		if backend == "file" {
-			name += " (file)" // no one of the other backend sees it
-		}
-		if !slices.Contains(u.locks, name) {
-			u.locks = append(u.locks, name)
-		}
-	}
 	for _, s := range j.Steps {
-		switch kindOf(s) {
+		switch kind := kindOf(s); kind {
 		case "lock":
-			u.held, locked, kept = true, true, true
-			take(s.With["lock-name"], s.With["lock-backend"])
-		case "acquire-lock":
-			u.acquires, locked = true, true
-			take(s.With["lock-name"], s.With["lock-backend"])
-		case "release-lock":
-			u.release(s)
-			locked = kept
-		case "wait-pressure":
-			u.gated = true
+			u.held, u.locked, u.kept = true, true, true
+			u.take(s.With["lock-name"], s.With["lock-backend"])
+		default:
+			u.step(s, kind, s.With["lock-name"], s.With["lock-backend"])
 		}
 		if strings.Contains(s.Uses, "docker/build-push-action@") {
-			u.built(s, locked)
+			u.built(s, u.locked)
 		}
 		commands, err := shell.Commands(s.Run)
 		for _, c := range commands {
-			if c.Words[0] == "hostguard" && len(c.Words) > 1 {
-				switch c.Words[1] {
-				case "with-lock":
-					u.held = true
-					take(c.Flag("lock-name"), c.Flag("lock-backend"))
-					if i := slices.Index(c.Words, "--"); i > 0 {
-						if runs, _ := shell.CommandsOf(c.Words[i+1:]); slices.ContainsFunc(runs, shell.Command.Builds) {
-							u.built(s, true)
-						}
-					}
-				case "acquire-lock":
-					u.acquires, locked = true, true
-					take(c.Flag("lock-name"), c.Flag("lock-backend"))
-				case "release-lock":
-					u.release(s)
-					locked = kept
-				case "wait-pressure":
-					u.gated = true
-				}
-			}
-			if strings.Contains(c.Words[0], "wait-host-web-build-pressure") || len(c.Words) > 1 && strings.Contains(c.Words[1], "wait-host-web-build-pressure") {
-				u.gated = true // the script that this replaces
-			}
-			if c.Builds() {
-				u.built(s, locked)
-			}
-			if name := c.PlainLock(); name != "" {
-				locked = true // until the job ends: where it is removed, a trap or a function may say
-				take(name, "")
-				u.plain = cmp.Or(u.plain, name)
-			}
-			if name := c.PlainUnlock(); name != "" && u.unplain == "" {
-				u.unplain = name
-			}
+			u.command(s, c)
 		}
-		if err != nil && !locked && shell.MayUseDocker(s.Run) {
+		if err != nil && !u.locked && shell.MayUseDocker(s.Run) {
 			u.unread = cmp.Or(u.unread, fmt.Sprintf("line %d: %.100q", s.Line, err))
 		}
 	}
 	return u
+}
+
+// step is a step of hostguard's, by its action or by its command.
+func (u *use) step(s Step, kind, lock, backend string) {
+	switch kind {
+	case "acquire-lock":
+		u.acquires, u.locked = true, true
+		u.take(lock, backend)
+	case "release-lock":
+		u.releases = true
+		if !strings.Contains(s.If, "always()") {
+			u.early = fmt.Sprintf("line %d", s.Line)
+		}
+		u.locked = u.kept
+	case "wait-pressure":
+		u.gated = true
+	}
+}
+
+// command is a command of a step's shell text.
+func (u *use) command(s Step, c shell.Command) {
+	if c.Words[0] == "hostguard" && len(c.Words) > 1 {
+		lock, backend := c.Flag("lock-name"), c.Flag("lock-backend")
+		u.step(s, c.Words[1], lock, backend)
+		if c.Words[1] == "with-lock" {
+			u.held = true
+			u.take(lock, backend)
+			runs, _ := shell.CommandsOf(c.Words[slices.Index(c.Words, "--")+1:])
+			if slices.ContainsFunc(runs, shell.Command.Builds) {
+				u.built(s, true)
+			}
+		}
+	}
+	// The script that wait-pressure replaces.
+	if slices.ContainsFunc(c.Words[:min(2, len(c.Words))], func(w string) bool { return strings.Contains(w, "wait-host-web-build-pressure") }) {
+		u.gated = true
+	}
+	if c.Builds() {
+		u.built(s, u.locked)
+	}
+	if name := c.PlainLock(); name != "" {
+		u.locked = true // until the job ends: where it is removed, a trap or a function may say
+		u.take(name, "")
+		u.plain = cmp.Or(u.plain, name)
+	}
+	u.unplain = cmp.Or(u.unplain, c.PlainUnlock())
+}
+
+func (u *use) take(name, backend string) {
+	if backend == "file" {
+		name += " (file)" // no one of the other backend sees it
+	}
+	if !slices.Contains(u.locks, name) {
+		u.locks = append(u.locks, name)
+	}
 }
 
 func (u *use) built(s Step, locked bool) {
@@ -99,13 +108,6 @@ func (u *use) built(s Step, locked bool) {
 	u.build = cmp.Or(u.build, line)
 	if !locked {
 		u.bare = cmp.Or(u.bare, line)
-	}
-}
-
-func (u *use) release(s Step) {
-	u.releases = true
-	if !strings.Contains(s.If, "always()") {
-		u.early = fmt.Sprintf("line %d", s.Line)
 	}
 }
 
