@@ -18,82 +18,93 @@ const grace = 6 * time.Minute
 
 // Audit finds what is wrong with the runner of a host.
 func Audit(h Host) []finding.Finding {
-	return slices.Concat(auditConfig(h), auditUnits(h), auditWrapped(h), auditDaemons(h), auditLeftovers(h), checkSchedule(h.Schedule, h.wrapped()))
+	return slices.Concat(auditConfig(h), auditUnits(h), auditWrapped(h), auditDaemons(h), auditLeftovers(h),
+		checkSchedule(h.Schedule, h.wrapped()))
 }
 
+// configFix is for a configuration that could not be read.
+const configFix = "run it as the runner's user, or give -runner-dir"
+
 func auditConfig(h Host) []finding.Finding {
+	var all finding.List
 	if h.ConfigUnseen != "" {
-		return []finding.Finding{finding.New(4, finding.Warn, "the runner's configuration was not read: "+h.ConfigUnseen, "run it as the runner's user, or give -runner-dir")}
+		all.Warn(4, configFix, "the runner's configuration was not read: %s", h.ConfigUnseen)
+		return all
 	}
-	var all []finding.Finding
 	for _, p := range h.Config.Problems {
-		all = append(all, finding.New(4, finding.Bad, fmt.Sprintf("%.200q: %s", h.ConfigPath, p), "write a number or a duration such as 1h there"))
+		all.Bad(4, "write a number or a duration such as 1h there", "%.200q: %s", h.ConfigPath, p)
 	}
 	if h.Config.Capacity > 1 {
-		all = append(all, finding.New(4, finding.Bad, fmt.Sprintf("capacity is %d: jobs of several repositories run at once on one Docker daemon and delete each other's containers", h.Config.Capacity),
-			serviceFix(h.Dir)))
+		all.Bad(4, serviceFix(h.Dir),
+			"capacity is %d: jobs of several repositories run at once on one Docker daemon and delete each "+
+				"other's containers", h.Config.Capacity)
 	}
 	for _, hook := range h.Config.JobHooks {
 		if h.Config.RunsContainers() && !h.Config.Mounts(hook) {
-			all = append(all, finding.New(4, finding.Warn, fmt.Sprintf("the hook %.200q runs in the containers of jobs and is not mounted there: "+
-				"where their image has no such file, each of them fails", hook),
-				"hostguard install prints the mounts that belong to it, or take it out of runner.hooks"))
+			all.Warn(4, "hostguard install prints the mounts that belong to it, or take it out of runner.hooks",
+				"the hook %.200q runs in the containers of jobs and is not mounted there: "+
+					"where their image has no such file, each of them fails", hook)
 		}
 	}
 	if h.Config.HealthScript != "" && !h.Config.HealthEnabled {
-		all = append(all, finding.New(4, finding.Warn, fmt.Sprintf("the health check %.200q never runs", h.Config.HealthScript),
-			"set health_check.enabled to true"))
+		all.Warn(4, "set health_check.enabled to true", "the health check %.200q never runs", h.Config.HealthScript)
 	}
 	if len(h.Config.Labels) > 0 && len(h.HostLabels()) == 0 {
-		all = append(all, finding.New(4, finding.Warn, "no label runs jobs on the host itself, such as awoooi-host:host", fmt.Sprintf("add one to runner.labels in %.200q, where builds have to run on the host", h.ConfigPath)))
+		all.Warn(4, fmt.Sprintf("add one to runner.labels in %.200q, where builds have to run on the host", h.ConfigPath),
+			"no label runs jobs on the host itself, such as awoooi-host:host")
 	}
 	if h.Config.ShutdownTimeout == 0 {
-		all = append(all, finding.New(6, finding.Bad, "shutdown_timeout is 0s: a restart cancels the jobs that run", serviceFix(h.Dir)))
+		all.Bad(6, serviceFix(h.Dir), "shutdown_timeout is 0s: a restart cancels the jobs that run")
 	}
 	if foreign := config.Foreign(h.Config.Labels, h.OwnedBy()); len(foreign) > 0 && !h.Separated() {
 		names := make([]string, 0, len(foreign))
 		for _, l := range foreign {
 			names = append(names, fmt.Sprintf("%.100q", l.Name))
 		}
-		all = append(all, finding.New(9, finding.Warn, "labels of other owners share this queue: "+strings.Join(names, ", "), "hostguard runner split; never remove one without a runner that replaces it"))
+		all.Warn(9, "hostguard runner split; never remove one without a runner that replaces it",
+			"labels of other owners share this queue: %s", strings.Join(names, ", "))
 	}
 	return all
 }
 
 func auditUnits(h Host) []finding.Finding {
-	var all []finding.Finding
+	var all finding.List
 	services := h.Services()
 	primary, found := h.Primary()
 	switch {
 	case h.Retired():
 		for _, name := range h.stoppedSplits() {
 			u, _ := h.Named(name)
-			all = append(all, finding.New(6, finding.Bad, fmt.Sprintf("the service %q, of a runner that was split off, does not run: its jobs wait", name),
-				systemctl(u)+"start "+shell.Quote(name)))
+			all.Bad(6, systemctl(u)+"start "+shell.Quote(name),
+				"the service %q, of a runner that was split off, does not run: its jobs wait", name)
 		}
 	case !found && len(h.UnitsUnseen) > 0:
-		all = append(all, finding.New(6, finding.Warn, "the runner's service was not seen: "+strings.Join(h.UnitsUnseen, "; "), "run it on the host, as the runner's user"))
+		all.Warn(6, "run it on the host, as the runner's user",
+			"the runner's service was not seen: %s", strings.Join(h.UnitsUnseen, "; "))
 	case !found:
-		all = append(all, finding.New(6, finding.Warn, fmt.Sprintf("no service runs the runner in %.200q: after a crash or a reboot nobody starts it", h.Dir),
-			serviceFix(h.Dir)))
+		all.Warn(6, serviceFix(h.Dir),
+			"no service runs the runner in %.200q: after a crash or a reboot nobody starts it", h.Dir)
 	case primary.Active != "active":
-		all = append(all, finding.New(6, finding.Bad, fmt.Sprintf("%.100q is %q/%q", primary.Name, primary.Active, primary.Sub),
-			systemctl(primary)+"start "+shell.Quote(primary.Name)))
+		all.Bad(6, systemctl(primary)+"start "+shell.Quote(primary.Name),
+			"%.100q is %q/%q", primary.Name, primary.Active, primary.Sub)
 	}
 	for _, u := range services {
 		if u.Active != "active" {
 			continue
 		}
 		if u.KillMode != "mixed" {
-			all = append(all, finding.New(6, finding.Bad, fmt.Sprintf("unit %q has KillMode=%q: systemd ends the jobs' steps together with the runner, and shutdown_timeout is worth nothing", u.Name, u.KillMode),
-				serviceFix(cmp.Or(u.WorkDir, h.Dir))))
+			all.Bad(6, serviceFix(cmp.Or(u.WorkDir, h.Dir)),
+				"unit %q has KillMode=%q: systemd ends the jobs' steps together with the runner, and "+
+					"shutdown_timeout is worth nothing", u.Name, u.KillMode)
 		}
 		if least := StopTimeout(h.Config.ShutdownTimeout); h.Config.ShutdownTimeout > 0 && u.StopTimeout > 0 && u.StopTimeout < least {
-			all = append(all, finding.New(6, finding.Bad, fmt.Sprintf("unit %q has TimeoutStopSec=%s, less than shutdown_timeout (%s) and what comes after it", u.Name, config.Duration(u.StopTimeout), config.Duration(h.Config.ShutdownTimeout)),
-				serviceFix(cmp.Or(u.WorkDir, h.Dir))))
+			all.Bad(6, serviceFix(cmp.Or(u.WorkDir, h.Dir)),
+				"unit %q has TimeoutStopSec=%s, less than shutdown_timeout (%s) and what comes after it",
+				u.Name, config.Duration(u.StopTimeout), config.Duration(h.Config.ShutdownTimeout))
 		}
 		if u.Scope == "user" && !h.Lingers {
-			all = append(all, finding.New(6, finding.Warn, fmt.Sprintf("unit %q is a user's, and Linger=no: after a reboot it does not start without a login", u.Name), "sudo loginctl enable-linger"))
+			all.Warn(6, "sudo loginctl enable-linger",
+				"unit %q is a user's, and Linger=no: after a reboot it does not start without a login", u.Name)
 		}
 	}
 	return all
@@ -112,20 +123,24 @@ func systemctl(u Unit) string {
 }
 
 func auditWrapped(h Host) []finding.Finding {
-	var all []finding.Finding
+	var all finding.List
 	if h.DockerUnseen != "" {
-		all = append(all, finding.New(7, finding.Warn, "containers were not seen: "+h.DockerUnseen, "run it as a user who may use the Docker socket"))
+		all.Warn(7, "run it as a user who may use the Docker socket", "containers were not seen: %s", h.DockerUnseen)
 	}
 	for _, c := range h.Containers {
 		switch {
 		case c.Running && c.servesHost(h):
-			all = append(all, finding.New(7, finding.Bad, fmt.Sprintf("the container %.100q serves a label with :host, so those jobs run inside it and not on the host", c.Name), c.drain()))
+			all.Bad(7, c.drain(),
+				"the container %.100q serves a label with :host, so those jobs run inside it and not on the host",
+				c.Name)
 		case c.Running && c.Name == WrappedContainer:
-			all = append(all, finding.New(7, finding.Bad, fmt.Sprintf("the container %q takes jobs again", c.Name), c.drain()))
+			all.Bad(7, c.drain(), "the container %q takes jobs again", c.Name)
 		case c.Running:
-			all = append(all, finding.New(7, finding.Warn, fmt.Sprintf("the container %.100q runs a runner", c.Name), "where the host's own runner is to do its jobs: "+c.drain()))
+			all.Warn(7, "where the host's own runner is to do its jobs: "+c.drain(),
+				"the container %.100q runs a runner", c.Name)
 		case c.Restart != "no" && c.Restart != "":
-			all = append(all, finding.New(7, finding.Bad, fmt.Sprintf("the container %.100q has Restart=%.20q: Docker may start it again", c.Name, c.Restart), c.drain()))
+			all.Bad(7, c.drain(),
+				"the container %.100q has Restart=%.20q: Docker may start it again", c.Name, c.Restart)
 		}
 	}
 	return all
@@ -158,7 +173,7 @@ func (c Container) mounts(file string) bool {
 }
 
 func auditDaemons(h Host) []finding.Finding {
-	var all []finding.Finding
+	var all finding.List
 	users := map[string][]string{}
 	var files []string
 	add := func(file, who string) {
@@ -186,22 +201,29 @@ func auditDaemons(h Host) []finding.Finding {
 		}
 	}
 	for _, file := range files {
-		all = append(all, finding.New(9, finding.Bad, fmt.Sprintf("%s take jobs by one registration, %.200q, and cancel each other's", strings.Join(users[file], " and "), file), "stop all but one; each runner needs a registration of its own"))
+		all.Bad(9, "stop all but one; each runner needs a registration of its own",
+			"%s take jobs by one registration, %.200q, and cancel each other's",
+			strings.Join(users[file], " and "), file)
 	}
 	listeners := map[string]int{}
 	for _, root := range h.GitHubRoots {
 		if listeners[root]++; listeners[root] == 2 {
-			all = append(all, finding.New(9, finding.Bad, fmt.Sprintf("more than one listener of GitHub's runner runs in %.200q: they take each other's jobs and leave _diag behind", root), "stop all but the service's: pgrep -af Runner.Listener"))
+			all.Bad(9, "stop all but the service's: pgrep -af Runner.Listener",
+				"more than one listener of GitHub's runner runs in %.200q: they take each other's jobs and leave "+
+					"_diag behind", root)
 		}
 	}
 	return all
 }
 
 func auditLeftovers(h Host) []finding.Finding {
-	if len(h.JobDirs) == 0 {
-		return nil
+	var all finding.List
+	if len(h.JobDirs) > 0 {
+		oldest := slices.MinFunc(h.JobDirs, func(a, b JobDir) int { return a.Changed.Compare(b.Changed) })
+		all.Warn(9, "while no job runs: rm -rf "+shell.Quote(filepath.Dir(oldest.Path))+"/"+strings.Repeat("[0-9a-f]", 16),
+			"%d directories of jobs that no process uses, the oldest %.200q of %s: "+
+				"act_runner before v3 never removes what a killed runner leaves",
+			len(h.JobDirs), oldest.Path, oldest.Changed.UTC().Format(time.DateOnly))
 	}
-	oldest := slices.MinFunc(h.JobDirs, func(a, b JobDir) int { return a.Changed.Compare(b.Changed) })
-	return []finding.Finding{finding.New(9, finding.Warn, fmt.Sprintf("%d directories of jobs that no process uses, the oldest %.200q of %s: act_runner before v3 never removes what a killed runner leaves", len(h.JobDirs), oldest.Path, oldest.Changed.UTC().Format(time.DateOnly)),
-		"while no job runs: rm -rf "+shell.Quote(filepath.Dir(oldest.Path))+"/"+strings.Repeat("[0-9a-f]", 16))}
+	return all
 }

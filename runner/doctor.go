@@ -95,17 +95,20 @@ func checkSeen(h Host) []finding.Finding {
 			unseen = append(unseen, why)
 		}
 	}
-	if unseen == nil {
-		return nil
+	var all finding.List
+	if unseen != nil {
+		all.Warn(9, "run it on the host, as the runner's user", "not all of it was seen: %s", strings.Join(unseen, "; "))
 	}
-	return []finding.Finding{finding.New(9, finding.Warn, "not all of it was seen: "+strings.Join(unseen, "; "), "run it on the host, as the runner's user")}
+	return all
 }
 
 // checkWanted joins the checkout's workflows with the labels of this host's
 // runner. Others may serve the rest.
 func checkWanted(h Host, workflows []workflow.Workflow) []finding.Finding {
+	var all finding.List
 	if h.ConfigUnseen != "" {
-		return []finding.Finding{finding.New(10, finding.Warn, "the labels that this host serves are not known", "run it as the runner's user, or give -runner-dir")}
+		all.Warn(10, configFix, "the labels that this host serves are not known")
+		return all
 	}
 	serves := make([]string, 0, len(h.Config.Labels))
 	for _, l := range h.Config.Labels {
@@ -121,23 +124,24 @@ func checkWanted(h Host, workflows []workflow.Workflow) []finding.Finding {
 			}
 		}
 	}
-	if missing == nil {
-		return nil
+	if missing != nil {
+		all.Warn(10, "hostguard runner labels tells whether another does",
+			"this host's runner does not serve %s", strings.Join(missing[:min(3, len(missing))], ", "))
 	}
-	return []finding.Finding{finding.New(10, finding.Warn, fmt.Sprintf("this host's runner does not serve %s", strings.Join(missing[:min(3, len(missing))], ", ")), "hostguard runner labels tells whether another does")}
+	return all
 }
 
 const splitFix = "hostguard runner split tells the plan and carries it out; safe_next_step="
 
 func checkSplit(h Host) []finding.Finding {
 	r := CheckReadiness(h)
-	var all []finding.Finding
+	var all finding.List
 	if !r.Ready {
-		all = append(all, finding.New(11, finding.Warn, "isolation_ready=false blocker="+r.Blocker, splitFix+r.Next))
+		all.Warn(11, splitFix+r.Next, "isolation_ready=false blocker=%s", r.Blocker)
 	}
 	switch {
 	case h.ConfigUnseen != "":
-		all = append(all, finding.New(12, finding.Warn, "whose labels this host serves is not known", "run it as the runner's user, or give -runner-dir"))
+		all.Warn(12, configFix, "whose labels this host serves is not known")
 	case r.Mixed:
 		registered := 0
 		for _, d := range r.SplitDirs {
@@ -146,9 +150,12 @@ func checkSplit(h Host) []finding.Finding {
 			}
 		}
 		if registered < r.WantedServices || r.InstalledServices < r.WantedServices {
-			all = append(all, finding.New(12, finding.Warn, fmt.Sprintf("one runner serves %d owners; of theirs %d are registered, %d have a service", r.WantedServices, registered, r.InstalledServices), splitFix+r.Next))
+			all.Warn(12, splitFix+r.Next,
+				"one runner serves %d owners; of theirs %d are registered, %d have a service",
+				r.WantedServices, registered, r.InstalledServices)
 		} else if !h.Separated() {
-			all = append(all, finding.New(12, finding.Warn, fmt.Sprintf("each of %d owners has a runner, and the first one still has the labels of all", r.WantedServices), splitFix+r.Next))
+			all.Warn(12, splitFix+r.Next,
+				"each of %d owners has a runner, and the first one still has the labels of all", r.WantedServices)
 		}
 	}
 	return all

@@ -7,7 +7,7 @@ import (
 )
 
 func TestEachLayerHasOneLine(t *testing.T) {
-	layers := Diagnose(good(), nil, []finding.Finding{finding.New(3, finding.Warn, "a", "b"), finding.New(3, finding.Bad, "c", "d")}, map[int]string{1: "nothing left"})
+	layers := Diagnose(good(), nil, []finding.Finding{{Layer: 3, Level: finding.Warn, Evidence: "a", Fix: "b"}, {Layer: 3, Level: finding.Bad, Evidence: "c", Fix: "d"}}, map[int]string{1: "nothing left"})
 	if len(layers) != 12 {
 		t.Fatal(len(layers))
 	}

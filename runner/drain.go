@@ -1,7 +1,6 @@
 package runner
 
 import (
-	"fmt"
 	"slices"
 
 	"hostguard/internal/actrunner"
@@ -57,10 +56,11 @@ func Revivers(h Host, c Container) []finding.Finding {
 func Rivals(h Host, c Container) []finding.Finding {
 	c.Running = true
 	h.Containers, h.GitHubRoots = []Container{c}, nil
-	all := auditDaemons(h)
+	all := finding.List(auditDaemons(h))
 	for _, d := range h.Daemons {
 		if d.Registration == "" && c.mounts(h.RegistrationPath) && len(all) == 0 {
-			all = append(all, finding.New(9, finding.Bad, fmt.Sprintf("process %d, a runner, may work by the same registration", d.PID), "run it as root, who may see where that works"))
+			all.Bad(9, "run it as root, who may see where that works",
+				"process %d, a runner, may work by the same registration", d.PID)
 		}
 	}
 	return all

@@ -2,12 +2,13 @@ package runner
 
 import (
 	"fmt"
-	"hostguard/runner/finding"
-	"hostguard/runner/shell"
 	"path"
 	"regexp"
 	"slices"
 	"strings"
+
+	"hostguard/runner/finding"
+	"hostguard/runner/shell"
 )
 
 // Scheduled is a command that the host runs by itself, from a cron table or a
@@ -108,7 +109,7 @@ func (c Container) namedIn(text string) bool {
 // checkSchedule finds what would start a container again, and what deletes plain
 // locks.
 func checkSchedule(schedule []Scheduled, c Container) []finding.Finding {
-	var all []finding.Finding
+	var all finding.List
 	for _, s := range schedule {
 		texts := []Script{{Text: s.Command}}
 		for _, script := range append(texts, s.Scripts...) {
@@ -117,7 +118,7 @@ func checkSchedule(schedule []Scheduled, c Container) []finding.Finding {
 			add := func(layer int, level finding.Level, what, evidence, fix string) {
 				if kind := (finding.Finding{Layer: layer, Level: level}); !told[kind] {
 					told[kind] = true
-					all = append(all, finding.New(layer, level, fmt.Sprintf("%s %s: %.120q", where, what, evidence), fix))
+					all.Add(layer, level, fix, "%s %s: %.120q", where, what, evidence)
 				}
 			}
 			commands, err := shell.Commands(script.Text)
@@ -128,9 +129,11 @@ func checkSchedule(schedule []Scheduled, c Container) []finding.Finding {
 				words := strings.Join(command.Words, " ")
 				switch c.revivedBy(command, script.Text) {
 				case finding.Bad:
-					add(7, finding.Bad, "starts the retired runner", words, "take it out of that command, then "+c.drain())
+					add(7, finding.Bad, "starts the retired runner", words,
+						"take it out of that command, then "+c.drain())
 				case finding.Warn:
-					add(7, finding.Warn, "starts containers that it does not name", words, fmt.Sprintf("see that it leaves out %.100q", c.Name))
+					add(7, finding.Warn, "starts containers that it does not name", words,
+						fmt.Sprintf("see that it leaves out %.100q", c.Name))
 				}
 				if command.PrunesNetworks() {
 					add(3, finding.Warn, "deletes locks made by plain docker network create", words, pruneFix)
@@ -143,10 +146,13 @@ func checkSchedule(schedule []Scheduled, c Container) []finding.Finding {
 				where = fmt.Sprintf("%s runs %.200q, which", s.Where, script.Path)
 			}
 			if c.namedIn(script.Text) {
-				add(7, finding.Warn, "names the retired runner and cannot be read as shell", err.Error(), "see that it does not start the runner")
+				add(7, finding.Warn, "names the retired runner and cannot be read as shell", err.Error(),
+					"see that it does not start the runner")
 			}
 			if strings.Contains(script.Text, "prune") {
-				add(3, finding.Warn, "may delete locks made by plain docker network create, and cannot be read as shell", err.Error(), pruneFix)
+				add(3, finding.Warn,
+					"may delete locks made by plain docker network create, and cannot be read as shell", err.Error(),
+					pruneFix)
 			}
 		}
 	}

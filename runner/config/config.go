@@ -45,7 +45,7 @@ type Config struct {
 // maxLabels bounds what is looked for on the host, one directory for each owner.
 const MaxLabels = 200
 
-// ParseConfig reads a config.yaml. A value that it cannot read is a problem, and
+// Parse reads a config.yaml. A value that it cannot read is a problem, and
 // its default stands.
 func Parse(data []byte) (Config, error) {
 	c := Config{Capacity: 1, Timeout: 3 * time.Hour, Registration: ".runner"}

@@ -17,7 +17,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// ConfigWant is what a config.yaml should say. What is zero here is left alone.
+// Want is what a config.yaml should say. What is zero here is left alone.
 type Want struct {
 	Capacity        int
 	ShutdownTimeout time.Duration
@@ -29,7 +29,7 @@ type Want struct {
 	WorkdirParent string // host.workdir_parent
 }
 
-// EditConfig makes a config.yaml say what is wanted, and tells in clauses for
+// Edit makes a config.yaml say what is wanted, and returns in clauses for
 // people what that changes: none where it says so already or by default, and then
 // edited is data.
 //

@@ -2,6 +2,8 @@
 // it found.
 package finding
 
+import "fmt"
+
 // Level is how bad something is.
 type Level int
 
@@ -25,7 +27,21 @@ type Finding struct {
 	Fix      string `json:"fix"`
 }
 
-// New returns a finding.
-func New(layer int, level Level, evidence, fix string) Finding {
-	return Finding{layer, level, evidence, fix}
+// List is what was found, to be added to. The words of a finding are a format, in which
+// what others wrote is quoted.
+type List []Finding
+
+// Warn adds what may be wrong.
+func (l *List) Warn(layer int, fix, format string, args ...any) {
+	l.Add(layer, Warn, fix, format, args...)
+}
+
+// Bad adds what is wrong.
+func (l *List) Bad(layer int, fix, format string, args ...any) {
+	l.Add(layer, Bad, fix, format, args...)
+}
+
+// Add adds a finding.
+func (l *List) Add(layer int, level Level, fix, format string, args ...any) {
+	*l = append(*l, Finding{layer, level, fmt.Sprintf(format, args...), fix})
 }

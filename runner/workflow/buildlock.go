@@ -18,17 +18,19 @@ import (
 // repository cannot be seen. defaultLock is the name of the lock that is taken
 // where none is given.
 func CheckBuildLock(repositories []Repository, labels []string, defaultLock string) []finding.Finding {
-	var all []finding.Finding
+	var all finding.List
 	first, firstWhere := "", ""
 	for _, r := range repositories {
 		for _, w := range r.Workflows {
 			for _, j := range w.Jobs {
 				where := fmt.Sprintf("%.100q: %.100q job %.100q", r.Name, w.File, j.ID)
 				add := func(fix, format string, args ...any) {
-					all = append(all, finding.New(3, finding.Bad, where+" "+fmt.Sprintf(format, args...), fix))
+					all.Bad(3, fix, "%s %s", where, fmt.Sprintf(format, args...))
 				}
 				if j.Calls != "" && !strings.HasPrefix(j.Calls, "./") {
-					add("write its jobs into a workflow of this repository", "calls the workflow %.100q of another repository, which may build images without the host's lock", j.Calls)
+					add("write its jobs into a workflow of this repository",
+						"calls the workflow %.100q of another repository, which may build images without the host's lock",
+						j.Calls)
 					continue
 				}
 				u := usesOf(j)
@@ -36,10 +38,12 @@ func CheckBuildLock(repositories []Repository, labels []string, defaultLock stri
 					continue
 				}
 				if u.unread != "" {
-					add(unreadFix, "may build images without the host's lock: its shell text cannot be read (%s)", u.unread)
+					add(unreadFix, "may build images without the host's lock: its shell text cannot be read (%s)",
+						u.unread)
 				}
 				if u.bare != "" {
-					add("put uses: wooo/hostguard/lock@v1.0.0 before it", "builds images (%s) without the host's lock", u.bare)
+					add("put uses: wooo/hostguard/lock@v1.0.0 before it",
+						"builds images (%s) without the host's lock", u.bare)
 				}
 				for _, lock := range u.locks {
 					if lock == "" || strings.HasPrefix(lock, " (") {
@@ -49,7 +53,9 @@ func CheckBuildLock(repositories []Repository, labels []string, defaultLock stri
 					case firstWhere == "":
 						firstWhere = where
 					case lock != first:
-						add("give all the same lock-name and lock-backend", "takes the lock %.100q, and %s the lock %.100q: who takes one does not wait for the other", lock, firstWhere, first)
+						add("give all the same lock-name and lock-backend",
+							"takes the lock %.100q, and %s the lock %.100q: who takes one does not wait for the other",
+							lock, firstWhere, first)
 					}
 				}
 			}

@@ -126,10 +126,10 @@ func kindOf(s Step) string {
 	return ""
 }
 
-// CheckWorkflows finds in workflows what breaks a shared host. A label is of the
+// Check finds in workflows what breaks a shared host. A label is of the
 // host if the configuration says so, or by its name.
 func Check(workflows []Workflow, hostLabels []string) []finding.Finding {
-	var all []finding.Finding
+	var all finding.List
 	for _, w := range workflows {
 		all = append(all, checkWorkflow(w, hostLabels)...)
 	}
@@ -137,13 +137,13 @@ func Check(workflows []Workflow, hostLabels []string) []finding.Finding {
 }
 
 func checkWorkflow(w Workflow, hostLabels []string) []finding.Finding {
-	var all []finding.Finding
+	var all finding.List
 	add := func(layer int, level finding.Level, j *Job, fix, format string, args ...any) {
 		where := fmt.Sprintf("%.100q", w.File)
 		if j != nil {
 			where += fmt.Sprintf(" job %.100q", j.ID)
 		}
-		all = append(all, finding.New(layer, level, where+": "+fmt.Sprintf(format, args...), fix))
+		all.Add(layer, level, fix, "%s: %s", where, fmt.Sprintf(format, args...))
 	}
 	after := waits(w)
 	onHost := false
@@ -154,41 +154,56 @@ func checkWorkflow(w Workflow, hostLabels []string) []finding.Finding {
 		u := usesOf(*j)
 		locked := u.held || u.acquires
 		if u.bare != "" {
-			add(3, finding.Bad, j, "put uses: wooo/hostguard/lock@v1.0.0 before it", "builds images (%s) without the host's lock", u.bare)
+			add(3, finding.Bad, j, "put uses: wooo/hostguard/lock@v1.0.0 before it",
+				"builds images (%s) without the host's lock", u.bare)
 		}
 		if u.unread != "" {
-			add(3, finding.Warn, j, unreadFix, "may build images without the host's lock: its shell text cannot be read (%s)", u.unread)
+			add(3, finding.Warn, j, unreadFix,
+				"may build images without the host's lock: its shell text cannot be read (%s)", u.unread)
 		}
 		if u.build != "" && !u.gated {
-			add(8, finding.Warn, j, "put step: wait-pressure before the lock", "builds images (%s) without waiting for heavy builds of others", u.build)
+			add(8, finding.Warn, j, "put step: wait-pressure before the lock",
+				"builds images (%s) without waiting for heavy builds of others", u.build)
 		}
 		if u.build != "" && !u.held && (w.CancelInProgress || j.CancelInProgress) && !locked {
-			add(5, finding.Bad, j, "take the lock with uses: wooo/hostguard/lock@v1.0.0, or set cancel-in-progress: false", "builds without a lock that outlasts cancel-in-progress: Gitea starts the next run while the cancelled one still builds")
+			add(5, finding.Bad, j,
+				"take the lock with uses: wooo/hostguard/lock@v1.0.0, or set cancel-in-progress: false",
+				"builds without a lock that outlasts cancel-in-progress: Gitea starts the next run while the cancelled one still builds")
 		} else if u.acquires && !u.held && (w.CancelInProgress || j.CancelInProgress) {
-			add(5, finding.Warn, j, "take the lock with uses: wooo/hostguard/lock@v1.0.0, whose post step runs on cancel", "cancel-in-progress with acquire-lock: on act_runner before v2.0 no release step runs when a run is cancelled")
+			add(5, finding.Warn, j,
+				"take the lock with uses: wooo/hostguard/lock@v1.0.0, whose post step runs on cancel",
+				"cancel-in-progress with acquire-lock: on act_runner before v2.0 no release step runs when a run is cancelled")
 		}
 		if u.acquires && !u.releases && !u.held {
-			add(3, finding.Bad, j, "add a step with if: always() and step: release-lock, or take uses: wooo/hostguard/lock@v1.0.0", "takes the lock and never gives it back")
+			add(3, finding.Bad, j,
+				"add a step with if: always() and step: release-lock, or take uses: wooo/hostguard/lock@v1.0.0",
+				"takes the lock and never gives it back")
 		}
 		if u.early != "" {
-			add(3, finding.Bad, j, "give that step if: always()", "release-lock (%s) does not run after every end of the job, such as a failure or a cancel", u.early)
+			add(3, finding.Bad, j, "give that step if: always()",
+				"release-lock (%s) does not run after every end of the job, such as a failure or a cancel", u.early)
 		}
 		if u.plain != "" {
-			add(3, finding.Warn, j, "take it by step: acquire-lock, lock-name: the same", "makes the lock %.100q by docker network create, which any prune deletes and older engines give to two at once", u.plain)
+			add(3, finding.Warn, j, "take it by step: acquire-lock, lock-name: the same",
+				"makes the lock %.100q by docker network create, which any prune deletes and older engines give to two at once",
+				u.plain)
 		}
 		if u.unplain != "" {
-			add(3, finding.Bad, j, "give it back by step: release-lock, which removes its own only", "docker network rm %.100q may remove another job's lock", u.unplain)
+			add(3, finding.Bad, j, "give it back by step: release-lock, which removes its own only",
+				"docker network rm %.100q may remove another job's lock", u.unplain)
 		}
 		for k := range i {
 			other := &w.Jobs[k]
 			if host != "" && hostLabel(*other, hostLabels) == host && !after(j.ID, other.ID) && !after(other.ID, j.ID) {
-				add(5, finding.Warn, j, fmt.Sprintf("give one of them needs: %s", shell.Quote(other.ID)), "may run at the same time as job %.100q on %.100q", other.ID, host)
+				add(5, finding.Warn, j, fmt.Sprintf("give one of them needs: %s", shell.Quote(other.ID)),
+					"may run at the same time as job %.100q on %.100q", other.ID, host)
 				break
 			}
 		}
 	}
 	if onHost && w.Push && !w.Concurrency && !slices.ContainsFunc(w.Jobs, func(j Job) bool { return j.Concurrency }) {
-		add(5, finding.Warn, nil, `add concurrency: { group: "cd-${{ github.workflow }}-${{ github.ref }}" }`, "runs on the host without concurrency: each push adds a run beside those before it")
+		add(5, finding.Warn, nil, `add concurrency: { group: "cd-${{ github.workflow }}-${{ github.ref }}" }`,
+			"runs on the host without concurrency: each push adds a run beside those before it")
 	}
 	return all
 }

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Live is a runner as its server knows it.
+// Runner is a runner as its server knows it.
 type Runner struct {
 	ID       int64    `json:"-"`
 	Name     string   `json:"name"`

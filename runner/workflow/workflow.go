@@ -46,7 +46,7 @@ type Demand struct {
 // maxLegs bounds the jobs of a file, each for its different runners.
 const maxLegs = 1000
 
-// ParseWorkflow reads one file. Names of the YAML 1.1 kind ("on" is a truth
+// Parse reads one file. Names of the YAML 1.1 kind ("on" is a truth
 // value there) are read as they are written.
 func Parse(file string, data []byte) (Workflow, error) {
 	root, err := yamltree.Parse(data)
@@ -111,10 +111,10 @@ func parseJob(id string, n *yaml.Node) Job {
 	return j
 }
 
-// WorkflowDirs are where Gitea looks for workflows: in the first that there is.
+// Dirs are where Gitea looks for workflows: in the first that there is.
 var Dirs = []string{".gitea/workflows", ".github/workflows"}
 
-// IsWorkflow tells a workflow by its file's name.
+// IsFile reports whether a file is a workflow, by its file's name.
 func IsFile(name string) bool {
 	return strings.HasSuffix(name, ".yml") || strings.HasSuffix(name, ".yaml")
 }
