@@ -45,9 +45,11 @@ func TestDomainPackagesKeepToTheStandardLibrary(t *testing.T) {
 // rooms are those that are made of others, each with what it may import of this
 // module beside the packages above and the adapters.
 var rooms = map[string][]string{
-	"hostguard":                       {"hostguard/internal/cli", "hostguard/steps", "hostguard/operate"},
-	"hostguard/steps":                 {"hostguard/internal/cli", "hostguard/internal/lockwire", "hostguard/internal/pressurewire"},
-	"hostguard/operate":               {"hostguard/internal/cli", "hostguard/internal/lockwire", "hostguard/internal/pressurewire"},
+	"hostguard": {"hostguard/internal/cli", "hostguard/steps", "hostguard/operate"},
+	"hostguard/steps": {"hostguard/internal/cli", "hostguard/internal/lockwire",
+		"hostguard/internal/pressurewire"},
+	"hostguard/operate": {"hostguard/internal/cli", "hostguard/internal/lockwire",
+		"hostguard/internal/pressurewire"},
 	"hostguard/internal/pressurewire": {"hostguard/internal/cli", "hostguard/internal/lockwire"},
 	"hostguard/internal/lockwire":     {"hostguard/internal/cli"},
 	"hostguard/internal/cli":          nil,
@@ -64,7 +66,8 @@ func TestImportsGoOneWay(t *testing.T) {
 		}
 	}
 	for _, path := range imports(t, "./internal/cli")[0] {
-		if strings.HasPrefix(path, "hostguard/") && path != "hostguard/internal/cli" && path != "hostguard/internal/actions" {
+		if strings.HasPrefix(path, "hostguard/") && path != "hostguard/internal/cli" &&
+			path != "hostguard/internal/actions" {
 			t.Errorf("internal/cli imports %s", path)
 		}
 	}

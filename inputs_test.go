@@ -94,7 +94,8 @@ func TestTheActionHasTheInputsOfTheSteps(t *testing.T) {
 		}
 		for command, row := range of {
 			if !saysDefault(in.Description, row.Default) {
-				t.Errorf("action.yml: the description of %s does not name the default %s of %s", name, row.Default, command)
+				t.Errorf("action.yml: the description of %s does not name the default %s of %s", name, row.Default,
+					command)
 			}
 		}
 	}
@@ -133,7 +134,8 @@ func TestTheLockActionHasTheInputsOfAcquireLock(t *testing.T) {
 		}
 		want = append(want, name)
 		if in, found := a.Inputs[name]; !found || !saysDefault(in.Description, row.Default) {
-			t.Errorf("lock/action.yml has no input %s, or its description does not name the default %q", name, row.Default)
+			t.Errorf("lock/action.yml has no input %s, or its description does not name the default %q", name,
+				row.Default)
 		}
 	}
 	for name := range a.Inputs {
@@ -143,7 +145,8 @@ func TestTheLockActionHasTheInputsOfAcquireLock(t *testing.T) {
 	}
 	lists := regexp.MustCompile(`for \(const name of \[(.*)\]\)`).FindAllStringSubmatch(read(t, "lock/main.js"), -1)
 	if len(lists) != 2 {
-		t.Fatalf("lock/main.js has %d lists of inputs, want those of acquire-lock and those that post.js needs", len(lists))
+		t.Fatalf("lock/main.js has %d lists of inputs, want those of acquire-lock and those that post.js needs",
+			len(lists))
 	}
 	handed, kept := quoted("'", lists[0][1]), quoted("'", lists[1][1])
 	for _, name := range want {

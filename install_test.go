@@ -48,7 +48,9 @@ func TestAUserInstallsBelowTheirHome(t *testing.T) {
 	}
 	bin := filepath.Join(home, ".local/bin")
 	out := hostguard("install", "-apply")
-	for _, want := range []string{fmt.Sprintf("  create   %q\n", bin+"/hostguard"), fmt.Sprintf("services do not look in %q", bin), fmt.Sprintf("      HOSTGUARD_BIN: %q\n", bin+"/hostguard"), "\ndone; "} {
+	for _, want := range []string{fmt.Sprintf("  create   %q\n", bin+"/hostguard"),
+		fmt.Sprintf("services do not look in %q", bin), fmt.Sprintf("      HOSTGUARD_BIN: %q\n",
+			bin+"/hostguard"), "\ndone; "} {
 		if !strings.Contains(out, want) {
 			t.Errorf("want %q in:\n%s", want, out)
 		}
@@ -74,7 +76,8 @@ func TestInstallChecksTheSumBesideIt(t *testing.T) {
 	}
 	for sum, want := range map[string]string{
 		fmt.Sprintf("%x", sha256.Sum256(self)): "nothing is changed yet",
-		strings.Repeat("0", 64):                "is not that of \"" + dir + "/SHA256SUMS\": it is damaged or was changed; get the release again",
+		strings.Repeat("0", 64): "is not that of \"" + dir + "/SHA256SUMS\": it is damaged or was " +
+			"changed; get the release again",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, "SHA256SUMS"), []byte(sum+"  hostguard\n"), 0o644); err != nil {
 			t.Fatal(err)

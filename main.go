@@ -28,7 +28,8 @@ func main() {
 		signal.Notify(signals, syscall.SIGHUP)
 	}
 	os.Exit(cli.Main(cli.World{
-		Program: os.Args[0], Args: os.Args[1:], Environ: os.Environ(), Getenv: os.Getenv, Version: version, Commit: commit,
+		Program: os.Args[0], Args: os.Args[1:], Environ: os.Environ(), Getenv: os.Getenv,
+		Version: version, Commit: commit,
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Signals: signals, DefaultSignals: func() { signal.Stop(signals) },
 	}, slices.Concat(steps.Commands(), operate.Commands())))

@@ -101,7 +101,10 @@ func slowDaemon() {
 			w.WriteHeader(http.StatusCreated)
 			answer(w, n)
 		case r.Method == http.MethodDelete:
-			networks = slices.DeleteFunc(networks, func(n map[string]any) bool { return strings.HasSuffix(r.URL.Path, n["Id"].(string)) })
+			networks = slices.DeleteFunc(networks, func(n map[string]any) bool {
+				return strings.HasSuffix(r.URL.Path,
+					n["Id"].(string))
+			})
 			w.WriteHeader(http.StatusNoContent)
 		default:
 			answer(w, map[string]any{})

@@ -39,7 +39,8 @@ func (a *audit) Inputs() []cli.Input {
 }
 
 func jsonInput(v *bool) cli.Input {
-	return cli.Input{Name: "json", Kind: cli.Bool(v), FlagOnly: true, Text: `one line of JSON; its "version" changes with its form`}
+	return cli.Input{Name: "json", Kind: cli.Bool(v), FlagOnly: true,
+		Text: `one line of JSON; its "version" changes with its form`}
 }
 
 func (a *audit) Run(ctx context.Context, s *cli.Session) error {
@@ -116,13 +117,15 @@ func newAuditReport(h runner.Host, lines int) auditReport {
 		Version: 1, Time: time.Now().UTC(), Services: []serviceReport{}, Config: h.ConfigPath, Owner: h.OwnedBy(),
 		Labels: []labelReport{}, Docker: []wrappedReport{}, Active: append([]string{}, h.ActiveContainers...),
 		ActiveHost: append([]string{}, h.ActiveHostJobs...),
-		Recent:     runner.CountTasks(h.Tasks), Findings: append([]finding.Finding{}, runner.Audit(h)...), Unseen: []string{}, host: h,
+		Recent:     runner.CountTasks(h.Tasks),
+		Findings:   append([]finding.Finding{}, runner.Audit(h)...), Unseen: []string{}, host: h,
 	}
 	for _, u := range h.Services() {
 		r.Services = append(r.Services, serviceReport{u.Name, u.Scope, u.Active, u.Sub, u.MainPID, u.Restarts})
 	}
 	if h.ConfigUnseen == "" {
-		r.Runner = &runnerReport{h.Config.Capacity, config.Duration(h.Config.Timeout), config.Duration(h.Config.ShutdownTimeout)}
+		r.Runner = &runnerReport{h.Config.Capacity, config.Duration(h.Config.Timeout),
+			config.Duration(h.Config.ShutdownTimeout)}
 	}
 	for _, l := range h.Config.Labels {
 		class := config.ClassOf(l.Name, r.Owner)
@@ -144,7 +147,8 @@ func newAuditReport(h runner.Host, lines int) auditReport {
 // unseenOf is what a look at the host could not see, each once.
 func unseenOf(h runner.Host) []string {
 	all := []string{}
-	for _, why := range slices.Concat(h.UnitsUnseen, []string{h.ConfigUnseen, h.DockerUnseen, h.ProcessesUnseen, h.JobDirsUnseen, h.TasksUnseen}, h.ScheduleUnseen) {
+	for _, why := range slices.Concat(h.UnitsUnseen, []string{h.ConfigUnseen, h.DockerUnseen, h.ProcessesUnseen,
+		h.JobDirsUnseen, h.TasksUnseen}, h.ScheduleUnseen) {
 		if why != "" && !slices.Contains(all, why) {
 			all = append(all, why)
 		}
@@ -155,7 +159,8 @@ func unseenOf(h runner.Host) []string {
 func (r auditReport) print(s *cli.Session) {
 	h := r.host
 	for _, u := range r.Services {
-		s.Say("service=%s %s/%s, NRestarts=%d, MainPID=%d, scope=%s", cli.Word(u.Name), cli.Word(u.Active), cli.Word(u.Sub), u.Restarts, u.MainPID, u.Scope)
+		s.Say("service=%s %s/%s, NRestarts=%d, MainPID=%d, scope=%s", cli.Word(u.Name), cli.Word(u.Active),
+			cli.Word(u.Sub), u.Restarts, u.MainPID, u.Scope)
 	}
 	if len(r.Services) == 0 {
 		s.Say("service=%s %s", runner.PrimaryService, cond(len(h.UnitsUnseen) > 0, "unknown", "not-found"))
@@ -172,7 +177,8 @@ func (r auditReport) print(s *cli.Session) {
 		s.Say("docker %s: %s", runner.WrappedContainer, cond(h.DockerUnseen != "", "unknown", "none"))
 	}
 	for _, c := range r.Docker {
-		s.Say("docker %s: Restart=%s Status=%s Running=%t", cli.Word(c.Name), cli.Word(c.Restart), cli.Word(c.Status), c.Running)
+		s.Say("docker %s: Restart=%s Status=%s Running=%t", cli.Word(c.Name), cli.Word(c.Restart), cli.Word(c.Status),
+			c.Running)
 	}
 	s.Say("active_action_containers=%s", active(h))
 	s.Say("active_host_jobs=%s", activeHostJobs(h))
@@ -189,7 +195,8 @@ func (r auditReport) print(s *cli.Session) {
 	for _, c := range r.Recent {
 		counts = append(counts, fmt.Sprintf("%s=%d", cli.Word(c.Repository), c.Tasks))
 	}
-	s.Say("recent 2h repo counts: %s", cond(counts != nil, strings.Join(counts, " "), cond(h.TasksUnseen != "", "unknown", "none")))
+	none := cond(h.TasksUnseen != "", "unknown", "none")
+	s.Say("recent 2h repo counts: %s", cond(counts != nil, strings.Join(counts, " "), none))
 	for _, line := range r.Log {
 		s.Say("  log %.500q", line)
 	}

@@ -21,7 +21,8 @@ import (
 // checkoutInput is the directory of a checkout. The text says what it is for.
 func checkoutInput(dir *string, text string) cli.Input {
 	*dir = "."
-	return cli.Input{Name: "checkout", Kind: cli.Text(dir, nil), FlagOnly: true, Arg: "DIR", Text: "default the current directory" + text}
+	return cli.Input{Name: "checkout", Kind: cli.Text(dir, nil), FlagOnly: true, Arg: "DIR",
+		Text: "default the current directory" + text}
 }
 
 // A checkout is a directory with a repository in it: its workflows, and the
@@ -75,7 +76,8 @@ func remoteOf(ctx context.Context, s *cli.Session, dir string) (gitea.Remote, er
 		return gitea.Remote{}, errors.New("there is no git to ask for the remotes of the checkout")
 	}
 	if err != nil {
-		return gitea.Remote{}, fmt.Errorf("%q is no git checkout, or another user's, which git does not read unless its safe.directory names it; give -checkout", dir)
+		return gitea.Remote{}, fmt.Errorf("%q is no git checkout, or another user's, which git does not read unless "+
+			"its safe.directory names it; give -checkout", dir)
 	}
 	var found []gitea.Remote
 	for _, name := range []string{"gitea", "origin"} {
@@ -95,7 +97,8 @@ func remoteOf(ctx context.Context, s *cli.Session, dir string) (gitea.Remote, er
 	r := found[0]
 	switch {
 	case r.Server == "":
-		return r, fmt.Errorf("the remote on %q speaks no HTTP, so the address of its API is not known; add a remote \"gitea\" with an https:// URL", r.Host)
+		return r, fmt.Errorf("the remote on %q speaks no HTTP, so the address of its API is not known; add a remote "+
+			"\"gitea\" with an https:// URL", r.Host)
 	case r.Host == "github.com":
 		return r, errors.New("the remote is on github.com, which is no Gitea; add a remote \"gitea\"")
 	}
@@ -103,7 +106,8 @@ func remoteOf(ctx context.Context, s *cli.Session, dir string) (gitea.Remote, er
 		r.Token = gitea.NewToken(token)
 		return r, nil
 	}
-	if i := slices.IndexFunc(found, func(o gitea.Remote) bool { return o.Server == r.Server && o.Token.Given() }); i >= 0 {
+	given := func(o gitea.Remote) bool { return o.Server == r.Server && o.Token.Given() }
+	if i := slices.IndexFunc(found, given); i >= 0 {
 		r.Token = found[i].Token
 	}
 	return r, nil

@@ -53,7 +53,8 @@ type cleaningTimer struct {
 func (c *cleaningTimer) Inputs() []cli.Input {
 	return []cli.Input{
 		{Name: "runner-root", Kind: cli.Value("DIR", c.addRoots), FlagOnly: true,
-			Text: "the directory of run.sh and _diag; may be given again, or be a list with commas. All must be one user's"},
+			Text: "the directory of run.sh and _diag; may be given again, or be a list with commas. All must be one " +
+				"user's"},
 		applyInput(&c.apply),
 		{Name: "status", Kind: cli.Bool(&c.status), FlagOnly: true,
 			Text: "whether it is active, its last and next run, and the last lines of its journal"},
@@ -84,10 +85,12 @@ func (c *cleaningTimer) Run(ctx context.Context, s *cli.Session) error {
 		}
 	}
 	if asked != 1 || c.apply && (c.status || c.run) {
-		return cli.Usagef("give -runner-root for a timer that cleans there, or one of -status, -run and -remove; see \"hostguard help runner cleanup-timer\"")
+		return cli.Usagef("give -runner-root for a timer that cleans there, or one of -status, -run and -remove; see " +
+			"\"hostguard help runner cleanup-timer\"")
 	}
 	c.h.Units, c.h.UnitsUnseen = readUnits(ctx, s)
-	if os.Geteuid() == 0 && slices.ContainsFunc(c.h.Units, func(u runner.Unit) bool { return u.Scope == systemd.System }) {
+	if os.Geteuid() == 0 && slices.ContainsFunc(c.h.Units,
+		func(u runner.Unit) bool { return u.Scope == systemd.System }) {
 		c.h.UnitsUnseen = nil // root has a manager of its own when it is logged in only
 	}
 	if c.roots != nil {
@@ -131,7 +134,8 @@ func (c *cleaningTimer) install(ctx context.Context) error {
 			return err
 		}
 		if err := install.CheckOwners(program, uid); err != nil {
-			return cli.Refusedf("the timer would run %w; install hostguard below /usr/local (hostguard install, as root) and run it from there", err)
+			return cli.Refusedf("the timer would run %w; install hostguard below /usr/local (hostguard install, as "+
+				"root) and run it from there", err)
 		}
 	}
 	if sudo && c.apply {
@@ -160,7 +164,8 @@ func (c *cleaningTimer) install(ctx context.Context) error {
 	if sudo {
 		c.Say("with -apply it runs as root, by sudo")
 	}
-	if err := carryOut(ctx, c.Session, append(changes, retired...), c.apply, fmt.Sprintf("%q", strings.Join(append(back, commands...), "; "))); err != nil {
+	if err := carryOut(ctx, c.Session, append(changes, retired...), c.apply,
+		fmt.Sprintf("%q", strings.Join(append(back, commands...), "; "))); err != nil {
 		return err
 	}
 	if scope == systemd.User && !systemd.Lingers(me.Username) {
@@ -184,7 +189,8 @@ func (c *cleaningTimer) owner() (owner *user.User, err error) {
 			return nil, err
 		}
 		if owner != nil && owner.Uid != u.Uid {
-			return nil, cli.Refusedf("%q is %q's and %q is %q's: a timer cleans as one user", c.roots[0], owner.Username, root, u.Username)
+			return nil, cli.Refusedf("%q is %q's and %q is %q's: a timer cleans as one user", c.roots[0],
+				owner.Username, root, u.Username)
 		}
 		owner = u
 	}
@@ -217,7 +223,8 @@ func (c *cleaningTimer) retire(scope string) (changes []change, back []string) {
 			continue
 		}
 		if u.Scope == systemd.System && scope == systemd.User {
-			c.Warning("the old timer still runs as well; fix: sudo %s", systemd.Command(u.Scope, "disable", "--now", u.Name))
+			c.Warning("the old timer still runs as well; fix: sudo %s",
+				systemd.Command(u.Scope, "disable", "--now", u.Name))
 			continue
 		}
 		changes = append(changes, c.turn(u.Scope, u.Name, "disable", "enable"))
@@ -283,7 +290,8 @@ func (c *cleaningTimer) takeAway(ctx context.Context, scope string) error {
 	}
 	dir := systemd.Dir(scope, c.Getenv("HOME"))
 	plan, err := install.PlanRemoval([]install.File{
-		{Path: filepath.Join(dir, runner.CleanupService), Mode: 0o644}, {Path: filepath.Join(dir, runner.CleanupTimer), Mode: 0o644},
+		{Path: filepath.Join(dir, runner.CleanupService), Mode: 0o644},
+		{Path: filepath.Join(dir, runner.CleanupTimer), Mode: 0o644},
 	})
 	if err != nil {
 		return err
@@ -313,7 +321,8 @@ func (c *cleaningTimer) tell(ctx context.Context, timers []runner.Unit) error {
 	for _, t := range timers {
 		c.Say("timer=%s scope=%s %s/%s, %s", t.Name, t.Scope, cli.Word(t.Active), cli.Word(t.Sub), cli.Word(t.File))
 		c.Say("last_run=%s", cond(t.Last.IsZero(), "never", cli.Since(t.Last, now)))
-		c.Say("next_run=%s", cond(t.Next.IsZero(), "never", fmt.Sprintf("%s (in %s)", t.Next.UTC().Format("2006-01-02 15:04:05Z"), cli.Short(t.Next.Sub(now)))))
+		next := fmt.Sprintf("%s (in %s)", t.Next.UTC().Format("2006-01-02 15:04:05Z"), cli.Short(t.Next.Sub(now)))
+		c.Say("next_run=%s", cond(t.Next.IsZero(), "never", next))
 		if t.Name != runner.CleanupTimer {
 			continue
 		}
@@ -325,13 +334,16 @@ func (c *cleaningTimer) tell(ctx context.Context, timers []runner.Unit) error {
 		c.tellLog(c.log(ctx, t.Scope, statusLog, statusLines))
 	}
 	if timers[0].Active != "active" {
-		return cli.Refusedf("%s does not run; fix: %s", timers[0].Name, systemd.Command(timers[0].Scope, "enable", "--now", timers[0].Name))
+		return cli.Refusedf("%s does not run; fix: %s", timers[0].Name,
+			systemd.Command(timers[0].Scope, "enable", "--now", timers[0].Name))
 	}
 	return nil
 }
 
 // log is the last of what the service has logged.
-func (c *cleaningTimer) log(ctx context.Context, scope string, since time.Duration, most int) (lines []string, err error) {
+func (c *cleaningTimer) log(
+	ctx context.Context, scope string, since time.Duration, most int,
+) (lines []string, err error) {
 	err = systemd.Log(ctx, runner.Unit{Name: runner.CleanupService, Scope: scope}, since, func(line string) {
 		if lines = append(lines, line); len(lines) > most {
 			lines = lines[1:]

@@ -73,7 +73,8 @@ func (w working) String() string {
 	case !w.known:
 		parts = append(parts, "what runs inside it is not known")
 	case len(w.jobs) > 0:
-		parts = append(parts, fmt.Sprintf("%d processes beside its daemon, such as %.100q", len(w.jobs), strings.Join(w.jobs[0].Argv, " ")))
+		parts = append(parts, fmt.Sprintf("%d processes beside its daemon, such as %.100q", len(w.jobs),
+			strings.Join(w.jobs[0].Argv, " ")))
 	}
 	if parts == nil {
 		parts = []string{"no task"}
@@ -115,11 +116,12 @@ type containerOptions struct {
 func (o *containerOptions) inputs(server string) []cli.Input {
 	return []cli.Input{
 		{Name: server, Kind: cli.Bool(&o.server), Default: "true", FlagOnly: true, Text: "leave it as it is at Gitea"},
-		{Name: "container", Kind: cli.Text(&o.name, checkContainer), Default: runner.WrappedContainer, FlagOnly: true, Arg: "NAME",
+		{Name: "container", Kind: cli.Text(&o.name, checkContainer), Default: runner.WrappedContainer, FlagOnly: true,
+			Arg:  "NAME",
 			Text: "another than the default has to be of a runner's image"},
 		runnerDir(&o.host.dir),
-		checkoutInput(&o.checkout, `. Its remote "gitea", else "origin", names the server. The token is GITEA_TOKEN, else that of `+
-			"the remote's URL, and needs write access to the runner"),
+		checkoutInput(&o.checkout, `. Its remote "gitea", else "origin", names the server. The token is `+
+			"GITEA_TOKEN, else that of the remote's URL, and needs write access to the runner"),
 	}
 }
 
@@ -153,11 +155,13 @@ func (o *containerOptions) find(ctx context.Context, s *cli.Session) (*container
 	case err != nil:
 		return nil, fmt.Errorf("look at the container %q: %w", o.name, err)
 	case !runner.IsRunner(c.Name, c.Image):
-		return nil, cli.Refusedf("the container %q is of the image %.200q, which is no runner's: nothing is done to it", o.name, c.Image)
+		return nil, cli.Refusedf("the container %q is of the image %.200q, which is no runner's: nothing is done to "+
+			"it", o.name, c.Image)
 	case c.Status == "paused":
 		return nil, cli.Refusedf("the container %q is paused and hears no signal; docker unpause it first", o.name)
 	}
-	s.Say("container %q %.12s: Restart=%s Status=%s, image %.200q", c.Name, c.ID, cli.Word(c.Restart), cli.Word(c.Status), c.Image)
+	s.Say("container %q %.12s: Restart=%s Status=%s, image %.200q", c.Name, c.ID, cli.Word(c.Restart),
+		cli.Word(c.Status), c.Image)
 	return &container{Session: s, engine: engine, c: c}, nil
 }
 

@@ -15,7 +15,9 @@ import (
 // setDisabled is the change at the server that keeps jobs from the runner in a
 // container, or lets it have them again; none where it is so already. Where it
 // cannot be made, that is said: the container matters, not its entry there.
-func setDisabled(ctx context.Context, s *cli.Session, h runner.Host, c runner.Container, checkout string, disabled bool) []change {
+func setDisabled(
+	ctx context.Context, s *cli.Session, h runner.Host, c runner.Container, checkout string, disabled bool,
+) []change {
 	what := cond(disabled, "disable", "enable")
 	entry, name, err := atServer(ctx, s, h, c, checkout)
 	if err != nil {
@@ -48,7 +50,9 @@ func setDisabled(ctx context.Context, s *cli.Session, h runner.Host, c runner.Co
 
 // atServer finds the runner of a container at the server that the checkout's
 // remote names.
-func atServer(ctx context.Context, s *cli.Session, h runner.Host, c runner.Container, checkout string) (entry gitea.Registered, name string, err error) {
+func atServer(
+	ctx context.Context, s *cli.Session, h runner.Host, c runner.Container, checkout string,
+) (entry gitea.Registered, name string, err error) {
 	own, found := runnerdir.Registration(c.Mounts)
 	if !found {
 		return entry, "", errors.New("its registration was not found in what the container has of this host")
@@ -61,12 +65,14 @@ func atServer(ctx context.Context, s *cli.Session, h runner.Host, c runner.Conta
 		return entry, "", err
 	}
 	if strings.TrimSuffix(own.Address, "/") != remote.Server {
-		return entry, "", fmt.Errorf("it is registered at %.200q, and the checkout %q is of %.200q; give -checkout", own.Address, checkout, remote.Server)
+		return entry, "", fmt.Errorf("it is registered at %.200q, and the checkout %q is of %.200q; give -checkout",
+			own.Address, checkout, remote.Server)
 	}
 	if !remote.Token.Given() {
 		return entry, "", errors.New("no token is given; set GITEA_TOKEN")
 	}
-	inventory, err := gitea.NewInventory(context.WithoutCancel(ctx), remote.Server, remote.Token) // to take it back after an interruption
+	// To take it back after an interruption.
+	inventory, err := gitea.NewInventory(context.WithoutCancel(ctx), remote.Server, remote.Token)
 	if err != nil {
 		return entry, "", err
 	}

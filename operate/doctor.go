@@ -35,7 +35,8 @@ type doctor struct {
 
 func (d *doctor) Inputs() []cli.Input {
 	return append([]cli.Input{checkoutInput(&d.checkout, "")}, append(d.hostOptions.Inputs(), cli.Input{
-		Name: "json", Kind: cli.Bool(&d.json), FlagOnly: true, Text: `one line of JSON with every finding; its "version" changes with its form`})...)
+		Name: "json", Kind: cli.Bool(&d.json), FlagOnly: true,
+		Text: `one line of JSON with every finding; its "version" changes with its form`})...)
 }
 
 func (d *doctor) Run(ctx context.Context, s *cli.Session) error {
@@ -51,7 +52,8 @@ func (d *doctor) Run(ctx context.Context, s *cli.Session) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	report := doctorReport{Version: 1, Time: time.Now().UTC(), Layers: runner.Diagnose(h, workflows, d.found, d.good), Unseen: unseenOf(h)}
+	report := doctorReport{Version: 1, Time: time.Now().UTC(), Layers: runner.Diagnose(h, workflows, d.found, d.good),
+		Unseen: unseenOf(h)}
 	if d.json {
 		if err := s.JSON(report); err != nil {
 			return err
@@ -90,7 +92,8 @@ func (r doctorReport) print(s *cli.Session) {
 }
 
 func (d *doctor) find(layer int, level finding.Level, fix, format string, args ...any) {
-	d.found = append(d.found, finding.Finding{Layer: layer, Level: level, Evidence: fmt.Sprintf(format, args...), Fix: fix})
+	d.found = append(d.found, finding.Finding{Layer: layer, Level: level, Evidence: fmt.Sprintf(format, args...),
+		Fix: fix})
 }
 
 // workflows reads those of the checkout, if it is one.
@@ -117,7 +120,8 @@ func (d *doctor) leftDiagnostics(ctx context.Context, h runner.Host) {
 	if len(roots) == 0 {
 		d.good[1] = "no listener of GitHub's runner runs here"
 		if why := proc.Local().OutOfSight(); why != "" {
-			d.find(1, finding.Warn, "run it on the host, as root", "whether a listener of GitHub's runner runs here was not seen: %s", why)
+			d.find(1, finding.Warn, "run it on the host, as root",
+				"whether a listener of GitHub's runner runs here was not seen: %s", why)
 		}
 		return
 	}
@@ -127,7 +131,8 @@ func (d *doctor) leftDiagnostics(ctx context.Context, h runner.Host) {
 		case err != nil:
 			d.find(1, finding.Warn, "run it as the runner's user", "%.200q was not looked at: %.200q", root, err)
 		case left > 0:
-			d.find(1, finding.Bad, "hostguard clean-diag -runner-root "+shell.Quote(root), "%d files of dead jobs in %.200q fail the next \"Set up job\"", left, root)
+			d.find(1, finding.Bad, "hostguard clean-diag -runner-root "+shell.Quote(root),
+				"%d files of dead jobs in %.200q fail the next \"Set up job\"", left, root)
 		}
 	}
 	d.good[1] = fmt.Sprintf("nothing left in %d roots", len(roots))
@@ -175,7 +180,8 @@ func (d *doctor) cleaning(h runner.Host) {
 	case len(h.GitHubRoots) == 0:
 		d.good[2] = "not needed: no listener of GitHub's runner runs here"
 	case len(timers) == 0 && len(h.UnitsUnseen) > 0:
-		d.find(2, finding.Warn, "run it on the host, as the runner's user", "%s was not seen: %s", runner.CleanupTimer, strings.Join(h.UnitsUnseen, "; "))
+		d.find(2, finding.Warn, "run it on the host, as the runner's user", "%s was not seen: %s", runner.CleanupTimer,
+			strings.Join(h.UnitsUnseen, "; "))
 	case len(timers) == 0:
 		d.find(2, finding.Warn, install, "there is no %s", runner.CleanupTimer)
 	default:
@@ -191,14 +197,16 @@ func (d *doctor) locks(ctx context.Context) {
 		surveys, err = store.Survey(ctx, lockwire.DefaultLockName)
 	}
 	if err != nil {
-		d.find(3, finding.Bad, "start Docker, or use lock-backend: file for jobs of a host without it", "no lock can be taken: %s", cli.OneLine(err))
+		d.find(3, finding.Bad, "start Docker, or use lock-backend: file for jobs of a host without it",
+			"no lock can be taken: %s", cli.OneLine(err))
 		return
 	}
 	held := 0
 	for _, survey := range surveys {
 		for _, h := range survey.Holders {
 			held++
-			what := fmt.Sprintf("lock %.100q, %s: %s, %s", survey.Name, lockwire.DescribeHolder(h.Entry, time.Now()), h.Verdict.Life, h.Verdict.Evidence)
+			what := fmt.Sprintf("lock %.100q, %s: %s, %s", survey.Name, lockwire.DescribeHolder(h.Entry, time.Now()),
+				h.Verdict.Life, h.Verdict.Evidence)
 			if h.Verdict.Life == lock.Stale || h.Verdict.Life == lock.Dead {
 				d.find(3, finding.Warn, "hostguard status; the next acquire-lock takes it over", "%s", what)
 			}
@@ -208,7 +216,9 @@ func (d *doctor) locks(ctx context.Context) {
 	d.good[3] = fmt.Sprintf("%d held, none by a dead job", held)
 	switch {
 	case place.Boot == "" || place.PIDs == "":
-		d.find(3, finding.Warn, "mount /proc as on any Linux", "whether a holder lives cannot be looked up: the boot id or the pid namespace of this process cannot be read")
+		d.find(3, finding.Warn, "mount /proc as on any Linux",
+			"whether a holder lives cannot be looked up: the boot id or the pid namespace of this process cannot be "+
+				"read")
 	case !place.Local:
 		d.good[3] += "; the daemon may be on another machine: whether a holder on a host lives is not looked up"
 	case place.Machine == "":

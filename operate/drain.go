@@ -51,7 +51,8 @@ func (d *drain) Inputs() []cli.Input {
 	return append([]cli.Input{applyInput(&d.apply),
 		{Name: "timeout", Kind: cli.Duration(&d.timeout, time.Second, 24*time.Hour), Default: "1h", FlagOnly: true,
 			Text: "how long to wait. After SIGINT it drains on, as it does after Ctrl-C: that cannot be taken back"},
-		{Name: "force", Kind: cli.Bool(&d.force), FlagOnly: true, Text: "call it drained although something starts it again"},
+		{Name: "force", Kind: cli.Bool(&d.force), FlagOnly: true,
+			Text: "call it drained although something starts it again"},
 	}, d.inputs("disable")...)
 }
 
@@ -115,7 +116,8 @@ func (d *drain) plan(ctx context.Context, h runner.Host) ([]change, error) {
 // not cut it short: what the container was told has to be known.
 func (d *drain) end(w working) change {
 	c := change{
-		say: fmt.Sprintf("stop %q: SIGTERM, and SIGKILL if it has not ended after %s", d.c.Name, config.Duration(d.timeout)),
+		say: fmt.Sprintf("stop %q: SIGTERM, and SIGKILL if it has not ended after %s", d.c.Name,
+			config.Duration(d.timeout)),
 		do: func(ctx context.Context) error {
 			now := d.look(ctx)
 			if now.err == nil {
@@ -131,7 +133,8 @@ func (d *drain) end(w working) change {
 		},
 	}
 	if !w.idle() {
-		c.say = fmt.Sprintf("send SIGINT to %q: it takes no more jobs, and ends when its own have, at the latest after its shutdown_timeout", d.c.Name)
+		c.say = fmt.Sprintf("send SIGINT to %q: it takes no more jobs, and ends when its own have, at the latest "+
+			"after its shutdown_timeout", d.c.Name)
 	}
 	return c
 }
@@ -189,13 +192,15 @@ func (d *drain) wait(ctx context.Context) error {
 		line := w.String()
 		switch {
 		case errors.Is(w.err, docker.ErrNoContainer):
-			return cli.Refusedf("the container %q is gone: somebody has removed it, or it was started with --rm; there is no way back to it", d.c.Name)
+			return cli.Refusedf("the container %q is gone: somebody has removed it, or it was started with --rm; "+
+				"there is no way back to it", d.c.Name)
 		case ctx.Err() != nil:
 			return d.drainsOn(ctx)
 		case w.err != nil:
 			line, ended = cli.OneLine(w.err), time.Time{}
 		case w.c.Started != d.c.Started:
-			return cli.Refusedf("the container %q was started again while it drained; what does it is told by hostguard doctor (L7), or by docker events", d.c.Name)
+			return cli.Refusedf("the container %q was started again while it drained; what does it is told by "+
+				"hostguard doctor (L7), or by docker events", d.c.Name)
 		case !w.c.Running:
 			if ended.IsZero() {
 				ended = time.Now()
@@ -209,7 +214,8 @@ func (d *drain) wait(ctx context.Context) error {
 			return fmt.Errorf("the container %q %s, and whether it has ended is not known: %w", d.c.Name, d.told, w.err)
 		}
 		if late {
-			return cli.Refusedf("not ended after %s: %s; it %s, which cannot be taken back: it drains on, and ends when its jobs have; run it again to wait on", cli.Short(time.Since(d.begin)), line, d.told)
+			return cli.Refusedf("not ended after %s: %s; it %s, which cannot be taken back: it drains on, and ends "+
+				"when its jobs have; run it again to wait on", cli.Short(time.Since(d.begin)), line, d.told)
 		}
 		if line != said || time.Since(told) >= drainTell {
 			now := time.Now()
@@ -225,7 +231,8 @@ func (d *drain) drainsOn(ctx context.Context) error {
 	if w := d.look(context.WithoutCancel(ctx)); w.err == nil && !w.c.Running {
 		d.Warning("the container %q has ended, with Restart=%s", w.c.Name, cli.Word(w.c.Restart))
 	} else {
-		d.Warning("the container %q drains on: it %s, which cannot be taken back, and ends when its jobs have; run it again to wait on", d.c.Name, d.told)
+		d.Warning("the container %q drains on: it %s, which cannot be taken back, and ends when its jobs have; run "+
+			"it again to wait on", d.c.Name, d.told)
 	}
 	return context.Cause(ctx)
 }
@@ -241,7 +248,8 @@ func checkRevivers(s *cli.Session, h runner.Host, c runner.Container, force bool
 		}
 	}
 	if c.ComposeDir != "" {
-		s.Say("docker compose up in %.200q starts it again, and makes it anew with the restart policy that its file has", c.ComposeDir)
+		s.Say("docker compose up in %.200q starts it again, and makes it anew with the restart policy that its file "+
+			"has", c.ComposeDir)
 	}
 	for _, why := range h.ScheduleUnseen {
 		s.Say("not seen, and may start it: %s", why)
@@ -250,7 +258,8 @@ func checkRevivers(s *cli.Session, h runner.Host, c runner.Container, force bool
 	case bad > 0 && force:
 		s.Warning("that starts it again, and -force calls it drained")
 	case bad > 0:
-		return cli.Refusedf("%q is not drained while that starts it again; take it out as told above, or give -force", c.Name)
+		return cli.Refusedf("%q is not drained while that starts it again; take it out as told above, or give -force",
+			c.Name)
 	}
 	return nil
 }

@@ -139,7 +139,8 @@ func splitOf(h runner.Host, owner string, found []runner.Found) runner.SplitDir 
 	}
 	d.Service = runner.SplitServiceOf(owner)
 	config := filepath.Join(d.Path, "config.yaml")
-	units := h.UnitsOf(runner.Service{Dir: d.Path, ConfigPath: config, RegistrationPath: registrationOf(d.Path, config)})
+	units := h.UnitsOf(runner.Service{Dir: d.Path, ConfigPath: config,
+		RegistrationPath: registrationOf(d.Path, config)})
 	if d.Status == "registered" && len(units) > 0 {
 		d.Service = units[0].Name
 	}
@@ -183,7 +184,8 @@ func readUnits(ctx context.Context, s *cli.Session) (units []runner.Unit, unseen
 func readPrimary(s *cli.Session, h *runner.Host, dir string, found []runner.Found) {
 	config, usual := "", filepath.Join(s.Getenv("HOME"), "act-runner")
 	// A retired primary may have no unit any more.
-	if own, known := runner.ChoosePrimary(found); dir == "" && known && !(own.Split() && runnerdir.Status(usual) == "registered") {
+	if own, known := runner.ChoosePrimary(found); dir == "" && known &&
+		!(own.Split() && runnerdir.Status(usual) == "registered") {
 		dir, config = own.Dir, own.ConfigPath
 	}
 	dir = cmp.Or(dir, usual)
@@ -259,8 +261,10 @@ func runnerUser(dir string) (*user.User, error) {
 func readJobDirs(s *cli.Session, h *runner.Host) {
 	h.ActiveHostJobs, h.JobDirs, h.JobDirsUnseen = nil, nil, ""
 	// Where another user's jobs are and what works in them is not ours to see.
-	if info, err := os.Stat(h.Dir); err == nil && os.Geteuid() != 0 && int(info.Sys().(*syscall.Stat_t).Uid) != os.Geteuid() {
-		h.JobDirsUnseen = fmt.Sprintf("jobs on the host, of the user whose %.200q is: that takes root or this user", h.Dir)
+	if info, err := os.Stat(h.Dir); err == nil && os.Geteuid() != 0 &&
+		int(info.Sys().(*syscall.Stat_t).Uid) != os.Geteuid() {
+		h.JobDirsUnseen = fmt.Sprintf("jobs on the host, of the user whose %.200q is: that takes root or this user",
+			h.Dir)
 		return
 	}
 	home := s.Getenv("HOME")
@@ -340,7 +344,8 @@ func readSchedule(ctx context.Context, s *cli.Session, h *runner.Host) {
 				continue
 			}
 			for _, argv := range u.Exec {
-				h.Schedule = append(h.Schedule, tables.Scheduled(fmt.Sprintf("the timer %q", timer.Name), strings.Join(argv, " ")))
+				h.Schedule = append(h.Schedule, tables.Scheduled(fmt.Sprintf("the timer %q", timer.Name),
+					strings.Join(argv, " ")))
 			}
 		}
 	}
@@ -349,7 +354,8 @@ func readSchedule(ctx context.Context, s *cli.Session, h *runner.Host) {
 			continue
 		}
 		for _, argv := range u.Exec {
-			h.Schedule = append(h.Schedule, tables.Scheduled(fmt.Sprintf("the unit %q", u.Name), strings.Join(argv, " ")))
+			h.Schedule = append(h.Schedule, tables.Scheduled(fmt.Sprintf("the unit %q", u.Name),
+				strings.Join(argv, " ")))
 		}
 	}
 	h.ScheduleUnseen = append(h.ScheduleUnseen, h.UnitsUnseen...)

@@ -46,7 +46,8 @@ type installation struct {
 func (i *installation) Inputs() []cli.Input {
 	return []cli.Input{applyInput(&i.apply),
 		{Name: "uninstall", Kind: cli.Bool(&i.uninstall), FlagOnly: true, Text: "take it all away again; nothing else"},
-		{Name: "prefix", Kind: cli.Text(&i.prefix, cli.BelowRoot), FlagOnly: true, Arg: "DIR", Text: "default /usr/local for root, else $HOME/.local"},
+		{Name: "prefix", Kind: cli.Text(&i.prefix, cli.BelowRoot), FlagOnly: true, Arg: "DIR",
+			Text: "default /usr/local for root, else $HOME/.local"},
 	}
 }
 
@@ -84,7 +85,8 @@ func (i *installation) Run(ctx context.Context, s *cli.Session) error {
 	for _, c := range changes {
 		if i.apply {
 			if err := c.Apply(); err != nil {
-				return fmt.Errorf("%s %q: %w; %d of %d changes are made, run it again to go on", c.Do, c.Path, cli.Pathless(err), done, todo)
+				return fmt.Errorf("%s %q: %w; %d of %d changes are made, run it again to go on", c.Do, c.Path,
+					cli.Pathless(err), done, todo)
 			}
 		}
 		if c.Do != install.Keep {
@@ -98,11 +100,13 @@ func (i *installation) Run(ctx context.Context, s *cli.Session) error {
 	case !i.apply:
 		s.Say("nothing is changed yet; run it again with -apply")
 	default:
-		s.Say("done; the way back is \"hostguard install %s\"%s", map[bool]string{false: "-uninstall -apply", true: "-apply"}[i.uninstall], withPrefix)
+		s.Say("done; the way back is \"hostguard install %s\"%s",
+			map[bool]string{false: "-uninstall -apply", true: "-apply"}[i.uninstall], withPrefix)
 	}
 	bin := filepath.Dir(files[0].Path)
 	if i.uninstall {
-		s.Say("the runner's config.yaml must not name %q or what begins so: a hook that is missing fails jobs", filepath.Join(bin, "hostguard"))
+		s.Say("the runner's config.yaml must not name %q or what begins so: a hook that is missing fails jobs",
+			filepath.Join(bin, "hostguard"))
 		return nil
 	}
 	sayConfiguration(ctx, s, bin)
@@ -140,7 +144,8 @@ func ownProgram() (program []byte, sum string, err error) {
 	}
 	for line := range strings.Lines(string(data)) {
 		if want, found := strings.CutSuffix(strings.TrimSpace(line), "  "+filepath.Base(path)); found && want != sum {
-			return nil, "", fmt.Errorf("this program's sum %s is not that of %q: it is damaged or was changed; get the release again", sum, sums)
+			return nil, "", fmt.Errorf("this program's sum %s is not that of %q: it is damaged or was changed; get "+
+				"the release again", sum, sums)
 		}
 	}
 	return program, sum, nil
@@ -159,8 +164,10 @@ func installed(s *cli.Session, prefix string, program []byte) []install.File {
 	files = append(files, install.File{Path: hook + ".sh", Data: hookScript(hook), Mode: 0o755})
 	mark := install.Marker + " install."
 	return append(files,
-		install.File{Path: filepath.Join(prefix, "share/bash-completion/completions/hostguard"), Data: cli.Completion(mark, s.Commands), Mode: 0o644},
-		install.File{Path: filepath.Join(prefix, "share/man/man1/hostguard.1"), Data: cli.Manual(mark, s.Version, s.Commands), Mode: 0o644},
+		install.File{Path: filepath.Join(prefix, "share/bash-completion/completions/hostguard"),
+			Data: cli.Completion(mark, s.Commands), Mode: 0o644},
+		install.File{Path: filepath.Join(prefix, "share/man/man1/hostguard.1"),
+			Data: cli.Manual(mark, s.Version, s.Commands), Mode: 0o644},
 	)
 }
 
@@ -188,7 +195,8 @@ func sayConfiguration(ctx context.Context, s *cli.Session, bin string) {
 	if install.SearchedByServices(bin) {
 		s.Say("services find it on their PATH")
 	} else {
-		s.Say("services do not look in %q: only for a runner whose jobs run as the same user, who may change them,", bin)
+		s.Say("services do not look in %q: only for a runner whose jobs run as the same user, who may change them,",
+			bin)
 	}
 	if len(found) == 0 {
 		s.Say("no runner was found here; in the config.yaml of one that is a process of this host:")
@@ -231,7 +239,8 @@ func configLines(bin string, f runner.Found) string {
 		fmt.Fprintf(&out, "  envs:\n    HOSTGUARD_BIN: %q\n", program)
 	}
 	if why == "" {
-		fmt.Fprintf(&out, "  hooks: # from v3.0.0; it runs where the job does, and needs the mounts below\n    job_completed: %q\n", hook)
+		fmt.Fprintf(&out, "  hooks: # from v3.0.0; it runs where the job does, and needs the mounts below\n    "+
+			"job_completed: %q\n", hook)
 	} else {
 		fmt.Fprintf(&out, "  # No hooks.job_completed: it would fail jobs, %s.\n", why)
 	}

@@ -118,8 +118,11 @@ type unread struct {
 
 // surveyLabels asks the server that the checkout names about the repositories,
 // and looks into local where it does not tell.
-func surveyLabels(ctx context.Context, s *cli.Session, checkout string, names []string, local map[string]string) labelsReport {
-	report := labelsReport{Version: 1, Time: time.Now().UTC(), Runners: []workflow.Runner{}, Notes: []string{}, Unread: []unread{}}
+func surveyLabels(
+	ctx context.Context, s *cli.Session, checkout string, names []string, local map[string]string,
+) labelsReport {
+	report := labelsReport{Version: 1, Time: time.Now().UTC(), Runners: []workflow.Runner{}, Notes: []string{},
+		Unread: []unread{}}
 	remote, inventory, err := openInventory(ctx, s, checkout)
 	report.Server = remote.Server
 	switch {
@@ -243,15 +246,18 @@ func (r labelsReport) print(s *cli.Session) {
 	r.printNotes(s)
 	rows := [][]string{{"verdict", "class", "repository", "workflow", "job", "runs-on", "runners", "last run"}}
 	for _, w := range r.Wants {
-		rows = append(rows, []string{w.Verdict, cmp.Or(w.Class, "-"), cli.Word(w.Repository), cli.Word(w.Workflow), cli.Word(w.Job), runsOn(w), runners(w), lastRun(w)})
+		rows = append(rows, []string{w.Verdict, cmp.Or(w.Class, "-"), cli.Word(w.Repository), cli.Word(w.Workflow),
+			cli.Word(w.Job), runsOn(w), runners(w), lastRun(w)})
 	}
 	s.Table(rows)
 	count := map[string]int{}
 	for _, w := range r.Wants {
 		count[w.Verdict]++
 	}
-	s.Say("jobs: %d; ok %d, offline-only %d, unsatisfiable %d, unknown %d, unresolved %d; runners told: %d", len(r.Wants), count[workflow.Satisfiable],
-		count[workflow.OfflineOnly], count[workflow.Unsatisfiable], count[workflow.NotSeen], count[workflow.Unresolved], len(r.Runners))
+	s.Say("jobs: %d; ok %d, offline-only %d, unsatisfiable %d, unknown %d, unresolved %d; runners told: %d",
+		len(r.Wants), count[workflow.Satisfiable],
+		count[workflow.OfflineOnly], count[workflow.Unsatisfiable], count[workflow.NotSeen],
+		count[workflow.Unresolved], len(r.Runners))
 }
 
 func (r labelsReport) printMarkdown(s *cli.Session) {
@@ -259,7 +265,8 @@ func (r labelsReport) printMarkdown(s *cli.Session) {
 	s.Say("| verdict | class | repository | workflow | job | runs-on | runners | last run |")
 	s.Say("|---|---|---|---|---|---|---|---|")
 	for _, w := range r.Wants {
-		s.Say("| %s | %s | %s | %s | %s | %s | %s | %s |", w.Verdict, cmp.Or(w.Class, "-"), code(cli.Word(w.Repository)), code(cli.Word(w.Workflow)),
+		s.Say("| %s | %s | %s | %s | %s | %s | %s | %s |", w.Verdict, cmp.Or(w.Class, "-"),
+			code(cli.Word(w.Repository)), code(cli.Word(w.Workflow)),
 			code(cli.Word(w.Job)), code(runsOn(w)), code(runners(w)), code(lastRun(w)))
 	}
 }
@@ -304,5 +311,6 @@ func lastRun(w workflow.Want) string {
 	case w.LastRun.Started.IsZero():
 		return fmt.Sprintf("#%d %s", w.LastRun.Number, cli.Word(w.LastRun.Status))
 	}
-	return fmt.Sprintf("#%d %s %s", w.LastRun.Number, cli.Word(w.LastRun.Status), w.LastRun.Started.Format(time.DateOnly))
+	return fmt.Sprintf("#%d %s %s", w.LastRun.Number, cli.Word(w.LastRun.Status),
+		w.LastRun.Started.Format(time.DateOnly))
 }

@@ -57,7 +57,8 @@ func writeFile(t *testing.T, text string, path ...string) {
 }
 
 // labelsServer is a Gitea of two repositories, of which it counts who asks how.
-func labelsServer(t *testing.T, wrong func(w http.ResponseWriter, r *http.Request) bool) (url string, asked func(token string) int) {
+func labelsServer(t *testing.T, wrong func(w http.ResponseWriter, r *http.Request) bool) (url string,
+	asked func(token string) int) {
 	t.Helper()
 	var mu sync.Mutex
 	tokens := map[string]int{}
@@ -121,7 +122,8 @@ func TestTheMatrixOfALabel(t *testing.T) {
 	}
 	_, out, _ = run(nil, "runner", "labels", "-checkout", checkout, "-json")
 	var report labelsReport
-	if err := json.Unmarshal([]byte(out), &report); err != nil || report.Version != 1 || len(report.Wants) != 2 || report.Server != url || strings.Contains(out, "\u202e") {
+	if err := json.Unmarshal([]byte(out), &report); err != nil || report.Version != 1 || len(report.Wants) != 2 ||
+		report.Server != url || strings.Contains(out, "\u202e") {
 		t.Errorf("%v: %s", err, out)
 	}
 }
@@ -133,7 +135,8 @@ func TestTheTokenIsNeverPrinted(t *testing.T) {
 	all := func(status int, body string) func(http.ResponseWriter, *http.Request) bool {
 		return func(w http.ResponseWriter, r *http.Request) bool {
 			w.WriteHeader(status)
-			fmt.Fprint(w, strings.ReplaceAll(body, "TOKEN", strings.TrimPrefix(r.Header.Get("Authorization"), "token ")))
+			fmt.Fprint(w, strings.ReplaceAll(body, "TOKEN", strings.TrimPrefix(r.Header.Get("Authorization"),
+				"token ")))
 			return true
 		}
 	}
@@ -145,7 +148,8 @@ func TestTheTokenIsNeverPrinted(t *testing.T) {
 		"HTML":    all(200, "<html>TOKEN"),
 		"names":   all(200, `[{"full_name": "wooo/TOKEN", "name": "TOKEN.yaml", "type": "file"}]`),
 		"elsewhere": func(w http.ResponseWriter, r *http.Request) bool {
-			http.Redirect(w, r, other+r.URL.Path+"?t="+strings.TrimPrefix(r.Header.Get("Authorization"), "token "), http.StatusFound)
+			http.Redirect(w, r, other+r.URL.Path+"?t="+strings.TrimPrefix(r.Header.Get("Authorization"), "token "),
+				http.StatusFound)
 			return true
 		},
 	} {
@@ -159,11 +163,13 @@ func TestTheTokenIsNeverPrinted(t *testing.T) {
 				{nil, map[string]string{"gitea": withToken, "origin": other + "/wooo/awoooi"}},
 				{nil, map[string]string{"origin": withToken}},
 				{map[string]string{"GITEA_TOKEN": canary}, map[string]string{"gitea": url + "/wooo/awoooi"}},
-				{map[string]string{"GITEA_TOKEN": canary, "GITHUB_ACTIONS": "true"}, map[string]string{"gitea": url + "/wooo/awoooi"}},
+				{map[string]string{"GITEA_TOKEN": canary, "GITHUB_ACTIONS": "true"},
+					map[string]string{"gitea": url + "/wooo/awoooi"}},
 			} {
 				checkout := checkoutOf(t, c.remotes)
 				for _, form := range []string{"-json=false", "-json", "-markdown"} {
-					_, out, errs := run(c.env, "runner", "labels", "-checkout", checkout, "-local-repo", "wooo/x="+checkout, form)
+					_, out, errs := run(c.env, "runner", "labels", "-checkout", checkout, "-local-repo",
+						"wooo/x="+checkout, form)
 					if strings.Contains(out+errs, canary) {
 						t.Errorf("%v %s:\n%s%s", c.remotes, form, out, errs)
 					}
@@ -186,7 +192,8 @@ func TestTheTokenIsNeverPrinted(t *testing.T) {
 // GITEA_TOKEN not for GitHub.
 func TestATokenIsForItsOwnHostAlone(t *testing.T) {
 	url, asked := labelsServer(t, nil)
-	run(nil, "runner", "labels", "-checkout", checkoutOf(t, map[string]string{"gitea": url + "/wooo/awoooi", "origin": "http://ci:" + canary + "@127.0.0.1:1/wooo/awoooi"}))
+	run(nil, "runner", "labels", "-checkout", checkoutOf(t, map[string]string{"gitea": url + "/wooo/awoooi",
+		"origin": "http://ci:" + canary + "@127.0.0.1:1/wooo/awoooi"}))
 	if asked("") == 0 || asked(canary) > 0 {
 		t.Errorf("asked %d times without, %d times with the token", asked(""), asked(canary))
 	}
@@ -196,7 +203,8 @@ func TestATokenIsForItsOwnHostAlone(t *testing.T) {
 		"https://ci:" + canary + "@h%zz/a/b":  "it is no URL of a repository",
 		"https://ci:" + canary + "@127.0.0.1": "it is no URL of a repository",
 	} {
-		status, out, errs := run(map[string]string{"GITEA_TOKEN": canary}, "runner", "labels", "-checkout", checkoutOf(t, map[string]string{"origin": remote}))
+		status, out, errs := run(map[string]string{"GITEA_TOKEN": canary}, "runner", "labels", "-checkout",
+			checkoutOf(t, map[string]string{"origin": remote}))
 		if status != cli.StatusFailed || !strings.Contains(errs, says) || strings.Contains(out+errs, canary) {
 			t.Errorf("%s: exit status %d\n%s%s", remote, status, out, errs)
 		}
@@ -244,18 +252,23 @@ func TestACheckoutIsReadWhereTheServerDoesNotTell(t *testing.T) {
 		return refused
 	})
 	checkout := checkoutOf(t, map[string]string{"gitea": url + "/wooo/awoooi"})
-	status, out, errs := run(nil, "runner", "labels", "-checkout", checkout, "-local-repo", "wooo/ewoooc="+checkout, "-local-repo", "wooo/third="+checkout)
-	for _, says := range []string{`"wooo/ewoooc" is read from`, "unknown  foreign    wooo/ewoooc  ci.yml    local  awoooi-host"} {
+	status, out, errs := run(nil, "runner", "labels", "-checkout", checkout, "-local-repo", "wooo/ewoooc="+checkout,
+		"-local-repo", "wooo/third="+checkout)
+	for _, says := range []string{`"wooo/ewoooc" is read from`,
+		"unknown  foreign    wooo/ewoooc  ci.yml    local  awoooi-host"} {
 		if !strings.Contains(out+errs, says) {
 			t.Errorf("no %q in\n%s%s", says, out, errs)
 		}
 	}
-	if status != cli.StatusOK || !strings.Contains(out, "wooo/third") || !strings.Contains(errs, "not all runners can be seen") {
+	if status != cli.StatusOK || !strings.Contains(out, "wooo/third") ||
+		!strings.Contains(errs, "not all runners can be seen") {
 		t.Errorf("exit status %d\n%s%s", status, out, errs)
 	}
 	// Nor from there: that is said, and the exit status tells.
-	status, out, errs = run(nil, "runner", "labels", "-checkout", checkout, "-local-repo", "wooo/ewoooc="+filepath.Join(checkout, "none"))
-	if status != cli.StatusFailed || !strings.Contains(errs, "open the checkout") || !strings.Contains(out, "wooo/awoooi") {
+	status, out, errs = run(nil, "runner", "labels", "-checkout", checkout, "-local-repo",
+		"wooo/ewoooc="+filepath.Join(checkout, "none"))
+	if status != cli.StatusFailed || !strings.Contains(errs, "open the checkout") ||
+		!strings.Contains(out, "wooo/awoooi") {
 		t.Errorf("exit status %d\n%s%s", status, out, errs)
 	}
 }

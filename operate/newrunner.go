@@ -24,8 +24,9 @@ import (
 // service is the unit that a runner of the plan gets.
 func (v *splitting) service(r runner.SplitRunner) runner.Service {
 	return runner.Service{
-		Name: r.Service, Scope: v.primary.Scope, Dir: r.Dir, ConfigPath: configOf(r), RegistrationPath: filepath.Join(r.Dir, ".runner"),
-		Binary: v.primary.Binary, User: v.primary.User, ShutdownTimeout: shutdownTime, Environment: v.unit.Environment, EnvironmentFiles: v.unit.EnvironmentFiles,
+		Name: r.Service, Scope: v.primary.Scope, Dir: r.Dir, ConfigPath: configOf(r),
+		RegistrationPath: filepath.Join(r.Dir, ".runner"), Binary: v.primary.Binary, User: v.primary.User,
+		ShutdownTimeout: shutdownTime, Environment: v.unit.Environment, EnvironmentFiles: v.unit.EnvironmentFiles,
 	}
 }
 
@@ -37,11 +38,13 @@ func (v *splitting) planRunner(r runner.SplitRunner) ([]change, error) {
 	switch c, registered := v.found[r.Dir]; {
 	case registered:
 		if err := r.Agrees(c); err != nil {
-			return nil, cli.Refusedf("the runner in %q is registered already, but %w; change its config.yaml, or the plan", r.Dir, err)
+			return nil, cli.Refusedf("the runner in %q is registered already, but %w; change its config.yaml, or the "+
+				"plan", r.Dir, err)
 		}
 		sv.ShutdownTimeout, sv.RegistrationPath = c.ShutdownTimeout, registrationOf(r.Dir, configOf(r))
 	case exists(r.Dir):
-		return nil, cli.Refusedf("%q is there and has no registration, so whose it is cannot be told; move it away", r.Dir)
+		return nil, cli.Refusedf("%q is there and has no registration, so whose it is cannot be told; move it away",
+			r.Dir)
 	default:
 		var err error
 		if changes, err = v.newRunner(r); err != nil {
@@ -57,7 +60,8 @@ func (v *splitting) planRunner(r runner.SplitRunner) ([]change, error) {
 	case found && unit.Active == "active":
 		return changes, nil
 	case sv.Binary == "":
-		return nil, cli.Refusedf("the runner in %q does not run, and no unit of the primary in %q tells by which program it would; start it: %s",
+		return nil, cli.Refusedf("the runner in %q does not run, and no unit of the primary in %q tells by which "+
+			"program it would; start it: %s",
 			r.Dir, v.h.Dir, systemd.Command(sv.Scope, "enable", "--now", sv.Name))
 	}
 	service, err := installService(v.Session, sv)
@@ -98,12 +102,14 @@ func (v *splitting) newRunner(r runner.SplitRunner) ([]change, error) {
 	uid, _ := strconv.Atoi(v.owner.Uid)
 	gid, _ := strconv.Atoi(v.owner.Gid)
 	program := register.Runner{
-		Program: v.primary.Binary, Dir: r.Dir, Config: configOf(r), Instance: v.h.Config.Server, Name: host + "-" + r.Owner, UID: uid, GID: gid, Home: v.owner.HomeDir,
+		Program: v.primary.Binary, Dir: r.Dir, Config: configOf(r), Instance: v.h.Config.Server,
+		Name: host + "-" + r.Owner, UID: uid, GID: gid, Home: v.owner.HomeDir,
 	}
 	var made runnerdir.Made
 	begun := false
 	make := change{
-		say: fmt.Sprintf("make %q, %q's alone, with a copy of %q that has the labels %s: %s", r.Dir, v.owner.Username, v.h.ConfigPath, quotedList(r.Labels), strings.Join(said, ", ")),
+		say: fmt.Sprintf("make %q, %q's alone, with a copy of %q that has the labels %s: %s", r.Dir, v.owner.Username,
+			v.h.ConfigPath, quotedList(r.Labels), strings.Join(said, ", ")),
 		do: func(context.Context) (err error) {
 			made, err = runnerdir.Make(r.Dir, uid, gid, text)
 			begun = err == nil // else it has taken itself back
@@ -132,7 +138,8 @@ func (v *splitting) registration(r runner.SplitRunner, program register.Runner) 
 			}
 			c, path, registered, err := runnerdir.Read(r.Dir, configOf(r))
 			if err != nil || !registered || c.ID == 0 || c.Name != program.Name {
-				return fmt.Errorf("register %q: %q says that it is done, and %q has no such registration", program.Name, program.Program, path)
+				return fmt.Errorf("register %q: %q says that it is done, and %q has no such registration",
+					program.Name, program.Program, path)
 			}
 			return nil
 		},
@@ -188,7 +195,8 @@ func (v *splitting) knew(id int64) bool {
 // smokeTest is the change after which a runner is known to serve its labels.
 func (v *splitting) smokeTest(r runner.SplitRunner) change {
 	return change{
-		say: fmt.Sprintf("see that %q runs and that its runner is online with %s, within %s", r.Service, quotedList(r.Labels), cli.Short(smokeTime)),
+		say: fmt.Sprintf("see that %q runs and that its runner is online with %s, within %s", r.Service,
+			quotedList(r.Labels), cli.Short(smokeTime)),
 		do: func(ctx context.Context) error {
 			return until(ctx, smokeTime, func() error {
 				u, err := readUnit(ctx, v.Session, v.primary.Scope, r.Service)
@@ -209,7 +217,8 @@ func (v *splitting) smokeTest(r runner.SplitRunner) change {
 				case !l.Online || l.Disabled:
 					return fmt.Errorf("the server calls the runner %q offline or disabled", l.Name)
 				case !sameSet(l.Labels, r.Labels):
-					return fmt.Errorf("the runner %q has the labels %s, not %s", l.Name, quotedList(l.Labels), quotedList(r.Labels))
+					return fmt.Errorf("the runner %q has the labels %s, not %s", l.Name, quotedList(l.Labels),
+						quotedList(r.Labels))
 				}
 				return nil
 			})

@@ -77,7 +77,8 @@ func takeBack(ctx context.Context, s *cli.Session, changes []change) (state stri
 	}
 	state = "everything is as it was before"
 	if len(errs) > 0 {
-		state = fmt.Sprintf("could not take back all of it: %s; the rest is as it was before", cli.OneLine(errors.Join(errs...)))
+		state = fmt.Sprintf("could not take back all of it: %s; the rest is as it was before",
+			cli.OneLine(errors.Join(errs...)))
 	}
 	if ctx.Err() != nil {
 		s.Warning("%s", state)

@@ -23,13 +23,17 @@ func TestAPlanIsCarriedOutOrTakenBack(t *testing.T) {
 		on         string
 		says       string
 	}{
-		"told only":                  {on: "...", says: "nothing is changed yet; run it again with -apply"},
-		"applied":                    {apply: true, on: "###", says: `done; the way back is "back"`},
-		"the first fails":            {apply: true, fails: 1, on: "...", says: "change 1 of 3: disk full; everything is as it was before"},
-		"the last fails":             {apply: true, fails: 3, on: "...", says: "change 3 of 3: disk full; everything is as it was before"},
-		"interrupted":                {apply: true, interrupts: 1, on: "...", says: "warning: everything is as it was before"},
-		"interrupted at the end":     {apply: true, interrupts: 3, on: "###", says: "done"},
-		"fails and cannot take back": {apply: true, fails: 3, stuck: 2, on: ".#.", says: "could not take back all of it: change 2: stuck; the rest is as it was before"},
+		"told only": {on: "...", says: "nothing is changed yet; run it again with -apply"},
+		"applied":   {apply: true, on: "###", says: `done; the way back is "back"`},
+		"the first fails": {apply: true, fails: 1, on: "...",
+			says: "change 1 of 3: disk full; everything is as it was before"},
+		"the last fails": {apply: true, fails: 3, on: "...",
+			says: "change 3 of 3: disk full; everything is as it was before"},
+		"interrupted": {apply: true, interrupts: 1, on: "...",
+			says: "warning: everything is as it was before"},
+		"interrupted at the end": {apply: true, interrupts: 3, on: "###", says: "done"},
+		"fails and cannot take back": {apply: true, fails: 3, stuck: 2, on: ".#.",
+			says: "could not take back all of it: change 2: stuck; the rest is as it was before"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(t.Context())

@@ -59,7 +59,8 @@ func (v *splitting) stopPrimary() []change {
 // relabelPrimary is what leaves the primary the labels that stay.
 func (v *splitting) relabelPrimary(stays []config.Label) ([]change, error) {
 	if v.unit.Active != "active" {
-		return nil, cli.Refusedf("the primary's service %q is %.20q; start it first, so that it serves what stays with it", v.unit.Name, v.unit.Active)
+		return nil, cli.Refusedf("the primary's service %q is %.20q; start it first, so that it serves what stays "+
+			"with it", v.unit.Name, v.unit.Active)
 	}
 	var labels []string
 	for _, l := range stays {
@@ -72,13 +73,15 @@ func (v *splitting) relabelPrimary(stays []config.Label) ([]change, error) {
 	}
 	kept := runnerdir.Kept(path)
 	restart := systemd.Command(v.primary.Scope, "restart", v.primary.Name)
-	v.back = append([]string{fmt.Sprintf("mv %s %s && %s", shell.Quote(filepath.Join(filepath.Dir(path), kept)), shell.Quote(path), restart)}, v.back...)
+	v.back = append([]string{fmt.Sprintf("mv %s %s && %s", shell.Quote(filepath.Join(filepath.Dir(path), kept)),
+		shell.Quote(path), restart)}, v.back...)
 	restarted := false
 	again := func(ctx context.Context) error {
 		return systemd.Control(ctx, v.primary.Scope, v.Getenv, "restart", v.primary.Name)
 	}
 	return []change{v.idle(), {
-		say: fmt.Sprintf("in %q: %s; the previous one is kept as %q; %s", path, strings.Join(said, ", "), kept, restart),
+		say: fmt.Sprintf("in %q: %s; the previous one is kept as %q; %s", path, strings.Join(said, ", "), kept,
+			restart),
 		do: func(ctx context.Context) error {
 			if err := runnerdir.Replace(path, kept, v.config, is); err != nil {
 				return err
@@ -102,7 +105,8 @@ func (v *splitting) relabelPrimary(stays []config.Label) ([]change, error) {
 // idle is the change after which no job of the primary runs.
 func (v *splitting) idle() change {
 	return change{
-		say: fmt.Sprintf("see that no job of %q runs%s", v.primary.Name, cond(v.wait > 0, ", within "+config.Duration(v.wait), "")),
+		say: fmt.Sprintf("see that no job of %q runs%s", v.primary.Name,
+			cond(v.wait > 0, ", within "+config.Duration(v.wait), "")),
 		do: func(ctx context.Context) error {
 			return untilIdle(ctx, v.Session, v.wait, func() string { return v.busy(ctx) })
 		},
@@ -115,7 +119,8 @@ func (v *splitting) busy(ctx context.Context) string {
 	seeJobs(ctx, v.Session, &v.h)
 	h := v.h
 	for _, r := range runner.Moves(v.plan, v.h.Dir) {
-		h.ActiveHostJobs = slices.DeleteFunc(slices.Clone(h.ActiveHostJobs), func(dir string) bool { return strings.HasPrefix(dir, r.Dir+"/") })
+		h.ActiveHostJobs = slices.DeleteFunc(slices.Clone(h.ActiveHostJobs),
+			func(dir string) bool { return strings.HasPrefix(dir, r.Dir+"/") })
 		if len(h.ActiveContainers) == 0 {
 			continue
 		}
@@ -142,7 +147,8 @@ func (v *splitting) servedOnce() change {
 		}
 	}
 	return change{
-		say: fmt.Sprintf("see that each label is served by the runner of the plan alone, within %s", cli.Short(servedTime)),
+		say: fmt.Sprintf("see that each label is served by the runner of the plan alone, within %s",
+			cli.Short(servedTime)),
 		do: func(ctx context.Context) error {
 			return until(ctx, servedTime, func() error {
 				all, err := v.runners()
@@ -160,7 +166,8 @@ func (v *splitting) servedOnce() change {
 				for i, r := range v.plan {
 					for _, label := range r.Labels {
 						if by := workflow.Served(label, runners); !slices.Equal(by, []string{runners[i].Name}) {
-							return fmt.Errorf("label %q is served by %s, not by %q alone", label, cmp.Or(quotedList(by), "none"), runners[i].Name)
+							return fmt.Errorf("label %q is served by %s, not by %q alone", label,
+								cmp.Or(quotedList(by), "none"), runners[i].Name)
 						}
 					}
 				}

@@ -79,7 +79,8 @@ func readinessFields(h runner.Host, r runner.Readiness) []readinessField {
 	}
 	switch {
 	case r.Unit != nil:
-		add("primary_service", "%s scope=%s LoadState=%s ActiveState=%s SubState=%s", r.PrimaryService, cli.Word(r.Unit.Scope), cli.Word(r.Unit.Load), cli.Word(r.Unit.Active), cli.Word(r.Unit.Sub))
+		add("primary_service", "%s scope=%s LoadState=%s ActiveState=%s SubState=%s", r.PrimaryService,
+			cli.Word(r.Unit.Scope), cli.Word(r.Unit.Load), cli.Word(r.Unit.Active), cli.Word(r.Unit.Sub))
 	case len(h.UnitsUnseen) > 0:
 		add("primary_service", "%s LoadState=unknown", r.PrimaryService)
 	default:

@@ -23,7 +23,8 @@ func host110() runner.Host {
 			KillMode: "mixed", StopTimeout: 2 * time.Hour,
 		}},
 		Lingers: true, Dir: "/home/wooo/act-runner", ConfigPath: "/home/wooo/act-runner/config.yaml", Registered: true,
-		RegistrationPath: "/home/wooo/act-runner/.runner", Daemons: []runner.Daemon{{PID: 4711, Registration: "/home/wooo/act-runner/.runner"}},
+		RegistrationPath: "/home/wooo/act-runner/.runner", Daemons: []runner.Daemon{{PID: 4711,
+			Registration: "/home/wooo/act-runner/.runner"}},
 		Config:     config.Config{Capacity: 1, Timeout: 3 * time.Hour, ShutdownTimeout: time.Hour},
 		Containers: []runner.Container{{Name: "gitea-runner", Restart: "no", Status: "exited"}},
 	}
@@ -80,7 +81,8 @@ func TestTheTasksOfTheLastHours(t *testing.T) {
 		h.Tasks = append(h.Tasks, task)
 	}
 	got := printed(newAuditReport(h, 2).print)
-	for _, line := range []string{"recent 2h repo counts: wooo/ewoooc=2 wooo/awoooi=1\n", `  log "level=info msg=\"task 3`} {
+	for _, line := range []string{"recent 2h repo counts: wooo/ewoooc=2 wooo/awoooi=1\n",
+		`  log "level=info msg=\"task 3`} {
 		if !strings.Contains(got, line) {
 			t.Errorf("no %q in\n%s", line, got)
 		}
@@ -93,7 +95,8 @@ func TestTheTasksOfTheLastHours(t *testing.T) {
 func TestReadinessSaysTheOldReportsLines(t *testing.T) {
 	h := host110()
 	for _, owner := range h.Splits() {
-		h.SplitDirs = append(h.SplitDirs, runner.SplitDir{Path: runner.SplitDirOf(h.Dir, owner), Status: "missing", Service: runner.SplitServiceOf(owner)})
+		h.SplitDirs = append(h.SplitDirs, runner.SplitDir{Path: runner.SplitDirOf(h.Dir, owner), Status: "missing",
+			Service: runner.SplitServiceOf(owner)})
 	}
 	h.ActiveContainers = []string{"GITEA-ACTIONS-TASK-3435_WORKFLOW-ci_JOB-frontend"}
 	got := printed(func(s *cli.Session) {
@@ -130,7 +133,8 @@ func TestHostileValuesStayInTheirPlace(t *testing.T) {
 	const evil = "x\n::set-env name=BASH_ENV::y\x1b[2J"
 	h := host110()
 	h.Units[0].Sub, h.Units[0].KillMode = evil, evil
-	h.Config.Labels = append(h.Config.Labels, config.ParseLabel(evil), config.ParseLabel("::add-path::/x"), config.ParseLabel(evil+"-host"))
+	h.Config.Labels = append(h.Config.Labels, config.ParseLabel(evil), config.ParseLabel("::add-path::/x"),
+		config.ParseLabel(evil+"-host"))
 	h.Config.Problems = []string{"a"}
 	h.Containers = append(h.Containers, runner.Container{Name: evil, Restart: evil, Status: evil, Running: true})
 	h.ActiveContainers, h.ActiveHostJobs = []string{evil}, []string{"/" + evil}
@@ -138,7 +142,8 @@ func TestHostileValuesStayInTheirPlace(t *testing.T) {
 	h.Schedule = []runner.Scheduled{{Where: "x", Command: "docker start gitea-runner " + evil}}
 	h.Dir, h.ConfigPath = "/"+evil, "/"+evil
 	for _, owner := range h.Splits() {
-		h.SplitDirs = append(h.SplitDirs, runner.SplitDir{Path: runner.SplitDirOf(h.Dir, owner), Status: "missing", Service: runner.SplitServiceOf(owner)})
+		h.SplitDirs = append(h.SplitDirs, runner.SplitDir{Path: runner.SplitDirOf(h.Dir, owner), Status: "missing",
+			Service: runner.SplitServiceOf(owner)})
 	}
 	got := printed(func(s *cli.Session) {
 		newAuditReport(h, 9).print(s)
@@ -151,16 +156,20 @@ func TestHostileValuesStayInTheirPlace(t *testing.T) {
 		}
 	})
 	for line := range strings.Lines(got) {
-		if strings.ContainsAny(strings.TrimSuffix(line, "\n"), "\n\r\x1b") || strings.HasPrefix(strings.TrimSpace(line), "::") {
+		if strings.ContainsAny(strings.TrimSuffix(line, "\n"), "\n\r\x1b") ||
+			strings.HasPrefix(strings.TrimSpace(line), "::") {
 			t.Errorf("%q", line)
 		}
 	}
 }
 
 func TestDoctorHasOneLinePerLayer(t *testing.T) {
-	report := doctorReport{Layers: runner.Diagnose(host110(), nil, []finding.Finding{{Layer: 3, Level: finding.Bad, Evidence: "e", Fix: "f"}, {Layer: 3, Level: finding.Warn, Evidence: "g", Fix: "h"}}, nil)}
+	report := doctorReport{Layers: runner.Diagnose(host110(), nil,
+		[]finding.Finding{{Layer: 3, Level: finding.Bad, Evidence: "e", Fix: "f"},
+			{Layer: 3, Level: finding.Warn, Evidence: "g", Fix: "h"}}, nil)}
 	lines := strings.Split(printed(report.print), "\n")
-	if len(lines) != 13 || lines[2] != "L3   bad  host-wide build lock: e; fix: f (1 more: -json)" || !strings.HasPrefix(lines[11], "L12  warn split by owner: one runner serves 3 owners") {
+	if len(lines) != 13 || lines[2] != "L3   bad  host-wide build lock: e; fix: f (1 more: -json)" ||
+		!strings.HasPrefix(lines[11], "L12  warn split by owner: one runner serves 3 owners") {
 		t.Errorf("%q", lines)
 	}
 	data, err := json.Marshal(report)

@@ -35,7 +35,8 @@ type resume struct {
 
 func (r *resume) Inputs() []cli.Input {
 	return append([]cli.Input{applyInput(&r.apply),
-		{Name: "restart", Kind: cli.Choice(&r.restart, "no", "always", "unless-stopped", "on-failure"), Default: "unless-stopped", FlagOnly: true,
+		{Name: "restart", Kind: cli.Choice(&r.restart, "no", "always", "unless-stopped", "on-failure"),
+			Default: "unless-stopped", FlagOnly: true,
 			Arg: "POLICY", Text: "unless-stopped, or always, on-failure, no"},
 	}, r.inputs("enable")...)
 }

@@ -23,7 +23,8 @@ import (
 func (v *splitting) checkServer(ctx context.Context) error {
 	remote, inventory, err := openInventory(ctx, v.Session, v.checkout)
 	if err == nil {
-		v.inventory, err = gitea.NewInventory(context.WithoutCancel(ctx), remote.Server, remote.Token) // to take things back after an interruption
+		// To take things back after an interruption.
+		v.inventory, err = gitea.NewInventory(context.WithoutCancel(ctx), remote.Server, remote.Token)
 	}
 	if err != nil {
 		return cli.Refusedf("the runners' server cannot be asked: %w", err)
@@ -33,7 +34,8 @@ func (v *splitting) checkServer(ctx context.Context) error {
 		names = []string{remote.Repository}
 	}
 	if v.takes, err = inventory.ScopeOf(v.h.Config.ID, v.h.Config.Name, names); err != nil {
-		return cli.Refusedf("%w; whether the new runners serve their labels could not be seen: give a GITEA_TOKEN with %s", err, gitea.Scope{}.Reads())
+		return cli.Refusedf("%w; whether the new runners serve their labels could not be seen: give a GITEA_TOKEN "+
+			"with %s", err, gitea.Scope{}.Reads())
 	}
 	if v.takes.Whole() { // or another owner's
 		if names, unlisted = inventory.Repositories(); unlisted == nil {
@@ -58,7 +60,8 @@ func (v *splitting) checkServer(ctx context.Context) error {
 	var read []workflow.Repository
 	for _, f := range readRepositories(inventory, nil, names, v.local) {
 		if f.err != nil {
-			return cli.Refusedf("whether its builds take the lock is not known: %w; give -local-repo %s=PATH", f.err, shell.Quote(f.repository.Name))
+			return cli.Refusedf("whether its builds take the lock is not known: %w; give -local-repo %s=PATH", f.err,
+				shell.Quote(f.repository.Name))
 		}
 		if len(f.broken) > 0 {
 			return cli.Refusedf("whether its builds take the lock is not known: %s; mend the file", f.broken[0])
@@ -74,9 +77,11 @@ func (v *splitting) checkServer(ctx context.Context) error {
 		v.Warning("%s; fix: %s", f.Evidence, f.Fix)
 	}
 	if len(found) > 0 {
-		return cli.Refusedf("two runners would build at once on one Docker daemon and delete each other's containers: %s; fix: %s", found[0].Evidence, found[0].Fix)
+		return cli.Refusedf("two runners would build at once on one Docker daemon and delete each other's "+
+			"containers: %s; fix: %s", found[0].Evidence, found[0].Fix)
 	}
-	v.Say("the primary is the runner %q of %s at %q; the builds of %d repositories take the lock", v.h.Config.Name, v.takes, remote.Server, len(read))
+	v.Say("the primary is the runner %q of %s at %q; the builds of %d repositories take the lock", v.h.Config.Name,
+		v.takes, remote.Server, len(read))
 	return nil
 }
 
@@ -97,7 +102,8 @@ func (v *splitting) findToken(moves []runner.SplitRunner) error {
 		}
 		token, err := v.inventory.RegistrationToken(v.takes)
 		if err != nil {
-			return cli.Refusedf("%w; give a GITEA_TOKEN with %s, or the registration token in %s or by -token-stdin", err, v.takes.Writes(), cli.RegistrationVariable)
+			return cli.Refusedf("%w; give a GITEA_TOKEN with %s, or the registration token in %s or by -token-stdin",
+				err, v.takes.Writes(), cli.RegistrationVariable)
 		}
 		v.token = token.Secret()
 	}
@@ -119,7 +125,8 @@ func (v *splitting) live(runners []workflow.Runner, dir string) (workflow.Runner
 			return l, nil
 		}
 	}
-	return workflow.Runner{}, fmt.Errorf("the runner %q, whose id is %d, is not among those of %s; was the registration token for that?", c.Name, c.ID, v.takes)
+	return workflow.Runner{}, fmt.Errorf("the runner %q, whose id is %d, is not among those of %s; was the "+
+		"registration token for that?", c.Name, c.ID, v.takes)
 }
 
 // runners are all that the server tells.

@@ -65,16 +65,19 @@ type servicing struct {
 
 func (v *servicing) Inputs() []cli.Input {
 	return []cli.Input{applyInput(&v.apply), runnerDir(&v.dir),
-		{Name: "labels", Kind: cli.List(&v.labels, func(l string) error { return config.CheckLabels([]string{l}) }), FlagOnly: true,
-			Text: "all labels that the runner is to have, such as awoooi-host:host. One that goes must have another runner, online " +
-				"and enabled; the server of the checkout's remote is asked, with GITEA_TOKEN"},
+		{Name: "labels", Kind: cli.List(&v.labels, func(l string) error { return config.CheckLabels([]string{l}) }),
+			FlagOnly: true,
+			Text: "all labels that the runner is to have, such as awoooi-host:host. One that goes must have another " +
+				"runner, online and enabled; the server of the checkout's remote is asked, with GITEA_TOKEN"},
 		checkoutInput(&v.checkout, ""),
 		{Name: "restart-now", Kind: cli.Bool(&v.restart), FlagOnly: true,
-			Text: "restart a runner whose configuration is changed, as RESTART_NOW=1 in the environment does; refused while " +
-				"GITEA-ACTIONS-TASK-* containers or host jobs run"},
-		{Name: "wait", Kind: cli.Duration(&v.wait, 0, 24*time.Hour), FlagOnly: true, Text: "wait so long for their end instead"},
+			Text: "restart a runner whose configuration is changed, as RESTART_NOW=1 in the environment does; " +
+				"refused while GITEA-ACTIONS-TASK-* containers or host jobs run"},
+		{Name: "wait", Kind: cli.Duration(&v.wait, 0, 24*time.Hour), FlagOnly: true,
+			Text: "wait so long for their end instead"},
 		{Name: "binary", Kind: cli.Text(&v.binary, nil), FlagOnly: true, Arg: "FILE",
-			Text: "the runner of a new unit; default act_runner or gitea-runner in its directory, on PATH, in /usr/local/bin or ~/.local/bin"},
+			Text: "the runner of a new unit; default act_runner or gitea-runner in its directory, on PATH, in " +
+				"/usr/local/bin or ~/.local/bin"},
 	}
 }
 
@@ -110,8 +113,8 @@ func (v *servicing) run(ctx context.Context) error {
 		return cli.Refusedf("the runner in %q is not registered: run \"act_runner register\" there first", v.h.Dir)
 	}
 	if v.h.Retired() {
-		return cli.Refusedf("the runner in %q is retired: other runners of this host have all its labels, and a start of it "+
-			"would take their jobs; give -runner-dir the directory of one of those", v.h.Dir)
+		return cli.Refusedf("the runner in %q is retired: other runners of this host have all its labels, and a "+
+			"start of it would take their jobs; give -runner-dir the directory of one of those", v.h.Dir)
 	}
 	sudo, err := v.place(ctx)
 	if err != nil {
@@ -146,7 +149,8 @@ func (v *servicing) place(ctx context.Context) (sudo bool, err error) {
 	if found {
 		v.unit, v.sv.Name = unit, unit.Name
 		if unit.Scope == systemd.System && v.sv.Scope == systemd.User {
-			return false, fmt.Errorf("the unit %q is the system's, and sudo asks for a password: run it as root, with -runner-dir %s", unit.Name, shell.Quote(v.h.Dir))
+			return false, fmt.Errorf("the unit %q is the system's, and sudo asks for a password: run it as root, "+
+				"with -runner-dir %s", unit.Name, shell.Quote(v.h.Dir))
 		}
 		v.sv.Scope, sudo = unit.Scope, sudo && unit.Scope == systemd.System
 		v.Say("the %s's unit %q runs this runner (%q): its file stays as it is", unit.Scope, unit.Name, unit.Active)
@@ -163,7 +167,8 @@ func (v *servicing) place(ctx context.Context) (sudo bool, err error) {
 		return false, v.findBinary(owner)
 	}
 	if path := filepath.Join(systemd.Dir(systemd.User, owner.HomeDir), v.sv.Name); exists(path) {
-		return false, cli.Refusedf("%q may start a second daemon on this registration: remove it, or run hostguard as %q", path, owner.Username)
+		return false, cli.Refusedf("%q may start a second daemon on this registration: remove it, or run hostguard "+
+			"as %q", path, owner.Username)
 	}
 	v.sv.User = owner.Username
 	return sudo, v.findBinary(owner)
@@ -186,7 +191,8 @@ func (v *servicing) followConfig(path string) (err error) {
 
 func (v *servicing) findBinary(owner *user.User) (err error) {
 	if v.binary == "" {
-		v.binary, err = findProgram(v.Session, []string{"act_runner", "gitea-runner"}, []string{v.h.Dir}, []string{"/usr/local/bin", filepath.Join(owner.HomeDir, ".local/bin")})
+		v.binary, err = findProgram(v.Session, []string{"act_runner", "gitea-runner"}, []string{v.h.Dir},
+			[]string{"/usr/local/bin", filepath.Join(owner.HomeDir, ".local/bin")})
 	}
 	v.sv.Binary = v.binary
 	if err == nil && owner.Uid == "0" {
@@ -227,10 +233,12 @@ func (v *servicing) plan(ctx context.Context) ([]change, error) {
 	v.edited = edits != nil || v.changedSince(v.unit.Started)
 	if v.restart && v.edited && v.unit.Active == "active" {
 		if v.InWorkflow() {
-			return nil, cli.Refusedf("this is a job of a runner, and a restart would wait for its end; run it from a shell, or leave the restart out")
+			return nil, cli.Refusedf("this is a job of a runner, and a restart would wait for its end; run it from a " +
+				"shell, or leave the restart out")
 		}
 		if busy := v.h.Busy(); busy != "" && v.wait == 0 {
-			return nil, cli.Refusedf("the runner is not restarted while jobs run: %s; give -wait 1h, or leave the restart out", busy)
+			return nil, cli.Refusedf("the runner is not restarted while jobs run: %s; give -wait 1h, or leave the "+
+				"restart out", busy)
 		}
 		changes = v.addRestart(changes)
 	}
@@ -261,7 +269,8 @@ func (v *servicing) planConfig(ctx context.Context) ([]change, error) {
 		}
 	}
 	kept := runnerdir.Kept(path)
-	v.back = append(v.back, fmt.Sprintf("mv %s %s", shell.Quote(filepath.Join(filepath.Dir(path), kept)), shell.Quote(path)))
+	v.back = append(v.back, fmt.Sprintf("mv %s %s", shell.Quote(filepath.Join(filepath.Dir(path), kept)),
+		shell.Quote(path)))
 	return []change{{
 		say:  fmt.Sprintf("in %q: %s; the previous one is kept as %q", path, strings.Join(said, ", "), kept),
 		do:   func(context.Context) error { return runnerdir.Replace(path, kept, was, is) },
@@ -283,7 +292,9 @@ func (v *servicing) checkReplaced(ctx context.Context) error {
 	refusal := pool.Replaced(removed, v.h.Config.Name)
 	switch {
 	case refusal != nil && err != nil:
-		return cli.Refusedf("labels would go (%s), and whether another runner has them is not known: %w; run it in a checkout whose remote is the runner's server, with a GITEA_TOKEN that has read:admin", quotedList(removed), err)
+		return cli.Refusedf("labels would go (%s), and whether another runner has them is not known: %w; run it in a "+
+			"checkout whose remote is the runner's server, with a GITEA_TOKEN that has read:admin",
+			quotedList(removed), err)
 	case refusal != nil:
 		return cli.Refusedf("%w", refusal)
 	}
@@ -302,7 +313,8 @@ func (v *servicing) planUnit() ([]change, error) {
 		if changes, err = stopsChange(v.Session, v.sv); err != nil {
 			return nil, err
 		}
-		v.back = append(v.back, fmt.Sprintf("rm %s && %s", shell.Quote(dropIn(v.Session, v.sv).Path), systemd.Command(v.sv.Scope, "daemon-reload")))
+		v.back = append(v.back, fmt.Sprintf("rm %s && %s", shell.Quote(dropIn(v.Session, v.sv).Path),
+			systemd.Command(v.sv.Scope, "daemon-reload")))
 	}
 	var words, back []string
 	switch active, enabled := v.unit.Active == "active", v.unit.File != "disabled"; {
@@ -346,7 +358,8 @@ func (v *servicing) planContainer() []change {
 			}
 			return nil
 		}
-		v.back = append(v.back, fmt.Sprintf("docker update --restart=%s %s", shell.Quote(c.Restart), shell.Quote(c.Name)))
+		v.back = append(v.back, fmt.Sprintf("docker update --restart=%s %s", shell.Quote(c.Restart),
+			shell.Quote(c.Name)))
 		changes = append(changes, change{
 			say:  "docker update --restart=no " + c.Name,
 			do:   func(ctx context.Context) error { return set(ctx, "no") },
@@ -371,9 +384,14 @@ func (v *servicing) addRestart(changes []change) []change {
 		return systemd.Control(ctx, v.sv.Scope, v.Getenv, "restart", v.sv.Name)
 	}
 	changes = append(changes, change{
-		say: systemd.Command(v.sv.Scope, "restart", v.sv.Name) + cond(v.wait > 0, fmt.Sprintf(", once no job runs, within %s", config.Duration(v.wait)), ", as no job runs"),
+		say: systemd.Command(v.sv.Scope, "restart", v.sv.Name) + cond(v.wait > 0,
+			fmt.Sprintf(", once no job runs, within %s", config.Duration(v.wait)), ", as no job runs"),
 		do: func(ctx context.Context) error {
-			if err := untilIdle(ctx, v.Session, v.wait, func() string { seeJobs(ctx, v.Session, &v.h); return v.h.Busy() }); err != nil {
+			busy := func() string {
+				seeJobs(ctx, v.Session, &v.h)
+				return v.h.Busy()
+			}
+			if err := untilIdle(ctx, v.Session, v.wait, busy); err != nil {
 				return err
 			}
 			restarted = true
@@ -402,6 +420,7 @@ func (v *servicing) sayRest() {
 		sayLinger(v.Session, v.sv.Name)
 	}
 	if v.unit.Active == "active" && v.edited && !v.restart {
-		v.Say("the runner reads its configuration when it starts: -restart-now, or while no job runs \"%s\"", systemd.Command(v.sv.Scope, "restart", v.sv.Name))
+		v.Say("the runner reads its configuration when it starts: -restart-now, or while no job runs \"%s\"",
+			systemd.Command(v.sv.Scope, "restart", v.sv.Name))
 	}
 }

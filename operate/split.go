@@ -58,8 +58,8 @@ func newSplit() *split {
 func (v *split) Inputs() []cli.Input {
 	return append([]cli.Input{
 		{Name: "plan", Kind: cli.Text(&v.path, nil), FlagOnly: true, Arg: "FILE",
-			Text: "runners: a list of owner, labels, directory and service; the last two have defaults. One with the primary's " +
-				"directory is the primary, and keeps those labels"},
+			Text: "runners: a list of owner, labels, directory and service; the last two have defaults. One with the " +
+				"primary's directory is the primary, and keeps those labels"},
 		applyInput(&v.apply),
 		{Name: "wait", Kind: cli.Duration(&v.wait, 0, 24*time.Hour), FlagOnly: true,
 			Text: "how long to wait until no job of the primary runs; by default not at all"},
@@ -71,7 +71,8 @@ func (v *split) Inputs() []cli.Input {
 func (v *split) Run(ctx context.Context, s *cli.Session) (err error) {
 	v.Session = s
 	if v.path == "" && (v.apply || v.stdin || v.wait > 0) {
-		return cli.Usagef("no plan is given: \"hostguard runner split >split.yaml\" proposes one; then give -plan split.yaml")
+		return cli.Usagef("no plan is given: \"hostguard runner split >split.yaml\" proposes one; then give -plan " +
+			"split.yaml")
 	}
 	if v.checkout, err = filepath.Abs(v.checkout); err != nil {
 		return err
@@ -114,7 +115,8 @@ func (v *split) readToken() error {
 // propose prints a plan, ready to be saved.
 func (v *split) propose() error {
 	if v.h.ConfigUnseen != "" {
-		return cli.Refusedf("the primary's configuration was not read: %s; run it as the runner's user, or give -runner-dir", v.h.ConfigUnseen)
+		return cli.Refusedf("the primary's configuration was not read: %s; run it as the runner's user, or give "+
+			"-runner-dir", v.h.ConfigUnseen)
 	}
 	plan := runner.ProposeSplit(v.h)
 	if len(plan) < 2 {
@@ -140,7 +142,8 @@ func (v *split) run(ctx context.Context) error {
 	// Root sees all that has to be known.
 	if unit.Scope == systemd.System && os.Geteuid() != 0 {
 		if scope, _ := unitScope(ctx, v.Session); scope != systemd.System {
-			return fmt.Errorf("the unit %q is the system's, and sudo asks for a password: run it as root, with -runner-dir %s", unit.Name, shell.Quote(v.h.Dir))
+			return fmt.Errorf("the unit %q is the system's, and sudo asks for a password: run it as root, with "+
+				"-runner-dir %s", unit.Name, shell.Quote(v.h.Dir))
 		}
 		return v.AsRoot("runner split", v.arguments()...)
 	}

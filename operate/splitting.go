@@ -64,10 +64,12 @@ func (v *splitting) readPlan() error {
 		return cli.Usagef("plan %q: %w", v.path, err)
 	}
 	if v.h.ConfigUnseen != "" {
-		return cli.Refusedf("the primary's configuration was not read: %s; run it as the runner's user, or give -runner-dir", v.h.ConfigUnseen)
+		return cli.Refusedf("the primary's configuration was not read: %s; run it as the runner's user, or give "+
+			"-runner-dir", v.h.ConfigUnseen)
 	}
 	if !v.h.Registered {
-		return cli.Refusedf("the primary in %q is not registered: there is no %q; give -runner-dir the directory of the runner that is", v.h.Dir, v.h.RegistrationPath)
+		return cli.Refusedf("the primary in %q is not registered: there is no %q; give -runner-dir the directory of "+
+			"the runner that is", v.h.Dir, v.h.RegistrationPath)
 	}
 	if v.owner, err = runnerUser(v.h.Dir); err != nil {
 		return err
@@ -115,15 +117,19 @@ func (v *splitting) place() error {
 	case !found && v.h.Retired(): // its unit was removed since the split
 		return nil
 	case !found:
-		return cli.Refusedf("no service runs the primary in %q, so that it cannot be stopped and started again; \"hostguard runner service -apply\" makes one", v.h.Dir)
+		return cli.Refusedf("no service runs the primary in %q, so that it cannot be stopped and started again; "+
+			"\"hostguard runner service -apply\" makes one", v.h.Dir)
 	case v.h.ProcessesUnseen != "":
-		return cli.Refusedf("whether something else runs the primary's registration is not known: %s", v.h.ProcessesUnseen)
+		return cli.Refusedf("whether something else runs the primary's registration is not known: %s",
+			v.h.ProcessesUnseen)
 	case v.h.DockerUnseen != "":
 		return cli.Refusedf("whether a container runs the primary's registration is not known: %s", v.h.DockerUnseen)
 	case unit.Active == "active" && (v.h.Config.ShutdownTimeout == 0 || !unit.Stops(v.h.Config.ShutdownTimeout)):
-		return cli.Refusedf("the unit %q would cancel a job that begins while it is stopped; \"hostguard runner service -apply\" mends that", unit.Name)
+		return cli.Refusedf("the unit %q would cancel a job that begins while it is stopped; \"hostguard runner "+
+			"service -apply\" mends that", unit.Name)
 	case unit.Config != v.h.ConfigPath:
-		return cli.Refusedf("the unit %q runs the primary by %.200q, not by %.200q; give -runner-dir", unit.Name, unit.Config, v.h.ConfigPath)
+		return cli.Refusedf("the unit %q runs the primary by %.200q, not by %.200q; give -runner-dir", unit.Name,
+			unit.Config, v.h.ConfigPath)
 	case unit.Scope == systemd.User && strconv.Itoa(os.Geteuid()) != v.owner.Uid:
 		return cli.Refusedf("%q is %q's, and so is its unit: run it as that user", v.h.Dir, v.owner.Username)
 	}
@@ -137,7 +143,8 @@ func (v *splitting) place() error {
 		}
 	}
 	if !filepath.IsAbs(v.primary.Binary) || !isProgram(v.primary.Binary) {
-		return cli.Refusedf("the unit %q runs %.200q, which is no program by its full path", unit.Name, v.primary.Binary)
+		return cli.Refusedf("the unit %q runs %.200q, which is no program by its full path", unit.Name,
+			v.primary.Binary)
 	}
 	return nil
 }
@@ -145,8 +152,10 @@ func (v *splitting) place() error {
 // checkShared reads the configuration that is to be copied.
 func (v *splitting) checkShared() (err error) {
 	server, err := url.Parse(v.h.Config.Server)
-	if err != nil || server.Scheme != "http" && server.Scheme != "https" || server.Host == "" || cli.Word(v.h.Config.Server) != v.h.Config.Server {
-		return cli.Refusedf("the address in %q is %.200q, none of a Gitea; register the primary anew", v.h.RegistrationPath, v.h.Config.Server)
+	if err != nil || server.Scheme != "http" && server.Scheme != "https" || server.Host == "" ||
+		cli.Word(v.h.Config.Server) != v.h.Config.Server {
+		return cli.Refusedf("the address in %q is %.200q, none of a Gitea; register the primary anew",
+			v.h.RegistrationPath, v.h.Config.Server)
 	}
 	if err := config.CheckShareable(v.config); err != nil {
 		return cli.Refusedf("%q: %w", v.h.ConfigPath, err)

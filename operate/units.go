@@ -47,8 +47,10 @@ func installService(s *cli.Session, sv runner.Service) ([]change, error) {
 	if err != nil {
 		return nil, err
 	}
-	unit := install.File{Path: filepath.Join(systemd.Dir(sv.Scope, s.Getenv("HOME")), sv.Name), Data: []byte(text), Mode: 0o644}
-	changes, err := putUnits(s, sv.Scope, []install.File{unit}, func(ctx context.Context) error { return checkStops(ctx, s, sv) })
+	unit := install.File{Path: filepath.Join(systemd.Dir(sv.Scope, s.Getenv("HOME")), sv.Name), Data: []byte(text),
+		Mode: 0o644}
+	changes, err := putUnits(s, sv.Scope, []install.File{unit},
+		func(ctx context.Context) error { return checkStops(ctx, s, sv) })
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +72,8 @@ func installService(s *cli.Session, sv runner.Service) ([]change, error) {
 // removeService is the way back from installService, as a command.
 func removal(s *cli.Session, sv runner.Service) string {
 	return fmt.Sprintf("%s && rm %s && %s", systemd.Command(sv.Scope, "disable", "--now", sv.Name),
-		shell.Quote(filepath.Join(systemd.Dir(sv.Scope, s.Getenv("HOME")), sv.Name)), systemd.Command(sv.Scope, "daemon-reload"))
+		shell.Quote(filepath.Join(systemd.Dir(sv.Scope, s.Getenv("HOME")), sv.Name)), systemd.Command(sv.Scope,
+			"daemon-reload"))
 }
 
 // stopsChange is the part of a plan that lets a unit that is there already end
@@ -108,7 +111,8 @@ func putUnits(s *cli.Session, scope string, files []install.File, check func(con
 }
 
 // unitChange makes one change of several files.
-func unitChange(s *cli.Session, scope string, plan []install.Change, check func(context.Context) error) ([]change, error) {
+func unitChange(s *cli.Session, scope string, plan []install.Change, check func(context.Context) error) ([]change,
+	error) {
 	plan = slices.DeleteFunc(plan, func(c install.Change) bool { return c.Do == install.Keep })
 	if len(plan) == 0 {
 		return nil, nil
@@ -173,7 +177,8 @@ func checkStops(ctx context.Context, s *cli.Session, sv runner.Service) error {
 		return err
 	}
 	if !u.Stops(sv.ShutdownTimeout) {
-		return fmt.Errorf("%q has KillMode=%.20q TimeoutStopSec=%d all the same; see \"%s\" for what says so", sv.Name, u.KillMode, int(u.StopTimeout.Seconds()), systemd.Command(sv.Scope, "cat", sv.Name))
+		return fmt.Errorf("%q has KillMode=%.20q TimeoutStopSec=%d all the same; see \"%s\" for what says so", sv.Name,
+			u.KillMode, int(u.StopTimeout.Seconds()), systemd.Command(sv.Scope, "cat", sv.Name))
 	}
 	return nil
 }
@@ -194,7 +199,8 @@ func checkRuns(ctx context.Context, s *cli.Session, scope, name string) error {
 		return err
 	}
 	if u.Active != "active" || u.MainPID == 0 || u.MainPID != first.MainPID {
-		return fmt.Errorf("%q does not go on running (%.20q, Result=%.30q); see journalctl %s%s", name, u.Active, u.Result, map[string]string{systemd.System: "-u ", systemd.User: "--user -u "}[scope], shell.Quote(name))
+		return fmt.Errorf("%q does not go on running (%.20q, Result=%.30q); see journalctl %s%s", name, u.Active,
+			u.Result, map[string]string{systemd.System: "-u ", systemd.User: "--user -u "}[scope], shell.Quote(name))
 	}
 	return nil
 }
@@ -219,7 +225,8 @@ func findProgram(s *cli.Session, names []string, before, after []string) (string
 			}
 		}
 	}
-	return "", fmt.Errorf("there is no %s in %s or on PATH; give -binary", strings.Join(names, " or "), cli.Word(strings.Join(slices.Concat(before, after), ":")))
+	return "", fmt.Errorf("there is no %s in %s or on PATH; give -binary", strings.Join(names, " or "),
+		cli.Word(strings.Join(slices.Concat(before, after), ":")))
 }
 
 func isProgram(path string) bool {
@@ -238,5 +245,6 @@ func sayLinger(s *cli.Session, unit string) {
 	if me, err := user.Current(); err == nil {
 		name = me.Username
 	}
-	s.Warning("Linger=no: after a reboot %q does not start without a login; fix: sudo loginctl enable-linger %s", unit, shell.Quote(name))
+	s.Warning("Linger=no: after a reboot %q does not start without a login; fix: sudo loginctl enable-linger %s", unit,
+		shell.Quote(name))
 }

@@ -36,7 +36,8 @@ type acquireLock struct {
 }
 
 func (a *acquireLock) Inputs() []cli.Input {
-	return append(a.acquireOptions.Inputs(), cli.Input{Name: "mode", Kind: cli.Choice(&a.mode, cli.HardFail, cli.WarnOnly), Default: cli.HardFail,
+	return append(a.acquireOptions.Inputs(), cli.Input{
+		Name: "mode", Kind: cli.Choice(&a.mode, cli.HardFail, cli.WarnOnly), Default: cli.HardFail,
 		Text: "warn-only warns and goes on without the lock"})
 }
 
@@ -94,10 +95,11 @@ func (a *acquireLock) sayWayBack(s *cli.Session, store *lockwire.Store, id strin
 	switch {
 	case s.InWorkflow():
 	case !store.Self.SameJob(store.Self) && !store.Self.SameCaller(store.Self): // no shell above, or a remote engine
-		s.Warning("no release-lock will know that lock %q is its own to give back; use with-lock, or give it back with: "+
-			"hostguard release-lock -lock-name %s -lock-backend %s -lock-id %s", a.Lock, a.Lock, a.Backend, id)
+		s.Warning("no release-lock will know that lock %q is its own to give back; use with-lock, or give it back "+
+			"with: hostguard release-lock -lock-name %s -lock-backend %s -lock-id %s", a.Lock, a.Lock, a.Backend, id)
 	default:
-		s.Say("give it back from this shell with: hostguard release-lock -lock-name %s -lock-backend %s", a.Lock, a.Backend)
+		s.Say("give it back from this shell with: hostguard release-lock -lock-name %s -lock-backend %s", a.Lock,
+			a.Backend)
 	}
 }
 

@@ -52,7 +52,8 @@ func (b *breakLock) Inputs() []cli.Input {
 
 func (b *breakLock) Run(ctx context.Context, s *cli.Session) (err error) {
 	if b.reason == "" {
-		return cli.Usagef("no reason given; say in -reason why lock %q has to be broken: the audit file keeps it", b.Lock)
+		return cli.Usagef("no reason given; say in -reason why lock %q has to be broken: the audit file keeps it",
+			b.Lock)
 	}
 	if b.audit == "" {
 		if b.audit, err = defaultAuditFile(s.Getenv, os.Geteuid()); err != nil {
@@ -70,7 +71,8 @@ func (b *breakLock) Run(ctx context.Context, s *cli.Session) (err error) {
 		return line.writeTo(b.audit)
 	})
 	for _, j := range broken {
-		s.Say("broke lock %q (id %.64q): it was %s; %s: %s", b.Lock, j.ID, lockwire.DescribeHolder(j.Entry, time.Now()), j.State(), j.Verdict.Evidence)
+		s.Say("broke lock %q (id %.64q): it was %s; %s: %s", b.Lock, j.ID,
+			lockwire.DescribeHolder(j.Entry, time.Now()), j.State(), j.Verdict.Evidence)
 	}
 	switch {
 	case errors.Is(err, lock.ErrAlive):
@@ -140,7 +142,8 @@ func (l auditLine) writeTo(path string) error {
 		return err
 	}
 	fail := func(err error) error {
-		return fmt.Errorf("write audit file %q: %w; nothing more is broken without it, give another -audit-file", path, cli.Pathless(err))
+		return fmt.Errorf("write audit file %q: %w; nothing more is broken without it, give another -audit-file", path,
+			cli.Pathless(err))
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fail(err)

@@ -52,15 +52,16 @@ type cleanDiag struct {
 func (c *cleanDiag) Inputs() []cli.Input {
 	return []cli.Input{
 		{Name: "runner-root", Kind: cli.Text(&c.runnerRoot, nil), Arg: "DIR",
-			Text: "the directory of run.sh and _diag, or the one in which act_runner makes those of its jobs; found from RUNNER_TEMP, " +
-				"and outside a job ~/.cache/act. A host without one has nothing to clean there, and that is said"},
+			Text: "the directory of run.sh and _diag, or the one in which act_runner makes those of its jobs; found " +
+				"from RUNNER_TEMP, and outside a job ~/.cache/act. A host without one has nothing to clean there, " +
+				"and that is said"},
 		{Name: "jobs", Kind: cli.Bool(&c.removeJobs),
-			Text: "also remove <16 hex digits>/{act,hostexecutor,tmp} that are older than every living runner of their owner, and " +
-				"that no process works in, has open, mounted or in its environment. Processes that may not be looked into and are " +
-				"not older keep it: run it as root"},
+			Text: "also remove <16 hex digits>/{act,hostexecutor,tmp} that are older than every living runner of " +
+				"their owner, and that no process works in, has open, mounted or in its environment. Processes that " +
+				"may not be looked into and are not older keep it: run it as root"},
 		{Name: "min-age", Kind: cli.Duration(&c.minAge, 0, 10000*time.Hour), Arg: "AGE",
-			Text: "how old a file in _diag, or such a directory, must be as well. Where live workers cannot be seen (in a container) " +
-				"the default is 10m, else 0s"},
+			Text: "how old a file in _diag, or such a directory, must be as well. Where live workers cannot be seen " +
+				"(in a container) the default is 10m, else 0s"},
 		{Name: "paths", Kind: cli.List(&c.paths, clean.CheckPath), Arg: "PATH,...",
 			Text: "directories inside GITHUB_WORKSPACE, separated by commas; default .claude/worktrees"},
 		{Name: "dry-run", Kind: cli.Bool(&c.dryRun), Text: "tells the same and removes nothing"},

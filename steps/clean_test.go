@@ -33,7 +33,8 @@ func TestHowOldALeftOverHasToBe(t *testing.T) {
 		{"min-age below a worker's", time.Minute, worker, false, ago(time.Hour), ago(time.Hour)},
 		{"min-age where workers are out of sight", time.Minute, unseen, false, ago(time.Minute), ago(time.Minute)},
 	} {
-		c := cleanDiag{cleaning: cleaning{Session: cli.NewSession(cli.World{Stdout: io.Discard, Getenv: func(string) string { return "" }}, nil), minAge: test.minAge}}
+		c := cleanDiag{cleaning: cleaning{Session: cli.NewSession(cli.World{Stdout: io.Discard,
+			Getenv: func(string) string { return "" }}, nil), minAge: test.minAge}}
 		before, others := c.limits(now, test.workers, test.complete)
 		if !before.Equal(test.before) || !others.Equal(test.others) {
 			t.Errorf("%s: before %v, others %v; want %v, %v", test.name, before, others, test.before, test.others)

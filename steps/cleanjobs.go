@@ -67,8 +67,8 @@ func (c *cleaning) planJobs(ctx context.Context, path, home string) (err error) 
 		c.Say("  skip %q: %s", o.Name, o.Why)
 	}
 	if blind != nil {
-		c.problem(fmt.Errorf("job directories stay where it cannot be seen whether anything works in them: %w; "+
-			"run clean-diag as root on the host", blind))
+		c.problem(fmt.Errorf("job directories stay where it cannot be seen whether anything works in them: %w; run "+
+			"clean-diag as root on the host", blind))
 	}
 	return nil
 }

@@ -9,7 +9,8 @@ import "hostguard/internal/cli"
 func Commands() []cli.Command {
 	hook := func(run cli.Func) func() cli.Action { return func() cli.Action { return run } }
 	return []cli.Command{
-		{Name: "clean-diag", Step: true, Help: helpCleanDiag, New: func() cli.Action { return &cleanDiag{cleaning: cleaning{minAge: -1}} },
+		{Name: "clean-diag", Step: true, Help: helpCleanDiag,
+			New:     func() cli.Action { return &cleanDiag{cleaning: cleaning{minAge: -1}} },
 			Summary: `remove left-over runner diagnostics that make "Set up job" fail`},
 		{Name: "wait-pressure", Step: true, Help: helpWaitPressure, New: func() cli.Action { return newWaitPressure() },
 			Summary: "wait until no other heavy build runs on this host"},

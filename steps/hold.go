@@ -30,12 +30,15 @@ func (o *acquireOptions) Inputs() []cli.Input {
 		{Name: "timeout", Kind: cli.Duration(&o.timeout, 0, 24*time.Hour), Default: "60m",
 			Text: "how long to wait for the lock; 0s tries once"},
 		{Name: "stale-after", Kind: cli.Duration(&o.staleAfter, time.Second, lock.MaxStaleAfter), Default: "2h",
-			Text: "a lock older than what its holder gave here, with no proof that the holder lives, may be taken over"},
+			Text: "a lock older than what its holder gave here, with no proof that the holder lives, may be taken " +
+				"over"},
 		{Name: "reason", Kind: cli.Text(&o.reason, checkReason), Text: "shown to those who wait"},
-		{Name: "priority", Kind: cli.Choice(&o.priority, lock.PriorityNormal, lock.PriorityHigh), Default: lock.PriorityNormal,
-			Text: "high goes before normal ones that wait"},
+		{Name: "priority", Kind: cli.Choice(&o.priority, lock.PriorityNormal, lock.PriorityHigh),
+			Default: lock.PriorityNormal,
+			Text:    "high goes before normal ones that wait"},
 		{Name: "legacy-settle", Kind: cli.Duration(&o.settle, 0, time.Minute), FlagOnly: true,
-			Text: `how long to look out for a rival that runs plain "docker network create"; default 500ms on engines below API 1.44, else 0s`},
+			Text: `how long to look out for a rival that runs plain "docker network create"; ` +
+				"default 500ms on engines below API 1.44, else 0s"},
 	}...)
 }
 
@@ -74,7 +77,9 @@ func (o *acquireOptions) open(ctx context.Context, s *cli.Session) (*lockwire.St
 }
 
 // hold waits for the lock until the deadline of ctx and reports the waiting.
-func (o *acquireOptions) hold(ctx context.Context, s *cli.Session, m *lock.Mutex, store *lockwire.Store) (lock.Acquired, error) {
+func (o *acquireOptions) hold(
+	ctx context.Context, s *cli.Session, m *lock.Mutex, store *lockwire.Store,
+) (lock.Acquired, error) {
 	store.Self.Reason, store.Self.Priority, store.Self.StaleAfter = o.reason, o.priority, o.staleAfter
 	m.JobGone = func() bool { return jobGone(store.Self.JobDir) }
 	m.Recorded = func(e lock.Entry) bool {
@@ -100,7 +105,8 @@ func (o *acquireOptions) hold(ctx context.Context, s *cli.Session, m *lock.Mutex
 	}
 	m.OnTakeover = func(j lock.Judged) {
 		log.sayStore()
-		s.Notice("lock %q taken over: %s; %s because %s", m.Name(), lockwire.DescribeHolder(j.Entry, time.Now()), j.Verdict.Life, j.Verdict.Evidence)
+		s.Notice("lock %q taken over: %s; %s because %s", m.Name(), lockwire.DescribeHolder(j.Entry, time.Now()),
+			j.Verdict.Life, j.Verdict.Evidence)
 	}
 	held, err := m.Acquire(waiting)
 	log.sayStore()
@@ -108,7 +114,8 @@ func (o *acquireOptions) hold(ctx context.Context, s *cli.Session, m *lock.Mutex
 		return held, o.explain(err, m.Name(), log)
 	}
 	if store.Prunable() {
-		s.Warning("this engine keeps lock %q as an ordinary network, as Podman does: its network and system prune delete it", m.Name())
+		s.Warning("this engine keeps lock %q as an ordinary network, as Podman does: its network and system prune "+
+			"delete it", m.Name())
 	}
 	return held, nil
 }
@@ -121,9 +128,11 @@ func (o *acquireOptions) explain(err error, name string, log *lockLog) error {
 	case errors.Is(err, lock.ErrTimeout) && log.last.Err != nil:
 		return fmt.Errorf("lock %q not got within %s: %w", name, o.timeout, log.last.Err)
 	case errors.Is(err, lock.ErrTimeout) && o.timeout == 0:
-		return cli.Refusedf("lock %q is not free, not this change's fault: %s; give a timeout to wait for it", name, log.inTheWay())
+		return cli.Refusedf("lock %q is not free, not this change's fault: %s; give a timeout to wait for it", name,
+			log.inTheWay())
 	case errors.Is(err, lock.ErrTimeout):
-		return cli.Refusedf("lock %q not free within %s, not this change's fault: %s; see \"hostguard status\", or give a longer timeout",
+		return cli.Refusedf("lock %q not free within %s, not this change's fault: %s; see \"hostguard status\", or "+
+			"give a longer timeout",
 			name, o.timeout, log.inTheWay())
 	}
 	return err

@@ -149,7 +149,9 @@ func giveBackAll(ctx context.Context, s *cli.Session, job endedJob) error {
 }
 
 // giveBackEnded gives back a lock if it is the job's, and prints that it may be.
-func giveBackEnded(ctx context.Context, s *cli.Session, store *lockwire.Store, job endedJob, e lock.Judged) (found bool) {
+func giveBackEnded(
+	ctx context.Context, s *cli.Session, store *lockwire.Store, job endedJob, e lock.Judged,
+) (found bool) {
 	h, ours := e.Claim()
 	switch {
 	case ours && job.owns(ctx, h, store.Self, store):

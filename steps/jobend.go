@@ -29,8 +29,8 @@ func jobMayHaveFailed(s *cli.Session) bool {
 func waitsForSurvivors(ctx context.Context, s *cli.Session, store *lockwire.Store, e lock.Entry) bool {
 	left, found := store.AwaitEnd(ctx, e)
 	if found {
-		s.Warning("lock %q (id %.12s) stays: %s is left of this job; "+
-			"who waits takes the lock over when that has ended or come to rest", e.Name, e.ID, left)
+		s.Warning("lock %q (id %.12s) stays: %s is left of this job; who waits takes the lock over when that has "+
+			"ended or come to rest", e.Name, e.ID, left)
 	}
 	return found
 }

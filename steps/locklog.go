@@ -47,8 +47,8 @@ func (l *lockLog) sayStore() {
 		l.described = nil
 		l.Say("%s", line)
 		if l.settle > 0 {
-			l.Say("this engine takes a second network of the same name: looking out %s for a plain \"docker network create\"; "+
-				"one that takes longer is not seen", l.settle)
+			l.Say("this engine takes a second network of the same name: looking out %s for a plain \"docker network "+
+				"create\"; one that takes longer is not seen", l.settle)
 		}
 	case <-time.After(time.Until(l.start.Add(describeTime))):
 	}
@@ -76,7 +76,8 @@ func (l *lockLog) wait(w lock.Wait) {
 		l.Say("waiting %s: %s; trying again", cli.Short(time.Since(l.start)), w.Err)
 		return
 	}
-	l.Say("waiting %s: %s; position %d of %d", cli.Short(time.Since(l.start)), l.inTheWay(), w.Position, max(w.Waiters, w.Position))
+	l.Say("waiting %s: %s; position %d of %d", cli.Short(time.Since(l.start)), l.inTheWay(), w.Position,
+		max(w.Waiters, w.Position))
 }
 
 // inTheWay says what the wait was for.

@@ -62,26 +62,27 @@ func newWaitPressure() *waitPressure { return &waitPressure{rules: pressure.Know
 func (w *waitPressure) Inputs() []cli.Input {
 	return []cli.Input{
 		{Name: "mode", Kind: cli.Choice(&w.mode, cli.WarnOnly, cli.HardFail),
-			Text: "what to do when something presses after the last attempt: warn-only (default) warns and goes on, hard-fail exits 1. " +
-				"HOST_WEB_BUILD_PRESSURE_WARN_ONLY=0 means hard-fail where no mode is given"},
+			Text: "what to do when something presses after the last attempt: warn-only (default) warns and goes on, " +
+				"hard-fail exits 1. HOST_WEB_BUILD_PRESSURE_WARN_ONLY=0 means hard-fail where no mode is given"},
 		{Name: "max-attempts", Kind: cli.Count(&w.attempts, 1, 10000), Default: "60", Text: "how often to look"},
-		{Name: "interval", Kind: cli.Duration(&w.interval, 100*time.Millisecond, time.Hour), Default: "10s", Text: "time between two looks"},
+		{Name: "interval", Kind: cli.Duration(&w.interval, 100*time.Millisecond, time.Hour), Default: "10s",
+			Text: "time between two looks"},
 		{Name: "patterns", Kind: cli.List(new([]string), w.addPattern),
-			Text: "more heavy builds, separated by commas or line ends, each a program and words that must stand among its " +
-				`arguments as whole tokens, in that order: "jest, gradle assemble, make all". The program is named as ps ` +
-				"shows it, without its directory, or as the script that node runs"},
+			Text: "more heavy builds, separated by commas or line ends, each a program and words that must stand " +
+				`among its arguments as whole tokens, in that order: "jest, gradle assemble, make all". The program ` +
+				"is named as ps shows it, without its directory, or as the script that node runs"},
 		{Name: "exclude", Kind: cli.List(&w.exclude, cli.BelowRoot),
 			Text: "working directories that never count, and all below them, separated by commas or line ends; " +
 				`inside containers too, as ps on this host sees them: "/app/apps/web"`},
 		{Name: "min-memory", Kind: parsed("SIZE", &w.limits.MinMemory, parseSize),
 			Text: "wait while less than this is available, such as 2G. No default"},
 		{Name: "max-memory-stall", Kind: parsed("SHARE", &w.limits.MaxMemoryStall, parsePercent),
-			Text: "wait while programs stand still for memory more of the time than this, such as 20%. No default: what is not " +
-				"limited is only shown, as are CPU stall and load"},
+			Text: "wait while programs stand still for memory more of the time than this, such as 20%. No default: " +
+				"what is not limited is only shown, as are CPU stall and load"},
 		{Name: "max-io-stall", Kind: parsed("SHARE", &w.limits.MaxIOStall, parsePercent), Text: "the same for disks"},
 		{Name: "check", Kind: cli.Bool(&w.check), FlagOnly: true,
-			Text: "look once and answer by the exit status, 0 or 1, whatever the mode, within 0.3s: for the runner's health_check " +
-				"script. A flag only"},
+			Text: "look once and answer by the exit status, 0 or 1, whatever the mode, within 0.3s: for the runner's " +
+				"health_check script. A flag only"},
 	}
 }
 
@@ -142,7 +143,8 @@ func legacyPressureMode(getenv func(string) string) (string, error) {
 	case "0":
 		return cli.HardFail, nil
 	default:
-		return "", cli.Usagef("invalid value %q for %s: want 0 (mode %s) or 1 (mode %s)", value, variable, cli.HardFail, cli.WarnOnly)
+		return "", cli.Usagef("invalid value %q for %s: want 0 (mode %s) or 1 (mode %s)", value, variable,
+			cli.HardFail, cli.WarnOnly)
 	}
 }
 
@@ -169,7 +171,8 @@ func (w *waitPressure) lookOnce(ctx context.Context) error {
 	}
 	w.Say("%s", pressurewire.LookedAt(verdict))
 	if !last.Clear() {
-		return cli.Refusedf("not this change's fault: %s; nothing heavy should begin here now", pressurewire.Pressing(verdict))
+		return cli.Refusedf("not this change's fault: %s; nothing heavy should begin here now",
+			pressurewire.Pressing(verdict))
 	}
 	w.Say("no other heavy build runs here")
 	return nil

@@ -38,7 +38,8 @@ func TestAWaitIsToldWhenItChangesAndEveryHalfMinute(t *testing.T) {
 			Verdict: pressure.Verdict{Blockers: looks[number]}})
 	}
 	// The last look is told by the verdict.
-	log.report(pressure.Attempt{Number: 60, Of: 60, Waited: 590 * time.Second, Verdict: pressure.Verdict{Blockers: looks[1]}})
+	log.report(pressure.Attempt{Number: 60, Of: 60, Waited: 590 * time.Second,
+		Verdict: pressure.Verdict{Blockers: looks[1]}})
 	if diff := cmp.Diff([]int{1, 3, 6, 8, 9}, told); diff != "" {
 		t.Errorf("attempts that were told (-want +got):\n%s", diff)
 	}
@@ -84,11 +85,13 @@ func TestSummaryIsATable(t *testing.T) {
 			Load: pressure.Load{Available: 1 << 30, Installed: 4 << 30, IOStall: pressure.Percent{Known: true, Value: 70}, Load1: 2.5, Missing: []string{"memory stall (no permission)"}},
 			Blockers: []pressure.Blocker{{Tool: "next build", PID: 40, Dir: hostileDir, CPU: 90 * time.Second, Memory: 3 << 29,
 				Container: "web|`", Job: pressure.Job{Repository: "wooo/awoooi", RunID: "4711"}}}}}
-	want := fmt.Sprintf("### Heavy builds of others: 1\n\nLooked at 7 processes (the whole host); waited 10s, attempt 2/60; "+
+	want := fmt.Sprintf("### Heavy builds of others: 1\n\nLooked at 7 processes (the whole host); waited 10s, "+
+		"attempt 2/60; "+
 		"1.0 GiB of 4.0 GiB memory left, I/O stall 70%%, load 2.5, unknown: memory stall (no permission).\n"+
 		"\n- I/O stall 70%%, want at most 60%%\n"+
 		"\n| build | pid | running | CPU | memory | where | whose |\n|---|---|---|---|---|---|---|\n"+
-		"| next build | 40 | since an unknown time | 1m30s | 1.5 GiB | `in %s, container \"web\\|'\"` | `of \"wooo/awoooi\" run id \"4711\"` |\n",
+		"| next build | 40 | since an unknown time | 1m30s | 1.5 GiB | `in %s, container \"web\\|'\"` | `of "+
+		"\"wooo/awoooi\" run id \"4711\"` |\n",
 		strings.NewReplacer("`", "'", "|", `\|`).Replace(fmt.Sprintf("%q", hostileDir)))
 	if diff := cmp.Diff(want, pressureSummary(a)); diff != "" {
 		t.Errorf("summary (-want +got):\n%s", diff)

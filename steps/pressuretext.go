@@ -45,7 +45,8 @@ func (l *pressureLog) report(a pressure.Attempt) {
 		}
 	}
 	l.named, l.at = named.String(), a.Waited
-	l.say("waiting, %s so far, attempt %d/%d: %s", cli.Short(a.Waited), a.Number, a.Of, pressurewire.Pressing(a.Verdict))
+	l.say("waiting, %s so far, attempt %d/%d: %s", cli.Short(a.Waited), a.Number, a.Of,
+		pressurewire.Pressing(a.Verdict))
 }
 
 // blockersJSON is the output for later steps. Foreign text is written without
@@ -92,7 +93,8 @@ const mostText = 1000
 func pressureSummary(last pressure.Attempt) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "### Heavy builds of others: %d\n\nLooked at %d processes (%s); waited %s, attempt %d/%d; %s.\n",
-		len(last.Blockers), last.Seen, last.Scope, cli.Short(last.Waited), last.Number, last.Of, pressurewire.Load(last.Load))
+		len(last.Blockers), last.Seen, last.Scope, cli.Short(last.Waited), last.Number, last.Of,
+		pressurewire.Load(last.Load))
 	for _, over := range last.Over {
 		fmt.Fprintf(&b, "\n- %s\n", over)
 	}
@@ -112,7 +114,8 @@ func pressureSummary(last pressure.Attempt) string {
 		if blocker.Container != "" {
 			where += fmt.Sprintf(", container %.100q", blocker.Container)
 		}
-		fmt.Fprintf(&b, "| %s | %d | %s | %s | %s | %s | %s |\n", cell.Replace(blocker.Tool), blocker.PID, pressurewire.Age(blocker),
+		fmt.Fprintf(&b, "| %s | %d | %s | %s | %s | %s | %s |\n", cell.Replace(blocker.Tool), blocker.PID,
+			pressurewire.Age(blocker),
 			cli.Short(blocker.CPU), pressure.Bytes(blocker.Memory), code(where), code(pressurewire.Whose(blocker.Job)))
 	}
 	return b.String()

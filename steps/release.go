@@ -54,7 +54,8 @@ func (r *releaseLock) Inputs() []cli.Input {
 	return append(r.Options.Inputs(), []cli.Input{
 		{Name: "mode", Kind: cli.Choice(&r.mode, cli.HardFail, cli.WarnOnly), Default: cli.WarnOnly,
 			Text: "hard-fail fails the step when Docker is unreachable"},
-		{Name: "lock-id", Kind: cli.Text(&r.id, checkLockID), FlagOnly: true, Arg: "ID", Text: "of a lock that was taken outside any job"},
+		{Name: "lock-id", Kind: cli.Text(&r.id, checkLockID), FlagOnly: true, Arg: "ID",
+			Text: "of a lock that was taken outside any job"},
 	}...)
 }
 
@@ -93,7 +94,8 @@ func (r *releaseLock) releaseID(ctx context.Context) error {
 		return nil
 	}
 	if h, ours := entries[i].Claim(); !ours || h.Command || !h.OutsideJobs() {
-		return cli.Usagef("lock %q (id %.12s) is not one that an acquire-lock took outside any job: its job gives it back, or its with-lock, or break-lock",
+		return cli.Usagef("lock %q (id %.12s) is not one that an acquire-lock took outside any job: its job gives it "+
+			"back, or its with-lock, or break-lock",
 			r.Lock, r.id)
 	}
 	if err := m.Release(ctx, r.id); err != nil && !errors.Is(err, lock.ErrNotFound) {
@@ -156,7 +158,8 @@ func (r *releaseLock) release(ctx context.Context) (err error) {
 	case err != nil:
 		return err
 	case lost:
-		r.Warning("lock %q (id %.12s) was lost while this job held it: somebody took it away; now %s", r.Lock, r.record.ID, nowHeld(entries))
+		r.Warning("lock %q (id %.12s) was lost while this job held it: somebody took it away; now %s", r.Lock,
+			r.record.ID, nowHeld(entries))
 	case len(own) > 0:
 	case r.given:
 		r.Say("nothing to give back: this job has given lock %q back already", r.Lock)
@@ -172,7 +175,8 @@ func (r *releaseLock) release(ctx context.Context) (err error) {
 // own returns the entries that this job has to give back. It refuses what, outside
 // any job, may be that of another caller of the same parent; a record is proof.
 func (r *releaseLock) own(ctx context.Context, entries []lock.Entry) ([]lock.Entry, error) {
-	own := slices.DeleteFunc(r.store.OwnedBySelf(entries), func(e lock.Entry) bool { return r.took && r.later.Matches(e) })
+	later := func(e lock.Entry) bool { return r.took && r.later.Matches(e) }
+	own := slices.DeleteFunc(r.store.OwnedBySelf(entries), later)
 	for _, e := range own {
 		if !r.store.Self.OutsideJobs() || r.record.Matches(e) {
 			continue
@@ -181,8 +185,9 @@ func (r *releaseLock) own(ctx context.Context, entries []lock.Entry) ([]lock.Ent
 		case err != nil:
 			return nil, err
 		case contested:
-			return nil, cli.Refusedf("process %d has called several acquire-locks for lock %q, and which of them gives it back is not known; "+
-				"if it is the one that got it: hostguard release-lock -lock-name %s -lock-backend %s -lock-id %.64s",
+			return nil, cli.Refusedf("process %d has called several acquire-locks for lock %q, and which of them "+
+				"gives it back is not known; if it is the one that got it: hostguard release-lock -lock-name %s "+
+				"-lock-backend %s -lock-id %.64s",
 				r.store.Self.Parent.PID, r.Lock, r.Lock, r.Backend, actions.Plain(e.ID))
 		}
 	}

@@ -47,7 +47,9 @@ type turn struct {
 
 // takeTurn asks for the turn, beside whatever is looked at meanwhile.
 func takeTurn(ctx context.Context, s *cli.Session, limit, interval time.Duration) *turn {
-	t := &turn{ready: make(chan struct{}), ended: make(chan struct{}), begin: time.Now(), limit: limit, interval: interval}
+	t := &turn{
+		ready: make(chan struct{}), ended: make(chan struct{}), begin: time.Now(), limit: limit, interval: interval,
+	}
 	ctx, t.cancel = context.WithCancel(ctx)
 	go func() {
 		defer close(t.ended)
@@ -121,7 +123,9 @@ func (t *turn) answered() bool {
 }
 
 // guard makes a clear look wait for the turn.
-func (t *turn) guard(look func(context.Context) (pressure.Verdict, error)) func(context.Context) (pressure.Verdict, error) {
+func (t *turn) guard(
+	look func(context.Context) (pressure.Verdict, error),
+) func(context.Context) (pressure.Verdict, error) {
 	return func(ctx context.Context) (pressure.Verdict, error) {
 		v, err := look(ctx)
 		last := time.Since(t.begin) >= t.limit-t.interval
@@ -155,8 +159,10 @@ func (t *turn) behind(ctx context.Context, home string) (owners []pressure.Owner
 	for _, e := range surveys[0].Waiters { // of the lock that was asked for
 		h, _ := e.Claim()
 		// Pids and directories of another namespace say nothing here.
-		if h.Process.PID > 0 && self.PIDs != "" && h.Place.PIDs == self.PIDs && h.Place.Boot == self.Boot && h.Place.Mounts == self.Mounts {
-			owners = append(owners, pressure.Owner{PID: h.Process.PID, Dirs: pressure.OwnDirs(home, h.Workspace, h.JobDir, nil)})
+		if h.Process.PID > 0 && self.PIDs != "" && h.Place.PIDs == self.PIDs && h.Place.Boot == self.Boot &&
+			h.Place.Mounts == self.Mounts {
+			owners = append(owners, pressure.Owner{PID: h.Process.PID,
+				Dirs: pressure.OwnDirs(home, h.Workspace, h.JobDir, nil)})
 		}
 	}
 	return owners

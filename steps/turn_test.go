@@ -19,16 +19,18 @@ func TestWhoHasNotTheTurnWaitsForIt(t *testing.T) {
 		failed error
 		waits  time.Duration // until a look each second lets it go
 	}{
-		"nobody else waits":             {false, time.Millisecond, nil, 0},
-		"there is no store":             {false, time.Millisecond, errors.New("no Docker"), 0},
-		"the store does not answer":     {false, 0, nil, turnPatience},
-		"somebody goes first":           {true, 5500 * time.Millisecond, nil, 16 * time.Second}, // an interval after the turn
+		"nobody else waits":         {false, time.Millisecond, nil, 0},
+		"there is no store":         {false, time.Millisecond, errors.New("no Docker"), 0},
+		"the store does not answer": {false, 0, nil, turnPatience},
+		"somebody goes first": {true, 5500 * time.Millisecond, nil,
+			16 * time.Second}, // an interval after the turn
 		"the store goes away meanwhile": {true, 5500 * time.Millisecond, errors.New("gone"), 6 * time.Second},
 		"the turn never comes":          {true, 0, nil, 90 * time.Second}, // the last attempt does not ask
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				turn := &turn{ready: make(chan struct{}), begin: time.Now(), limit: 100 * time.Second, interval: 10 * time.Second}
+				turn := &turn{ready: make(chan struct{}), begin: time.Now(), limit: 100 * time.Second,
+					interval: 10 * time.Second}
 				turn.queued.Store(tt.queued)
 				if tt.got > 0 {
 					time.AfterFunc(tt.got, func() {

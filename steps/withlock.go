@@ -65,7 +65,8 @@ func (w *withLock) Run(ctx context.Context, s *cli.Session) error {
 		return err
 	}
 	if above.ID != "" {
-		s.Say("the lock is held already by this job or by a with-lock above (id %.12s); it is kept when the command ends", above.ID)
+		s.Say("the lock is held already by this job or by a with-lock above (id %.12s); it is kept when the command "+
+			"ends", above.ID)
 		return command.run(s.Environ)
 	}
 	s.Say("acquired lock %q (id %.12s), running %.200q", w.Lock, held.ID, s.Wrapped[0])
@@ -124,7 +125,8 @@ func (w *withLock) runUnder(id string, command wrapped) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	if w.m.Lost(ctx, id) { // narrows the gap between holding and starting
-		return cli.WithStatus(cli.StatusCannotLock, fmt.Errorf("lock %q was lost before the command started: somebody took it away", w.Lock))
+		return cli.WithStatus(cli.StatusCannotLock, fmt.Errorf("lock %q was lost before the command started: "+
+			"somebody took it away", w.Lock))
 	}
 	// Beside the command, for a hung daemon must not keep signals from it.
 	var watch sync.WaitGroup
@@ -150,7 +152,8 @@ func (w *withLock) watchLoss(ctx context.Context, id string) {
 			}
 		}
 		if w.m.Lost(ctx, id) {
-			w.Error("with-lock: lock %q (id %.12s) was lost while the command runs: somebody took it away, and may build at the same time", w.Lock, id)
+			w.Error("with-lock: lock %q (id %.12s) was lost while the command runs: somebody took it away, and may "+
+				"build at the same time", w.Lock, id)
 			return
 		}
 	}

@@ -109,7 +109,8 @@ func nameOf(args []string) (name string, rest []string) {
 // suggestions returns the commands worth naming for an unknown one.
 func suggestions(all []Command, name string) []Command {
 	if first, _, _ := strings.Cut(name, " "); first == "runner" {
-		return slices.DeleteFunc(slices.Clone(all), func(cmd Command) bool { return !strings.HasPrefix(cmd.Name, "runner ") })
+		other := func(cmd Command) bool { return !strings.HasPrefix(cmd.Name, "runner ") }
+		return slices.DeleteFunc(slices.Clone(all), other)
 	}
 	return all
 }

@@ -44,7 +44,8 @@ complete -o default -F _hostguard hostguard
 // Manual returns the help as one page for man(1), headed by mark.
 func Manual(mark, version string, all []Command) []byte {
 	var page bytes.Buffer
-	fmt.Fprintf(&page, ".\\\" %s\n.TH HOSTGUARD 1 \"\" \"hostguard %s\"\n.SH NAME\nhostguard \\- keeps a shared CI host usable\n", mark, version)
+	fmt.Fprintf(&page, ".\\\" %s\n.TH HOSTGUARD 1 \"\" \"hostguard %s\"\n.SH NAME\nhostguard \\- keeps a shared CI "+
+		"host usable\n", mark, version)
 	section := func(title, text string) {
 		fmt.Fprintf(&page, ".SH %s\n.nf\n", strings.ToUpper(title))
 		for line := range strings.Lines(strings.NewReplacer(`\`, `\e`, "-", `\-`).Replace(text)) {

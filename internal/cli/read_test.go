@@ -7,7 +7,8 @@ import (
 )
 
 func FuzzDurationNeedsAUnitAndIsNotNegative(f *testing.F) {
-	for _, s := range []string{"5", "-1s", "1y", "30m", "1h30m", "0", "1e3", "", "9999999h", ".5s", "+1s", "0x1p-2", "NaN"} {
+	for _, s := range []string{"5", "-1s", "1y", "30m", "1h30m", "0", "1e3", "", "9999999h", ".5s", "+1s", "0x1p-2",
+		"NaN"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -39,15 +40,18 @@ func TestAnInputIsTheFirstThatIsGiven(t *testing.T) {
 		{"the host's", nil, map[string]string{"HOSTGUARD_LOCK_NAME": "host"},
 			"host", `lock-name "host" (HOSTGUARD_LOCK_NAME of the environment)`},
 		{"an empty input does not hide the host's", nil,
-			map[string]string{"HOSTGUARD_ACTION": "true", "HOSTGUARD_INPUT_LOCK_NAME": "", "HOSTGUARD_LOCK_NAME": "host"},
+			map[string]string{"HOSTGUARD_ACTION": "true", "HOSTGUARD_INPUT_LOCK_NAME": "",
+				"HOSTGUARD_LOCK_NAME": "host"},
 			"host", `lock-name "host" (HOSTGUARD_LOCK_NAME of the environment)`},
 		{"the input before the host's", nil,
-			map[string]string{"HOSTGUARD_ACTION": "true", "HOSTGUARD_INPUT_LOCK_NAME": "input", "HOSTGUARD_LOCK_NAME": "host"},
+			map[string]string{"HOSTGUARD_ACTION": "true", "HOSTGUARD_INPUT_LOCK_NAME": "input",
+				"HOSTGUARD_LOCK_NAME": "host"},
 			"input", `lock-name "input" (workflow's input)`},
 		{"an input alone", nil, map[string]string{"HOSTGUARD_ACTION": "true", "HOSTGUARD_INPUT_LOCK_NAME": "input"},
 			"input", `lock-name "input" (workflow's input)`},
 		{"the flag before all", []string{"-lock-name", "flag"},
-			map[string]string{"HOSTGUARD_ACTION": "true", "HOSTGUARD_INPUT_LOCK_NAME": "input", "HOSTGUARD_LOCK_NAME": "host"},
+			map[string]string{"HOSTGUARD_ACTION": "true", "HOSTGUARD_INPUT_LOCK_NAME": "input",
+				"HOSTGUARD_LOCK_NAME": "host"},
 			"flag", `lock-name "flag" (flag)`},
 		{"an input of another action around", nil,
 			map[string]string{"HOSTGUARD_INPUT_LOCK_NAME": "stale", "HOSTGUARD_LOCK_NAME": "host"},
@@ -109,7 +113,8 @@ func TestOnlyAnotherValueThanTheHostsIsOverruled(t *testing.T) {
 		{[]string{"-lock-name", "other"}, "host", true},
 	} {
 		var name string
-		s, err := read(test.args, map[string]string{"HOSTGUARD_LOCK_NAME": test.host}, Input{Name: "lock-name", Kind: Text(&name, nil)})
+		s, err := read(test.args, map[string]string{"HOSTGUARD_LOCK_NAME": test.host},
+			Input{Name: "lock-name", Kind: Text(&name, nil)})
 		if err != nil {
 			t.Fatal(err)
 		}

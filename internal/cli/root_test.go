@@ -14,7 +14,8 @@ func TestSecretsComeByStdin(t *testing.T) {
 		return map[string]string{"PATH": "/bin", "GITEA_TOKEN": "old"}[name]
 	}
 	with := withSecrets(strings.NewReader("GITEA_TOKEN="+canary+"=\nPATH=/evil\nnonsense\nGITEA_RUNNER_REGISTRATION_TOKEN=r\n"), getenv)
-	for name, want := range map[string]string{"GITEA_TOKEN": canary + "=", "GITEA_RUNNER_REGISTRATION_TOKEN": "r", "PATH": "/bin", "HOME": ""} {
+	for name, want := range map[string]string{"GITEA_TOKEN": canary + "=", "GITEA_RUNNER_REGISTRATION_TOKEN": "r",
+		"PATH": "/bin", "HOME": ""} {
 		if got := with(name); got != want {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}

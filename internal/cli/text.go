@@ -13,7 +13,8 @@ func Word(s string) string {
 		s = s[:200] + "..."
 	}
 	if s == "" || strings.ContainsFunc(s, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-/:@+%~", r))
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' ||
+			strings.ContainsRune("._-/:@+%~", r))
 	}) {
 		return fmt.Sprintf("%q", s)
 	}

@@ -23,8 +23,9 @@ example: hostguard version -json
 type version struct{ json bool }
 
 func (v *version) Inputs() []Input {
-	return []Input{{Name: "json", Kind: Bool(&v.json), FlagOnly: true, Text: "one line of JSON: version, commit, go, os, arch, " +
-		"and the modules that the program was built from, with their sums"}}
+	return []Input{{Name: "json", Kind: Bool(&v.json), FlagOnly: true,
+		Text: "one line of JSON: version, commit, go, os, arch, and the modules that the program was built from, " +
+			"with their sums"}}
 }
 
 // versionReport is what "version -json" prints, in one line.

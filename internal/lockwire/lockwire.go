@@ -29,7 +29,8 @@ type Options struct{ Lock, Backend string }
 // Inputs is the table of the options.
 func (o *Options) Inputs() []cli.Input {
 	return []cli.Input{
-		{Name: "lock-name", Kind: cli.Text(&o.Lock, lock.CheckName), Default: DefaultLockName, Arg: "NAME", Text: "the lock"},
+		{Name: "lock-name", Kind: cli.Text(&o.Lock, lock.CheckName), Default: DefaultLockName, Arg: "NAME",
+			Text: "the lock"},
 		{Name: "lock-backend", Kind: cli.Choice(&o.Backend, BackendDocker, BackendFile), Default: BackendDocker,
 			Text: "file is for host jobs on a host without Docker"},
 	}
@@ -102,16 +103,16 @@ func Open(ctx context.Context, s *cli.Session, backend string, patience time.Dur
 
 func openFiles(_ context.Context, s *cli.Session) (*Store, error) {
 	if proc.Local().InContainer() {
-		return nil, cli.Usagef("lock-backend \"file\" works on the host only: in a container the lock would be a file " +
-			"that nobody else sees; use lock-backend \"docker\"")
+		return nil, cli.Usagef("lock-backend \"file\" works on the host only: in a container the lock would be a " +
+			"file that nobody else sees; use lock-backend \"docker\"")
 	}
 	files, err := filestore.Open(filestore.DefaultDir)
 	if err != nil {
 		return nil, err
 	}
 	files.OnReplaced = func() {
-		s.Warning("lock directory %q was removed or replaced while it was in use; "+
-			"it has the locks that this process knows of, others may be lost", files.Dir())
+		s.Warning("lock directory %q was removed or replaced while it was in use; it has the locks that this process "+
+			"knows of, others may be lost", files.Dir())
 	}
 	return &Store{
 		Space: space(s, files, self(s.Getenv)), Name: fmt.Sprintf("the lock files in %q", files.Dir()), Exclusive: true,

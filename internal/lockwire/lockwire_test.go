@@ -25,7 +25,8 @@ func TestALinkOpensThisRunOnEveryServer(t *testing.T) {
 			"GITEA_ACTIONS_CAPABILITIES": "job-summary",
 		}, page + "4711"},
 		{"Gitea without a number", map[string]string{"GITEA_ACTIONS": "true", "GITHUB_RUN_ID": "4711"}, page + "4711"},
-		{"Gitea with its own ID only", map[string]string{"GITEA_ACTIONS": "true", "GITEA_RUN_ID": "4711"}, page + "4711"},
+		{"Gitea with its own ID only", map[string]string{"GITEA_ACTIONS": "true", "GITEA_RUN_ID": "4711"},
+			page + "4711"},
 		{"Forgejo, which sets Gitea's variable too", map[string]string{
 			"FORGEJO_ACTIONS": "true", "GITEA_ACTIONS": "true", "GITHUB_RUN_ID": "4711", "GITHUB_RUN_NUMBER": "12",
 		}, page + "12"},

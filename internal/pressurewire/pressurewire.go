@@ -70,8 +70,8 @@ func (c *Containers) others(ctx context.Context) (pressure.List, pressure.Scope,
 	case unread > 0 && unread == all:
 		return nil, "", fmt.Errorf("none of the %d other containers could be looked into through Docker", all)
 	}
-	return list, pressure.Scope(fmt.Sprintf("this container, and %d of %d others through Docker; "+
-		"builds outside containers, and those of docker build, are out of sight", all-unread, all)), nil
+	return list, pressure.Scope(fmt.Sprintf("this container, and %d of %d others through Docker; builds outside "+
+		"containers, and those of docker build, are out of sight", all-unread, all)), nil
 }
 
 // Name puts names to the containers of blockers, where Docker tells them in time.

@@ -17,7 +17,8 @@ func LookedAt(v pressure.Verdict) string {
 func Load(l pressure.Load) string {
 	var parts []string
 	if l.Installed > 0 {
-		parts = append(parts, fmt.Sprintf("%s of %s memory left", pressure.Bytes(l.Available), pressure.Bytes(l.Installed)))
+		parts = append(parts, fmt.Sprintf("%s of %s memory left", pressure.Bytes(l.Available),
+			pressure.Bytes(l.Installed)))
 	}
 	for _, stall := range []struct {
 		of string
@@ -80,7 +81,8 @@ func about(b pressure.Blocker) []string {
 func Whose(job pressure.Job) string {
 	var parts []string
 	for _, part := range []struct{ word, value string }{
-		{"of", job.Repository}, {"workflow", job.Workflow}, {"job", job.Job}, {"run", job.RunNumber}, {"run id", job.RunID}, {"task", job.Task},
+		{"of", job.Repository}, {"workflow", job.Workflow}, {"job", job.Job},
+		{"run", job.RunNumber}, {"run id", job.RunID}, {"task", job.Task},
 	} {
 		if part.value != "" {
 			parts = append(parts, fmt.Sprintf("%s %.100q", part.word, part.value))
