@@ -219,7 +219,7 @@ func (s *Space) processes(c Claim, thorough bool) Verdict {
 // byCommand judges a holder that runs a command under with-lock. The command
 // inherits its marks, for hostguard may have been killed while it runs on.
 func (s *Space) byCommand(c Claim) Verdict {
-	if !c.Process.known() || !hexid.Is(c.Nonce, 32) {
+	if !c.Process.known() {
 		return Verdict{Unknown, "its labels do not tell its process"}
 	}
 	switch s.alive(c.Process) {
@@ -227,6 +227,9 @@ func (s *Space) byCommand(c Claim) Verdict {
 		return Verdict{Alive, fmt.Sprintf("its hostguard process %d runs", c.Process.PID)}
 	case Unknown:
 		return Verdict{Unknown, fmt.Sprintf("its process %d could not be looked up", c.Process.PID)}
+	}
+	if !hexid.Is(c.Nonce, 32) {
+		return Verdict{Unknown, "its labels do not tell by which mark its command would be known"}
 	}
 	gone := fmt.Sprintf("its hostguard process %d is gone", c.Process.PID)
 	if c.Alone { // no other can carry its mark, readable or not
