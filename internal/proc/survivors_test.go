@@ -104,10 +104,18 @@ func TestALoopOfShortProgramsIsWork(t *testing.T) {
 	leftBehind(t, "echo; exec sleep 100", "KIND=daemon")
 	const limit = 15 * time.Millisecond // a second, as lock.restEffort has it
 	for _, variable := range []string{"KIND=loop", "KIND=daemon"} {
-		before, start := effort(variable), time.Now()
-		time.Sleep(time.Second)
-		used := time.Duration(float64(effort(variable)-before) / time.Since(start).Seconds())
-		if working := variable == "KIND=loop"; used > limit != working {
+		working, used := variable == "KIND=loop", time.Duration(0)
+		// Work is missed while a program of the loop has ended and its shell does not know
+		// it yet, which takes long on a busy machine.
+		for range 5 {
+			before, start := effort(variable), time.Now()
+			time.Sleep(time.Second)
+			used = time.Duration(float64(effort(variable)-before) / time.Since(start).Seconds())
+			if used > limit == working {
+				break
+			}
+		}
+		if used > limit != working {
 			t.Errorf("%s does work of %s a second, the limit is %s", variable, used, limit)
 		}
 	}
