@@ -12,36 +12,36 @@ const (
 	countEvery       = 45 * time.Second // to report the position; each count reads every ticket
 	shortPause       = 10 * time.Millisecond
 	wokenRetry       = 20 * time.Millisecond // of one that was woken: the lock may be about to be free
-	withdrawTime     = 15 * time.Second      // to give back what was half taken
-	lateCreateWindow = 3 * time.Second       // in which a create with unknown fate is looked for
+	withdrawTime     = 15 * time.Second      // to remove the entries of an acquire that failed
+	lateCreateWindow = 3 * time.Second       // during which a create with unknown fate is looked for
 )
 
 // acquisition is one process's attempt to get the lock: a contender that takes its
-// turn. Whatever is wrong with the order, only the contender decides who holds.
+// turn. Whatever the order, only the contender decides who holds.
 type acquisition struct {
 	contender
-	id string // of the entry by which it holds
+	id string // of the entry by which it holds the lock
 
-	tried   bool // once, without a ticket, because nobody waited
-	woken   bool // by a release, for which this process was the head of the queue
+	tried   bool // it has tried once without a ticket, because nobody waits
+	woken   bool // by a release that found this process at the head of the queue
 	wokenAt time.Time
 	wakes   <-chan struct{} // by a marker
 	rings   <-chan struct{} // by the bell
 
-	queued    bool // its ticket was there when it was last counted
+	queued    bool // the last count found its ticket
 	ticket    ticket
-	ahead     []ticket // of those before this process, as last counted
-	gone      []Entry  // left in the queue by the dead, as last counted
+	ahead     []ticket // of those before this process, at the last count
+	gone      []Entry  // left in the queue by the dead, at the last count
 	counted   time.Time
 	freeSince time.Time
 	freeFor   string // ID of the first ticket; its owner has not acted since then
 	waiting   Wait   // as last reported
-	noted     string // ID of the entry about which a note was left
+	noted     string // ID of the entry about which there is a note
 }
 
 // Acquire waits until it holds the lock or ctx ends, and returns the cause of
 // that end. On every way out but holding it removes its entries; if that fails
-// too, the error says so.
+// too, the error includes why.
 func (m *Mutex) Acquire(ctx context.Context) (Acquired, error) {
 	a := &acquisition{contender: contender{Mutex: m, unknown: map[string]bool{}}}
 	m.space.slow = func(err error) { a.report(ctx, err) }
@@ -56,7 +56,7 @@ func (m *Mutex) Acquire(ctx context.Context) (Acquired, error) {
 	if err != nil {
 		return Acquired{}, errors.Join(err, a.withdraw(cleanup))
 	}
-	if a.ticket.ID != "" { // it has served; its removal would come on top of every hand-off
+	if a.ticket.ID != "" { // no longer needed; removing it now would slow down every hand-off
 		m.leaving.Go(func() {
 			// If it fails the ticket dies with this process.
 			_ = m.space.store().Remove(cleanup, a.ticket.ID)
@@ -70,10 +70,10 @@ func (m *Mutex) Acquire(ctx context.Context) (Acquired, error) {
 // the ticket would delay the others until they see that its process is dead.
 func (m *Mutex) Finish() { m.leaving.Wait() }
 
-// run ends without an error only when it holds.
+// run returns without an error only when it holds the lock.
 func (a *acquisition) run(ctx context.Context) error {
 	for looked := false; ctx.Err() == nil; looked = true {
-		if a.woken { // the lock is free or about to be: a look would only cost
+		if a.woken { // the lock is free or about to be: a look would only cost time
 			if held, err := a.attempt(ctx); held || err != nil {
 				return err
 			}
@@ -122,8 +122,8 @@ func (a *acquisition) run(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// attempt tries to get the lock for a job that is still there. Its error ends the
-// acquire; otherwise, if it is not held, the next thing is to look again.
+// attempt tries to get the lock for a job that still exists. Its error ends the
+// acquire; otherwise, if it is not held, the caller looks again.
 func (a *acquisition) attempt(ctx context.Context) (held bool, err error) {
 	if a.jobGone() {
 		return false, ErrJobGone
@@ -146,8 +146,8 @@ func (a *acquisition) attempt(ctx context.Context) (held bool, err error) {
 
 func (m *Mutex) jobGone() bool { return m.JobGone != nil && m.JobGone() }
 
-// dropDead takes over from dead holders, and from stale ones. It returns the one
-// that is in the way, if any.
+// dropDead takes over from dead holders, and from stale ones. It returns the holder
+// that keeps the lock, if any.
 func (a *acquisition) dropDead(ctx context.Context, seen []Entry) (inTheWay Judged, dropped bool) {
 	for _, e := range seen {
 		j := Judged{e, a.space.judge(ctx, e, false)}
@@ -165,8 +165,8 @@ func (a *acquisition) dropDead(ctx context.Context, seen []Entry) (inTheWay Judg
 	return inTheWay, dropped
 }
 
-// leftByThisJob reports whether a killed acquire of the same job left e: nobody
-// waits for himself. A lock that this job holds has a record.
+// leftByThisJob reports whether a killed acquire of the same job left e: a job must
+// not wait for itself. A lock that this job holds has a record.
 func (m *Mutex) leftByThisJob(e Entry) bool {
 	c, ours := e.Claim()
 	self := m.space.Self
@@ -174,14 +174,14 @@ func (m *Mutex) leftByThisJob(e Entry) bool {
 		c.Process.known() && m.space.alive(c.Process) == Dead
 }
 
-// yieldTime is how long a rival gets to yield. A fixed 300 ms made the lowest give
-// up too often on a loaded daemon.
+// yieldTime returns how long a rival gets to yield. A fixed 300 ms made the lowest
+// give up too often on a loaded daemon.
 func (m *Mutex) yieldTime() time.Duration {
 	return min(max(300*time.Millisecond, 20*m.space.slowestRequest()), 5*time.Second)
 }
 
 // wait returns when this process is woken, after a rest, when nobody ahead is
-// left, or at once after the watch began: what happened before it has to be
+// left, or at once after the watch began: what happened before the watch has to be
 // looked at.
 func (a *acquisition) wait(ctx context.Context, inTheWay Judged) {
 	w := Wait{Holder: inTheWay, Position: a.waiting.Position, Waiters: a.waiting.Waiters}
@@ -192,7 +192,7 @@ func (a *acquisition) wait(ctx context.Context, inTheWay Judged) {
 			w.Position, w.Waiters = len(a.ahead)+1, waiters
 		}
 	}
-	if !a.queued { // others went past it: first it takes a new ticket
+	if !a.queued { // others took its ticket away: first it takes a new one
 		return
 	}
 	a.waiting = w
@@ -226,10 +226,10 @@ func (a *acquisition) wait(ctx context.Context, inTheWay Judged) {
 	}
 }
 
-// rest is how long this process may leave the lock to those ahead. As long as it
-// sees one of their processes, that one looks sooner; whoever is nearest ahead
-// and has gone is forgotten. Where it sees none, as from a container, it looks as
-// often as all waiters may together.
+// rest returns how long this process may leave the lock to those ahead. As long as
+// it sees one of their processes, that one looks sooner; the nearest ahead that have
+// gone are dropped. Where it sees none, as from a container, it looks as often as all
+// waiters together may.
 func (a *acquisition) rest(ctx context.Context) time.Duration {
 	for i, unknown := len(a.ahead)-1, false; i >= 0; i-- {
 		switch life := a.space.sight(a.ahead[i].claim); {
@@ -251,7 +251,7 @@ func (a *acquisition) rest(ctx context.Context) time.Duration {
 	return min(poll*time.Duration(len(a.ahead)), together, longestRest)
 }
 
-// sleep is true when something woke this process early, or its watch has ended.
+// sleep reports whether something woke this process early, or its watch has ended.
 func (a *acquisition) sleep(ctx context.Context, d time.Duration) (early bool) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -274,7 +274,7 @@ func (a *acquisition) sleep(ctx context.Context, d time.Duration) (early bool) {
 	return true
 }
 
-// unreachable reports that the store did not answer, and gives it time.
+// unreachable reports that the store did not answer, and pauses.
 func (m *Mutex) unreachable(ctx context.Context, err error) {
 	m.report(ctx, err)
 	pause(ctx, poll/2+rand.N(poll/2))

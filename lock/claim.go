@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// Claim is what an entry says of who made it: of a lock's holder, or of a waiter.
-// It is read from labels, which others wrote and may have forged: it is shown
-// quoted, and never used as a path to delete, a program to run or an address.
+// Claim is how an entry describes its maker: a lock's holder, or a waiter. It is
+// read from labels, which others write and may forge: it is printed quoted, and
+// never used as a path to delete, a program to run or an address.
 type Claim struct {
 	Nonce   string    // of the process that made the entry
 	Create  string    // fresh for every create
@@ -79,8 +79,7 @@ type Process struct {
 
 const labelVersion = "1"
 
-// maxText bounds a label of ours, which may be a path. Those of others can have
-// any length.
+// maxText bounds a label, which may be a path. Labels of others can have any length.
 const maxText = 4096
 
 // The kinds of entries that hostguard makes.
@@ -92,7 +91,7 @@ const (
 	kindNote   = "note"
 )
 
-// texts are the fields that are written as they are.
+// texts returns the fields that are written unchanged, by label.
 func (c *Claim) texts() map[string]*string {
 	return map[string]*string{
 		"nonce": &c.Nonce, "create": &c.Create,
@@ -161,8 +160,8 @@ func (s *Space) fresh(c Claim) Claim {
 	return c
 }
 
-// ofWaiter returns c without what only the evidence about a holder needs, because
-// every release reads all tickets. A waiter is judged by its process and container.
+// ofWaiter returns c without the fields that only the evidence about a holder needs,
+// because every release reads all tickets. A waiter is judged by its process and container.
 func (c Claim) ofWaiter() Claim {
 	c.Cgroup, c.Net, c.Tracking, c.Limit, c.StaleAfter = "", "", "", false, 0
 	c.Actions, c.Runner, c.Parent, c.Step = false, Process{}, Process{}, Process{}
@@ -204,14 +203,14 @@ func (e Entry) Claim() (c Claim, ours bool) {
 
 func (e Entry) label(name string) string { return e.Labels[labelPrefix+name] }
 
-// plain reports whether hostguard did not make e. Its maker knows no protocol.
+// plain reports whether e was made without hostguard, by a client that follows no protocol.
 func (e Entry) plain() bool { return e.label("version") == "" }
 
-// madeBy reports whether the process that c describes made e. A missing nonce is
-// nobody's.
+// madeBy reports whether the process that c describes made e. A missing nonce matches
+// no process.
 func (e Entry) madeBy(c Claim) bool { return c.Nonce != "" && e.label("nonce") == c.Nonce }
 
-// with returns labels and one more.
+// with returns a copy of labels with one more.
 func with(labels map[string]string, name, value string) map[string]string {
 	labels = maps.Clone(labels)
 	labels[labelPrefix+name] = value
@@ -245,8 +244,8 @@ func (c Claim) SameCaller(other Claim) bool {
 // OutsideJobs reports whether no runner started c, but a shell, cron or a service.
 func (c Claim) OutsideJobs() bool { return c.JobDir == "" && c.Runner.PID == 0 && c.Job.RunID == "" }
 
-// ownContainer reports whether c's container was made for c's job alone and lives
-// as long. Its steps are started from outside, so no runner is seen above them.
+// ownContainer reports whether c's container exists for c's job alone and lives as
+// long. Its steps are started from outside, so no runner is seen above them.
 func (c Claim) ownContainer() bool {
 	return c.Container != "" && !c.Command && c.JobDir == "" && c.Runner.PID == 0 && c.Job.RunID != ""
 }
@@ -263,8 +262,8 @@ func (p Place) same(other Place) bool {
 		p.PIDs != "" && p.PIDs == other.PIDs && p.Times == other.Times
 }
 
-// sameMachine is false where machine ids prove two machines. Many have none, and
-// those made from one image may share theirs.
+// sameMachine returns false where machine ids prove two machines. Many machines have
+// none, and those made from one image may share theirs.
 func (p Place) sameMachine(other Place) bool {
 	return p.Machine == "" || other.Machine == "" || p.Machine == other.Machine
 }

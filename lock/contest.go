@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// Outside any job a lock is known to be a caller's own by the process that called,
-// a shell most often. A server that runs two deploys, or make -j, is the parent of
-// both, and what gives back after the second one's acquire has failed would take
-// the first one's lock. So an acquire that meets a lock of its own caller leaves a
-// note in the store: from then on it takes the lock's ID to give it back.
+// Outside any job a lock is recognized as a caller's own by the calling process, a
+// shell most often. A server that runs two deploys, or make -j, is the parent of
+// both, and a release after the second one's acquire has failed would release the
+// first one's lock. So an acquire that meets a lock of its own caller leaves a note
+// in the store: from then on only the lock's ID releases it.
 
-// noteName is the name of the note about an entry of a lock.
+// noteName returns the name of the note about an entry of a lock.
 func noteName(lock, id string) string { return queuePrefix(lock) + "n-" + id }
 
 // noteLife is longer than a lock of such a caller is held.
@@ -43,8 +43,8 @@ func (a *acquisition) contest(ctx context.Context, seen []Entry) {
 	}
 }
 
-// Contested reports whether several acquires of the same caller have asked for an
-// entry, so that the caller alone does not prove whose it is.
+// Contested reports whether several acquires of the same caller have tried to get the
+// lock of an entry, so that the caller alone does not prove whose it is.
 func (m *Mutex) Contested(ctx context.Context, e Entry) (contested bool, err error) {
 	err = persist(ctx, func(ctx context.Context) error {
 		notes, err := m.space.store().List(ctx, noteName(m.name, e.ID))

@@ -9,7 +9,7 @@ import (
 )
 
 // A server's second acquire meets the lock of its first: from then on the parent
-// alone does not tell whose it is, until it is given back.
+// alone does not prove whose it is, until it is released.
 func TestAnAcquireThatMeetsItsOwnCallersLockLeavesANote(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		host, s := newMachine(), newStore(true, faults{}, 1)

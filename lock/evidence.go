@@ -35,7 +35,7 @@ type Host interface {
 	Uptime() time.Duration
 }
 
-// Traces are what a holder's processes can be recognized by.
+// Traces are the marks by which a holder's processes can be recognized.
 type Traces struct {
 	Nonce string // in HOSTGUARD_HOLD, which with-lock's command inherits; and if recorded
 	Limit bool   // in a resource limit, and
@@ -48,8 +48,8 @@ type Traces struct {
 	Container bool
 
 	// A process that cannot be read may have the traces only if it started no
-	// earlier than From and is in this control group or below. Without the
-	// group most hosts could never tell: root always starts something.
+	// earlier than From and is in this control group or below. Without the group
+	// most hosts could prove nothing: root always starts something.
 	From   uint64
 	Cgroup string // as Claim.Cgroup; "" is any
 }
@@ -97,13 +97,13 @@ type Verdict struct {
 	Evidence string // a clause that can follow "because"
 }
 
-// judge finds out whether the holder of an entry lives. The first evidence that
+// judge decides whether the holder of an entry lives. The first evidence that
 // answers decides: a reboot, its container, its processes, the server that its
 // job came from. Age comes last, and never against a proof of life. What could
-// not be looked at is part of an unknown or stale verdict.
+// not be inspected is part of an unknown or stale verdict.
 //
-// To look through all processes costs milliseconds, so a waiter, which judges
-// every second, does so only when the verdict depends on it; thorough does always.
+// Looking through all processes costs milliseconds, so a waiter, which judges
+// every second, does so only when the verdict depends on it; thorough always does.
 func (s *Space) judge(ctx context.Context, e Entry, thorough bool) Verdict {
 	c, ours := e.Claim()
 	stale := min(cmp.Or(c.StaleAfter, MaxStaleAfter), MaxStaleAfter)
@@ -128,9 +128,9 @@ func (s *Space) judge(ctx context.Context, e Entry, thorough bool) Verdict {
 	otherwise := strings.Join(unseen, "; ")
 	switch {
 	case !ours:
-		otherwise = "it was made without hostguard: nothing tells whether its owner lives"
+		otherwise = "it was made without hostguard: nothing shows whether its owner lives"
 	case otherwise == "":
-		otherwise = "nothing tells whether it lives: its labels are of another version of hostguard or cannot be read"
+		otherwise = "nothing shows whether it lives: its labels are of another version of hostguard or cannot be read"
 	}
 	if age > stale {
 		return Verdict{Stale, fmt.Sprintf("it is %s old and may be taken over after %s; %s",
@@ -156,8 +156,8 @@ func (s *Space) byReboot(_ context.Context, c Claim, _ bool) Verdict {
 	return Verdict{Dead, "the host was rebooted since"}
 }
 
-// byContainer judges by the store's word on the holder's container. A holder
-// recorded its container only if the store that keeps its entry showed it.
+// byContainer judges by the state that the store reports for the holder's container.
+// A holder records its container only if the store that keeps its entry shows it.
 func (s *Space) byContainer(ctx context.Context, c Claim, thorough bool) Verdict {
 	if c.Container == "" {
 		return Verdict{}
@@ -173,7 +173,7 @@ func (s *Space) byContainer(ctx context.Context, c Claim, thorough bool) Verdict
 	// A container outlives a command, a shell, and the jobs of a runner in it.
 	v := s.processes(c, thorough || s.Self.Place.same(c.Place))
 	if v.Life == Unknown {
-		v.Evidence = strings.TrimSuffix(evidence+", which says nothing of what was run in it; "+v.Evidence, "; ")
+		v.Evidence = strings.TrimSuffix(evidence+", which proves nothing about what was run in it; "+v.Evidence, "; ")
 	}
 	return v
 }
@@ -213,14 +213,14 @@ func (s *Space) processes(c Claim, thorough bool) Verdict {
 		}
 		return Verdict{Unknown, fmt.Sprintf("the worker of its job, process %d, could not be looked up", c.Runner.PID)}
 	}
-	return Verdict{Unknown, "it was taken outside any job: no process tells whether it is still wanted"}
+	return Verdict{Unknown, "it was taken outside any job: no process shows whether it is still needed"}
 }
 
 // byCommand judges a holder that runs a command under with-lock. The command
 // inherits its marks, for hostguard may have been killed while it runs on.
 func (s *Space) byCommand(c Claim) Verdict {
 	if !c.Process.known() {
-		return Verdict{Unknown, "its labels do not tell its process"}
+		return Verdict{Unknown, "its labels do not name its process"}
 	}
 	switch s.alive(c.Process) {
 	case Alive:
@@ -245,7 +245,7 @@ func (s *Space) byCommand(c Claim) Verdict {
 	return Verdict{Dead, gone + " and no process of its command is left"}
 }
 
-// as is a clause that names the process, if it is known.
+// as returns a clause that names the process, if it is known.
 func (f Found) as() string {
 	if f.PID == 0 {
 		return ": a process has its socket"
@@ -275,7 +275,7 @@ func (s *Space) byJobDir(c Claim, thorough bool) Verdict {
 }
 
 // actionsDir is in every private directory that a runner makes; a directory of that
-// form which never had it is not being removed.
+// form that never had it is not being removed.
 const actionsDir = "act"
 
 // HasActions reports whether a job's private directory has its "act" in it.
@@ -289,8 +289,8 @@ func (s *Space) gone(path string) bool {
 	return err == nil && gone
 }
 
-// ends are the signs that a holder's job or with-lock is over, as far as they can
-// be seen. They prove nothing about what it has left behind.
+// ends returns the signs that a holder's job or with-lock is over, as far as they can
+// be seen. They prove nothing about the processes left behind.
 func (s *Space) ends(c Claim) (signs []string) {
 	if !s.Self.Place.same(c.Place) {
 		return nil
@@ -350,9 +350,9 @@ func (s *Space) alive(p Process) Life {
 	return Alive
 }
 
-// age is taken from the boot-time clock where both sides share it: a step of the
-// other clock would make a living holder old at once. A future time on that clock
-// is forged, and would keep the entry young for ever.
+// age returns the age of an entry, by the boot-time clock where both sides share it:
+// a step of the other clock would make a living holder old at once. A future time on
+// that clock is forged, and would keep the entry young for ever.
 func (s *Space) age(e Entry) time.Duration {
 	here := s.Self.Place // and not Claim: a release asks this of every ticket
 	if here.Boot != "" && e.label("boot") == here.Boot && e.label("time-namespace") == here.Times {

@@ -25,13 +25,13 @@ func (s *scene) job() {
 	s.holder.Command, s.holder.JobDir, s.holder.Runner = false, jobDir, s.host.start()
 }
 
-// container makes the holder a job in its own container, of which the store says
-// so.
-func (s *scene) container(says Life) {
+// container makes the holder a job in its own container, for which the store answers
+// life.
+func (s *scene) container(life Life) {
 	s.host.end(s.holder.Process)
 	s.holder.Command, s.holder.Container, s.holder.Job.RunID = false, strings.Repeat("c", 64), "7"
 	s.holder.Place.Container, s.holder.Place.PIDs = true, "of the container"
-	s.waiter.space.Engine = containers{s.waiter.space.Engine, says, "now"}
+	s.waiter.space.Engine = containers{s.waiter.space.Engine, life, "now"}
 }
 
 // tools makes the holder a with-lock in a container that runs on.
@@ -47,7 +47,7 @@ func (s *scene) bare() {
 	}
 }
 
-// ended tells that the waiter sees an end of the holder's job.
+// ended reports whether the waiter sees an end of the holder's job.
 func (s *scene) ended() bool {
 	if !s.waiter.space.Self.Place.same(s.holder.Place) {
 		return false
@@ -63,29 +63,29 @@ func (s *scene) ended() bool {
 // reboot makes the machine's boot later than the entry.
 func (s *scene) reboot() { time.Sleep(time.Minute); s.host.booted = time.Now() }
 
-// run makes the holder a job of the waiter's server, which says so of it.
-func (s *scene) run(says Life) {
+// run makes the holder a job of the waiter's server, which answers life for it.
+func (s *scene) run(life Life) {
 	s.job()
 	s.holder.Job.Server, s.waiter.space.Self.Job.Server = "https://gitea", "https://gitea"
-	s.waiter.space.Runs = runs(says)
+	s.waiter.space.Runs = runs(life)
 }
 
 type containers struct {
 	Engine
-	says    Life
+	life    Life
 	started string
 }
 
 func (c containers) Container(_ context.Context, _, started string) (Life, string) {
 	if started != "" && started != c.started {
-		return Dead, "the store says that it was started again"
+		return Dead, "the store reports a later start"
 	}
-	return c.says, "the store says so"
+	return c.life, "by the store's answer"
 }
 
 type runs Life
 
-func (r runs) Run(context.Context, Job) (Life, string) { return Life(r), "the server says so" }
+func (r runs) Run(context.Context, Job) (Life, string) { return Life(r), "by the server's answer" }
 
 // What is seen of one holder, and what must follow from it.
 func TestOnlyProofMakesAnOrphan(t *testing.T) {
@@ -404,7 +404,7 @@ func livingHolder(n *int) (s *scene, seen bool) {
 	return s, seen
 }
 
-// Every combination of what can be seen, not seen, or is told wrong, of a holder
+// Every combination of what can be seen, not seen, or is reported wrong, of a holder
 // that lives: nobody takes its lock on proof, and nobody for its age who sees
 // that it lives.
 func TestTheLivingAreNeverTakenForDead(t *testing.T) {

@@ -22,7 +22,7 @@ import (
 //     is never relied on, and a create that failed is looked for until nothing is left of it.
 //
 // And always one can come to hold: nobody waits for an entry of its own, and of rivals all but the
-// lowest ID yield. The order of IDs says who yields, never who holds.
+// lowest ID yield. The order of IDs decides who yields, never who holds.
 
 // contender is the part of an acquire that exclusion rests on. It knows nothing of the queue.
 type contender struct {
@@ -125,8 +125,8 @@ func (c *contender) create(ctx context.Context, name string, labels map[string]s
 	return id, err
 }
 
-// settle is false when a plain "docker network create NAME" slipped in before this process's entry
-// was listed, as engines below API 1.44 allow: that rival does not know how to yield (T9).
+// settle returns false when a plain "docker network create NAME" slipped in before this process's
+// entry was listed, as engines below API 1.44 allow: that rival does not know how to yield (T9).
 func (c *contender) settle(ctx context.Context) bool {
 	for end := time.Now().Add(c.Settle); time.Now().Before(end); {
 		pause(ctx, min(5*shortPause, time.Until(end)))
@@ -137,9 +137,9 @@ func (c *contender) settle(ctx context.Context) bool {
 	return true
 }
 
-// verify is true when a list showed this process's entry and no other, which is the only way to hold
-// the lock (T1): whoever comes later verifies too, and sees this entry. The lowest ID waits for the
-// others to yield, and does not hold for being lowest, for a lower one may come (T2).
+// verify returns true when a list shows this process's entry and no other, which is the only way to
+// hold the lock (T1): whoever comes later verifies too, and sees this entry. The lowest ID waits for
+// the others to yield, and does not hold for being lowest, for a lower one may come (T2).
 func (c *contender) verify(ctx context.Context, mine string) bool {
 	var rivals []Entry
 	end := time.Now().Add(c.yieldTime())
@@ -175,7 +175,7 @@ func (c *contender) verify(ctx context.Context, mine string) bool {
 }
 
 // remove removes an entry of this process and reports whether it is gone. It does not end with ctx: a
-// cancelled job must still give back.
+// cancelled job must still release.
 func (c *contender) remove(ctx context.Context, id string) bool {
 	err := c.space.store().Remove(context.WithoutCancel(ctx), id)
 	if err != nil && !errors.Is(err, ErrNotFound) {
@@ -218,8 +218,8 @@ func (c *contender) withdraw(ctx context.Context) error {
 			return nil
 		}
 		if ctx.Err() != nil {
-			return fmt.Errorf("could not give back what was half taken of lock %q (%v); "+
-				"it is in the way until it counts as orphan or stale", c.name, errors.Join(failed, ctx.Err()))
+			return fmt.Errorf("could not remove the entries of this attempt to get lock %q (%v); "+
+				"they block the lock until they count as orphan or stale", c.name, errors.Join(failed, ctx.Err()))
 		}
 		c.notify(Wait{Leaving: true, Err: failed})
 	}

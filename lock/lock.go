@@ -14,14 +14,14 @@
 // holder's lock is taken over only on proof that it is gone, or by age.
 //
 // A holder has the lock and a waiter asks for it; both are contenders. An entry is
-// what is in the store, and its claim is what it says of its maker. A waiter's
+// what is in the store, and its claim is its description of its maker. A waiter's
 // entry is its ticket, which has a position in the lock's queue.
 //
 // Not guaranteed: exclusion after a takeover by age from a holder that lives;
 // after a plain "docker network rm NAME" by others; below API 1.44 against a
 // plain "docker network create NAME" that takes longer than Settle; when the
 // evidence that a host gives is wrong. There is no fencing: a lost lock is
-// reported, and what its holder did after the loss is not undone. The queue decides
+// reported, and what its holder does after the loss is not undone. The queue decides
 // who tries first, never who holds.
 package lock
 
@@ -68,8 +68,8 @@ type Engine interface {
 }
 
 var (
-	ErrConflict = errors.New("there is an entry of that name")
-	ErrNotFound = errors.New("there is no such entry")
+	ErrConflict = errors.New("an entry with that name exists")
+	ErrNotFound = errors.New("no such entry")
 	ErrRefused  = errors.New("the store refused")
 
 	// ErrTimeout is the cause for callers to give a context's deadline.
@@ -79,15 +79,15 @@ var (
 )
 
 // DefaultStaleAfter is the age at which a lock without any proof of life may be
-// taken over. No holder can claim more than MaxStaleAfter.
+// taken over. MaxStaleAfter is the most that a holder can claim.
 const (
 	DefaultStaleAfter = 2 * time.Hour
 	MaxStaleAfter     = 24 * time.Hour
 )
 
 // Space is where one process looks for locks: a store, the host that it can see,
-// and what it claims to be. Everything about locks is done through it. It must not
-// be copied, and serves one Acquire at a time.
+// and its own claim. All work on locks goes through it. It must not be copied, and
+// serves one Acquire at a time.
 type Space struct {
 	Engine Engine
 	Host   Host
@@ -121,14 +121,14 @@ type Mutex struct {
 	Recorded func(Entry) bool
 	// OnWait is called after every look that did not end in holding the lock.
 	OnWait func(Wait)
-	// OnTakeover is called for every entry of another that is taken away.
+	// OnTakeover is called for every entry of another holder that is removed.
 	OnTakeover func(Judged)
 
 	uncertain bool           // a create of Acquire has an unknown fate
 	leaving   sync.WaitGroup // the removal of this process's ticket
 }
 
-// Name is the name of the lock.
+// Name returns the name of the lock.
 func (m *Mutex) Name() string { return m.name }
 
 // Wait is what a contender saw when it could not go on.
@@ -146,17 +146,17 @@ type Acquired struct {
 	TookOverFrom []Judged // the dead or stale entries that were in the way
 }
 
-// CheckName returns why Docker or the file backend cannot keep a lock of that name,
-// or why it could be mistaken for something else.
+// CheckName returns an error if Docker or the file backend cannot keep a lock of
+// that name, or if the name could be mistaken for something else.
 func CheckName(name string) error {
 	switch {
 	case len(name) < 2 || len(name) > 128 || strings.Trim(name, letters+"_.-") != "" ||
 		!strings.Contains(letters, name[:1]):
 		return errors.New("want 2 to 128 letters, digits, '_', '.' or '-', the first a letter or digit")
 	case slices.Contains([]string{"bridge", "host", "none", "default"}, name):
-		return errors.New("a network of Docker's own has this name; choose another")
+		return errors.New("Docker reserves this name; choose another")
 	case isQueueName(name):
-		return errors.New("names of this form are those of hostguard's queue; choose another")
+		return errors.New("hostguard's queue uses names of this form; choose another")
 	case hexid.Is(name, 64):
 		return errors.New("it looks like an ID to Docker; choose another")
 	}

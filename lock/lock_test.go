@@ -529,7 +529,7 @@ func TestADeadHeadDoesNotKeepTheLockFree(t *testing.T) {
 		s := newStore(true, faults{}, 1)
 		host := newMachine()
 		h := host.contender(s).space.Self
-		h.Place.PIDs, h.Uptime = "another container", host.Uptime() // nobody can tell that it is dead
+		h.Place.PIDs, h.Uptime = "another container", host.Uptime() // nobody can see that it is dead
 		s.insert(s.newID(), ticketName("build", h.Nonce), with(h.labels(kindTicket), "number", "1"))
 		start := time.Now()
 		m := host.contender(s)
@@ -594,7 +594,7 @@ func TestReleaseReportsALostLockAndLeavesTheNextHolderAlone(t *testing.T) {
 			t.Errorf("Release = %v, want ErrNotFound", err)
 		}
 		if !m.Lost(t.Context(), held.ID) || m.Lost(t.Context(), next.ID) {
-			t.Error("Lost does not tell the lost lock from the held one")
+			t.Error("Lost does not distinguish the lost lock from the held one")
 		}
 	})
 }

@@ -1,4 +1,4 @@
-// Takes the lock. All the work is the binary's; this hands its inputs over.
+// Takes the lock. The binary does the work; this passes its inputs on.
 'use strict'
 
 const { appendFileSync } = require('node:fs')
@@ -19,7 +19,7 @@ for (const name of ['lock-name', 'timeout', 'stale-after', 'reason', 'priority',
   inputs[name] = process.env['INPUT_' + name.toUpperCase()] ?? ''
 }
 
-// What post.js needs is kept before anything is taken, and in GITHUB_STATE:
+// What post.js needs is saved before anything is taken, and in GITHUB_STATE:
 // GitHub drops the inputs of posts in nested actions, and a later step may set
 // other variables than the host's.
 const kept = {}
@@ -30,7 +30,7 @@ keep('GITHUB_STATE', `inputs=${JSON.stringify(kept)}\n`)
 
 // The engines of Gitea's runners evaluate the default of an input once, before the
 // main step, but a variable of the job anew for every later step: so the post
-// learns how the job has gone. GitHub's runner does it the other way round.
+// step sees the job's status. GitHub's runner does it the other way round.
 if (process.env.ACT || process.env.GITEA_ACTIONS) {
   keep('GITHUB_ENV', "HOSTGUARD_JOB_STATUS=${{ github.action_path && 'unknown' || job.status }}\n")
 }

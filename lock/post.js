@@ -1,10 +1,10 @@
-// Gives the lock back. What to give back the binary knows from STATE_record,
-// which it has saved itself.
+// Releases the lock, whose ID the binary finds in STATE_record, where it has
+// saved it itself.
 'use strict'
 
 const { hostguard } = require('./hostguard.js')
 
-// What a runner does not fill in, it leaves empty or as it was written.
+// A runner leaves what it does not evaluate empty or unchanged.
 const status = process.env.HOSTGUARD_JOB_STATUS || process.env['INPUT_JOB-STATUS'] || ''
 
 hostguard('release-lock', {

@@ -25,8 +25,8 @@ const (
 	queueNames = "hg-"            // begin all names of all queues
 	ageing     = 30 * time.Minute // after that a normal ticket counts as high
 
-	maxRemovals = 32              // of what the dead left, in one look: of 2,000 they took 20 s
-	askingTime  = 2 * time.Second // for asking after containers, in one look
+	maxRemovals = 32              // of what the dead left, in one look: 2,000 removals took 20 s
+	askingTime  = 2 * time.Second // for asking about containers, in one look
 
 	// headPatience is how long a free lock is left to those ahead: with the look
 	// before it, less than 3 s.
@@ -72,7 +72,7 @@ func (t ticket) compare(other ticket) int {
 
 // queue returns the tickets, in order, and apart from them what the dead left:
 // their tickets, and wake markers whose maker died before removing them. The
-// store is not asked after containers here; see acting.
+// store is not asked about containers here; see acting.
 func (m *Mutex) queue(ctx context.Context) (waiting []ticket, gone []Entry, err error) {
 	entries, err := m.listQueue(ctx, queuePrefix(m.name))
 	if err != nil {
@@ -112,8 +112,8 @@ func (m *Mutex) tickets(entries []Entry) []ticket {
 	return tickets
 }
 
-// head is the nonce of the first in the queue who may act, if any. No more are
-// looked up than it takes: a release waits for it.
+// head returns the nonce of the first in the queue who may act, if any. It looks up
+// no more than it has to: a release waits for it.
 func (m *Mutex) head(ctx context.Context, entries []Entry) (nonce string) {
 	for _, t := range m.tickets(entries) {
 		if m.space.abandoned(t.Entry) {
@@ -146,14 +146,14 @@ func (s *Space) living(ctx context.Context, tickets []ticket) (living []ticket, 
 	return living, ended
 }
 
-// acting returns the living who may act. A stopped waiter keeps its ticket, and is
-// not waited for.
+// acting returns the living who may act. A stopped waiter keeps its ticket, and
+// nobody waits for it.
 func (s *Space) acting(ctx context.Context, tickets []ticket) (acting []ticket, ended []Entry) {
 	living, ended := s.living(ctx, tickets)
 	return slices.DeleteFunc(living, func(t ticket) bool { return s.stopped(t.claim) }), ended
 }
 
-// sight is what this process sees by itself of a waiter, without a request.
+// sight returns what this process itself sees of a waiter, without a request.
 func (s *Space) sight(waiter Claim) Life {
 	if !s.Self.Place.same(waiter.Place) || !waiter.Process.known() {
 		return Unknown
@@ -165,7 +165,7 @@ func (s *Space) stopped(waiter Claim) bool {
 	return s.sight(waiter) == Alive && s.Host.Stopped(waiter.Process.PID)
 }
 
-// containerGone asks the store after the container of a waiter, if it has one.
+// containerGone reports whether the store knows the container of a waiter to be gone.
 func (s *Space) containerGone(ctx context.Context, waiter Claim) bool {
 	store, ok := s.Engine.(Containers)
 	if !ok || !hexid.Is(waiter.Container, 64) {
@@ -175,8 +175,8 @@ func (s *Space) containerGone(ctx context.Context, waiter Claim) bool {
 	return life == Dead
 }
 
-// abandoned is true for wake markers older than a minute, for notes about entries
-// that must be gone, and for tickets whose process is gone or must have ended long
+// abandoned reports whether e is a wake marker older than a minute, a note about an
+// entry that must be gone, or a ticket whose process is gone or must have ended long
 // ago by its own timeout.
 func (s *Space) abandoned(e Entry) bool {
 	switch e.label("kind") {
@@ -231,8 +231,8 @@ func (a *acquisition) anyoneWaits(ctx context.Context) bool {
 	return len(acting) > 0
 }
 
-// takeTicket enters the queue, or enters it again with the same number. The ticket
-// expires with the deadline of ctx, whatever becomes of this process.
+// takeTicket joins the queue, or joins it again with the same number. The ticket
+// expires with the deadline of ctx, whatever happens to this process.
 func (a *acquisition) takeTicket(ctx context.Context) error {
 	entries, err := a.listQueue(ctx, queuePrefix(a.name))
 	if err != nil {
@@ -272,8 +272,8 @@ func (a *acquisition) takeTicket(ctx context.Context) error {
 }
 
 // count finds this process's position in the queue: who is ahead as far as can be
-// seen without asking the store after each, and how many wait. A process whose own
-// ticket was taken away let a free lock pass, and has to take a new one.
+// seen without asking the store about each, and how many wait. A process whose own
+// ticket was taken away has left a free lock unused, and has to take a new one.
 func (a *acquisition) count(ctx context.Context) (waiters int, err error) {
 	waiting, gone, err := a.queue(ctx)
 	if err != nil {
@@ -294,9 +294,9 @@ func (a *acquisition) count(ctx context.Context) (waiters int, err error) {
 	return len(waiting), nil
 }
 
-// myTurn is asked while the lock is free. It is true when nobody ahead can act, or
-// when those ahead, whom nobody here can judge, have left it free for too long. Who
-// finds the lock free before its turn wakes the head: a killed holder did not.
+// myTurn reports, while the lock is free, whether nobody ahead can act, or those
+// ahead, whom nobody here can judge, have left it free for too long. A waiter that
+// finds the lock free before its turn wakes the head: a killed holder has not.
 func (a *acquisition) myTurn(ctx context.Context) bool {
 	if _, err := a.count(ctx); err != nil {
 		return true // the order is lost, no more
@@ -318,9 +318,9 @@ func (a *acquisition) myTurn(ctx context.Context) bool {
 	return true
 }
 
-// pass takes the tickets from those ahead, all at once, and wakes them. So the dead
-// cost one wait, once; the living try before this process does, and else take a
-// ticket of the same number again.
+// pass removes the tickets of those ahead, all at once, and wakes them. So the dead
+// cost one wait, once; the living try before this process does, or take a ticket of
+// the same number again.
 func (a *acquisition) pass(ctx context.Context, ahead []ticket) {
 	for _, t := range ahead {
 		_ = a.space.store().Remove(ctx, t.ID)
@@ -329,8 +329,8 @@ func (a *acquisition) pass(ctx context.Context, ahead []ticket) {
 	pause(ctx, 2*shortPause)
 }
 
-// patience is how long this process leaves a free lock to those ahead. Later
-// ones wait a little longer, so that not all try at once.
+// patience returns how long this process leaves a free lock to those ahead. Later
+// waiters wait a little longer, so that not all try at once.
 func (a *acquisition) patience() time.Duration {
 	slow := min(20*a.space.slowestRequest(), 2*headPatience)
 	return max(headPatience, slow) + min(time.Duration(len(a.ahead))*shortPause/2, 20*shortPause)

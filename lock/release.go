@@ -19,7 +19,7 @@ type Record struct{ ID, Nonce string }
 
 func (r Record) String() string { return r.ID + ":" + r.Nonce }
 
-// ParseRecord is false for anything that is not a Record.
+// ParseRecord returns false for anything that is not a Record.
 func ParseRecord(s string) (Record, bool) {
 	id, nonce, _ := strings.Cut(s, ":")
 	if !hexid.Is(id, 64) || !hexid.Is(nonce, 32) {

@@ -25,7 +25,7 @@ var _ Engine = requests{}
 // store is the Engine with each request bounded.
 func (s *Space) store() requests { return requests{s.Engine, &s.slowest, s.slow} }
 
-// slowestRequest is how long this process has waited for the store at most.
+// slowestRequest returns the longest time that this process has waited for the store.
 func (s *Space) slowestRequest() time.Duration { return time.Duration(s.slowest.Load()) }
 
 func (r requests) Create(ctx context.Context, name string, labels map[string]string) (id string, err error) {

@@ -133,7 +133,7 @@ func (s *store) Create(_ context.Context, name string, labels map[string]string)
 	return id, nil
 }
 
-// fails reports whether a request fails; a test may change how many do meanwhile.
+// fails reports whether a request fails; a test may change how many do while it runs.
 func (s *store) fails() bool {
 	s.mu.Lock()
 	share := s.faults.fails

@@ -28,12 +28,12 @@ type State string
 const (
 	StateHeld       State = "held"       // its holder lives or may live
 	StateOrphan     State = "orphan"     // its holder is gone
-	StateStale      State = "stale"      // too old, and nothing shows whether its holder lives
+	StateStale      State = "stale"      // too old, and nothing proves that its holder lives
 	StateLegacy     State = "legacy"     // made by a plain "docker network create"
 	StateUnreadable State = "unreadable" // made by another version, or broken labels
 )
 
-// State is the verdict in one word.
+// State returns the verdict in one word.
 func (j Judged) State() State {
 	c, ours := j.Claim()
 	switch {

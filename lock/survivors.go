@@ -110,8 +110,8 @@ func (s *Space) byTracking(c Claim) Verdict {
 	return v
 }
 
-// foremost is the survivor to name: one that is busy, else the oldest, which is the
-// same at every look.
+// foremost returns the survivor to name: one that is busy, else the oldest, which is
+// the same at every look.
 func foremost(found []Survivor) (s Survivor, verb string) {
 	s = found[0]
 	for _, other := range found[1:] {
@@ -148,7 +148,7 @@ func (s *Space) AwaitEnd(ctx context.Context, e Entry) (left Survivor, found boo
 	}
 }
 
-// jobTraces are the traces of a job's processes, if they can be seen from here.
+// jobTraces returns the traces of a job's processes, if they can be seen from here.
 func (s *Space) jobTraces(c Claim) (t Traces, seen bool) {
 	t = Traces{From: cmp.Or(c.Step.Start, c.Process.Start), Cgroup: c.Cgroup}
 	here := s.Self

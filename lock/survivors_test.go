@@ -135,7 +135,7 @@ func TestWhatCannotBeReadIsNotAtRest(t *testing.T) {
 	}
 }
 
-// A single look tells nothing of rest: who only asks is not told "orphan".
+// A single look proves no rest: one that only looks does not get "orphan".
 func TestOneLookFindsNobodyAtRest(t *testing.T) {
 	after, v := afterTheEnd(t, waysToEnd["its runner is gone"], func(since time.Duration) []Survivor {
 		if since > 0 {
@@ -149,7 +149,7 @@ func TestOneLookFindsNobodyAtRest(t *testing.T) {
 }
 
 // A waiter takes the lock over when the work of a cancelled job is over, at most
-// 3 s later, and says so in words that stay the same while it waits.
+// 3 s later, and reports it in words that stay the same while it waits.
 func TestAWaiterTakesOverWhenTheWorkIsOver(t *testing.T) {
 	for name, c := range map[string]struct {
 		left           func(since time.Duration) []Survivor
@@ -187,18 +187,18 @@ func TestAWaiterTakesOverWhenTheWorkIsOver(t *testing.T) {
 				defer passing.Wait()
 				defer stop()
 				defer sc.waiter.Finish()
-				said := map[string]bool{}
-				sc.waiter.OnWait = func(w Wait) { said[w.Holder.Verdict.Evidence] = true }
+				seen := map[string]bool{}
+				sc.waiter.OnWait = func(w Wait) { seen[w.Holder.Verdict.Evidence] = true }
 				if _, err := sc.waiter.Acquire(ctx); err != nil {
 					t.Fatal(err)
 				}
 				if took := time.Since(start); took < c.earliest || took > c.most {
 					t.Errorf("it took over after %s, want %s to %s", took, c.earliest, c.most)
 				}
-				if len(said) != 1 {
-					t.Errorf("while it waited it said %v", said)
+				if len(seen) != 1 {
+					t.Errorf("while it waited it reported %v", seen)
 				}
-				for evidence := range said {
+				for evidence := range seen {
 					if strings.ContainsRune(evidence, '\x1b') {
 						t.Errorf("a process wrote into a message: %q", evidence)
 					}

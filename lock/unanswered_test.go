@@ -8,7 +8,7 @@ import (
 )
 
 // unanswered is a store whose first requests for one lock go wrong in a given
-// way, as the model's traces tell.
+// way, as the model's traces describe.
 type unanswered struct {
 	*store
 	create, remove func(string) error // instead of the first one, if any
@@ -45,7 +45,7 @@ func TestALateEntryWhoseRemovalFailedIsTakenBackAtTheEnd(t *testing.T) {
 		}
 		_, err := newMachine().contender(engine).Acquire(ctx)
 		if left := s.named("build"); len(left) != 0 {
-			t.Errorf("left behind: %d entries; Acquire = %v says nothing of them", len(left), err)
+			t.Errorf("left behind: %d entries; Acquire = %v does not mention them", len(left), err)
 		}
 	})
 }

@@ -10,7 +10,7 @@ import (
 type Bell interface {
 	// Hear delivers a value after a ring for a waiter's nonce, until ctx ends.
 	Hear(ctx context.Context, nonce string) (<-chan struct{}, error)
-	// Ring is false if no process that can be rung from here hears that nonce.
+	// Ring returns false if no process that can be rung from here hears that nonce.
 	Ring(nonce string) bool
 }
 
@@ -23,7 +23,7 @@ func markerPrefix(lock, nonce string) string { return queuePrefix(lock) + "w-" +
 // markerLife is far longer than a marker is needed.
 const markerLife = time.Minute
 
-// wake tells waiters to try, since the lock may be free.
+// wake wakes waiters to try, since the lock may be free.
 func (m *Mutex) wake(ctx context.Context, waiting []ticket) {
 	var markers []Entry
 	for _, t := range waiting {
@@ -46,7 +46,7 @@ func (m *Mutex) mark(ctx context.Context, nonce string) []Entry {
 
 func (s *Space) unmark(ctx context.Context, markers []Entry) {
 	if len(markers) > 0 {
-		pause(ctx, 2*shortPause) // the daemon takes one change at a time, and the woken one's comes first
+		pause(ctx, 2*shortPause) // the daemon makes one change at a time, and the woken waiter's goes first
 		for _, e := range markers {
 			_ = s.store().Remove(ctx, e.ID)
 		}

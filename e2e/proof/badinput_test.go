@@ -110,8 +110,8 @@ func TestBadLabels(t *testing.T) {
 		"10 MB in 100,000":           {version: "1", labels: many, told: "out of sight"},
 		"a newer version":            {version: "2", labels: with(place, "process", "4000000@1", "command", "true", "nonce", "x"), told: unreadable},
 		"control characters":         {version: "1", labels: hostile, told: "out of sight"},
-		"broken numbers":             {version: "1", labels: with(place, "process", "x@y", "runner", "1@", "uptime", "-5s", "command", "true"), told: "do not tell its process"},
-		"an uptime to come":          {version: "1", labels: with(place, "process", "x@y", "uptime", "1000000h", "command", "true"), told: "do not tell its process"},
+		"broken numbers":             {version: "1", labels: with(place, "process", "x@y", "runner", "1@", "uptime", "-5s", "command", "true"), told: "do not name its process"},
+		"an uptime to come":          {version: "1", labels: with(place, "process", "x@y", "uptime", "1000000h", "command", "true"), told: "do not name its process"},
 		"a stale-after that is none": {version: "1", labels: with(place, "stale-after", "soon"), told: "outside any job", alive: true},
 		"another's pid": {
 			version: "1", labels: with(place, "process", fmt.Sprintf("%d@%d", first.PID, first.Start), "command", "true", "nonce", "x"),

@@ -8,7 +8,7 @@
 // is two steps, check and insert, so that several may succeed; from 25 on
 // ("new") it is one. The ID of a new entry may be lower or higher than any
 // other's. A list is a snapshot, or ("weak") shows what was there throughout and
-// any of what came or went meanwhile. Removal is by ID; plain clients, which run
+// any of what came or went during it. Removal is by ID; plain clients, which run
 // network create NAME and network rm NAME, remove by name, which fails on old
 // engines when two entries have it.
 //
@@ -36,7 +36,7 @@
 // Never do two living contenders hold. From every state with a living contender
 // one can come to hold, without a death, another fault or giving up, and whether
 // or not late requests take effect. Nobody waits while the only entry is its
-// own. Who gives up leaves no entry, or says so. Nobody removes the entry of
+// own. Who gives up leaves no entry, or reports it. Nobody removes the entry of
 // another living process. A release reports a lost lock only if it was taken away.
 //
 // # The queue
@@ -64,7 +64,7 @@
 // The tests call by these names what breaks a protocol that lacks something, or
 // what is not promised:
 //
-//	T1  No verify: two pass the check, both insert, both were told "created".
+//	T1  No verify: two pass the check, both insert, both get the answer "created".
 //	T2  The lowest ID holds at once: A holds, then B's insert comes with a lower one.
 //	T3  A process takes up again an entry that it tried to remove, since that
 //	    failed. It holds with it; then the removal takes effect, and another holds.
@@ -78,12 +78,12 @@
 //	    network rm NAME hits the next holder's entry.
 //	T9  A plain client checked the name before A's insert and inserts after A's verify.
 //
-//	L1  A create fails and lands later. As first written, its process saw an
+//	L1  A create fails and takes effect later. As first written, its process saw an
 //	    entry, waited for it, and was itself the owner.
 //	L2  Two insert, both yield, one removal fails. As first written, each then
 //	    waited for the other's entry or for its own.
 //	L3  A plain holder's network rm NAME meets two entries, its own and a
-//	    candidate's of ours, and fails: its own is left, with nobody to tell whose.
+//	    candidate's of ours, and fails: its own is left, and nothing shows whose it is.
 //	L4  The same between two plain holders.
 //	L5  A create lands after its process stopped looking for it, and the job goes
 //	    on, so that nothing shows that it is nobody's any more.

@@ -1,7 +1,7 @@
 package model
 
 // remove emits the outcomes of a request of contender i to remove an entry by
-// its ID. then takes the contender on; done says that it was told so. (That a
+// its ID. then continues the contender; done is whether the reply confirms it. (That a
 // reply is lost after the removal matters to a release only.)
 func (m *model) remove(s *state, i int, p uint8, emit emitter, then func(t *state, done bool)) {
 	bad := m.foreign(s, i, p)
@@ -22,7 +22,7 @@ func (m *model) remove(s *state, i int, p uint8, emit emitter, then func(t *stat
 	}
 }
 
-// foreign tells whether an entry is that of another living process of ours.
+// foreign reports whether an entry is that of another living process of ours.
 func (m *model) foreign(s *state, i int, p uint8) violation {
 	allowed := s.orphan | s.contenders[i].own
 	if m.stalePlain {

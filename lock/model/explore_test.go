@@ -18,7 +18,7 @@ type system[S any] interface {
 	forbids() violation
 	goal(*S) bool  // from every state with a
 	alive(*S) bool // living contender the goal must be in reach
-	tell(before, after *S, what step) string
+	describe(before, after *S, what step) string
 }
 
 // result is what an exploration found.
@@ -122,7 +122,7 @@ func (e *explorer[S]) checkProgress() {
 	}
 }
 
-// traceTo tells how a state is reached. Codes have lost which contender is
+// traceTo returns how a state is reached. Codes have lost which contender is
 // which, so the way is walked again with their names.
 func (e *explorer[S]) traceTo(to uint32) []string {
 	lines, _ := e.walk(to)
@@ -155,7 +155,7 @@ func (e *explorer[S]) follow(s *S, code []byte, bad violation) (line string, to 
 	e.next(s, func(t *S, what step) {
 		if to == nil && bytes.Equal(e.encode(t, nil), code) && (bad == 0 || (what.bad|e.violated(t))&bad != 0) {
 			u := *t
-			line, to = e.tell(s, &u, what), &u
+			line, to = e.describe(s, &u, what), &u
 		}
 	})
 	return line, to
@@ -230,7 +230,7 @@ func walkAtRandom[S any](sys system[S], random *rand.Rand, steps int) (goals int
 		if weights == 0 || !sys.alive(s) {
 			break
 		}
-		trace = append(trace, sys.tell(s, &choice, chosen))
+		trace = append(trace, sys.describe(s, &choice, chosen))
 		if !sys.goal(s) && sys.goal(&choice) {
 			goals++
 		}

@@ -22,7 +22,7 @@ func limit() int {
 	return 3_000_000
 }
 
-// run explores and tells what was found.
+// run explores and reports what was found.
 func run(t *testing.T, sys *model, progress bool) result {
 	t.Helper()
 	start := time.Now()
@@ -272,7 +272,7 @@ func TestTheProtocolAsFirstWritten(t *testing.T) {
 	})
 }
 
-// What the package lock says that it does not guarantee is so.
+// What the package lock documents as not guaranteed does fail.
 func TestWhatIsNotGuaranteed(t *testing.T) {
 	for _, e := range []expectation{
 		{"T4 a living holder judged stale", model{ours: 2, stale: true}, overlap},

@@ -7,7 +7,7 @@ const (
 	overlap      violation = 1 << iota // two living contenders hold
 	plainOverlap                       // one of ours and a plain client hold
 	selfWait                           // waits though its own entry is the only one
-	leak                               // gave up, an entry of its own is left and it said nothing
+	leak                               // gave up, an entry of its own is left and it reports no error
 	foreign                            // removed an entry of another living process
 	falseAlarm                         // a release reports a lost lock; nobody took it away
 
@@ -47,7 +47,7 @@ type model struct {
 	late        bool // a create fails for its client and takes effect later
 	removeFails bool // a remove fails, done or not
 	removeLate  bool // a remove fails for its client and takes effect later
-	weak        bool // a list shows what was there throughout, and any of what came or went meanwhile
+	weak        bool // a list shows what was there throughout, and any of what came or went during it
 	giveUps     bool // a contender's time is up
 	outstanding int  // late requests at any one moment
 
@@ -69,11 +69,11 @@ type model struct {
 	byName        bool // the dead are removed by name (T7)
 	hiding        bool // the creator sees its entry first, others later
 	forgets       bool // an own entry that a list showed is not remembered when its removal fails
-	forgetsTries  bool // a release that was told "not found" forgets that it tried before
+	forgetsTries  bool // a release that gets "not found" forgets that it tried before
 	releaseByName bool
 }
 
-// step is one transition, told for a trace.
+// step is one transition, described for a trace.
 type step struct {
 	who      int8 // contender, or -1: the engine
 	what     string
@@ -126,7 +126,7 @@ func (m *model) act(s *state, i int, emit emitter) {
 		m.removeNext(s, i, emit)
 		t := *s
 		t.contenders[i].pc = dropThenYield
-		emit(&t, step{who: int8(i), what: "reaches its limit meanwhile", progress: true})
+		emit(&t, step{who: int8(i), what: "reaches its limit during a request", progress: true})
 	case drop, dropThenYield, sweep:
 		m.removeNext(s, i, emit)
 	case dropByName:
@@ -221,7 +221,7 @@ func (m *model) list(s *state, i int, emit emitter, then func(*state, int, mask,
 // looked follows the list that begins each round of acquisition.run.
 func (m *model) looked(s *state, i int, seen mask, emit emitter) {
 	c := &s.contenders[i]
-	tell := func(t *state, what string, bad violation) {
+	outcome := func(t *state, what string, bad violation) {
 		emit(t, step{who: int8(i), what: what, seen: seen, listed: true, progress: true, bad: bad})
 	}
 	own := seen & c.own
@@ -231,41 +231,41 @@ func (m *model) looked(s *state, i int, seen mask, emit emitter) {
 	case own != 0 && m.adoptOnSight:
 		u.pc, u.mine = verify, own.lowest()
 		u.ids, u.unk = u.ids|bit(u.mine), u.unk&^bit(u.mine)
-		tell(&t, "adopts what carries its nonce", 0)
+		outcome(&t, "adopts what carries its nonce", 0)
 		return
 	case own != 0 && !m.asWritten: // never wait for oneself
 		u.pc, u.todo, u.unk = drop, own, u.unk&^own
 		if !m.forgets {
 			u.ids |= own
 		}
-		tell(&t, "finds its own, to be removed", 0)
+		outcome(&t, "finds its own, to be removed", 0)
 		return
 	}
 	dropped := seen & s.orphan
 	if m.stalePlain && seen&s.plain != 0 {
 		t := *s
 		t.contenders[i].pc, t.contenders[i].todo = drop, dropped|seen&s.plain
-		tell(&t, "judges a plain one stale", 0)
+		outcome(&t, "judges a plain one stale", 0)
 	}
 	if living := seen &^ (dropped | own | s.plain | s.forsaken); m.stale && living != 0 {
 		t := *s
 		t.contenders[i].pc, t.contenders[i].todo = drop, dropped|living
-		tell(&t, "judges a living one stale", 0)
+		outcome(&t, "judges a living one stale", 0)
 	}
 	switch {
 	case dropped != 0 && m.byName:
 		u.pc = dropByName
-		tell(&t, "finds a dead one", 0)
+		outcome(&t, "finds a dead one", 0)
 	case dropped != 0:
 		u.pc, u.todo = drop, dropped
-		tell(&t, "finds a dead one", 0)
+		outcome(&t, "finds a dead one", 0)
 	case seen == 0:
 		u.pc = create
-		tell(&t, "finds it free and sends a create", 0)
+		outcome(&t, "finds it free and sends a create", 0)
 	case seen == own:
-		tell(&t, "waits", selfWait)
+		outcome(&t, "waits", selfWait)
 	default:
-		tell(&t, "waits", 0)
+		outcome(&t, "waits", 0)
 	}
 }
 
@@ -299,7 +299,7 @@ func (m *model) createFails(s *state, i int, stage uint8, emit emitter) {
 	}
 }
 
-// room tells whether one more request may be late.
+// room reports whether one more request may be late.
 func (m *model) room(s *state) bool {
 	n := s.lateRemove.len() + int(s.queued+s.checked)
 	for i := range m.n() {
@@ -358,18 +358,18 @@ func (m *model) add(s *state, p uint8) {
 func (m *model) adopt(s *state, i int, seen mask, emit emitter) {
 	t := *s
 	c := &t.contenders[i]
-	tell := step{who: int8(i), what: "finds nothing of its create and goes again", seen: seen, listed: true, progress: true}
+	move := step{who: int8(i), what: "finds nothing of its create and goes again", seen: seen, listed: true, progress: true}
 	if seen.has(c.mine) {
 		c.ids, c.unk = c.ids|bit(c.mine), c.unk&^bit(c.mine)
 		c.pc = m.afterCreate()
-		tell.what = "finds the entry of its create"
+		move.what = "finds the entry of its create"
 		if m.adoptAtOnce && seen == bit(c.mine) {
 			c.pc = held
 		}
 	} else {
 		m.forget(&t, i)
 	}
-	emit(&t, tell)
+	emit(&t, move)
 }
 
 // forget leaves a create of unknown fate alone: if it ever shows, it is removed.
@@ -408,18 +408,18 @@ func (m *model) settle(s *state, i int, emit emitter) {
 func (m *model) verified(s *state, i int, seen mask, emit emitter) {
 	t := *s
 	c := &t.contenders[i]
-	tell := step{who: int8(i), seen: seen, listed: true, progress: true}
+	move := step{who: int8(i), seen: seen, listed: true, progress: true}
 	others := seen &^ bit(c.mine)
 	switch {
 	case !seen.has(c.mine):
-		tell.what = "finds its own gone"
+		move.what = "finds its own gone"
 		c.pc = yield
-		emit(&t, tell)
+		emit(&t, move)
 		return
 	case others == 0, m.lowestWins && others&(bit(c.mine)-1) == 0:
-		tell.what = "verifies: HELD"
+		move.what = "verifies: HELD"
 		c.pc = held
-		emit(&t, tell)
+		emit(&t, move)
 		return
 	}
 	yields := false
@@ -434,15 +434,15 @@ func (m *model) verified(s *state, i int, seen mask, emit emitter) {
 	}
 	switch {
 	case yields && c.todo != 0:
-		c.pc, tell.what = dropThenYield, "has to remove one, and to yield"
+		c.pc, move.what = dropThenYield, "has to remove one, and to yield"
 	case yields:
-		c.pc, tell.what = yield, "has to yield"
+		c.pc, move.what = yield, "has to yield"
 	case c.todo != 0:
-		c.pc, tell.what = dropThenVerify, "has to remove one"
+		c.pc, move.what = dropThenVerify, "has to remove one"
 	default: // those above will yield; if they do not until the limit:
-		c.pc, tell.what = yield, "is lowest, but has reached its limit"
+		c.pc, move.what = yield, "is lowest, but has reached its limit"
 	}
-	emit(&t, tell)
+	emit(&t, move)
 }
 
 // release is held while its first request is on the way: later than in truth,
@@ -466,15 +466,15 @@ func (m *model) release(s *state, i int, emit emitter) {
 		return
 	case !s.listed.has(c.mine) && c.pc == release && !m.forgetsTries:
 		after(&t)
-		emit(&t, step{who: int8(i), what: "is told not found: an earlier try was done", progress: true})
+		emit(&t, step{who: int8(i), what: "gets not found: an earlier try was done", progress: true})
 		return
 	case !s.listed.has(c.mine):
 		after(&t)
-		tell := step{who: int8(i), what: "is told not found: its lock was taken away", progress: true}
+		move := step{who: int8(i), what: "gets not found: its lock was taken away", progress: true}
 		if !m.stray && !m.stale && !m.stalePlain {
-			tell.bad = falseAlarm
+			move.bad = falseAlarm
 		}
-		emit(&t, tell)
+		emit(&t, move)
 		return
 	}
 	m.remove(s, i, c.mine, emit, func(t *state, done bool) {
@@ -495,14 +495,14 @@ func (m *model) release(s *state, i int, emit emitter) {
 func (m *model) swept(s *state, i int, seen mask, emit emitter) {
 	t := *s
 	c := &t.contenders[i]
-	tell := step{who: int8(i), what: "finds nothing that landed late, and ends", seen: seen, listed: true, progress: true}
+	move := step{who: int8(i), what: "finds nothing that landed late, and ends", seen: seen, listed: true, progress: true}
 	if c.todo = seen & c.own; c.todo != 0 {
-		tell.what = "finds what landed late"
+		move.what = "finds what landed late"
 		c.pc = sweep
 	} else {
 		m.end(&t, i, look)
 	}
-	emit(&t, tell)
+	emit(&t, move)
 }
 
 // withdraw removes what its contender knows by ID until that is gone.
@@ -512,12 +512,12 @@ func (m *model) withdraw(s *state, i int, emit emitter) {
 	u := &t.contenders[i]
 	switch {
 	case c.todo == 0 && c.unk == 0 && c.late() == 0:
-		tell := step{who: int8(i), what: "ends without the lock", progress: true}
+		move := step{who: int8(i), what: "ends without the lock", progress: true}
 		if c.own&s.listed != 0 {
-			tell.bad = leak
+			move.bad = leak
 		}
 		m.end(&t, i, look)
-		emit(&t, tell)
+		emit(&t, move)
 	case c.todo == 0:
 		u.pc = withdrawLook
 		emit(&t, step{who: int8(i), what: "has removed all that it knows of", progress: true})
@@ -540,9 +540,9 @@ func (m *model) withdraw(s *state, i int, emit emitter) {
 func (m *model) withdrawn(s *state, i int, seen mask, emit emitter) {
 	t := *s
 	c := &t.contenders[i]
-	tell := step{who: int8(i), what: "finds nothing more and ends without the lock", seen: seen, listed: true, progress: true}
+	move := step{who: int8(i), what: "finds nothing more and ends without the lock", seen: seen, listed: true, progress: true}
 	if c.todo = seen & c.own; c.todo != 0 {
-		tell.what = "finds what landed late"
+		move.what = "finds what landed late"
 		c.pc = withdraw
 	} else {
 		if !m.lookOutEnds {
@@ -553,7 +553,7 @@ func (m *model) withdrawn(s *state, i int, seen mask, emit emitter) {
 		}
 		m.end(&t, i, look)
 	}
-	emit(&t, tell)
+	emit(&t, move)
 }
 
 // removeNext removes the first entry of todo, and goes on whatever the answer.
@@ -622,28 +622,28 @@ func (m *model) die(s *state, i int, emit emitter) {
 func (m *model) plainly(s *state, i int, emit emitter) {
 	t := *s
 	c := &t.contenders[i]
-	tell := step{who: int8(i), progress: true}
+	move := step{who: int8(i), progress: true}
 	switch {
 	case c.pc == plainIdle && s.listed&^s.hidden != 0:
 		return // refused, it tries again
 	case c.pc == plainIdle && !m.atomic:
-		c.pc, tell.what = plainInsert, "plain create: the engine finds no entry"
-		emit(&t, tell)
+		c.pc, move.what = plainInsert, "plain create: the engine finds no entry"
+		emit(&t, move)
 	case c.pc == plainHeld:
-		c.pc, tell.what = plainIdle, "plain rm NAME"
+		c.pc, move.what = plainIdle, "plain rm NAME"
 		if s.listed.len() > 1 {
-			tell.what = "plain rm NAME: ambiguous"
+			move.what = "plain rm NAME: ambiguous"
 		}
 		m.removeByName(&t, i)
-		emit(&t, tell)
+		emit(&t, move)
 	default:
 		for p := range s.entries + 1 {
 			t := *s
 			m.add(&t, p)
 			t.plain |= bit(p)
 			t.contenders[i].pc = plainHeld
-			tell.what = "plain create is done: holds"
-			emit(&t, tell)
+			move.what = "plain create is done: holds"
+			emit(&t, move)
 		}
 	}
 }

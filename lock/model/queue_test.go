@@ -107,11 +107,11 @@ func (m *queue) decode(s *queueState, code []byte) {
 	s.lock, s.patient, s.taken, s.waited = last&7, last>>3&7, last&64 != 0, last&128 != 0
 }
 
-func (m *queue) tell(_, after *queueState, what step) string {
+func (m *queue) describe(_, after *queueState, what step) string {
 	return fmt.Sprintf("%c: %s  lock %d", 'A'+what.who, what.what, after.lock)
 }
 
-// idle tells that i sees j not to act. Who is killed in a container that lives on,
+// idle reports whether i sees j not to act. Who is killed in a container that lives on,
 // or frozen, is not seen.
 func (m *queue) idle(s *queueState, i, j int) bool {
 	return m.places[i] == m.places[j] && (s.is[j].life == isStopped || s.is[j].life == isKilled)
@@ -127,7 +127,7 @@ func (m *queue) ahead(s *queueState, i int) (ahead []int) {
 	return ahead
 }
 
-// rests tells that i does not look, for it sees one ahead who does. Whom it does
+// rests reports whether i does not look, for it sees one ahead who does. Whom it does
 // not see it does not rest on.
 func (m *queue) rests(s *queueState, i int) bool {
 	for j := range i {

@@ -70,7 +70,7 @@ func (m *sharedLock) decode(s *sharedState, code []byte) {
 	copy(s.l[:], code[maxSharers:])
 }
 
-func (m *sharedLock) tell(_, after *sharedState, what step) string {
+func (m *sharedLock) describe(_, after *sharedState, what step) string {
 	name := fmt.Sprintf("writer %d", what.who)
 	if int(what.who) >= m.writers {
 		name = fmt.Sprintf("reader %d", what.who)

@@ -82,8 +82,8 @@ func (m *model) owners(s *state, entries mask) string {
 	return "[" + strings.Join(names, " ") + "]"
 }
 
-// tell is one line of a trace.
-func (m *model) tell(before, after *state, what step) string {
+// describe returns the line of a trace for a step.
+func (m *model) describe(before, after *state, what step) string {
 	line := m.name(int(what.who)) + ": "
 	if what.listed {
 		line += "list " + m.owners(before, what.seen) + ", "
