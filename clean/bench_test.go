@@ -59,7 +59,7 @@ func BenchmarkCleanBesideRm(b *testing.B) {
 	}
 }
 
-// measured runs f and tells its time, and how long this process and its
+// measured runs f and returns its time, and how long this process and its
 // children computed, which other work on the machine disturbs less.
 func measured(f func()) (wall, cpu time.Duration) {
 	computed := func() (sum time.Duration) {

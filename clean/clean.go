@@ -1,8 +1,8 @@
 // Package clean finds what dead jobs left behind on a host and removes it: the
 // diagnostics of GitHub's runner that make "Set up job" fail with "already
 // exists", directories inside the workspace, and the private directories of jobs
-// whose Gitea runner was killed. A plan says what may go; only a plan's Remove
-// deletes.
+// whose Gitea runner was killed. A plan lists what may be removed; only a plan's
+// Remove deletes.
 //
 // Guaranteed:
 //   - Nothing outside the runner root's _diag/pages and _diag/blocks, the named
@@ -11,18 +11,18 @@
 //     Every step down is taken from the parent's open directory and never
 //     through a symbolic link, so a link planted before or during the work does
 //     not lead elsewhere.
-//   - In _diag only regular files with one name of the runner's own shape go,
-//     which no process is known to have open, last written before the moment
-//     the caller names. Each is looked at again right before its removal; what
-//     changed since the plan stays.
-//   - The runner's _work, _temp and _runner_file_commands are not looked at.
+//   - In _diag only regular files with one name of the runner's own shape are
+//     removed, which no process is known to have open, last written before the
+//     moment the caller names. Each is checked again right before its removal;
+//     what has changed since the plan stays.
+//   - The runner's _work, _temp and _runner_file_commands are not read.
 //
 // Not guaranteed: that nobody replaces a file between the last look and the
 // removal (there is no system call that compares and removes; an empty
 // directory put there would go too), or that a file is not open in a process
 // that the caller could not see. A file system mounted inside a named path is
 // refused when the plan sees it, not when it appears later. Removing a git
-// worktree loses what was not committed in it; its branch stays.
+// worktree loses what is not committed in it; its branch stays.
 package clean
 
 import (
@@ -34,7 +34,7 @@ import (
 	"time"
 )
 
-// Done is what a removal did. After an error it tells how far it came.
+// Done is the result of a removal; after an error, what had been removed by then.
 type Done struct {
 	Files   int   // removed; directories do not count
 	Bytes   int64 // their sizes; a file with another name frees nothing
@@ -47,7 +47,7 @@ func (d *Done) Add(other Done) {
 	d.Changed += other.Changed
 }
 
-// identity is what makes a file the one that a plan saw.
+// identity recognizes the file that a plan has seen.
 type identity struct {
 	ino   uint64
 	mtime int64
@@ -64,8 +64,8 @@ func device(info fs.FileInfo) uint64 { return uint64(stat(info).Dev) }
 
 func links(info fs.FileInfo) uint64 { return uint64(stat(info).Nlink) }
 
-// Refused is a directory that a plan does not go into, for a reason that a
-// person has to look at.
+// Refused is the error for a directory that a plan does not enter, for a reason
+// that a person has to look at.
 type Refused struct{ Path, Why string }
 
 func (e *Refused) Error() string { return fmt.Sprintf("refuse %q: %s", e.Path, e.Why) }
@@ -84,15 +84,15 @@ func openDir(parent *os.Root, name string) (*os.Root, error) {
 	if err != nil {
 		return nil, located(parent, err)
 	}
-	if err := sure(dir, seen); err != nil {
+	if err := checkSame(dir, seen); err != nil {
 		return nil, err
 	}
 	return dir, nil
 }
 
-// sure closes a directory again that is not the one that was seen before it
-// was opened.
-func sure(dir *os.Root, seen fs.FileInfo) error {
+// checkSame closes dir and fails unless it is the directory seen before the
+// open.
+func checkSame(dir *os.Root, seen fs.FileInfo) error {
 	opened, err := dir.Stat(".")
 	if err == nil && !os.SameFile(seen, opened) {
 		err = &Refused{dir.Name(), "it was replaced while it was opened"}
@@ -103,7 +103,7 @@ func sure(dir *os.Root, seen fs.FileInfo) error {
 	return err
 }
 
-// located completes the path in an error of an operation below dir.
+// located returns err with its path completed by that of dir.
 func located(dir *os.Root, err error) error {
 	if path, ok := err.(*fs.PathError); ok && !filepath.IsAbs(path.Path) {
 		return &fs.PathError{Op: path.Op, Path: below(dir, path.Path), Err: path.Err}
@@ -111,7 +111,7 @@ func located(dir *os.Root, err error) error {
 	return err
 }
 
-// quoted is an error of package os with its path quoted: a job chose that name.
+// quoted returns an error of package os with its path quoted: a job chose that name.
 func quoted(err error) error {
 	if path, ok := err.(*fs.PathError); ok {
 		return fmt.Errorf("%s %q: %w", path.Op, path.Path, path.Err)
@@ -138,17 +138,17 @@ func kind(mode fs.FileMode) string {
 	}
 }
 
-// BlindAge is how old a left-over must be where nobody can see whether it is still
-// used.
+// BlindAge is how old a left-over must be where it cannot be seen whether it is
+// still used.
 const BlindAge = 10 * time.Minute
 
-// Evidence says from outside which files may still be in use.
+// Evidence is what the caller knows about files that may still be in use.
 type Evidence struct {
 	// Before is the moment from which on a file may belong to a live worker.
 	Before time.Time
 	// OthersBefore is the same for files of other users, which may be open in
 	// processes that could not be looked at.
 	OthersBefore time.Time
-	// Open tells whether some process has the file open.
+	// Open reports whether some process has the file open.
 	Open func(dev, ino uint64) bool
 }

@@ -15,10 +15,10 @@ import (
 )
 
 // diagFolders are the folders of _diag in which the runner creates files that
-// must not exist yet, with the ending of their names.
+// must not exist before, with the ending of their names.
 var diagFolders = []struct{ name, ending string }{{"pages", ".log"}, {"blocks", ".block"}}
 
-// IsDiagName tells whether a name has the shape that the runner gives to a
+// IsDiagName reports whether a name has the shape that the runner gives to a
 // page or a block: <guid>_<guid>_<n> and the ending, n counting from 1.
 func IsDiagName(name string) bool {
 	return isDiagName(name, ".log") || isDiagName(name, ".block")
@@ -70,23 +70,23 @@ type Diag struct {
 	dir *os.Root
 }
 
-// DiagFile is a left-over that may go.
+// DiagFile is a left-over that may be removed.
 type DiagFile struct {
 	Name string
 	size int64
 	seen identity
 }
 
-// Odd is an entry that the runner would not have made, and why.
+// Odd is an entry that the runner does not make, and why.
 type Odd struct{ Name, Why string }
 
 func (d *Diag) Skipped() int { return d.Newer + d.Open + len(d.Odd) }
 
 func (d *Diag) Close() error { return d.dir.Close() }
 
-// PlanDiag looks through _diag/pages and _diag/blocks. A folder that is not
-// there has no plan. Each problem concerns one folder, or _diag, and leaves the
-// plans of the others standing.
+// PlanDiag plans the cleanup of _diag/pages and _diag/blocks. A folder that does not
+// exist has no plan. Each problem concerns one folder, or _diag, and leaves the
+// plans of the others valid.
 func (r *Runner) PlanDiag(ctx context.Context, evidence Evidence) (plans []*Diag, problems []error) {
 	diag, err := openDir(r.root, "_diag")
 	if errors.Is(err, fs.ErrNotExist) {
@@ -120,7 +120,7 @@ func (d *Diag) look(ctx context.Context, ending string, evidence Evidence) error
 		return located(d.dir, err)
 	}
 	defer entries.Close()
-	// Names alone: each one of interest costs a look anyhow.
+	// Names alone: each one of interest is read anyway.
 	names, err := entries.Readdirnames(-1)
 	if err != nil {
 		return err
@@ -146,14 +146,14 @@ func (d *Diag) look(ctx context.Context, ending string, evidence Evidence) error
 			d.Bytes += v.file.size
 		}
 	}
-	// Neighbours on disk go together, as rm does it: a large directory lists
-	// its files in the order of a hash.
+	// Files that are neighbours on disk are removed together, as rm does it: a
+	// large directory lists its files in the order of a hash.
 	slices.SortFunc(d.Files, func(a, b DiagFile) int { return cmp.Compare(a.seen.ino, b.seen.ino) })
 	return nil
 }
 
-// verdict is what one look at an entry says; without a reason to skip it the
-// file may go.
+// verdict is the result of one look at an entry; without a reason to skip it the
+// file may be removed.
 type verdict struct {
 	file        DiagFile
 	odd         string
@@ -186,8 +186,8 @@ func (d *Diag) judge(name, ending string, evidence Evidence) verdict {
 	return verdict{file: DiagFile{name, info.Size(), identityOf(info)}}
 }
 
-// Remove removes the files of the plan that are still what the plan saw. It
-// goes on after a file that cannot be removed and returns the first such error.
+// Remove removes the files of the plan that are unchanged since the plan. It
+// continues after a file that cannot be removed and returns the first such error.
 func (d *Diag) Remove(ctx context.Context) (Done, error) {
 	var done Done
 	var failed int
@@ -214,7 +214,8 @@ func (d *Diag) Remove(ctx context.Context) (Done, error) {
 	case ctx.Err() != nil:
 		return done, context.Cause(ctx)
 	case first != nil:
-		return done, fmt.Errorf("%d of %d files in %q could not be removed: %w", failed, len(d.Files), d.dir.Name(), quoted(first))
+		return done, fmt.Errorf("%d of %d files in %q could not be removed: %w", failed, len(d.Files), d.dir.Name(),
+			quoted(first))
 	}
 	return done, nil
 }
@@ -226,9 +227,9 @@ type checkedFiles struct {
 
 var errChanged = errors.New("changed since the plan")
 
-// checked looks again at the files of the plan, a few hundred (some
-// milliseconds) ahead of their removal: removals from one directory exclude
-// each other, and a look beside them costs no time.
+// checked checks the files of the plan again, a few hundred (some milliseconds)
+// ahead of their removal: removals from one directory exclude each other, and a
+// check beside them costs no time.
 func (d *Diag) checked(ctx context.Context) <-chan checkedFiles {
 	blocks := make(chan checkedFiles, 1)
 	go func() {
@@ -251,8 +252,8 @@ func (d *Diag) checked(ctx context.Context) <-chan checkedFiles {
 	return blocks
 }
 
-// inParallel calls f with 0 to n-1, in blocks: looking at files scales with the
-// cores.
+// inParallel calls f with 0 to n-1, in blocks: reading the state of files scales with
+// the cores.
 func inParallel(ctx context.Context, n, block int, f func(i int)) error {
 	var next atomic.Int64
 	var wg sync.WaitGroup

@@ -348,7 +348,7 @@ func TestAnInterruptedRemovalTellsWhatItDid(t *testing.T) {
 	}
 }
 
-// diagName says the same as IsDiagName in another way.
+// diagName checks the same as IsDiagName in another way.
 var diagName = regexp.MustCompile(`\A[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}_[1-9][0-9]{0,9}\.(log|block)\z`)
 
 func FuzzDiagName(f *testing.F) {

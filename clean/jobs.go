@@ -13,16 +13,16 @@ import (
 	"hostguard/internal/actrunner"
 )
 
-// Jobs is the directory in which Gitea's runner makes a private one for each job
-// on the host, open. Beside these it holds what all jobs share, which stays:
-// clones of actions and the tool cache.
+// Jobs is the open directory in which Gitea's runner makes a private one for each
+// job on the host. It also holds what all jobs share, which stays: clones of actions
+// and the tool cache.
 type Jobs struct {
 	root *os.Root
 	info fs.FileInfo
 }
 
 // OpenJobs opens a directory that holds at least one of the form of a job's. It
-// answers *NotRunner for any other, as OpenRunner does.
+// returns *NotRunner for any other, as OpenRunner does.
 func OpenJobs(path, home string) (*Jobs, error) {
 	root, err := openProper(path, home)
 	if err != nil {
@@ -46,7 +46,7 @@ func OpenJobs(path, home string) (*Jobs, error) {
 func (j *Jobs) Path() string { return j.root.Name() }
 func (j *Jobs) Close() error { return j.root.Close() }
 
-// Owner is the user whose runner it is.
+// Owner returns the user who owns the runner.
 func (j *Jobs) Owner() uint32 { return stat(j.info).Uid }
 
 func (j *Jobs) names() ([]string, error) {
@@ -64,7 +64,7 @@ func (j *Jobs) names() ([]string, error) {
 	return names, nil
 }
 
-// JobDir is the private directory of one job, which goes whole or not at all.
+// JobDir is the private directory of one job, which is removed whole or not at all.
 type JobDir struct {
 	Name  string
 	Made  time.Time
@@ -76,8 +76,8 @@ type JobDir struct {
 	used func() (string, error)
 }
 
-// List looks at all directories that are named as a job's, and tells those that
-// are one from those that only look like it.
+// List returns all directories that are named as a job's: those that are one, and
+// those that only look like it.
 func (j *Jobs) List() (dirs []*JobDir, odd []Odd, err error) {
 	names, err := j.names()
 	if err != nil {
@@ -121,9 +121,9 @@ func (j *Jobs) look(name string) (dir *JobDir, why string, err error) {
 	return &JobDir{Name: name, Made: info.ModTime(), jobs: j, seen: identityOf(info)}, "", nil
 }
 
-// oddShape says why a directory is not a job's, or "": it has all of the
-// runner's folders, beside what the job may have put there, or, where a removal
-// was cut short, some of them and nothing else.
+// oddShape returns why a directory is not a job's, or "" for one that has all of
+// the runner's folders, beside what the job may have put there, or, where a removal
+// was interrupted, some of them and nothing else.
 func oddShape(dir *os.Root) (string, error) {
 	list, err := dir.Open(".")
 	if err != nil {
@@ -146,8 +146,8 @@ func oddShape(dir *os.Root) (string, error) {
 	return "it does not hold " + strings.Join(actrunner.JobFolders, ", ") + " as a job's does", nil
 }
 
-// Measure counts what is in the directory. It refuses what another file system is
-// mounted in.
+// Measure counts what is in the directory. It refuses a directory in which another
+// file system is mounted.
 func (d *JobDir) Measure(ctx context.Context) error {
 	dir, err := d.open()
 	if err != nil {
@@ -162,7 +162,7 @@ func (d *JobDir) Measure(ctx context.Context) error {
 	return nil
 }
 
-// open opens the directory if it still is the one that was seen.
+// open opens the directory if it is still the one that List has seen.
 func (d *JobDir) open() (*os.Root, error) {
 	dir, err := openDir(d.jobs.root, d.Name)
 	if err != nil {
@@ -179,13 +179,13 @@ func (d *JobDir) open() (*os.Root, error) {
 	return dir, nil
 }
 
-// Guard sets the last look before a removal: it says who uses the directory, if
-// anybody does, and its error is that this cannot be seen.
+// Guard sets the last check before a removal: used names who uses the directory, if
+// anybody does, and fails if that cannot be seen.
 func (d *JobDir) Guard(used func() (string, error)) { d.used = used }
 
-// Remove removes the directory if it still is what List saw and unused. What is
-// in it goes by its open directory: whoever renames something to its name
-// meanwhile loses nothing.
+// Remove removes the directory if it is still the one that List has seen and unused.
+// Its content is removed through the open directory: what somebody renames to its
+// name during that is safe.
 func (d *JobDir) Remove(ctx context.Context) (Done, error) {
 	if ctx.Err() != nil {
 		return Done{}, context.Cause(ctx)
@@ -212,7 +212,7 @@ func (d *JobDir) Remove(ctx context.Context) (Done, error) {
 	return Done{Files: d.Files, Bytes: d.Bytes}, nil
 }
 
-// drop removes the directory itself, which is empty, unless another has its name.
+// drop removes the directory itself, which is empty, unless another one has its name.
 func (d *JobDir) drop() error {
 	now, err := d.jobs.root.Lstat(d.Name)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && stat(now).Ino != d.seen.ino {
@@ -223,8 +223,8 @@ func (d *JobDir) drop() error {
 	return d.jobs.root.Remove(d.Name)
 }
 
-// empty removes all that is in an open directory, the runner's folders last: what
-// is left when it is interrupted still has the form of a job's.
+// empty removes the content of an open directory, the runner's folders last: what an
+// interrupted removal leaves still has the form of a job's.
 func empty(dir *os.Root) error {
 	list, err := dir.Open(".")
 	if err != nil {
@@ -250,5 +250,6 @@ func empty(dir *os.Root) error {
 	return nil
 }
 
-// Close implements what removals share; a JobDir keeps nothing open.
+// Close does nothing: a JobDir keeps nothing open. It is there for the interface that
+// removals share.
 func (d *JobDir) Close() error { return nil }

@@ -8,10 +8,10 @@ import (
 	"path/filepath"
 )
 
-// Runner is the root directory of a GitHub runner, proven and open.
+// Runner is the open root directory of a GitHub runner, proven to be one.
 type Runner struct{ root *os.Root }
 
-// NotRunner says why a path is not taken for a runner's root.
+// NotRunner is the error for a path that is not a runner's root.
 type NotRunner struct{ Path, Why string }
 
 func (e *NotRunner) Error() string { return fmt.Sprintf("%q %s", e.Path, e.Why) }
@@ -19,10 +19,10 @@ func (e *NotRunner) Error() string { return fmt.Sprintf("%q %s", e.Path, e.Why) 
 // proofs are files of which a runner's root has at least one.
 var proofs = []string{".runner", "bin/Runner.Listener", "run.sh"}
 
-// OpenRunner opens a runner's root. It answers *NotRunner for a path that
-// cannot be one: empty, missing, a link, the file system's root, the home
-// directory, or a directory in which nothing is a runner's. Other errors mean
-// that it could not look.
+// OpenRunner opens a runner's root. It returns *NotRunner for a path that cannot be
+// one: empty, missing, a link, the file system's root, the home directory, or a
+// directory in which nothing is a runner's. Other errors mean that the path could
+// not be inspected.
 func OpenRunner(path, home string) (*Runner, error) {
 	root, err := openProper(path, home)
 	if err != nil {
@@ -60,7 +60,7 @@ func openProper(path, home string) (*os.Root, error) {
 	if err != nil {
 		return nil, quoted(err)
 	}
-	if err := sure(root, seen); err != nil {
+	if err := checkSame(root, seen); err != nil {
 		return nil, quoted(err)
 	}
 	return root, nil

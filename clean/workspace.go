@@ -14,7 +14,7 @@ import (
 	"sync/atomic"
 )
 
-// Workspace is the directory of a job's checkout, open.
+// Workspace is the open directory of a job's checkout.
 type Workspace struct {
 	root *os.Root
 	path string // without links
@@ -43,24 +43,24 @@ func OpenWorkspace(path, home string) (*Workspace, error) {
 
 func (w *Workspace) Close() error { return w.root.Close() }
 
-// CheckPath tells what is wrong with a path that is to be removed from a
-// workspace, without a look at the disk.
+// CheckPath returns an error for a path that cannot be removed from a workspace,
+// without a look at the disk.
 func CheckPath(path string) error {
 	parts := strings.Split(path, "/")
 	switch {
 	case filepath.IsAbs(path):
-		return errors.New("want a path relative to the workspace")
+		return errors.New("must be relative to the workspace")
 	case slices.Contains(parts, ".."):
-		return errors.New("want a path without \"..\"")
+		return errors.New("must not contain \"..\"")
 	case filepath.Clean(path) == ".":
 		return errors.New("that is the whole workspace")
 	case slices.ContainsFunc(parts, func(part string) bool { return strings.EqualFold(part, ".git") }):
-		return errors.New("git's own directory is left to git")
+		return errors.New("git manages its own directory")
 	}
 	return nil
 }
 
-// Tree is the plan for one path of a workspace, which goes whole or not at all.
+// Tree is the plan for one path of a workspace, which is removed whole or not at all.
 type Tree struct {
 	Path  string
 	Files int // in it, directories do not count
@@ -76,9 +76,9 @@ type Tree struct {
 	seen      identity
 }
 
-// PlanTree looks at one path that passed CheckPath. There is no plan for a path
-// that is not there. users finds the processes that work below a directory and
-// are no part of what is running here.
+// PlanTree plans the removal of a path that has passed CheckPath. There is no plan
+// for a path that does not exist. users finds the processes of others that work
+// below a directory.
 func (w *Workspace) PlanTree(ctx context.Context, path string, users func(dir string) ([]int, error)) (*Tree, error) {
 	path = filepath.Clean(path)
 	t := &Tree{Path: path, workspace: w, name: filepath.Base(path)}
@@ -154,7 +154,7 @@ type measurement struct {
 	files, bytes atomic.Int64
 }
 
-// of adds what is below dir and refuses another file system.
+// of adds what is below dir, and fails at another file system.
 func (m *measurement) of(ctx context.Context, dir *os.Root, depth int) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -211,7 +211,7 @@ func (m *measurement) entries(dir *os.Root) (inner []string, err error) {
 	}
 }
 
-// size is what the removal of one name frees.
+// size returns the bytes that the removal of one name frees.
 func size(info fs.FileInfo) int64 {
 	if links(info) > 1 {
 		return 0
@@ -221,8 +221,8 @@ func size(info fs.FileInfo) int64 {
 
 func (t *Tree) Close() error { return t.parent.Close() }
 
-// Remove removes the tree if it is still what the plan saw and nobody works in
-// it, and lets git forget its worktrees.
+// Remove removes the tree if it is unchanged since the plan and nobody works in it,
+// and removes git's records of its worktrees.
 func (t *Tree) Remove(ctx context.Context) (Done, error) {
 	if len(t.Users) > 0 {
 		return Done{}, nil
@@ -242,7 +242,8 @@ func (t *Tree) Remove(ctx context.Context) (Done, error) {
 	done := Done{Files: t.Files, Bytes: t.Bytes}
 	for _, id := range t.Worktrees {
 		if err := t.workspace.forget(id); err != nil {
-			return done, fmt.Errorf("%q is removed, but git still knows its worktree %q: %w; run git worktree prune", t.Path, id, quoted(err))
+			return done, fmt.Errorf("%q is removed, but git still knows its worktree %q: %w; run git worktree prune", t.Path, id,
+				quoted(err))
 		}
 	}
 	return done, nil

@@ -44,8 +44,8 @@ func (w *Workspace) worktreesIn(dir *os.Root, path string) ([]string, error) {
 	return ids, nil
 }
 
-// worktreeID is the name under which this workspace's git keeps the worktree
-// in dir, or nothing. Both files are whatever a job wrote: they are compared
+// worktreeID returns the name under which this workspace's git keeps the worktree
+// in dir, or "". A job may have written anything into both files: they are compared
 // with the only places they may name, never opened as paths.
 func (w *Workspace) worktreeID(dir *os.Root, path string) string {
 	target, ok := readPath(dir, ".git", "gitdir: ")
@@ -68,9 +68,9 @@ func (w *Workspace) worktreeID(dir *os.Root, path string) string {
 	return id
 }
 
-// relative takes a path that stands in a file of the directory at, which git
-// wrote in full (without links) or relative to that directory, as one below the
-// workspace. It is empty for a path elsewhere.
+// relative returns a path found in a file of the directory at, which git writes in
+// full (without links) or relative to that directory, relative to the workspace. It
+// returns "" for a path elsewhere.
 func (w *Workspace) relative(at, path string) string {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(w.path, at, path)

@@ -1,13 +1,12 @@
-// Package install puts a program's files in place below a prefix, and takes them
-// away again. It plans first; only Change.Apply writes.
+// Package install puts a program's files in place below a prefix, and removes them
+// again. It plans first; only Change.Apply writes.
 //
-// Guaranteed: a file is replaced as a whole or not at all; what is there and was
-// not put there by an install is neither replaced nor removed; a second install
-// changes nothing. Under root nothing is put where another user could change it
-// afterwards.
+// Guaranteed: a file is replaced as a whole or not at all; a file that no install has
+// put there is neither replaced nor removed; a second install changes nothing. Under
+// root nothing is put where another user could change it afterwards.
 //
-// Not guaranteed: that all files of a plan change at once. An install that was
-// cut short is finished by the next one, which also removes what it left.
+// Not guaranteed: that all files of a plan change at once. The next install finishes
+// one that was interrupted, and removes what it has left.
 package install
 
 import (
@@ -32,8 +31,8 @@ type File struct {
 	Link string // instead of Data: a symbolic link to this
 }
 
-// Marker stands in every text that is installed, and in the program, which writes
-// them: what has it is ours.
+// Marker is in every text that is installed, and in the program, which writes them:
+// a file that contains it is hostguard's.
 const Marker = "Written by hostguard"
 
 // Action is what has to be done about a file.
@@ -52,7 +51,7 @@ type Change struct {
 	Do Action
 }
 
-// Plan tells what an install of the files would do.
+// Plan returns the changes that an install of the files makes.
 func Plan(files []File) ([]Change, error) {
 	var changes []Change
 	checked := map[string]bool{}
@@ -61,7 +60,8 @@ func Plan(files []File) ([]Change, error) {
 			checked[dir] = true
 			if os.Geteuid() == 0 {
 				if err := CheckOwners(dir, 0); err != nil {
-					return nil, fmt.Errorf("install in %w, and so what root runs from there; make it root's and not writable by others, or choose another -prefix", err)
+					return nil, fmt.Errorf("install in %w, and so what root runs from there; "+
+						"make it root's and not writable by others, or choose another -prefix", err)
 				}
 			}
 		}
@@ -79,8 +79,8 @@ func Plan(files []File) ([]Change, error) {
 	return changes, nil
 }
 
-// PlanRemoval tells what taking the files away again would do, the last one
-// first: the links go before the program that they name.
+// PlanRemoval returns the changes that remove the files, the last one first: the
+// links are removed before the program that they name.
 func PlanRemoval(files []File) ([]Change, error) {
 	var changes []Change
 	for i := len(files) - 1; i >= 0; i-- {
@@ -95,14 +95,14 @@ func PlanRemoval(files []File) ([]Change, error) {
 	return changes, nil
 }
 
-// errForeign is what present returns of a file that no install has put there.
+// errForeign is what present returns for a file that no install has put there.
 var errForeign = errors.New("something else has this name; move it away first")
 
-// maxSize bounds what is read; nothing of ours comes near it.
+// maxSize bounds what is read; no installed file comes near it.
 const maxSize = 100 << 20
 
-// present tells whether the file is there as it should be. A file that is there
-// and not ours is an error.
+// present reports whether the file is in place as it should be. A file in its place
+// that is not hostguard's is an error.
 func (f File) present() (bool, error) {
 	info, err := os.Lstat(f.Path)
 	if err != nil {
@@ -129,7 +129,7 @@ func (f File) present() (bool, error) {
 }
 
 // CheckOwners refuses a path at which somebody other than root and the user could
-// replace what is there, or is put there: jobs run as other users. It follows the
+// replace what is, or will be, there: jobs run as other users. It follows the
 // path as the kernel does, for whoever may change a link on the way decides where
 // it leads. Its error begins with the part of the path that they could change.
 func CheckOwners(path string, user int) error {
@@ -183,8 +183,8 @@ func open(info fs.FileInfo) bool { return info.Mode().Perm()&0o022 != 0 }
 
 func owner(info fs.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Uid) }
 
-// Apply makes the change. It looks again first: another install may have been
-// faster, or something else may have come. Directories that it makes are open to
+// Apply makes the change. It checks again first: another install may have been
+// faster, or another file may have appeared. Directories that it makes are open to
 // all readers, whatever the umask: the runner's user has to find the program.
 func (c Change) Apply() error {
 	if c.Do == Keep {
@@ -227,19 +227,21 @@ func (c Change) Apply() error {
 // lockTime is how long another install may take with a directory.
 const lockTime = 10 * time.Second
 
-// lock keeps other installs out of a directory, until they or we end. Whoever
-// can read the directory can lock it, so that it is not waited for without end.
-// NFS has no locks for directories; there two installs must not meet.
+// lock keeps other installs out of a directory, until they or this process ends.
+// Whoever can read the directory can lock it, so the wait has a limit. NFS has no
+// locks for directories; there two installs must not run at once.
 func lock(dir string) (unlock func() error, err error) {
 	f, err := os.Open(dir)
 	if err != nil {
 		return nil, err
 	}
-	for end := time.Now().Add(lockTime); syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == syscall.EWOULDBLOCK; time.Sleep(10 * time.Millisecond) {
+	end := time.Now().Add(lockTime)
+	for syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == syscall.EWOULDBLOCK {
 		if time.Now().After(end) {
 			f.Close()
-			return nil, fmt.Errorf("another install is at work in %q, or something else holds the lock (flock) of it", dir)
+			return nil, fmt.Errorf("another install is running in %q, or something else holds its lock (flock)", dir)
 		}
+		time.Sleep(10 * time.Millisecond)
 	}
 	return f.Close, nil
 }
@@ -260,8 +262,8 @@ func makeDir(dir string) error {
 	return os.Chmod(dir, 0o755)
 }
 
-// SearchedByServices tells whether systemd's services look for programs in dir
-// unless their unit says otherwise (systemd.exec(5), Environment).
+// SearchedByServices reports whether systemd's services look for programs in dir
+// unless their unit sets another path (systemd.exec(5), Environment).
 func SearchedByServices(dir string) bool {
 	return strings.Contains(":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:", ":"+dir+":")
 }

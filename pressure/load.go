@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Reading is what the machine's meters show at one moment. They are the host's,
+// Reading is the state of the machine's meters at one moment. They are the host's,
 // in a container too.
 type Reading struct {
 	At              time.Time
@@ -25,19 +25,19 @@ type Stall struct {
 	Total time.Duration
 }
 
-// Limits are what makes the load decisive; a zero is no limit. Stalls are
-// percents of time.
+// Limits are the loads above which there is pressure; zero is no limit. Stalls are
+// percentages of time.
 type Limits struct {
 	MinMemory      int64 // bytes, or aTenth
 	MaxMemoryStall float64
 	MaxIOStall     float64
 }
 
-// aTenth of the memory that is installed.
+// aTenth stands for a tenth of the installed memory.
 const aTenth = -1
 
-// orBlind are the limits where neither processes nor Docker can be seen: memory
-// and stall are all there is to judge by.
+// orBlind returns the limits where neither processes nor Docker can be seen: only
+// memory and stall are left to judge by.
 func (l Limits) orBlind() Limits {
 	if l == (Limits{}) {
 		return Limits{MinMemory: aTenth, MaxMemoryStall: 20, MaxIOStall: 60}
@@ -60,22 +60,22 @@ type Percent struct {
 	Value float64
 }
 
-// What presses has to fall well below the limit, and stay there, before it is
-// over: a value that swings around a limit would let everyone in at each swing.
+// Pressure is over only when the load has fallen well below the limit and stayed
+// there: a value that swings around a limit would let everyone in at each swing.
 const (
 	leaveStall  = 0.8
 	leaveMemory = 1.1
 	goodLooks   = 3
 )
 
-// meter remembers the look before.
+// meter remembers the previous look.
 type meter struct {
 	last    Reading
 	pressed bool
 	good    int
 }
 
-// judge compares a reading with the limits. CPU stall and load are shown and
+// judge compares a reading with the limits. CPU stall and load are reported and
 // never decide: a host that builds is busy.
 func (m *meter) judge(now Reading, limits Limits) (Load, []string) {
 	load := Load{
@@ -105,13 +105,14 @@ func (m *meter) judge(now Reading, limits Limits) (Load, []string) {
 		return load, over
 	}
 	if m.good++; m.good < goodLooks {
-		return load, []string{fmt.Sprintf("memory and stall are within their limits again, for %d of %d looks", m.good, goodLooks)}
+		return load, []string{fmt.Sprintf("memory and stall are within their limits again, for %d of %d looks", m.good,
+			goodLooks)}
 	}
 	m.pressed = false
 	return load, nil
 }
 
-// since is the share of the time between two readings.
+// since returns the share of the time between two readings.
 func since(last, now Stall, elapsed time.Duration) Percent {
 	switch {
 	case !now.Known:
@@ -138,7 +139,7 @@ func (l Load) over(limits Limits) (over []string) {
 	return over
 }
 
-// Bytes writes a size as people read it.
+// Bytes formats a size for people.
 func Bytes(n int64) string {
 	const unit = 1 << 10
 	value, units := float64(n), "B"

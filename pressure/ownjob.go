@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Owner is a process that asks for a heavy build, and its job.
+// Owner is a process that is about to start a heavy build, and its job.
 type Owner struct {
 	PID  int
 	Dirs []string // that belong to the job alone, see OwnDirs
@@ -18,14 +18,14 @@ type ownership struct {
 	dirs      []string
 	ancestors []int  // of the owner, with itself
 	step      int    // the job's process that the others descend from, or 0
-	mounts    string // in which dirs mean what they say
+	mounts    string // the mount namespace of dirs
 	cgroup    string // of the job alone, or ""
 }
 
-// ownership looks at the ancestors of an owner. Its step is the top-most one
-// that works in a directory of the job: the runner above it is an ancestor of
-// every job on the host. The step's cgroup (and with it a job container) is the
-// job's own only if that runner is not in it.
+// ownership returns what belongs to an owner's job, by the owner's ancestors. Its
+// step is the top-most one that works in a directory of the job: the runner above it
+// is an ancestor of every job on the host. The step's cgroup (and with it a job
+// container) is the job's own only if that runner is not in it.
 func (t *tree) ownership(owner Owner) ownership {
 	o := ownership{dirs: owner.Dirs}
 	line := t.lineage(owner.PID)
@@ -48,13 +48,13 @@ func (t *tree) ownership(owner Owner) ownership {
 		if line[step+1].Cgroup != "" && line[step+1].Cgroup != line[step].Cgroup {
 			o.cgroup = line[step].Cgroup
 		}
-	case line[step].Parent == 0: // it came into this container from outside
+	case line[step].Parent == 0: // it was started from outside this container
 		o.cgroup = line[step].Cgroup
 	}
 	return o
 }
 
-// owns tells whether a process, given with its ancestors, is the job's: it
+// owns reports whether a process, given with its ancestors, is the job's: it
 // descends from the job's step, is in its cgroup or container, or works below
 // one of its directories. The same path in another container is another
 // directory. An ancestor of the owner never blocks it.
@@ -69,12 +69,12 @@ func (o ownership) owns(line []Process) bool {
 		p.Mounts == o.mounts && below(p.Dir, o.dirs)
 }
 
-// OwnDirs are the directories that belong to this job alone: its workspace,
+// OwnDirs returns the directories that belong to this job alone: its workspace,
 // the git worktrees of it, and the private directory that Gitea's runner gives
 // each job ("" if there is none).
 //
 // A directory that holds the home directory, or a worktree that holds the
-// workspace, is left out: it would declare everybody's builds our own.
+// workspace, is left out: it would make everybody's builds the job's own.
 func OwnDirs(home, workspace, jobDir string, worktrees []string) []string {
 	dirs := []string{workspace}
 	if jobDir != "" {
@@ -90,7 +90,7 @@ func OwnDirs(home, workspace, jobDir string, worktrees []string) []string {
 	})
 }
 
-// below tells whether dir is one of the directories, or inside one.
+// below reports whether dir is one of the directories, or inside one.
 func below(dir string, directories []string) bool {
 	return slices.ContainsFunc(directories, func(d string) bool {
 		d = path.Clean(d)
@@ -98,9 +98,9 @@ func below(dir string, directories []string) bool {
 	})
 }
 
-// Worktrees reads where the linked git worktrees of a workspace are, from
+// Worktrees returns the paths of the linked git worktrees of a workspace, from
 // .git/worktrees/*/gitdir below root, which is the workspace's directory as a
-// file system. What these files say is not checked: it is only ever compared
+// file system. The content of these files is not checked: it is only ever compared
 // with the working directory of a process.
 func Worktrees(workspace string, root fs.FS) []string {
 	var trees []string
@@ -120,7 +120,7 @@ func Worktrees(workspace string, root fs.FS) []string {
 	return trees
 }
 
-// readShort reads the line in a small regular file, or nothing.
+// readShort returns the line in a small regular file, or "".
 func readShort(root fs.FS, name string) string {
 	const longest = 4096 // PATH_MAX; a path cut off would be its parent's name
 	info, err := fs.Stat(root, name)

@@ -1,6 +1,6 @@
-// Package pressure says whether heavy builds of others run on this host, or its
+// Package pressure reports whether heavy builds of others run on this host, or its
 // memory and disks are at their limit, and waits until that is over. It only
-// looks: values come in through Table and Meter, a verdict goes out.
+// reads: values come in through Table and Meter, a verdict goes out.
 //
 // Guarantee: one build is one blocker, whatever its tree of wrappers and
 // workers; a process counts unless it is known to be this job's own; nothing in
@@ -21,7 +21,7 @@ import (
 	"time"
 )
 
-// Process is one process, as far as it matters here. What cannot be read is
+// Process is one process, with the fields that matter here. What cannot be read is
 // empty.
 type Process struct {
 	PID, Parent int
@@ -34,15 +34,15 @@ type Process struct {
 	Container string // the ID in it, of a container
 }
 
-// Usage is what one process has used.
+// Usage is the CPU time and the memory of one process.
 type Usage struct {
 	Parent int
 	CPU    time.Duration // with what its ended children used
 	Memory int64         // resident bytes
 }
 
-// Job is what the environment of a process, or the name of its container, tells
-// of the job it belongs to. Foreign text: it may be forged.
+// Job describes the job that a process belongs to, by its environment or the name
+// of its container. Foreign text: it may be forged.
 type Job struct {
 	Repository, RunID, RunNumber, Job string
 	Workflow                          string
@@ -57,8 +57,8 @@ type Table interface {
 	// Process looks at one process; false means that it is gone.
 	Process(ctx context.Context, pid int) (Process, bool)
 
-	// Usage is what every visible process has used. It is asked for only
-	// where there is a build to tell of.
+	// Usage returns what every visible process has used. It is called only
+	// where there is a build to report.
 	Usage(ctx context.Context) map[int]Usage
 
 	// Job reads the few variables of a job from a process's environment.
@@ -96,11 +96,11 @@ type Verdict struct {
 	Over     []string // limits that are exceeded, and by how much
 }
 
-// Clear tells that nothing speaks against another heavy build.
+// Clear reports whether another heavy build can start.
 func (v Verdict) Clear() bool { return len(v.Blockers) == 0 && len(v.Over) == 0 }
 
-// MostDescribed is for how many blockers of a look everything is read: on a
-// host on which everything builds, or that means harm, the rest is only counted.
+// MostDescribed is for how many blockers of a look all details are read: on a host
+// with very many builds, or a hostile one, the rest is only counted.
 const MostDescribed = 20
 
 // Gate looks for builds of others.
@@ -111,14 +111,13 @@ type Gate struct {
 	Exclude []string // working directories that never count, for any process
 	Limits  Limits
 
-	// Meter reads the machine's load; nil: it is not looked at.
+	// Meter reads the machine's load; if nil, load is ignored.
 	Meter func() Reading
-	// Elsewhere lists the processes of other containers, and says what it
-	// could see, where the table shows only this one. nil: there is nobody to
-	// ask.
+	// Elsewhere lists the processes of other containers, with the scope that it
+	// could see, where the table shows only this one. It may be nil.
 	Elsewhere func(context.Context) (List, Scope, error)
-	// Waiting are jobs that wait behind this one: who waits for them would
-	// wait for ever.
+	// Waiting are jobs that wait behind this one: waiting for them would never
+	// end.
 	Waiting func() []Owner
 
 	meter meter
@@ -131,9 +130,9 @@ const (
 	lightMemory = 1 << 30
 )
 
-// A process that may as well be a server is a build as long as it has worked for
-// that share of its life: a server waits most of the time, a build, even on a
-// crowded host, does not. Both work when they begin.
+// A process that may also be a server counts as a build while it has worked for that
+// share of its life: a server waits most of the time, a build, even on a crowded
+// host, does not. Both work when they begin.
 const (
 	busyShare = 0.25
 	beginning = 10 * time.Second
@@ -147,7 +146,7 @@ func (g *Gate) Look(ctx context.Context) (Verdict, error) {
 	}
 	limits := g.Limits
 	if v.Scope == OnlyContainer {
-		err := errors.New("nobody was asked for the others")
+		err := errors.New("the other containers were not asked for")
 		if g.Elsewhere != nil {
 			var list List
 			var scope Scope
@@ -171,7 +170,7 @@ func (g *Gate) Look(ctx context.Context) (Verdict, error) {
 	return v, nil
 }
 
-// builds finds those in the table.
+// builds returns a verdict with the builds in the table.
 func (g *Gate) builds(ctx context.Context) (Verdict, error) {
 	var v Verdict
 	matches := map[int]match{}
@@ -205,7 +204,7 @@ func (g *Gate) builds(ctx context.Context) (Verdict, error) {
 	return v, nil
 }
 
-// elsewhere finds the builds in a list of others' processes.
+// elsewhere returns the builds in a list of processes of other containers.
 func (g *Gate) elsewhere(ctx context.Context, list List) []Blocker {
 	matches := map[int]match{}
 	for pid, entry := range list {
@@ -213,10 +212,11 @@ func (g *Gate) elsewhere(ctx context.Context, list List) []Blocker {
 			matches[pid] = m
 		}
 	}
-	return g.blockers(&tree{ctx: ctx, table: list, seen: map[int]Process{}}, matches, func([]Process) bool { return false })
+	return g.blockers(&tree{ctx: ctx, table: list, seen: map[int]Process{}}, matches,
+		func([]Process) bool { return false })
 }
 
-// blockers makes of the processes that match the builds that count.
+// blockers returns the builds that count among the processes that match.
 func (g *Gate) blockers(tree *tree, matches map[int]match, own func(line []Process) bool) []Blocker {
 	type build struct {
 		top Process
@@ -243,7 +243,7 @@ func (g *Gate) blockers(tree *tree, matches map[int]match, own func(line []Proce
 				tops[p.PID] = build{p, m}
 				break
 			}
-			if m.anonymous { // a server, and so are its workers
+			if m.hidesArguments { // a server, and so are its workers
 				break
 			}
 		}
@@ -271,7 +271,7 @@ type tree struct {
 	sums  map[int]Usage
 }
 
-// lineage is a process and its ancestors, as far as they can be seen.
+// lineage returns a process and its ancestors, as far as they can be seen.
 func (t *tree) lineage(pid int) []Process {
 	// Real trees are some ten deep. The limit is for pids that are taken over
 	// between two reads and close a circle, and for trees made to be deep.
@@ -291,12 +291,13 @@ func (t *tree) lineage(pid int) []Process {
 	return line
 }
 
-// counts weighs a process whose arguments alone do not make it a heavy build.
+// counts reports whether a process is a heavy build, where its arguments alone do not
+// decide it.
 func (t *tree) counts(p Process, m match, rules []Rule) bool {
 	switch {
-	case m.anonymous:
+	case m.hidesArguments:
 		if parent := t.lineage(p.PID); len(parent) > 1 {
-			if heavy, known := ofStarter(parent[1].Argv, m.tool, rules); known {
+			if heavy, known := judgeByParent(parent[1].Argv, m.tool, rules); known {
 				return heavy
 			}
 		}
@@ -309,7 +310,7 @@ func (t *tree) counts(p Process, m match, rules []Rule) bool {
 	return true
 }
 
-// used is what a process and all below it have used.
+// used returns what a process and all below it have used.
 func (t *tree) used(pid int) Usage {
 	if t.sums == nil {
 		t.sums = sums(t.table.Usage(t.ctx))

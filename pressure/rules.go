@@ -10,18 +10,18 @@ import (
 	"unicode/utf8"
 )
 
-// Rule knows one kind of heavy build by the tokens of its arguments. Tokens are
+// Rule recognizes one kind of heavy build by the tokens of its arguments. Tokens are
 // compared whole: npm, npx and "sh -c" repeat the words of what they start in
 // one token of their own (npx renames itself to the single token
 // "npm exec next build"), and are not the build.
 type Rule struct {
-	tool     string   // what it is called
-	programs []string // the program, or the script that node runs, without directory
-	title    string   // what the process renames itself to, alone or before " ("
-	valued   []string // flags before the command that take the next token as value
-	endless  []string // flags of a watcher or server: waiting for one would never end
+	tool       string   // its name in reports
+	programs   []string // the program, or the script that node runs, without directory
+	title      string   // what the process renames itself to, alone or before " ("
+	valued     []string // flags before the command that take the next token as value
+	watchFlags []string // flags of a watcher or server: waiting for one would never end
 
-	// heavy decides by the words: the arguments that are no flags.
+	// heavy decides by the words: the arguments that are not flags.
 	heavy func(words []string) bool
 
 	// grouped is for tools that read "-cw" as "-c -w".
@@ -29,20 +29,20 @@ type Rule struct {
 	// light is for tools that are over in a moment on a small project: such a
 	// process counts only above a weight, see lightCPU.
 	light bool
-	// titled is for tools that put their whole command line into one token.
-	titled bool
-	// anonymous is for tools that rename themselves to their bare name, a server
-	// and a build alike. What it is the process above tells, see ofStarter, or else
-	// whether it works or waits, see busyShare.
-	anonymous bool
+	// joined is for tools that put their whole command line into one token.
+	joined bool
+	// hidesArguments is for tools that rename themselves to their bare name, a server
+	// and a build alike. The process above shows which it is, see judgeByParent, or
+	// else whether it works or waits, see busyShare.
+	hidesArguments bool
 }
 
-// watching are the flags that most bundlers have for a build without an end.
+// watching are the flags of most bundlers for a build that does not end.
 var watching = []string{"--watch", "-w"}
 
 // Known are the builds that hostguard knows. Those marked "run" were run from
 // npm, with node 20.20, and read in /proc; e2e/builds runs some of them again
-// and again. Those marked "read" are taken from the program of that version.
+// and again. Those marked "read" are taken from the source of that version.
 func Known() []Rule {
 	return []Rule{
 		// Next.js. Run, 16.4.6: starts as "node", ".../node_modules/.bin/next",
@@ -60,25 +60,29 @@ func Known() []Rule {
 		// idle.
 		{tool: "turbo build", programs: []string{"turbo"}, heavy: turboTasks,
 			valued: []string{"--filter", "-F", "--cwd", "--concurrency", "--cache", "--cache-dir", "--cache-workers",
-				"--output-logs", "--log-order", "--log-prefix", "--ui", "--api", "--team", "--token", "--verbosity", "--root-turbo-json"}},
+				"--output-logs", "--log-order", "--log-prefix", "--ui", "--api", "--team", "--token", "--verbosity",
+				"--root-turbo-json"}},
 
 		// Vite. Run, 8.3.8: "node", ".../node_modules/.bin/vite", "build", one
 		// process to the end. "vite", "vite dev" and "vite preview" serve.
 		// SvelteKit, SolidStart and Qwik build by "vite build".
-		{tool: "vite build", programs: []string{"vite"}, heavy: first("build"), endless: watching,
-			valued: []string{"--config", "-c", "--base", "--logLevel", "-l", "--configLoader", "--filter", "-f", "--mode", "-m"}},
+		{tool: "vite build", programs: []string{"vite"}, heavy: first("build"), watchFlags: watching,
+			valued: []string{"--config", "-c", "--base", "--logLevel", "-l", "--configLoader", "--filter", "-f", "--mode",
+				"-m"}},
 
 		// webpack. Run, webpack-cli 7.3.1: "node", ".../node_modules/.bin/webpack",
 		// and after 0.2 s the one token "webpack", whatever it does. The first
 		// word may be an entry file, so what is no build is listed.
-		{tool: "webpack", programs: []string{"webpack", "webpack-cli"}, anonymous: true, endless: watching,
+		{tool: "webpack", programs: []string{"webpack", "webpack-cli"}, hidesArguments: true, watchFlags: watching,
 			heavy: anyBut("serve", "server", "s", "watch", "w", "info", "i", "configtest", "t", "version", "v", "help", "h",
 				"init", "create", "c", "loader", "l", "plugin", "p"),
-			valued: []string{"--config", "-c", "--mode", "--env", "--name", "--node-env", "--entry", "-o", "--output-path", "-d", "--devtool", "-t", "--target"}},
+			valued: []string{"--config", "-c", "--mode", "--env", "--name", "--node-env", "--entry", "-o", "--output-path", "-d",
+				"--devtool", "-t", "--target"}},
 
 		// Rollup. Run, 4.68: "node", ".../.bin/rollup", "-c". No title. "-cw" is
 		// "-c -w", a watcher.
-		{tool: "rollup", programs: []string{"rollup"}, grouped: true, heavy: anyBut(), endless: append([]string{"-h", "--help", "-v", "--version"}, watching...)},
+		{tool: "rollup", programs: []string{"rollup"}, grouped: true, heavy: anyBut(),
+			watchFlags: append([]string{"-h", "--help", "-v", "--version"}, watching...)},
 
 		// Nuxt. Run, 4.4 with nuxi 3.37: "node", ".../.bin/nuxt", "build".
 		// "generate" builds and renders; "nuxt dev" (with a
@@ -87,13 +91,13 @@ func Known() []Rule {
 
 		// Astro. Run, 5.18 (6.0 wants node 22; read): "node", ".../.bin/astro",
 		// "build". No title.
-		{tool: "astro build", programs: []string{"astro"}, heavy: first("build"), endless: watching,
+		{tool: "astro build", programs: []string{"astro"}, heavy: first("build"), watchFlags: watching,
 			valued: []string{"--root", "--config", "--mode", "--outDir", "--site", "--base"}},
 
 		// Angular. Run, 20.3: "node", ".../.bin/ng", "build", after 0.1 s the one
 		// token "ng build --configuration production", and then with the project,
 		// "ng build (app)". "ng run app:build" is the same build.
-		{tool: "ng build", programs: []string{"ng"}, titled: true, heavy: angularBuild, endless: watching},
+		{tool: "ng build", programs: []string{"ng"}, joined: true, heavy: angularBuild, watchFlags: watching},
 
 		// Gatsby. Run, 5.16: "node", ".../.bin/gatsby", "build"; below it workers,
 		// ".../gatsby-worker/dist/child.js". "gatsby develop" and "gatsby serve" serve.
@@ -110,17 +114,17 @@ func Known() []Rule {
 
 		// Parcel. Run, 2.16: "node", ".../.bin/parcel", "build"; its workers
 		// are threads. "parcel index.html" and "parcel watch" serve.
-		{tool: "parcel build", programs: []string{"parcel"}, heavy: first("build"), endless: []string{"--watch"}},
+		{tool: "parcel build", programs: []string{"parcel"}, heavy: first("build"), watchFlags: []string{"--watch"}},
 
 		// esbuild. Run, 0.28: the native program. Vite, Astro, Nuxt, Angular, tsup
 		// and dev servers keep one with --service as a helper; that one is theirs.
 		{tool: "esbuild", programs: []string{"esbuild"}, light: true, heavy: anyBut(),
-			endless: []string{"--watch", "--serve", "--servedir", "--service", "--version", "--help"}},
+			watchFlags: []string{"--watch", "--serve", "--servedir", "--service", "--version", "--help"}},
 
 		// The TypeScript compiler. Run, 5.9: "node", ".../.bin/tsc", "-b". An
 		// editor's tsserver.js is another script.
 		{tool: "tsc", programs: []string{"tsc", "vue-tsc"}, light: true, heavy: anyBut(),
-			endless: append([]string{"--version", "-v", "--help", "-h", "--init", "--showConfig"}, watching...)},
+			watchFlags: append([]string{"--version", "-v", "--help", "-h", "--init", "--showConfig"}, watching...)},
 	}
 }
 
@@ -156,13 +160,14 @@ func turboTasks(words []string) bool {
 // turboCommands are those whose arguments may be a task or package "build".
 var turboCommands = []string{"daemon", "docs", "exec", "g", "gen", "generate", "ls", "prune", "query", "watch"}
 
-// Pattern reads a rule from an input: a program's name and words that must
-// stand among its arguments as whole tokens, in this order; flags and other
-// words may stand between ("make -C docs all" is matched by "make all"),
-// because which flags of an unknown program take a value cannot be known.
+// Pattern returns the rule that an input describes: a program's name and words that
+// must be among its arguments as whole tokens, in this order; flags and other words
+// may be between them ("make all" matches "make -C docs all"), because which flags of
+// an unknown program take a value cannot be known.
 func Pattern(text string) (Rule, error) {
 	if !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return Rule{}, errors.New("a pattern holds an unprintable character; write a program and its subcommand, such as gradle assemble")
+		return Rule{}, errors.New("a pattern holds an unprintable character; " +
+			"write a program and its subcommand, such as gradle assemble")
 	}
 	tokens := strings.Fields(text)
 	if len(tokens) == 0 {
@@ -193,13 +198,13 @@ func inOrder(want []string) func([]string) bool {
 
 // match is what a process is by its arguments alone.
 type match struct {
-	tool string // "" is no build
-	// light and anonymous are those of its rule.
-	light, anonymous bool
+	tool string // "" if it is not a build
+	// light and hidesArguments are those of its rule.
+	light, hidesArguments bool
 }
 
-// matchOf names the build that a process is. Where several rules fit, one that
-// counts without more ado goes first: that is what a pattern is given for.
+// matchOf returns the build that a process is. Where several rules match, one that
+// counts unconditionally goes first: that is what a pattern is given for.
 func matchOf(argv []string, rules []Rule) (best match) {
 	name, args := program(argv)
 	for _, r := range rules {
@@ -207,20 +212,20 @@ func matchOf(argv []string, rules []Rule) (best match) {
 		switch {
 		case r.renamed(argv):
 		case !slices.Contains(r.programs, name):
-			if !r.titled || len(argv) != 1 || !slices.Contains(r.programs, firstWord(argv[0])) {
+			if !r.joined || len(argv) != 1 || !slices.Contains(r.programs, firstWord(argv[0])) {
 				continue
 			}
 			if words, ok := r.words(strings.Fields(argv[0])[1:]); !ok || !r.heavy(words) {
 				continue
 			}
-		case r.anonymous && len(argv) == 1:
-			m.anonymous = true
+		case r.hidesArguments && len(argv) == 1:
+			m.hidesArguments = true
 		default:
 			if words, ok := r.words(args); !ok || !r.heavy(words) {
 				continue
 			}
 		}
-		if !m.light && !m.anonymous {
+		if !m.light && !m.hidesArguments {
 			return m
 		}
 		if best.tool == "" {
@@ -230,7 +235,7 @@ func matchOf(argv []string, rules []Rule) (best match) {
 	return best
 }
 
-// renamed tells that a process has the rule's title. Docker shows it as two
+// renamed reports whether a process has the rule's title. Docker shows it as two
 // arguments: its ps joins all by spaces.
 func (r Rule) renamed(argv []string) bool {
 	if r.title == "" || len(argv) == 0 || !strings.HasPrefix(argv[0], r.title) {
@@ -245,11 +250,11 @@ func firstWord(text string) string {
 	return word
 }
 
-// ofStarter tells what the command line of the process that started a program
-// says of it: "sh", "-c", "webpack serve", as npm and yarn do, or "node",
-// ".../pnpm", "exec", "webpack", "serve". known is false where it does not name
-// the program.
-func ofStarter(argv []string, tool string, rules []Rule) (heavy, known bool) {
+// judgeByParent reports whether a program is a heavy build, by the command line of
+// the process that started it: "sh", "-c", "webpack serve", as npm and yarn do, or
+// "node", ".../pnpm", "exec", "webpack", "serve". known is false where that does not
+// name the program.
+func judgeByParent(argv []string, tool string, rules []Rule) (heavy, known bool) {
 	r := rules[slices.IndexFunc(rules, func(r Rule) bool { return r.tool == tool })]
 	tokens := strings.FieldsFunc(strings.Join(argv, " "), func(c rune) bool { return strings.ContainsRune(" \t\n'\"", c) })
 	at := slices.IndexFunc(tokens, func(token string) bool { return slices.Contains(r.programs, path.Base(token)) })
@@ -260,8 +265,8 @@ func ofStarter(argv []string, tool string, rules []Rule) (heavy, known bool) {
 	return ok && r.heavy(words), true
 }
 
-// program is the name of what runs, and its arguments: behind node and its
-// flags, the script.
+// program returns the name of the program that runs, and its arguments: after node
+// and its flags, the script.
 func program(argv []string) (name string, args []string) {
 	if len(argv) == 0 {
 		return "", nil
@@ -286,17 +291,20 @@ func program(argv []string) (name string, args []string) {
 
 var (
 	nodeRunsText = []string{"-e", "--eval", "-p", "--print", "-pe", "-c", "--check"}
-	nodeValued   = []string{"-r", "--require", "--import", "--loader", "--experimental-loader", "--env-file", "-C", "--conditions", "--title"}
+	nodeValued   = []string{"-r", "--require", "--import", "--loader", "--experimental-loader", "--env-file", "-C",
+		"--conditions", "--title"}
 )
 
-// words are the arguments that are no flags, up to "--"; what follows it is
-// for somebody else.
+// words returns the arguments that are not flags, up to "--"; what follows it is for
+// another program.
 func (r Rule) words(args []string) (words []string, ok bool) {
 	for i := 0; i < len(args); i++ {
 		switch arg := args[i]; {
 		case arg == "--":
 			return words, true
-		case slices.ContainsFunc(r.endless, func(flag string) bool { return given(flag, arg) || r.grouped && inGroup(flag, arg) }):
+		case slices.ContainsFunc(r.watchFlags, func(flag string) bool {
+			return isFlag(flag, arg) || r.grouped && inGroup(flag, arg)
+		}):
 			return nil, false
 		case slices.Contains(r.valued, arg):
 			i++
@@ -307,13 +315,14 @@ func (r Rule) words(args []string) (words []string, ok bool) {
 	return words, true
 }
 
-// given tells that an argument is the flag, with a value or without.
-func given(flag, arg string) bool {
+// isFlag reports whether an argument is the flag, with a value or without.
+func isFlag(flag, arg string) bool {
 	value, ok := strings.CutPrefix(arg, flag)
 	return ok && (value == "" || strings.HasPrefix(value, "=") && value != "=false")
 }
 
-// inGroup tells that a flag of one letter is among those of "-cw".
+// inGroup reports whether a flag of one letter is among those of "-cw".
 func inGroup(flag, arg string) bool {
-	return len(flag) == 2 && len(arg) > 2 && arg[0] == '-' && arg[1] != '-' && !strings.Contains(arg, "=") && strings.Contains(arg, flag[1:])
+	return len(flag) == 2 && len(arg) > 2 && arg[0] == '-' && arg[1] != '-' && !strings.Contains(arg, "=") &&
+		strings.Contains(arg, flag[1:])
 }

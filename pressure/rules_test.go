@@ -7,7 +7,7 @@ import (
 
 // The arguments were read from /proc/PID/cmdline, with node 20.20.2, npm
 // 11.19.1, next 16.4.6, turbo 2.11.11, vite 8.3.8 and bun 1.4.5 on Linux, unless
-// a line says otherwise. The directories are shortened.
+// a line names another. The directories are shortened.
 func TestArgumentsOfRealProcesses(t *testing.T) {
 	for _, tt := range []struct {
 		argv []string
@@ -59,7 +59,7 @@ func TestArgumentsOfRealProcesses(t *testing.T) {
 		{[]string{"node", "/app/node_modules/.bin/webpack"}, "webpack"},
 		{[]string{"node", "/app/node_modules/.bin/webpack", "--mode", "production"}, "webpack"},
 		{[]string{"node", "/app/node_modules/.bin/webpack", "--env", "serve", "./src/index.js"}, "webpack"},
-		{[]string{"webpack"}, "webpack"}, // what it is, others tell
+		{[]string{"webpack"}, "webpack"}, // other signs decide what it is
 		{[]string{"node", "/app/node_modules/.bin/webpack", "serve"}, ""},
 		{[]string{"node", "/app/node_modules/.bin/webpack", "--watch"}, ""},
 		{[]string{"node", "/app/node_modules/.bin/webpack", "--watch=true"}, ""},
@@ -215,8 +215,8 @@ func TestWhoStartedItTellsWhatAProgramThatHidesItsArgumentsIs(t *testing.T) {
 		{[]string{"npm run build"}, false, false},
 		{nil, false, false},
 	} {
-		if heavy, known := ofStarter(tt.argv, "webpack", Known()); heavy != tt.heavy || known != tt.known {
-			t.Errorf("ofStarter(%q) = %v, %v", tt.argv, heavy, known)
+		if heavy, known := judgeByParent(tt.argv, "webpack", Known()); heavy != tt.heavy || known != tt.known {
+			t.Errorf("judgeByParent(%q) = %v, %v", tt.argv, heavy, known)
 		}
 	}
 }
@@ -266,6 +266,6 @@ func FuzzToolIsAlwaysOneOfOurs(f *testing.F) {
 		if got := matchOf(argv, rules); !tools[got.tool] {
 			t.Errorf("%q is %q", cmdline, got.tool)
 		}
-		ofStarter(argv, "webpack", rules)
+		judgeByParent(argv, "webpack", rules)
 	})
 }

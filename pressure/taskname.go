@@ -6,8 +6,8 @@ import (
 	"hostguard/internal/actrunner"
 )
 
-// InContainer puts a blocker into the container of that name, and adds what the
-// name shows of its job and its environment did not.
+// InContainer sets the name of a blocker's container, and adds what the name shows
+// of its job and its environment did not.
 func (b *Blocker) InContainer(name string) {
 	b.Container = name
 	if task, ok := actrunner.TaskOf(name); ok {

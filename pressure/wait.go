@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Attempt is one of the looks of Wait.
+// Attempt describes one of the looks of Wait.
 type Attempt struct {
 	Number, Of int
 	Waited     time.Duration // since the first look began
@@ -17,9 +17,9 @@ type Attempt struct {
 // returns the last one. Each look is reported. A look that fails ends the wait,
 // and so does ctx, with its cause.
 //
-// Who has waited looks once more after a pause of chance before going on: those
-// who wait for the same build would all start at its end, and then the later
-// ones see the first. That look is no attempt.
+// After a wait it looks once more, after a random delay, before it returns: all who
+// wait for the same build would start at its end, and so the later ones see the
+// first. That look is not an attempt.
 func Wait(ctx context.Context, attempts int, interval time.Duration,
 	look func(context.Context) (Verdict, error), report func(Attempt)) (Attempt, error) {
 	begin := time.Now()

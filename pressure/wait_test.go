@@ -37,7 +37,7 @@ func TestWait(t *testing.T) {
 				reports := 0
 				last, err := Wait(t.Context(), tt.attempts, 10*time.Second, lookFor(tt.pressed), func(a Attempt) {
 					if reports++; a.Number != reports || a.Of != tt.attempts {
-						t.Errorf("report %d says %d/%d", reports, a.Number, a.Of)
+						t.Errorf("report %d is %d/%d", reports, a.Number, a.Of)
 					}
 				})
 				jitter := last.Waited - tt.waited // of the second glance of who has waited
