@@ -8,6 +8,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -105,9 +106,9 @@ func (c *cleaningTimer) Run(ctx context.Context, s *cli.Session) error {
 	case c.status:
 		return c.tell(ctx, timers)
 	case c.run:
-		return c.start(ctx, timers[0].Scope)
+		return c.start(ctx, c.manager(timers[0]))
 	}
-	return c.takeAway(ctx, timers[0].Scope)
+	return c.takeAway(ctx, c.manager(timers[0]))
 }
 
 // install plans the timer, and with apply makes it.
@@ -129,13 +130,8 @@ func (c *cleaningTimer) install(ctx context.Context) error {
 		return cli.Refusedf("the roots are %q's: run it as that user, or as root", owner.Username)
 	}
 	if scope == systemd.System {
-		uid := 0
-		if _, err := fmt.Sscan(owner.Uid, &uid); err != nil {
+		if err := checkProgram(program, owner); err != nil {
 			return err
-		}
-		if err := install.CheckOwners(program, uid); err != nil {
-			return cli.Refusedf("the timer would run %w; install hostguard below /usr/local (hostguard install, as "+
-				"root) and run it from there", err)
 		}
 	}
 	if sudo && c.apply {
@@ -146,21 +142,21 @@ func (c *cleaningTimer) install(ctx context.Context) error {
 	if err != nil {
 		return cli.Refusedf("%w", err)
 	}
-	dir := systemd.Dir(scope, c.Getenv("HOME"))
+	m := manager{c.Session, scope}
 	files := []install.File{
-		{Path: filepath.Join(dir, runner.CleanupService), Data: []byte(text), Mode: 0o644},
-		{Path: filepath.Join(dir, runner.CleanupTimer), Data: []byte(cleanup.Timer()), Mode: 0o644},
+		{Path: m.path(runner.CleanupService), Data: []byte(text), Mode: 0o644},
+		{Path: m.path(runner.CleanupTimer), Data: []byte(cleanup.Timer()), Mode: 0o644},
 	}
-	changes, err := putUnits(c.Session, scope, files, func(ctx context.Context) error { return c.clean(ctx, scope) })
+	changes, err := m.put(files, func(ctx context.Context) error { return c.clean(ctx, m) })
 	if err != nil {
 		return err
 	}
 	if changes != nil {
-		changes[0].say += "; " + systemd.Command(scope, "start", runner.CleanupService) + ", which cleans once"
+		changes[0].say += "; " + m.command("start", runner.CleanupService) + ", which cleans once"
 	}
 	back := []string{"hostguard runner cleanup-timer -remove -apply"}
-	changes = append(changes, c.enable(scope)...)
-	retired, commands := c.retire(scope)
+	changes = append(changes, c.enable(m)...)
+	retired, commands := c.retire(m)
 	if sudo {
 		c.Say("with -apply it runs as root, by sudo")
 	}
@@ -170,6 +166,20 @@ func (c *cleaningTimer) install(ctx context.Context) error {
 	}
 	if scope == systemd.User && !systemd.Lingers(me.Username) {
 		sayLinger(c.Session, runner.CleanupTimer)
+	}
+	return nil
+}
+
+// checkProgram refuses a program that others than root and the owner of the roots can
+// change.
+func checkProgram(program string, owner *user.User) error {
+	uid, err := strconv.Atoi(owner.Uid)
+	if err != nil {
+		return err
+	}
+	if err := install.CheckOwners(program, uid); err != nil {
+		return cli.Refusedf("the timer would run %w; install hostguard below /usr/local (hostguard install, as "+
+			"root) and run it from there", err)
 	}
 	return nil
 }
@@ -198,47 +208,46 @@ func (c *cleaningTimer) owner() (owner *user.User, err error) {
 }
 
 // enable is the change that starts the timer, now and at each boot.
-func (c *cleaningTimer) enable(scope string) []change {
+func (c *cleaningTimer) enable(m manager) []change {
 	for _, u := range c.h.Units {
-		if u.Name == runner.CleanupTimer && u.Scope == scope && u.Active == "active" && u.File == "enabled" {
+		if u.Name == runner.CleanupTimer && u.Scope == m.scope && u.Active == "active" && u.File == "enabled" {
 			return nil
 		}
 	}
-	return []change{c.turn(scope, runner.CleanupTimer, "enable", "disable")}
+	return []change{m.turnTimer(runner.CleanupTimer, "enable", "disable")}
 }
 
-// turn is the change that enables or disables a timer.
-func (c *cleaningTimer) turn(scope, timer, do, undo string) change {
-	return change{
-		say:  systemd.Command(scope, do, "--now", timer),
-		do:   func(ctx context.Context) error { return systemd.Control(ctx, scope, c.Getenv, do, "--now", timer) },
-		undo: func(ctx context.Context) error { return systemd.Control(ctx, scope, c.Getenv, undo, "--now", timer) },
-	}
+// manager is that of a timer.
+func (c *cleaningTimer) manager(timer runner.Unit) manager { return manager{c.Session, timer.Scope} }
+
+// turnTimer is the change that enables or disables a timer.
+func (m manager) turnTimer(timer, do, undo string) change {
+	return m.turn([]string{do, "--now", timer}, []string{undo, "--now", timer}, nil)
 }
 
 // retire is the change that turns the old timer off, and the commands back.
-func (c *cleaningTimer) retire(scope string) (changes []change, back []string) {
+func (c *cleaningTimer) retire(m manager) (changes []change, back []string) {
 	for _, u := range c.h.Cleanups() {
 		if u.Name != runner.OldCleanupTimer || u.Active != "active" && u.File != "enabled" {
 			continue
 		}
-		if u.Scope == systemd.System && scope == systemd.User {
+		if u.Scope == systemd.System && m.scope == systemd.User {
 			c.Warning("the old timer still runs as well; fix: sudo %s",
-				systemd.Command(u.Scope, "disable", "--now", u.Name))
+				c.manager(u).command("disable", "--now", u.Name))
 			continue
 		}
-		changes = append(changes, c.turn(u.Scope, u.Name, "disable", "enable"))
-		back = append(back, systemd.Command(u.Scope, "enable", "--now", u.Name))
+		changes = append(changes, c.manager(u).turnTimer(u.Name, "disable", "enable"))
+		back = append(back, c.manager(u).command("enable", "--now", u.Name))
 	}
 	return changes, back
 }
 
 // clean runs the service once and tells how it ended.
-func (c *cleaningTimer) clean(ctx context.Context, scope string) error {
-	if err := systemd.Control(ctx, scope, c.Getenv, "start", runner.CleanupService); err != nil {
+func (c *cleaningTimer) clean(ctx context.Context, m manager) error {
+	if err := m.control(ctx, "start", runner.CleanupService); err != nil {
 		return err
 	}
-	u, err := readUnit(ctx, c.Session, scope, runner.CleanupService)
+	u, err := m.unit(ctx, runner.CleanupService)
 	if err != nil {
 		return err
 	}
@@ -250,8 +259,8 @@ func (c *cleaningTimer) clean(ctx context.Context, scope string) error {
 
 // rooted runs this again as root where a unit of the system is to be changed by
 // somebody else; false if nothing is in the way.
-func (c *cleaningTimer) rooted(ctx context.Context, scope string, flags ...string) (bool, error) {
-	if scope == systemd.User || os.Geteuid() == 0 {
+func (c *cleaningTimer) rooted(ctx context.Context, m manager, flags ...string) (bool, error) {
+	if m.scope == systemd.User || os.Geteuid() == 0 {
 		return false, nil
 	}
 	if _, sudo := unitScope(ctx, c.Session); !sudo {
@@ -261,14 +270,14 @@ func (c *cleaningTimer) rooted(ctx context.Context, scope string, flags ...strin
 }
 
 // start runs the service now.
-func (c *cleaningTimer) start(ctx context.Context, scope string) error {
-	if done, err := c.rooted(ctx, scope, "-run"); done {
+func (c *cleaningTimer) start(ctx context.Context, m manager) error {
+	if done, err := c.rooted(ctx, m, "-run"); done {
 		return err
 	}
 	began := time.Now()
-	err := c.clean(ctx, scope)
+	err := c.clean(ctx, m)
 	for end := time.Now().Add(journalTime); ; time.Sleep(50 * time.Millisecond) {
-		lines, unread := c.log(ctx, scope, time.Since(began)+time.Second, 50)
+		lines, unread := c.log(ctx, m, time.Since(began)+time.Second, 50)
 		told := slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "clean-diag: ") })
 		if told || unread != nil || time.Now().After(end) || ctx.Err() != nil {
 			c.tellLog(lines, unread)
@@ -282,25 +291,24 @@ func (c *cleaningTimer) start(ctx context.Context, scope string) error {
 }
 
 // takeAway plans that the timer goes, and with apply does it.
-func (c *cleaningTimer) takeAway(ctx context.Context, scope string) error {
+func (c *cleaningTimer) takeAway(ctx context.Context, m manager) error {
 	if c.apply {
-		if done, err := c.rooted(ctx, scope, "-remove", "-apply"); done {
+		if done, err := c.rooted(ctx, m, "-remove", "-apply"); done {
 			return err
 		}
 	}
-	dir := systemd.Dir(scope, c.Getenv("HOME"))
 	plan, err := install.PlanRemoval([]install.File{
-		{Path: filepath.Join(dir, runner.CleanupService), Mode: 0o644},
-		{Path: filepath.Join(dir, runner.CleanupTimer), Mode: 0o644},
+		{Path: m.path(runner.CleanupService), Mode: 0o644},
+		{Path: m.path(runner.CleanupTimer), Mode: 0o644},
 	})
 	if err != nil {
 		return err
 	}
-	files, err := unitChange(c.Session, scope, plan, func(context.Context) error { return nil })
+	files, err := m.exchange(plan, func(context.Context) error { return nil })
 	if err != nil {
 		return err
 	}
-	changes := append([]change{c.turn(scope, runner.CleanupTimer, "disable", "enable")}, files...)
+	changes := append([]change{m.turnTimer(runner.CleanupTimer, "disable", "enable")}, files...)
 	return carryOut(ctx, c.Session, changes, c.apply, "\"hostguard runner cleanup-timer -runner-root ROOT -apply\"")
 }
 
@@ -326,25 +334,25 @@ func (c *cleaningTimer) tell(ctx context.Context, timers []runner.Unit) error {
 		if t.Name != runner.CleanupTimer {
 			continue
 		}
-		u, err := readUnit(ctx, c.Session, t.Scope, runner.CleanupService)
+		u, err := c.manager(t).unit(ctx, runner.CleanupService)
 		if err != nil {
 			return err
 		}
 		c.Say("service=%s %s/%s, Result=%s", u.Name, cli.Word(u.Active), cli.Word(u.Sub), cli.Word(u.Result))
-		c.tellLog(c.log(ctx, t.Scope, statusLog, statusLines))
+		c.tellLog(c.log(ctx, c.manager(t), statusLog, statusLines))
 	}
 	if timers[0].Active != "active" {
 		return cli.Refusedf("%s does not run; fix: %s", timers[0].Name,
-			systemd.Command(timers[0].Scope, "enable", "--now", timers[0].Name))
+			c.manager(timers[0]).command("enable", "--now", timers[0].Name))
 	}
 	return nil
 }
 
 // log is the last of what the service has logged.
 func (c *cleaningTimer) log(
-	ctx context.Context, scope string, since time.Duration, most int,
+	ctx context.Context, m manager, since time.Duration, most int,
 ) (lines []string, err error) {
-	err = systemd.Log(ctx, runner.Unit{Name: runner.CleanupService, Scope: scope}, since, func(line string) {
+	err = systemd.Log(ctx, runner.Unit{Name: runner.CleanupService, Scope: m.scope}, since, func(line string) {
 		if lines = append(lines, line); len(lines) > most {
 			lines = lines[1:]
 		}

@@ -73,28 +73,11 @@ func (i *installation) Run(ctx context.Context, s *cli.Session) error {
 	if err != nil {
 		return err
 	}
-
 	s.Say("%s of hostguard %s (sha256 %s) below %q", verb, s.Version, sum, i.prefix)
-	todo := 0
-	for _, c := range changes {
-		if c.Do != install.Keep {
-			todo++
-		}
-	}
-	done := 0
-	for _, c := range changes {
-		if i.apply {
-			if err := c.Apply(); err != nil {
-				return fmt.Errorf("%s %q: %w; %d of %d changes are made, run it again to go on", c.Do, c.Path,
-					cli.Pathless(err), done, todo)
-			}
-		}
-		if c.Do != install.Keep {
-			done++
-		}
-		s.Say("  %-8s %q", c.Do, c.Path)
-	}
+	todo, err := i.exchange(s, changes)
 	switch {
+	case err != nil:
+		return err
 	case todo == 0:
 		s.Say("nothing to change")
 	case !i.apply:
@@ -111,6 +94,29 @@ func (i *installation) Run(ctx context.Context, s *cli.Session) error {
 	}
 	sayConfiguration(ctx, s, bin)
 	return nil
+}
+
+// exchange prints the changes, and with apply makes them. It returns how many there are.
+func (i *installation) exchange(s *cli.Session, changes []install.Change) (todo int, err error) {
+	done := 0
+	for _, c := range changes {
+		if c.Do != install.Keep {
+			todo++
+		}
+	}
+	for _, c := range changes {
+		if i.apply {
+			if err := c.Apply(); err != nil {
+				return todo, fmt.Errorf("%s %q: %w; %d of %d changes are made, run it again to go on", c.Do, c.Path,
+					cli.Pathless(err), done, todo)
+			}
+		}
+		if c.Do != install.Keep {
+			done++
+		}
+		s.Say("  %-8s %q", c.Do, c.Path)
+	}
+	return todo, nil
 }
 
 func defaultPrefix(getenv func(string) string, uid int) (string, error) {

@@ -12,7 +12,6 @@ import (
 	"hostguard/internal/cli"
 	"hostguard/internal/register"
 	"hostguard/internal/runnerdir"
-	"hostguard/internal/systemd"
 	"hostguard/runner"
 	"hostguard/runner/config"
 	"hostguard/runner/shell"
@@ -62,13 +61,13 @@ func (v *splitting) planRunner(r runner.SplitRunner) ([]change, error) {
 	case sv.Binary == "":
 		return nil, cli.Refusedf("the runner in %q does not run, and no unit of the primary in %q tells by which "+
 			"program it would; start it: %s",
-			r.Dir, v.h.Dir, systemd.Command(sv.Scope, "enable", "--now", sv.Name))
+			r.Dir, v.h.Dir, v.manager().command("enable", "--now", sv.Name))
 	}
-	service, err := installService(v.Session, sv)
+	service, err := v.manager().install(sv)
 	if err != nil {
 		return nil, err
 	}
-	v.back = append(v.back, removal(v.Session, sv))
+	v.back = append(v.back, v.manager().removal(sv))
 	if len(changes) > 0 {
 		v.back = append(v.back, fmt.Sprintf("rm -r %s; remove its runner at %q", shell.Quote(r.Dir), v.h.Config.Server))
 	}
@@ -150,7 +149,7 @@ func (v *splitting) registration(r runner.SplitRunner, program register.Runner) 
 // stopped tells that a runner does not run. What belongs to one that still waits
 // for a job is not taken away from under it.
 func (v *splitting) stopped(ctx context.Context, r runner.SplitRunner) error {
-	u, err := readUnit(ctx, v.Session, v.primary.Scope, r.Service)
+	u, err := v.manager().unit(ctx, r.Service)
 	if err == nil && u.Active != "inactive" && u.Active != "failed" {
 		err = fmt.Errorf("%q is %.20q: a job of it may run", r.Service, u.Active)
 	}
@@ -199,7 +198,7 @@ func (v *splitting) smokeTest(r runner.SplitRunner) change {
 			quotedList(r.Labels), cli.Short(smokeTime)),
 		do: func(ctx context.Context) error {
 			return until(ctx, smokeTime, func() error {
-				u, err := readUnit(ctx, v.Session, v.primary.Scope, r.Service)
+				u, err := v.manager().unit(ctx, r.Service)
 				if err != nil {
 					return err
 				}

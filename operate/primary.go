@@ -47,13 +47,11 @@ func (v *splitting) stopPrimary() []change {
 	case v.unit.Active != "active":
 		start = []string{"enable", v.primary.Name}
 	}
-	v.back = append([]string{systemd.Command(v.primary.Scope, start...)}, v.back...)
+	v.back = append([]string{v.manager().command(start...)}, v.back...)
 	stop := []string{"disable", "--now", v.primary.Name}
-	return []change{v.idle(), {
-		say:  systemd.Command(v.primary.Scope, stop...) + ", as others have all its labels",
-		do:   func(ctx context.Context) error { return systemd.Control(ctx, v.primary.Scope, v.Getenv, stop...) },
-		undo: func(ctx context.Context) error { return systemd.Control(ctx, v.primary.Scope, v.Getenv, start...) },
-	}}
+	turn := v.manager().turn(stop, start, nil)
+	turn.say += ", as others have all its labels"
+	return []change{v.idle(), turn}
 }
 
 // relabelPrimary is what leaves the primary the labels that stay.
@@ -72,13 +70,11 @@ func (v *splitting) relabelPrimary(stays []config.Label) ([]change, error) {
 		return nil, cli.Refusedf("edit %q: %w", path, err)
 	}
 	kept := runnerdir.Kept(path)
-	restart := systemd.Command(v.primary.Scope, "restart", v.primary.Name)
+	restart := v.manager().command("restart", v.primary.Name)
 	v.back = append([]string{fmt.Sprintf("mv %s %s && %s", shell.Quote(filepath.Join(filepath.Dir(path), kept)),
 		shell.Quote(path), restart)}, v.back...)
 	restarted := false
-	again := func(ctx context.Context) error {
-		return systemd.Control(ctx, v.primary.Scope, v.Getenv, "restart", v.primary.Name)
-	}
+	again := func(ctx context.Context) error { return v.manager().control(ctx, "restart", v.primary.Name) }
 	return []change{v.idle(), {
 		say: fmt.Sprintf("in %q: %s; the previous one is kept as %q; %s", path, strings.Join(said, ", "), kept,
 			restart),
@@ -90,7 +86,7 @@ func (v *splitting) relabelPrimary(stays []config.Label) ([]change, error) {
 			if err := again(ctx); err != nil {
 				return err
 			}
-			return checkRuns(ctx, v.Session, v.primary.Scope, v.primary.Name)
+			return v.manager().checkRuns(ctx, v.primary.Name)
 		},
 		undo: func(ctx context.Context) error {
 			err := runnerdir.Restore(path, kept, v.config, is)

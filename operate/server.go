@@ -51,6 +51,17 @@ func (v *splitting) checkServer(ctx context.Context) error {
 	if unlisted != nil {
 		return cli.Refusedf("whether all builds take the lock is not known: %w", unlisted)
 	}
+	builds, err := v.checkBuilds(inventory, names)
+	if err == nil {
+		v.Say("the primary is the runner %q of %s at %q; the builds of %d repositories take the lock",
+			v.h.Config.Name, v.takes, remote.Server, builds)
+	}
+	return err
+}
+
+// checkBuilds refuses unless all builds for the labels of the plan take the same lock.
+// It returns the number of repositories that were read.
+func (v *splitting) checkBuilds(inventory *gitea.Inventory, names []string) (int, error) {
 	for full := range v.local {
 		if !slices.Contains(names, full) {
 			names = append(names, full)
@@ -60,11 +71,11 @@ func (v *splitting) checkServer(ctx context.Context) error {
 	var read []workflow.Repository
 	for _, f := range readRepositories(inventory, nil, names, v.local) {
 		if f.err != nil {
-			return cli.Refusedf("whether its builds take the lock is not known: %w; give -local-repo %s=PATH", f.err,
+			return 0, cli.Refusedf("whether its builds take the lock is not known: %w; give -local-repo %s=PATH", f.err,
 				shell.Quote(f.repository.Name))
 		}
 		if len(f.broken) > 0 {
-			return cli.Refusedf("whether its builds take the lock is not known: %s; mend the file", f.broken[0])
+			return 0, cli.Refusedf("whether its builds take the lock is not known: %s; mend the file", f.broken[0])
 		}
 		read = append(read, f.repository)
 	}
@@ -77,12 +88,10 @@ func (v *splitting) checkServer(ctx context.Context) error {
 		v.Warning("%s; fix: %s", f.Evidence, f.Fix)
 	}
 	if len(found) > 0 {
-		return cli.Refusedf("two runners would build at once on one Docker daemon and delete each other's "+
+		return 0, cli.Refusedf("two runners would build at once on one Docker daemon and delete each other's "+
 			"containers: %s; fix: %s", found[0].Evidence, found[0].Fix)
 	}
-	v.Say("the primary is the runner %q of %s at %q; the builds of %d repositories take the lock", v.h.Config.Name,
-		v.takes, remote.Server, len(read))
-	return nil
+	return len(read), nil
 }
 
 // findToken gets the registration token, if one is needed now: from stdin, the

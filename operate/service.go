@@ -304,17 +304,17 @@ func (v *servicing) checkReplaced(ctx context.Context) error {
 // planUnit is the change of the unit, if there is one.
 func (v *servicing) planUnit() ([]change, error) {
 	if v.unit.Name == "" {
-		v.back = append(v.back, removal(v.Session, v.sv))
-		return installService(v.Session, v.sv)
+		v.back = append(v.back, v.manager().removal(v.sv))
+		return v.manager().install(v.sv)
 	}
 	var changes []change
 	if !v.unit.Stops(v.sv.ShutdownTimeout) {
 		var err error
-		if changes, err = stopsChange(v.Session, v.sv); err != nil {
+		if changes, err = v.manager().letStop(v.sv); err != nil {
 			return nil, err
 		}
-		v.back = append(v.back, fmt.Sprintf("rm %s && %s", shell.Quote(dropIn(v.Session, v.sv).Path),
-			systemd.Command(v.sv.Scope, "daemon-reload")))
+		v.back = append(v.back, fmt.Sprintf("rm %s && %s", shell.Quote(v.manager().dropIn(v.sv).Path),
+			v.manager().command("daemon-reload")))
 	}
 	var words, back []string
 	switch active, enabled := v.unit.Active == "active", v.unit.File != "disabled"; {
@@ -328,17 +328,14 @@ func (v *servicing) planUnit() ([]change, error) {
 		return changes, nil
 	}
 	words, back = append(words, v.sv.Name), append(back, v.sv.Name)
-	v.back = append(v.back, systemd.Command(v.sv.Scope, back...))
-	return append(changes, change{
-		say: systemd.Command(v.sv.Scope, words...),
-		do: func(ctx context.Context) error {
-			if err := systemd.Control(ctx, v.sv.Scope, v.Getenv, words...); err != nil {
-				return err
-			}
-			return checkRuns(ctx, v.Session, v.sv.Scope, v.sv.Name)
-		},
-		undo: func(ctx context.Context) error { return systemd.Control(ctx, v.sv.Scope, v.Getenv, back...) },
-	}), nil
+	v.back = append(v.back, v.manager().command(back...))
+	return append(changes, v.manager().turn(words, back, v.checkRuns)), nil
+}
+
+func (v *servicing) manager() manager { return manager{v.Session, v.sv.Scope} }
+
+func (v *servicing) checkRuns(ctx context.Context) error {
+	return v.manager().checkRuns(ctx, v.sv.Name)
 }
 
 // planContainer turns off that Docker starts the retired runner again.
@@ -380,11 +377,9 @@ func (v *servicing) changedSince(start time.Time) bool {
 // done with the first change, which is the last that is taken back.
 func (v *servicing) addRestart(changes []change) []change {
 	restarted := false
-	restart := func(ctx context.Context) error {
-		return systemd.Control(ctx, v.sv.Scope, v.Getenv, "restart", v.sv.Name)
-	}
+	restart := func(ctx context.Context) error { return v.manager().control(ctx, "restart", v.sv.Name) }
 	changes = append(changes, change{
-		say: systemd.Command(v.sv.Scope, "restart", v.sv.Name) + cond(v.wait > 0,
+		say: v.manager().command("restart", v.sv.Name) + cond(v.wait > 0,
 			fmt.Sprintf(", once no job runs, within %s", config.Duration(v.wait)), ", as no job runs"),
 		do: func(ctx context.Context) error {
 			busy := func() string {
@@ -398,7 +393,7 @@ func (v *servicing) addRestart(changes []change) []change {
 			if err := restart(ctx); err != nil {
 				return err
 			}
-			return checkRuns(ctx, v.Session, v.sv.Scope, v.sv.Name)
+			return v.checkRuns(ctx)
 		},
 	})
 	undo := changes[0].undo
@@ -421,6 +416,6 @@ func (v *servicing) sayRest() {
 	}
 	if v.unit.Active == "active" && v.edited && !v.restart {
 		v.Say("the runner reads its configuration when it starts: -restart-now, or while no job runs \"%s\"",
-			systemd.Command(v.sv.Scope, "restart", v.sv.Name))
+			v.manager().command("restart", v.sv.Name))
 	}
 }

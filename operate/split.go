@@ -150,47 +150,53 @@ func (v *split) run(ctx context.Context) error {
 	if err := v.place(); err != nil {
 		return err
 	}
-	moves := runner.Moves(v.plan, v.h.Dir)
-	var runners [][]change
-	todo := 0
-	for _, r := range moves {
-		changes, err := v.planRunner(r)
-		if err != nil {
-			return err
-		}
-		runners, todo = append(runners, changes), todo+len(changes)
-	}
-	primary, err := v.planPrimary()
+	changes, moves, err := v.planChanges(ctx)
 	if err != nil {
-		return err
-	}
-	if todo+len(primary) == 0 {
-		return carryOut(ctx, v.Session, nil, v.apply, "")
-	}
-	if err := v.checkShared(); err != nil {
-		return err
-	}
-	if err := v.checkServer(ctx); err != nil {
-		return err
-	}
-	if busy := v.busy(ctx); busy != "" && len(primary) > 0 && v.wait == 0 {
-		return cli.Refusedf("the primary is not stopped while jobs run: %s; give -wait 1h", busy)
-	}
-	var changes []change
-	for i, r := range moves {
-		changes = append(append(changes, runners[i]...), v.smokeTest(r))
-	}
-	changes = append(append(changes, primary...), v.servedOnce())
-	if err := v.findToken(moves); err != nil {
 		return err
 	}
 	if err := carryOut(ctx, v.Session, changes, v.apply, fmt.Sprintf("%q", strings.Join(v.back, "; "))); err != nil {
 		return err
 	}
-	if v.primary.Scope == systemd.User && !v.h.Lingers {
+	if changes != nil && v.primary.Scope == systemd.User && !v.h.Lingers {
 		sayLinger(v.Session, moves[0].Service)
 	}
 	return nil
+}
+
+// planChanges are those of the plan, and the runners that it makes; no changes if all
+// is as it says.
+func (v *split) planChanges(ctx context.Context) (changes []change, moves []runner.SplitRunner, err error) {
+	moves = runner.Moves(v.plan, v.h.Dir)
+	var runners [][]change
+	todo := 0
+	for _, r := range moves {
+		changes, err := v.planRunner(r)
+		if err != nil {
+			return nil, nil, err
+		}
+		runners, todo = append(runners, changes), todo+len(changes)
+	}
+	primary, err := v.planPrimary()
+	if err != nil {
+		return nil, nil, err
+	}
+	if todo+len(primary) == 0 {
+		return nil, moves, nil
+	}
+	if err := v.checkShared(); err != nil {
+		return nil, nil, err
+	}
+	if err := v.checkServer(ctx); err != nil {
+		return nil, nil, err
+	}
+	if busy := v.busy(ctx); busy != "" && len(primary) > 0 && v.wait == 0 {
+		return nil, nil, cli.Refusedf("the primary is not stopped while jobs run: %s; give -wait 1h", busy)
+	}
+	for i, r := range moves {
+		changes = append(append(changes, runners[i]...), v.smokeTest(r))
+	}
+	changes = append(append(changes, primary...), v.servedOnce())
+	return changes, moves, v.findToken(moves)
 }
 
 // arguments are those of the same run as root.

@@ -162,3 +162,6 @@ func (v *splitting) checkShared() (err error) {
 	}
 	return nil
 }
+
+// manager is that of the primary and of the runners beside it.
+func (v *splitting) manager() manager { return manager{v.Session, v.primary.Scope} }

@@ -20,7 +20,7 @@ import (
 	"hostguard/runner/shell"
 )
 
-// scope is whose manager gets a new unit, and whether that takes sudo: the
+// unitScope is whose manager gets a new unit, and whether that takes sudo: the
 // system's if this user may change it without a password, else the user's own.
 func unitScope(ctx context.Context, s *cli.Session) (scope string, sudo bool) {
 	if os.Geteuid() == 0 {
@@ -39,80 +39,90 @@ const shutdownTime = time.Hour
 // ends at once is started again and again.
 const settle = time.Second
 
-// installService is the part of a plan that makes a runner a service of its own
-// and starts it: an empty one where its unit is as it should be and runs. The
-// caller has asked runner.Host.Adopt whether it may.
-func installService(s *cli.Session, sv runner.Service) ([]change, error) {
+// manager is systemd's manager of the system or of this user.
+type manager struct {
+	*cli.Session
+	scope string
+}
+
+func (m manager) command(words ...string) string { return systemd.Command(m.scope, words...) }
+
+func (m manager) control(ctx context.Context, words ...string) error {
+	return systemd.Control(ctx, m.scope, m.Getenv, words...)
+}
+
+// path is the file of a unit of ours.
+func (m manager) path(name string) string {
+	return filepath.Join(systemd.Dir(m.scope, m.Getenv("HOME")), name)
+}
+
+// turn is the change by one command to the manager, and the way back by another.
+func (m manager) turn(words, back []string, check func(context.Context) error) change {
+	return change{
+		say: m.command(words...),
+		do: func(ctx context.Context) error {
+			if err := m.control(ctx, words...); err != nil || check == nil {
+				return err
+			}
+			return check(ctx)
+		},
+		undo: func(ctx context.Context) error { return m.control(ctx, back...) },
+	}
+}
+
+// install is the part of a plan that makes a runner a service of its own and starts
+// it: an empty one where its unit is as it should be and runs. The caller has asked
+// runner.Host.Adopt whether it may.
+func (m manager) install(sv runner.Service) ([]change, error) {
 	text, err := sv.Unit()
 	if err != nil {
 		return nil, err
 	}
-	unit := install.File{Path: filepath.Join(systemd.Dir(sv.Scope, s.Getenv("HOME")), sv.Name), Data: []byte(text),
-		Mode: 0o644}
-	changes, err := putUnits(s, sv.Scope, []install.File{unit},
-		func(ctx context.Context) error { return checkStops(ctx, s, sv) })
+	unit := install.File{Path: m.path(sv.Name), Data: []byte(text), Mode: 0o644}
+	changes, err := m.put([]install.File{unit}, func(ctx context.Context) error { return m.checkStops(ctx, sv) })
 	if err != nil {
 		return nil, err
 	}
-	start := systemd.Command(sv.Scope, "enable", "--now", sv.Name)
-	return append(changes, change{
-		say: start,
-		do: func(ctx context.Context) error {
-			if err := systemd.Control(ctx, sv.Scope, s.Getenv, "enable", "--now", sv.Name); err != nil {
-				return err
-			}
-			return checkRuns(ctx, s, sv.Scope, sv.Name)
-		},
-		undo: func(ctx context.Context) error {
-			return systemd.Control(ctx, sv.Scope, s.Getenv, "disable", "--now", sv.Name)
-		},
-	}), nil
+	return append(changes, m.turn([]string{"enable", "--now", sv.Name}, []string{"disable", "--now", sv.Name},
+		func(ctx context.Context) error { return m.checkRuns(ctx, sv.Name) })), nil
 }
 
-// removeService is the way back from installService, as a command.
-func removal(s *cli.Session, sv runner.Service) string {
-	return fmt.Sprintf("%s && rm %s && %s", systemd.Command(sv.Scope, "disable", "--now", sv.Name),
-		shell.Quote(filepath.Join(systemd.Dir(sv.Scope, s.Getenv("HOME")), sv.Name)), systemd.Command(sv.Scope,
-			"daemon-reload"))
+// removal is the way back from install, as a command.
+func (m manager) removal(sv runner.Service) string {
+	return fmt.Sprintf("%s && rm %s && %s", m.command("disable", "--now", sv.Name), shell.Quote(m.path(sv.Name)),
+		m.command("daemon-reload"))
 }
 
-// stopsChange is the part of a plan that lets a unit that is there already end
-// its jobs: a drop-in, its own file is left alone.
-func stopsChange(s *cli.Session, sv runner.Service) ([]change, error) {
-	check := func(ctx context.Context) error { return checkStops(ctx, s, sv) }
-	changes, err := putUnits(s, sv.Scope, []install.File{dropIn(s, sv)}, check)
+// letStop is the part of a plan that lets a unit that is there already end its jobs:
+// a drop-in, its own file is left alone.
+func (m manager) letStop(sv runner.Service) ([]change, error) {
+	check := func(ctx context.Context) error { return m.checkStops(ctx, sv) }
+	changes, err := m.put([]install.File{m.dropIn(sv)}, check)
 	if changes == nil && err == nil { // the manager has not read it, or something else overrules it
-		changes = []change{{
-			say: systemd.Command(sv.Scope, "daemon-reload"),
-			do: func(ctx context.Context) error {
-				if err := systemd.Control(ctx, sv.Scope, s.Getenv, "daemon-reload"); err != nil {
-					return err
-				}
-				return check(ctx)
-			},
-		}}
+		reload := m.turn([]string{"daemon-reload"}, nil, check)
+		reload.undo = nil
+		changes = []change{reload}
 	}
 	return changes, err
 }
 
-func dropIn(s *cli.Session, sv runner.Service) install.File {
-	path := filepath.Join(systemd.Dir(sv.Scope, s.Getenv("HOME")), sv.Name+".d", "hostguard.conf")
+func (m manager) dropIn(sv runner.Service) install.File {
+	path := m.path(filepath.Join(sv.Name+".d", "hostguard.conf"))
 	return install.File{Path: path, Data: []byte(runner.DropIn(sv.ShutdownTimeout)), Mode: 0o644}
 }
 
-// putUnits is the change that puts files of units in place, has the manager read
-// them, and looks what has become of it; none if all are there.
-func putUnits(s *cli.Session, scope string, files []install.File, check func(context.Context) error) ([]change, error) {
+// put is the change that puts files of units in place, has the manager read them,
+// and looks what has become of it; none if all are there.
+func (m manager) put(files []install.File, check func(context.Context) error) ([]change, error) {
 	plan, err := install.Plan(files)
 	if err != nil {
 		return nil, err
 	}
-	return unitChange(s, scope, plan, check)
+	return m.exchange(plan, check)
 }
 
-// unitChange makes one change of several files.
-func unitChange(s *cli.Session, scope string, plan []install.Change, check func(context.Context) error) ([]change,
-	error) {
+// exchange makes one change of several files.
+func (m manager) exchange(plan []install.Change, check func(context.Context) error) ([]change, error) {
 	plan = slices.DeleteFunc(plan, func(c install.Change) bool { return c.Do == install.Keep })
 	if len(plan) == 0 {
 		return nil, nil
@@ -132,16 +142,15 @@ func unitChange(s *cli.Session, scope string, plan []install.Change, check func(
 		was := install.File{Path: c.Path, Data: data, Mode: c.Mode}
 		back[i] = func() error { return install.Change{File: was, Do: install.Replace}.Apply() }
 	}
-	reload := func(ctx context.Context) error { return systemd.Control(ctx, scope, s.Getenv, "daemon-reload") }
 	return []change{{
-		say: strings.Join(does, ", ") + "; " + systemd.Command(scope, "daemon-reload"),
+		say: strings.Join(does, ", ") + "; " + m.command("daemon-reload"),
 		do: func(ctx context.Context) error {
 			for _, c := range plan {
 				if err := c.Apply(); err != nil {
 					return fmt.Errorf("%s %q: %w", c.Do, c.Path, cli.Pathless(err))
 				}
 			}
-			if err := reload(ctx); err != nil {
+			if err := m.control(ctx, "daemon-reload"); err != nil {
 				return err
 			}
 			return check(ctx)
@@ -151,7 +160,7 @@ func unitChange(s *cli.Session, scope string, plan []install.Change, check func(
 			for _, put := range back {
 				errs = append(errs, put())
 			}
-			return errors.Join(append(errs, reload(ctx))...)
+			return errors.Join(append(errs, m.control(ctx, "daemon-reload"))...)
 		},
 	}}, nil
 }
@@ -171,21 +180,21 @@ func removeFile(f install.File) error {
 
 // checkStops looks whether the manager has taken a unit's text as it is meant:
 // another drop-in may say otherwise.
-func checkStops(ctx context.Context, s *cli.Session, sv runner.Service) error {
-	u, err := readUnit(ctx, s, sv.Scope, sv.Name)
+func (m manager) checkStops(ctx context.Context, sv runner.Service) error {
+	u, err := m.unit(ctx, sv.Name)
 	if err != nil {
 		return err
 	}
 	if !u.Stops(sv.ShutdownTimeout) {
 		return fmt.Errorf("%q has KillMode=%.20q TimeoutStopSec=%d all the same; see \"%s\" for what says so", sv.Name,
-			u.KillMode, int(u.StopTimeout.Seconds()), systemd.Command(sv.Scope, "cat", sv.Name))
+			u.KillMode, int(u.StopTimeout.Seconds()), m.command("cat", sv.Name))
 	}
 	return nil
 }
 
 // checkRuns looks whether a service goes on running.
-func checkRuns(ctx context.Context, s *cli.Session, scope, name string) error {
-	first, err := readUnit(ctx, s, scope, name)
+func (m manager) checkRuns(ctx context.Context, name string) error {
+	first, err := m.unit(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -194,20 +203,20 @@ func checkRuns(ctx context.Context, s *cli.Session, scope, name string) error {
 		return context.Cause(ctx)
 	case <-time.After(settle):
 	}
-	u, err := readUnit(ctx, s, scope, name)
+	u, err := m.unit(ctx, name)
 	if err != nil {
 		return err
 	}
 	if u.Active != "active" || u.MainPID == 0 || u.MainPID != first.MainPID {
 		return fmt.Errorf("%q does not go on running (%.20q, Result=%.30q); see journalctl %s%s", name, u.Active,
-			u.Result, map[string]string{systemd.System: "-u ", systemd.User: "--user -u "}[scope], shell.Quote(name))
+			u.Result, map[string]string{systemd.System: "-u ", systemd.User: "--user -u "}[m.scope], shell.Quote(name))
 	}
 	return nil
 }
 
 // unit is how one unit is now.
-func readUnit(ctx context.Context, s *cli.Session, scope, name string) (runner.Unit, error) {
-	units, err := systemd.Units(ctx, scope, s.Getenv, []string{name})
+func (m manager) unit(ctx context.Context, name string) (runner.Unit, error) {
+	units, err := systemd.Units(ctx, m.scope, m.Getenv, []string{name})
 	if err != nil {
 		return runner.Unit{}, err
 	}
