@@ -68,7 +68,7 @@ func localWorkflows(dir string) (workflows []workflow.Workflow, problems []error
 	return workflows, problems, nil
 }
 
-// remote is the server that a checkout's remotes name, and the token for it:
+// remoteOf returns the server that a checkout's remotes name, and the token for it:
 // GITEA_TOKEN, or the one in a remote's URL, which is of no use to other hosts.
 func remoteOf(ctx context.Context, s *cli.Session, dir string) (gitea.Remote, error) {
 	err := exec.CommandContext(ctx, "git", "-C", dir, "rev-parse", "--git-dir").Run()
@@ -113,7 +113,7 @@ func remoteOf(ctx context.Context, s *cli.Session, dir string) (gitea.Remote, er
 	return r, nil
 }
 
-// inventory asks the server that a checkout's remotes name.
+// openInventory asks the server that a checkout's remotes name.
 func openInventory(ctx context.Context, s *cli.Session, checkout string) (gitea.Remote, *gitea.Inventory, error) {
 	remote, err := remoteOf(ctx, s, checkout)
 	if err != nil {

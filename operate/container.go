@@ -52,7 +52,7 @@ func (d *container) look(ctx context.Context) (w working) {
 	return w
 }
 
-// restarts tells that nothing runs until Docker starts it again, for which the
+// restarts reports that nothing runs until Docker starts it again, for which the
 // daemon has Running=true.
 func (w working) restarts() bool { return w.c.Status == "restarting" }
 

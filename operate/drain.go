@@ -237,7 +237,7 @@ func (d *drain) drainsOn(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// checkRevivers tells what would start the container again, and refuses to call
+// checkRevivers prints what would start the container again, and refuses to call
 // it drained then.
 func checkRevivers(s *cli.Session, h runner.Host, c runner.Container, force bool) error {
 	bad := 0

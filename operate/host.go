@@ -165,7 +165,7 @@ func seeJobs(ctx context.Context, s *cli.Session, h *runner.Host) {
 	readJobDirs(s, h)
 }
 
-// units are those of the system and of this user, with the timers that clean and the
+// readUnits returns the units of the system and of this user, with the timers that clean and the
 // name of the service that a new runner would get among them.
 func readUnits(ctx context.Context, s *cli.Session) (units []runner.Unit, unseen []string) {
 	named := []string{runner.PrimaryService, runner.CleanupTimer, runner.OldCleanupTimer}
@@ -179,7 +179,7 @@ func readUnits(ctx context.Context, s *cli.Session) (units []runner.Unit, unseen
 	return units, unseen
 }
 
-// primary reads the directory and the configuration of the host's own runner: those
+// readPrimary reads the directory and the configuration of the host's own runner: those
 // given, or what runs here, or ~/act-runner.
 func readPrimary(s *cli.Session, h *runner.Host, dir string, found []runner.Found) {
 	config, usual := "", filepath.Join(s.Getenv("HOME"), "act-runner")
@@ -257,7 +257,7 @@ func runnerUser(dir string) (*user.User, error) {
 	return user.LookupId(strconv.Itoa(int(info.Sys().(*syscall.Stat_t).Uid)))
 }
 
-// jobDirs looks at the jobs of the primary and of the runners that are split off.
+// readJobDirs looks at the jobs of the primary and of the runners that are split off.
 func readJobDirs(s *cli.Session, h *runner.Host) {
 	h.ActiveHostJobs, h.JobDirs, h.JobDirsUnseen = nil, nil, ""
 	// Where another user's jobs are and what works in them is not ours to see.
@@ -303,7 +303,7 @@ func readJobDirs(s *cli.Session, h *runner.Host) {
 	}
 }
 
-// differ tells that two paths are there and name two files.
+// differ reports that two paths are there and name two files.
 func differ(a, b string) bool {
 	one, err := os.Stat(a)
 	if err != nil {

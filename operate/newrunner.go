@@ -146,7 +146,7 @@ func (v *splitting) registration(r runner.SplitRunner, program register.Runner) 
 	}
 }
 
-// stopped tells that a runner does not run. What belongs to one that still waits
+// stopped fails unless a runner is known not to run. What belongs to one that still waits
 // for a job is not taken away from under it.
 func (v *splitting) stopped(ctx context.Context, r runner.SplitRunner) error {
 	u, err := v.manager().unit(ctx, r.Service)
@@ -186,7 +186,7 @@ func (v *splitting) unregister(ctx context.Context, r runner.SplitRunner, name s
 	return nil
 }
 
-// knew tells that the server had a runner of this id before.
+// knew reports whether the server had a runner of this id before.
 func (v *splitting) knew(id int64) bool {
 	return slices.ContainsFunc(v.before, func(l workflow.Runner) bool { return l.ID == id })
 }

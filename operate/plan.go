@@ -28,7 +28,7 @@ func applyInput(v *bool) cli.Input {
 // undoTime bounds taking back one change.
 const undoTime = time.Minute
 
-// carryOut tells a plan, and with apply makes its changes one after the other.
+// carryOut prints a plan, and with apply makes its changes one after the other.
 // back is how a person goes back later. It stops at the first failure, or when
 // it is interrupted, takes back what was done, the last first, and says whether
 // that has left all as it was.

@@ -366,7 +366,7 @@ func (v *servicing) planContainer() []change {
 	return changes
 }
 
-// changedSince tells whether the configuration was changed after a start.
+// changedSince reports whether the configuration was changed after a start.
 func (v *servicing) changedSince(start time.Time) bool {
 	info, err := os.Stat(v.h.ConfigPath)
 	return err == nil && !start.IsZero() && info.ModTime().After(start)

@@ -223,7 +223,7 @@ func (m manager) unit(ctx context.Context, name string) (runner.Unit, error) {
 	return units[slices.IndexFunc(units, func(u runner.Unit) bool { return u.Name == name })], nil
 }
 
-// program finds an executable by its names: in the directories, and on PATH.
+// findProgram finds an executable by its names: in the directories, and on PATH.
 func findProgram(s *cli.Session, names []string, before, after []string) (string, error) {
 	dirs := slices.Concat(before, filepath.SplitList(s.Getenv("PATH")), after)
 	for _, dir := range dirs {

@@ -10,7 +10,7 @@ import (
 	"hostguard/lock"
 )
 
-// lockLog tells of a wait: at every change, and every 30 seconds.
+// lockLog reports a wait: at every change, and every 30 seconds.
 type lockLog struct {
 	*cli.Session
 	start time.Time

@@ -15,7 +15,7 @@ import (
 // What wait-pressure and status say of what presses. Directories, containers and
 // jobs are foreign text, and may be forged.
 
-// pressureLog tells of a wait: a line when what presses changes, and one every
+// pressureLog reports a wait: a line when what presses changes, and one every
 // half minute.
 type pressureLog struct {
 	say   func(format string, args ...any)

@@ -12,7 +12,7 @@ import (
 	"hostguard/internal/lockwire"
 )
 
-// jobGone tells that the runner has removed this job's directory: the job was
+// jobGone reports whether the runner has removed this job's directory: the job was
 // cancelled, and its post steps may have run already.
 func jobGone(dir string) bool {
 	if dir == "" {
@@ -32,7 +32,7 @@ func heldVariable(o lockwire.Options) string {
 // releasedMark goes before the record of a lock that this job has given back.
 const releasedMark = "released:"
 
-// held reads the record: from this step's own environment file first, where an
+// readRecord reads the record: from this step's own environment file first, where an
 // acquire of the same step wrote it, else from the environment.
 func readRecord(s *cli.Session, o lockwire.Options) string {
 	variable := heldVariable(o)

@@ -96,7 +96,7 @@ func (t *turn) end() {
 	<-t.ended
 }
 
-// mine tells whether this process may go on as far as other waiters matter. The
+// mine reports whether this process may go on as far as other waiters matter. The
 // first look waits a moment to hear whether there are any.
 func (t *turn) mine() bool {
 	if !t.queued.Load() {
@@ -112,7 +112,7 @@ func (t *turn) mine() bool {
 	return t.failed != nil || !t.queued.Load() || time.Since(t.got) >= t.interval
 }
 
-// answered tells that the turn was got, or cannot be.
+// answered reports that the turn was got, or cannot be.
 func (t *turn) answered() bool {
 	select {
 	case <-t.ready:

@@ -12,9 +12,9 @@ import (
 	"hostguard/internal/actions"
 )
 
-// Console is all that hostguard says. Its rules:
+// Console prints all that hostguard prints. Its rules:
 //
-//   - One line says one thing: the operation, the value, what to do.
+//   - One line holds one thing: the operation, the value, what to do.
 //   - A value that comes from outside this job (labels, arguments of processes,
 //     names of files and containers, API answers) is formatted with %q, after
 //     words of ours. Gitea's act fork obeys a command at the start of any line
@@ -57,14 +57,17 @@ func (c *Console) Line(text string) error {
 	return err
 }
 
+// Notice prints what is worth knowing and no problem.
 func (c *Console) Notice(format string, args ...any) {
 	c.annotate((*actions.Workflow).Notice, c.out, "", format, args)
 }
 
+// Warning prints a problem that hostguard goes on with.
 func (c *Console) Warning(format string, args ...any) {
 	c.annotate((*actions.Workflow).Warning, c.err, "warning: ", format, args)
 }
 
+// Error prints why a command fails.
 func (c *Console) Error(format string, args ...any) {
 	c.annotate((*actions.Workflow).Error, c.err, "", format, args)
 }
@@ -97,6 +100,7 @@ func (c *Console) Summary(markdown string) {
 
 // The files of the step are the runner's; outside a workflow there are none.
 
+// CheckFiles fails if a file of the step cannot be written.
 func (c *Console) CheckFiles() error {
 	if c.workflow == nil {
 		return nil
@@ -104,6 +108,7 @@ func (c *Console) CheckFiles() error {
 	return c.workflow.Check()
 }
 
+// Output sets an output of the step.
 func (c *Console) Output(name, value string) error {
 	if c.workflow == nil {
 		return nil
@@ -111,6 +116,7 @@ func (c *Console) Output(name, value string) error {
 	return c.workflow.Output(name, value)
 }
 
+// Env sets a variable for later steps.
 func (c *Console) Env(name, value string) error {
 	if c.workflow == nil {
 		return nil
@@ -118,6 +124,7 @@ func (c *Console) Env(name, value string) error {
 	return c.workflow.Env(name, value)
 }
 
+// State keeps a value for the post step.
 func (c *Console) State(name, value string) error {
 	if c.workflow == nil {
 		return nil
@@ -134,7 +141,7 @@ func (c *Console) JSON(v any) error {
 	return err
 }
 
-// Printable is a value as one line of JSON in which everything is escaped that a
+// Printable returns a value as one line of JSON in which everything is escaped that a
 // terminal would obey: JSON itself only asks for the characters below the space.
 func Printable(v any) (string, error) {
 	data, err := json.Marshal(v)

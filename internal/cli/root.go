@@ -24,7 +24,7 @@ var (
 	secretsForRoot = []string{"GITEA_TOKEN", RegistrationVariable}
 )
 
-// secretsOnStdin is the variable that tells root's run that its secrets come by
+// secretsOnStdin is the variable by which root's run knows that its secrets come by
 // stdin, as asRoot hands them over.
 const secretsOnStdin = "HOSTGUARD_SECRETS_ON_STDIN"
 

@@ -39,7 +39,7 @@ type Command struct {
 	Help string
 	Step bool // may be asked for by the action's step input
 	Hook bool // answers as a program of this name too
-	// Wraps says that it runs the command that follows its inputs, to which belong
+	// Wraps means that it runs the command that follows its inputs, to which belong
 	// stdout and the signals.
 	Wraps bool
 	// New makes what one run of the command needs.
@@ -82,8 +82,8 @@ func NewSession(w World, commands []Command) *Session {
 
 // Modes: what a step does with a refusal or a failure of its own.
 const (
-	WarnOnly = "warn-only" // says it and goes on
-	HardFail = "hard-fail" // says it and fails
+	WarnOnly = "warn-only" // prints it and goes on
+	HardFail = "hard-fail" // prints it and fails
 )
 
 // Soften applies a mode to what a step ended in. Under warn-only a refusal and
@@ -97,7 +97,7 @@ func (s *Session) Soften(ctx context.Context, mode string, err error) error {
 	return nil
 }
 
-// CutShort is the interruption, where that is why a command failed.
+// CutShort returns the interruption, where that is why a command failed.
 func CutShort(ctx context.Context, err error) error {
 	if i, ok := errors.AsType[*Interrupted](context.Cause(ctx)); ok && StatusOf(err) == StatusFailed {
 		return i

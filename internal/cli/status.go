@@ -39,7 +39,7 @@ const (
 	StatusTerminated  = 143 // SIGTERM or SIGHUP
 )
 
-// statusError is an error that knows the exit status it ends in.
+// Error is an error that knows the exit status it ends in.
 type Error struct {
 	Status int
 	Err    error
@@ -52,10 +52,12 @@ func (e *Error) Unwrap() error { return e.Err }
 // WithStatus gives an error the exit status it ends in.
 func WithStatus(status int, err error) error { return &Error{status, err} }
 
+// Usagef returns an error of wrong use.
 func Usagef(format string, args ...any) error {
 	return &Error{StatusUsage, fmt.Errorf(format, args...)}
 }
 
+// Refusedf returns a refusal.
 func Refusedf(format string, args ...any) error {
 	return &Error{StatusRefused, fmt.Errorf(format, args...)}
 }
@@ -97,5 +99,5 @@ func (e *Interrupted) status() int {
 // OneLine is the text of an error, which may be several joined.
 func OneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
-// ErrSaid stands for an error that the command has already told.
+// ErrSaid stands for an error that the command has already printed.
 var ErrSaid = errors.New("already said")

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Word is a value from outside in the old reports' form: as it is where it is a
+// Word returns a value from outside in the old reports' form: as it is where it is a
 // plain word, else quoted. It never stands at the start of a line.
 func Word(s string) string {
 	if len(s) > 200 {
@@ -21,7 +21,7 @@ func Word(s string) string {
 	return s
 }
 
-// Since says a time as people read it beside how long ago it was.
+// Since returns a time as people read it, beside how long ago it was.
 func Since(t, now time.Time) string {
 	if t.IsZero() {
 		return "an unknown time"
@@ -41,7 +41,7 @@ func Short(d time.Duration) string {
 	}
 }
 
-// Plural is a count with its noun.
+// Plural returns a count with its noun.
 func Plural(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun

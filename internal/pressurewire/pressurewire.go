@@ -14,7 +14,7 @@ import (
 	"hostguard/pressure"
 )
 
-// How long Docker may take to tell of containers: a hung daemon must not hold up
+// How long Docker may take to describe containers: a hung daemon must not hold up
 // a look, and least of all the one that a runner waits for, which has checkTime
 // in all. What is left after the look is for the containers' names.
 const (
@@ -74,7 +74,7 @@ func (c *Containers) others(ctx context.Context) (pressure.List, pressure.Scope,
 		"containers, and those of docker build, are out of sight", all-unread, all)), nil
 }
 
-// Name puts names to the containers of blockers, where Docker tells them in time.
+// Name sets the names of the containers of blockers that Docker answers in time.
 func (c *Containers) Name(ctx context.Context, blockers []pressure.Blocker) {
 	ctx, cancel := context.WithTimeout(ctx, c.Limit)
 	defer cancel()

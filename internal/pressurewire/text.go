@@ -9,11 +9,12 @@ import (
 	"hostguard/pressure"
 )
 
-// LookedAt says what a look could see, with the load, which only informs.
+// LookedAt describes what a look could see, with the load, which only informs.
 func LookedAt(v pressure.Verdict) string {
 	return fmt.Sprintf("looked at %d processes: %s; %s", v.Seen, v.Scope, Load(v.Load))
 }
 
+// Load describes memory, stall and load.
 func Load(l pressure.Load) string {
 	var parts []string
 	if l.Installed > 0 {
@@ -39,7 +40,7 @@ func Load(l pressure.Load) string {
 // may end as a variable, and those are limited to 128 KiB.
 const MostNamed = pressure.MostDescribed
 
-// Pressing says in a sentence what speaks against a heavy build.
+// Pressing describes in a sentence what speaks against a heavy build.
 func Pressing(v pressure.Verdict) string {
 	var what []string
 	if len(v.Blockers) > 0 {
@@ -65,7 +66,7 @@ func Blockers(all []pressure.Blocker) string {
 	return what + ": " + strings.Join(names, ", ")
 }
 
-// about says where a build runs, whose it is and what it uses.
+// about describes where a build runs, whose it is and what it uses.
 func about(b pressure.Blocker) []string {
 	parts := []string{Place(b)}
 	if b.Container != "" {
@@ -91,6 +92,7 @@ func Whose(job pressure.Job) string {
 	return strings.Join(parts, " ")
 }
 
+// Age describes how long a build has run.
 func Age(b pressure.Blocker) string {
 	if b.Since.IsZero() {
 		return "since an unknown time"
@@ -98,6 +100,7 @@ func Age(b pressure.Blocker) string {
 	return "for " + cli.Short(max(0, time.Since(b.Since).Round(time.Second)))
 }
 
+// Place describes where a build works.
 func Place(b pressure.Blocker) string {
 	if b.Dir == "" {
 		return "in a directory that cannot be read"
