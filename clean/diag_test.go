@@ -333,7 +333,7 @@ func TestAnotherFolderInItsPlaceIsNotTouched(t *testing.T) {
 	}
 }
 
-func TestAnInterruptedRemovalTellsWhatItDid(t *testing.T) {
+func TestAnInterruptedRemovalReportsWhatItDid(t *testing.T) {
 	root, pages := newRunner(t)
 	for n := range 10 {
 		write(t, pages, page(n+1))

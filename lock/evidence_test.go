@@ -282,7 +282,7 @@ func TestAnUptimeToComeKeepsNobodyYoung(t *testing.T) {
 	})
 }
 
-func TestTheSameJobIsNeverToldByNamesAlone(t *testing.T) {
+func TestTheSameJobIsNeverRecognizedByNamesAlone(t *testing.T) {
 	place := Place{Machine: "m", Boot: "b", PIDs: "p", Mounts: "n"}
 	job := Job{Repository: "wooo/x", RunID: "7", Job: "build"}
 	leg := func(dir string) Claim { return Claim{Place: place, Job: job, JobDir: dir} }

@@ -200,8 +200,8 @@ func TestATokenIsForItsOwnHostAlone(t *testing.T) {
 	for remote, says := range map[string]string{
 		"https://github.com/wooo/awoooi":      "github.com, which is no Gitea",
 		"git@gitea.example.com:wooo/awoooi":   "speaks no HTTP",
-		"https://ci:" + canary + "@h%zz/a/b":  "it is no URL of a repository",
-		"https://ci:" + canary + "@127.0.0.1": "it is no URL of a repository",
+		"https://ci:" + canary + "@h%zz/a/b":  "not the URL of a repository",
+		"https://ci:" + canary + "@127.0.0.1": "not the URL of a repository",
 	} {
 		status, out, errs := run(map[string]string{"GITEA_TOKEN": canary}, "runner", "labels", "-checkout",
 			checkoutOf(t, map[string]string{"origin": remote}))
@@ -220,7 +220,7 @@ func TestAServerThatRefusesAllIsNamedOnce(t *testing.T) {
 	checkout := checkoutOf(t, map[string]string{"gitea": url + "/wooo/awoooi"})
 	for _, more := range [][]string{nil, {"-repos", "wooo/awoooi,wooo/ewoooc"}} {
 		status, _, errs := run(nil, append([]string{"runner", "labels", "-checkout", checkout}, more...)...)
-		if status != cli.StatusFailed || strings.Count(errs, "does not take the token (401") != 1 {
+		if status != cli.StatusFailed || strings.Count(errs, "rejects the token (401") != 1 {
 			t.Errorf("%q: exit status %d\n%s", more, status, errs)
 		}
 	}

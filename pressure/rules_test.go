@@ -194,7 +194,7 @@ func TestPatternsCompareWholeTokensInOrder(t *testing.T) {
 	}
 }
 
-func TestWhoStartedItTellsWhatAProgramThatHidesItsArgumentsIs(t *testing.T) {
+func TestTheParentShowsWhatAProgramThatHidesItsArgumentsIs(t *testing.T) {
 	for _, tt := range []struct {
 		argv         []string
 		heavy, known bool

@@ -467,7 +467,7 @@ func TestWhatASplitRefuses(t *testing.T) {
 			t.Fatalf("before\n%s\nafter\n%s", before, after)
 		}
 	}
-	refused(1, strings.Replace(command, m.gitea.Admin.Token, "other", 1), "the runners' server cannot be asked", "does not take the token")
+	refused(1, strings.Replace(command, m.gitea.Admin.Token, "other", 1), "the runners' server cannot be asked", "rejects the token")
 	refused(1, strings.Replace(command, "cd ~/awoooi", "cd /", 1), "the runners' server cannot be asked", "give -checkout")
 	refused(1, "export DOCKER_HOST=unix:///nowhere; "+command, "whether a container runs the primary's registration is not known")
 

@@ -1,4 +1,4 @@
-// Package actions speaks to the runner that started this step: workflow
+// Package actions communicates with the runner that started this step: workflow
 // commands, outputs, environment, state and summary, through go-githubactions.
 //
 // Guarantee: no text that passes through here can open an output line as a
@@ -33,8 +33,8 @@ func New(w io.Writer, getenv func(string) string) *Workflow {
 	}
 }
 
-// What is said is a courtesy too: when the log is closed (a cancelled job) the
-// step must still go on and give back what it took.
+// The log is best effort too: when it is closed (a cancelled job) the step must
+// still continue and release what it took.
 
 func (w *Workflow) Notice(text string) {
 	_ = recovered(func() { w.action.Noticef("%s", Plain(text)) })
@@ -62,9 +62,9 @@ const (
 	summaryFile = "GITHUB_STEP_SUMMARY"
 )
 
-// Check finds out whether outputs and variables can be written, before
-// anything is done that would have to be told through them. A variable that
-// is not set at all means that the step has no such file, which is no error.
+// Check fails if outputs and variables cannot be written; call it before anything
+// that has to be reported through them. A variable that is not set at all means
+// that the step has no such file, which is not an error.
 func (w *Workflow) Check() error {
 	for _, name := range []string{outputFile, envFile, stateFile} {
 		path := w.getenv(name)
@@ -84,7 +84,8 @@ func checkFile(name, path string) error {
 		if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
 			err = pathErr.Err
 		}
-		return fmt.Errorf("cannot write %s=%q: %w; the runner gives each step this file, unset the variable to run without it", name, path, err)
+		return fmt.Errorf("cannot write %s=%q: %w; the runner gives each step this file, "+
+			"unset the variable to run without it", name, path, err)
 	}
 	return f.Close()
 }
@@ -104,8 +105,8 @@ func (w *Workflow) State(name, value string) error {
 	return w.write(stateFile, name, value, w.action.SaveState)
 }
 
-// Summary adds Markdown to the step's summary. It is a courtesy: where it
-// cannot be written, nothing is lost.
+// Summary adds Markdown to the step's summary. It is best effort: where it cannot be
+// written, nothing is lost.
 func (w *Workflow) Summary(markdown string) {
 	if w.getenv(summaryFile) != "" {
 		_ = recovered(func() { w.action.AddStepSummary(markdown) })
@@ -136,16 +137,15 @@ const delimiter = "_GitHubActionsFileCommandDelimeter_"
 
 func checkValue(value string) error {
 	if strings.ContainsFunc(value, unicode.IsControl) {
-		return errors.New("the value holds a line end or another control character")
+		return errors.New("the value contains a line end or another control character")
 	}
 	if strings.Contains(value, delimiter) {
-		return errors.New("the value holds the file's delimiter")
+		return errors.New("the value contains the file's delimiter")
 	}
 	return nil
 }
 
-// recovered turns the panic that go-githubactions answers a failed write with
-// into an error.
+// recovered returns the panic of go-githubactions after a failed write as an error.
 func recovered(f func()) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -156,9 +156,9 @@ func recovered(f func()) (err error) {
 	return nil
 }
 
-// Plain makes one harmless line of any text: characters that are not printable
-// (line ends, escapes, bidirectional overrides) are written as Go would quote
-// them, and a line that would open as a workflow command is set off by a bar.
+// Plain returns any text as one harmless line: characters that are not printable
+// (line ends, escapes, bidirectional overrides) are written as Go quotes them, and
+// a line that would begin a workflow command is set off by a bar.
 func Plain(text string) string {
 	var b strings.Builder
 	for _, r := range text {

@@ -1,6 +1,6 @@
-// Package actrunner knows what the runners of Gitea, Forgejo and GitHub look like
-// on a host: their programs, the containers of their jobs and the shape of a job's
-// private directory. Names only: it looks at nothing and proves nothing.
+// Package actrunner recognizes the runners of Gitea, Forgejo and GitHub on a host by
+// name: their programs, the containers of their jobs and the shape of a job's private
+// directory. It reads nothing from the host and proves nothing.
 package actrunner
 
 import (
@@ -89,11 +89,11 @@ func ConfigOf(argv []string) string {
 	return ""
 }
 
-// Task is what the name of a job's container says of it. Workflow and Job are as
+// Task is a job as the name of its container describes it. Workflow and Job are as
 // the runner has rewritten them, and may be cut or missing.
 type Task struct{ ID, Workflow, Job string }
 
-// TaskOf reads the name of a container; false if it is not that of a job. Known
+// TaskOf parses the name of a container; false if it is not that of a job. Known
 // forms: GITEA-ACTIONS-TASK-49_WORKFLOW-ci_JOB-build (act_runner), the same with
 // dashes and -<64 hex> behind 63 characters (gitea-runner 1.0 and later), and
 // FORGEJO-ACTIONS-TASK-49_….

@@ -12,7 +12,7 @@ const maxToken = 16 << 10
 
 // TaskOfToken returns the ID of the task that a job's ACTIONS_RUNTIME_TOKEN names, or
 // "". A rerun and each leg of a matrix are tasks of their own. Nothing of the token
-// is checked: a job may put any ID there, so it tells jobs apart and proves nothing.
+// is checked: a job may put any ID there, so it distinguishes jobs and proves nothing.
 func TaskOfToken(token string) string {
 	parts := strings.Split(token, ".")
 	if len(token) > maxToken || len(parts) != 3 {

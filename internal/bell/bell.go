@@ -21,11 +21,11 @@ import (
 
 var _ lock.Bell = Bell{}
 
-// Bell is that of this network namespace.
+// Bell is the bell of this network namespace.
 type Bell struct{}
 
-// quiet is how long a waiter is deaf after a ring: whoever rings without end
-// makes it try ten times a second, not more.
+// quiet is how long a waiter ignores rings after one: endless rings make it try ten
+// times a second, not more.
 const quiet = 100 * time.Millisecond
 
 func address(nonce string) *net.UnixAddr {

@@ -14,9 +14,9 @@ import (
 	"hostguard/runner"
 )
 
-// Runners are the containers that run a runner, and the names of those that run
-// a job now. Of an environment nothing is taken but the labels: registration
-// tokens are in it too.
+// Runners returns the containers that run a runner, and the names of those that run
+// a job now. It takes only the labels from an environment, which also contains
+// registration tokens.
 func (e *Engine) Runners(ctx context.Context) (runners []runner.Container, active []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
@@ -38,7 +38,7 @@ func (e *Engine) Runners(ctx context.Context) (runners []runner.Container, activ
 		if !runner.IsRunner(name, c.Image) {
 			continue
 		}
-		if r, err := e.inspect(ctx, c.ID); err == nil { // else it went away meanwhile
+		if r, err := e.inspect(ctx, c.ID); err == nil { // else it is gone by now
 			runners = append(runners, r)
 		}
 	}
@@ -46,11 +46,11 @@ func (e *Engine) Runners(ctx context.Context) (runners []runner.Container, activ
 	return runners, active, nil
 }
 
-// ErrNoContainer says that there is no container of that name or ID.
+// ErrNoContainer means that no container has that name or ID.
 var ErrNoContainer = errors.New("there is no such container")
 
-// Runner is the container of that name, or of that full ID. Docker would take
-// the begin of an ID for a name as well.
+// Runner returns the container of that name, or of that full ID. Docker also takes
+// the first digits of an ID for a name.
 func (e *Engine) Runner(ctx context.Context, name string) (runner.Container, error) {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
@@ -69,10 +69,11 @@ func (e *Engine) inspect(ctx context.Context, id string) (runner.Container, erro
 	case err != nil:
 		return runner.Container{}, e.classify(err)
 	case c.ContainerJSONBase == nil || c.State == nil || c.HostConfig == nil:
-		return runner.Container{}, fmt.Errorf("the Docker daemon at %q says nothing of the container's state", e.Address())
+		return runner.Container{}, fmt.Errorf("the Docker daemon at %q does not report the container's state", e.Address())
 	}
 	r := runner.Container{
-		ID: c.ID, Name: strings.TrimPrefix(c.Name, "/"), Restart: restartText(c.HostConfig.RestartPolicy), Status: c.State.Status, Running: c.State.Running,
+		ID: c.ID, Name: strings.TrimPrefix(c.Name, "/"), Restart: restartText(c.HostConfig.RestartPolicy),
+		Status: c.State.Status, Running: c.State.Running,
 		Started: c.State.StartedAt,
 	}
 	if c.Config != nil {
@@ -93,7 +94,7 @@ func (e *Engine) inspect(ctx context.Context, id string) (runner.Container, erro
 	return r, nil
 }
 
-// restartText is a restart policy as the docker command takes it.
+// restartText returns a restart policy as the docker command takes it.
 func restartText(p container.RestartPolicy) string {
 	switch {
 	case p.Name == "":

@@ -18,11 +18,11 @@ import (
 	"hostguard/runner"
 )
 
-// What is done to a container is done by its full ID, which the daemon matches
-// before any name. An error that is lock.ErrRefused, ErrNotRunning or
-// ErrNoContainer says that nothing was done; after any other it may have been.
+// A container is controlled by its full ID, which the daemon matches before any
+// name. After lock.ErrRefused, ErrNotRunning or ErrNoContainer nothing has been
+// done; after any other error it may have been.
 
-// ErrNotRunning says that a container that does not run got no signal.
+// ErrNotRunning means that the container does not run, so it gets no signal.
 var ErrNotRunning = errors.New("the container does not run")
 
 // SetRestart sets a container's restart policy, such as no, unless-stopped or
@@ -39,22 +39,22 @@ func (e *Engine) SetRestart(ctx context.Context, id, policy string) error {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
 	_, err := e.client.ContainerUpdate(ctx, id, container.UpdateConfig{RestartPolicy: p})
-	return e.done(err)
+	return e.controlError(err)
 }
 
 // StartContainer starts a container; one that runs is left as it is.
 func (e *Engine) StartContainer(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
-	return e.done(e.client.ContainerStart(ctx, id, container.StartOptions{}))
+	return e.controlError(e.client.ContainerStart(ctx, id, container.StartOptions{}))
 }
 
-// StopContainer sends SIGTERM and returns when the container has ended, which
-// Docker brings about by SIGKILL after the limit, in whole seconds. When ctx ends
-// earlier it has its SIGTERM all the same.
+// StopContainer sends SIGTERM and returns when the container has ended; after the
+// limit, in whole seconds, Docker sends SIGKILL. When ctx ends earlier the SIGTERM
+// has been sent all the same.
 func (e *Engine) StopContainer(ctx context.Context, id string, limit time.Duration) error {
 	seconds := int(limit.Seconds())
-	return e.done(e.client.ContainerStop(ctx, id, container.StopOptions{Timeout: &seconds}))
+	return e.controlError(e.client.ContainerStop(ctx, id, container.StopOptions{Timeout: &seconds}))
 }
 
 // SignalContainer sends a signal to a container's first process.
@@ -65,10 +65,11 @@ func (e *Engine) SignalContainer(ctx context.Context, id, signal string) error {
 	if cerrdefs.IsConflict(err) || err != nil && strings.Contains(err.Error(), "is not running") { // Engine 20.10: 409 too
 		return ErrNotRunning
 	}
-	return e.done(err)
+	return e.controlError(err)
 }
 
-func (e *Engine) done(err error) error {
+// controlError translates the error of a container command.
+func (e *Engine) controlError(err error) error {
 	switch {
 	case err == nil:
 		return nil
@@ -78,8 +79,8 @@ func (e *Engine) done(err error) error {
 	return e.classify(err)
 }
 
-// ContainerProcesses are the processes of a container that runs, with the pids
-// that they have where the daemon runs.
+// ContainerProcesses returns the processes of a running container, with their pids
+// where the daemon runs.
 func (e *Engine) ContainerProcesses(ctx context.Context, id string) ([]runner.Process, error) {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
@@ -96,27 +97,28 @@ func (e *Engine) ContainerProcesses(ctx context.Context, id string) ([]runner.Pr
 
 const maxLog = 64 << 10 // bytes of the last lines
 
-// LastLog are the last lines that a container has printed since then, as they
-// are: with whatever its jobs print.
+// LastLog returns the last lines that a container has printed since then,
+// unchanged: they contain whatever its jobs print.
 func (e *Engine) LastLog(ctx context.Context, id string, since time.Time, lines int) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
 	c, err := e.client.ContainerInspect(ctx, id)
 	if err != nil {
-		return nil, e.done(err)
+		return nil, e.controlError(err)
 	}
 	stream, err := e.client.ContainerLogs(ctx, id, container.LogsOptions{
-		ShowStdout: true, ShowStderr: true, Tail: strconv.Itoa(lines), Since: strconv.FormatFloat(float64(since.UnixNano())/1e9, 'f', 9, 64),
+		ShowStdout: true, ShowStderr: true, Tail: strconv.Itoa(lines),
+		Since: strconv.FormatFloat(float64(since.UnixNano())/1e9, 'f', 9, 64),
 	})
 	if err != nil {
-		return nil, e.done(err)
+		return nil, e.controlError(err)
 	}
 	defer stream.Close()
 	var text bytes.Buffer
 	if bounded := io.LimitReader(stream, maxLog); c.Config != nil && c.Config.Tty {
 		_, err = text.ReadFrom(bounded)
 	} else {
-		_, err = stdcopy.StdCopy(&text, &text, bounded) // a stream of its own for each output
+		_, err = stdcopy.StdCopy(&text, &text, bounded) // stdout and stderr are separate streams
 	}
 	var all []string
 	scanner := bufio.NewScanner(&text)

@@ -5,8 +5,8 @@
 // daemon, and still collides with a plain "docker network create NAME".
 //
 // Guaranteed: removal by full ID only; every vendor error leaves this package
-// as one of lock's. Not guaranteed: that a create is refused when another of
-// the name exists (engines below API 1.44), or that Podman, which ignores
+// as one of lock's. Not guaranteed: that a create is refused when a network of
+// that name exists (engines below API 1.44), or that Podman, which ignores
 // config-only and makes bridges, keeps an entry through a prune.
 package docker
 
@@ -47,8 +47,8 @@ type Engine struct {
 	prunable bool            // one of them is an ordinary network
 }
 
-// ErrUsage marks an environment in which no Docker daemon can be reached, however
-// often that is tried.
+// ErrUsage marks an environment in which no Docker daemon can be reached, so that
+// trying again does not help.
 var ErrUsage = errors.New("wrong DOCKER_HOST")
 
 // pingTimeout bounds the first request; a hung daemon takes connections but
@@ -56,18 +56,22 @@ var ErrUsage = errors.New("wrong DOCKER_HOST")
 const pingTimeout = 10 * time.Second
 
 // Connect finds the daemon by DOCKER_HOST and its companions, or at its usual
-// socket (a context of the docker command is not looked at: jobs of different
-// users have to meet), and asks it for its API version.
+// socket (contexts of the docker command are ignored: jobs of different users have
+// to use the same daemon), and asks it for its API version.
 func Connect(ctx context.Context, getenv func(string) string) (*Engine, error) {
 	host := getenv("DOCKER_HOST")
 	if strings.HasPrefix(host, "ssh://") {
-		return nil, fmt.Errorf("%w: DOCKER_HOST=%q: ssh needs the docker command's connection helper; run hostguard on that host, or give unix:// or tcp://", ErrUsage, host)
+		return nil, fmt.Errorf("%w: DOCKER_HOST=%q: ssh needs the docker command's connection helper; "+
+			"run hostguard on that host, or give unix:// or tcp://", ErrUsage, host)
 	}
-	if u, err := url.Parse(host); err == nil && u.User != nil { // and it is not printed
-		return nil, fmt.Errorf("%w: DOCKER_HOST holds a user or a password, which no Docker daemon asks for; want tcp://address:port", ErrUsage)
+	if u, err := url.Parse(host); err == nil && u.User != nil { // not printed: it contains a password
+		return nil, fmt.Errorf("%w: DOCKER_HOST holds a user or a password, which no Docker daemon asks for; "+
+			"want tcp://address:port", ErrUsage)
 	}
-	if version := getenv(client.EnvOverrideAPIVersion); strings.Trim(version, "0123456789.") != "" || strings.Count(version, ".") > 1 {
-		return nil, fmt.Errorf("%w: DOCKER_API_VERSION=%q is not a version such as 1.45; unset it, hostguard asks the daemon for its version", ErrUsage, version)
+	if version := getenv(client.EnvOverrideAPIVersion); strings.Trim(version, "0123456789.") != "" ||
+		strings.Count(version, ".") > 1 {
+		return nil, fmt.Errorf("%w: DOCKER_API_VERSION=%q is not a version such as 1.45; "+
+			"unset it, hostguard asks the daemon for its version", ErrUsage, version)
 	}
 	options := []client.Opt{client.FromEnv, client.WithAPIVersionNegotiation()}
 	if host != "" {
@@ -75,7 +79,8 @@ func Connect(ctx context.Context, getenv func(string) string) (*Engine, error) {
 	}
 	c, err := client.NewClientWithOpts(options...)
 	if err != nil {
-		return nil, fmt.Errorf("%w: DOCKER_HOST=%q and its companions DOCKER_CERT_PATH, DOCKER_TLS_VERIFY, DOCKER_API_VERSION: %w", ErrUsage, host, err)
+		return nil, fmt.Errorf("%w: DOCKER_HOST=%q and its companions DOCKER_CERT_PATH, DOCKER_TLS_VERIFY, "+
+			"DOCKER_API_VERSION: %w", ErrUsage, host, err)
 	}
 	e := &Engine{client: c, created: map[string]bool{}}
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
@@ -87,7 +92,8 @@ func Connect(ctx context.Context, getenv func(string) string) (*Engine, error) {
 	case err != nil:
 		return nil, e.explain(err)
 	case ping.APIVersion == "": // the first Docker Engine sent one
-		return nil, fmt.Errorf("%w: what answers at %q is not a Docker daemon: it names no API version; set DOCKER_HOST to the daemon's address", ErrUsage, e.Address())
+		return nil, fmt.Errorf("%w: what answers at %q is not a Docker daemon: its reply has no API version; "+
+			"set DOCKER_HOST to the daemon's address", ErrUsage, e.Address())
 	}
 	// Else the first requests would each negotiate once more, and two at once race.
 	c.NegotiateAPIVersionPing(ping)
@@ -98,32 +104,34 @@ func Connect(ctx context.Context, getenv func(string) string) (*Engine, error) {
 // ErrNoDaemon means that nothing listens at the daemon's address.
 var ErrNoDaemon = errors.New("no Docker daemon")
 
-// explain says what to do about a daemon that cannot be reached. A socket
-// without permission is also a failed connection to the client, so it is
-// tested first.
+// explain adds to the error of a daemon that cannot be reached what to do about it.
+// To the client a socket without permission is a failed connection as well, so
+// permission is tested first.
 func (e *Engine) explain(err error) error {
 	address := e.Address()
 	switch {
 	case errors.Is(err, os.ErrPermission):
-		return fmt.Errorf("no permission for the Docker socket %q; add this user to the group that owns it, or set DOCKER_HOST", address)
+		return fmt.Errorf("no permission for the Docker socket %q; "+
+			"add this user to the group that owns it, or set DOCKER_HOST", address)
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("the Docker daemon at %q did not answer in time; is it hung? See its log, or set DOCKER_HOST", address)
+		return fmt.Errorf("the Docker daemon at %q did not answer in time; is it hung? See its log, or set DOCKER_HOST",
+			address)
 	case client.IsErrConnectionFailed(err):
 		return fmt.Errorf("%w at %q; start it, or set DOCKER_HOST", ErrNoDaemon, address)
 	}
 	return fmt.Errorf("ask the Docker daemon at %q: %w", address, err)
 }
 
-// Address is where the daemon is reached.
+// Address returns where the daemon is reached.
 func (e *Engine) Address() string { return e.client.DaemonHost() }
 
-// Local tells whether the daemon is reached over a unix socket. Only then do
+// Local reports whether the daemon is reached over a unix socket. Only then do
 // the pids and the boot of this machine mean anything to its other clients.
 func (e *Engine) Local() bool { return strings.HasPrefix(e.Address(), "unix://") }
 
-// Exclusive tells whether the daemon itself refuses a second network of a
+// Exclusive reports whether the daemon itself refuses a second network of a
 // name: it keeps a lock per name since Engine 25, API 1.44. Below, 8 callers of
-// 8 were told "created".
+// 8 get the answer "created".
 func (e *Engine) Exclusive() bool {
 	major, minor, _ := strings.Cut(e.API, ".")
 	x, errX := strconv.Atoi(major)
@@ -136,7 +144,7 @@ type Description struct {
 	ID, Version string
 }
 
-// Describe asks the daemon who it is; that takes it up to 10 ms.
+// Describe asks the daemon for its identity, which takes up to 10 ms.
 func (e *Engine) Describe(ctx context.Context) (Description, error) {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
@@ -147,17 +155,17 @@ func (e *Engine) Describe(ctx context.Context) (Description, error) {
 	return Description{ID: info.ID, Version: info.ServerVersion}, nil
 }
 
-// Prunable tells that a network which this process created is not config-only by
-// the engine's own account, so that a prune deletes it. Podman is such an engine;
-// what it answers about itself differs from version to version.
+// Prunable reports whether a network that this process has created is not config-only
+// by the engine's own list, so that a prune deletes it. Podman is such an engine; how
+// it describes itself differs from version to version.
 func (e *Engine) Prunable() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.prunable
 }
 
-// ContainerName is the name of the container with that full ID, or "" if this
-// daemon does not know it.
+// ContainerName returns the name of the container with that full ID, or "" if this
+// daemon does not have it.
 func (e *Engine) ContainerName(ctx context.Context, id string) string {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
@@ -177,9 +185,9 @@ func (e *Engine) Container(ctx context.Context, id, started string) (lock.Life, 
 	case cerrdefs.IsNotFound(err):
 		return lock.Dead, "its container is gone"
 	case err != nil:
-		return lock.Unknown, "its container could not be asked after: " + e.classify(err).Error()
+		return lock.Unknown, "the state of its container could not be read: " + e.classify(err).Error()
 	case c.ContainerJSONBase == nil || c.ID != id || c.State == nil:
-		return lock.Unknown, "the Docker daemon says nothing of its container"
+		return lock.Unknown, "the Docker daemon does not report the state of its container"
 	}
 	switch status := c.State.Status; {
 	case status == "exited" || status == "dead" || status == "removing", status == "restarting" && started != "":
@@ -213,8 +221,8 @@ func (e *Engine) Create(ctx context.Context, name string, labels map[string]stri
 func (e *Engine) List(ctx context.Context, prefix string) ([]lock.Entry, error) {
 	var options network.ListOptions
 	if prefix != "" {
-		// A name filter matches anywhere in a name, and as an expression; the
-		// daemon need not send us the rest.
+		// A name filter matches anywhere in a name, and as a regular expression; it
+		// spares the daemon to send the rest.
 		options.Filters = filters.NewArgs(filters.Arg("name", "^"+strings.ReplaceAll(prefix, ".", `\.`)))
 	}
 	networks, err := e.client.NetworkList(ctx, options)
@@ -275,13 +283,14 @@ func (e *Engine) Watch(ctx context.Context, prefix string) (<-chan struct{}, err
 	return wakes, nil
 }
 
-// classify makes one of lock's errors of a failed request: refused when the
-// daemon said no, so that nothing was done; anything else is unknown.
+// classify translates the error of a failed request into one of lock's: refused if
+// the daemon has refused it, so that nothing was done; anything else is unknown.
 func (e *Engine) classify(err error) error {
 	switch {
 	case errors.Is(err, os.ErrPermission):
 		return fmt.Errorf("%w: %w", lock.ErrRefused, e.explain(err))
-	case cerrdefs.IsInvalidArgument(err), cerrdefs.IsPermissionDenied(err), cerrdefs.IsUnauthorized(err), cerrdefs.IsNotImplemented(err):
+	case cerrdefs.IsInvalidArgument(err), cerrdefs.IsPermissionDenied(err), cerrdefs.IsUnauthorized(err),
+		cerrdefs.IsNotImplemented(err):
 		return fmt.Errorf("%w: the Docker daemon at %q: %w", lock.ErrRefused, e.Address(), err)
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("the Docker daemon at %q did not answer in time: %w", e.Address(), err)
@@ -294,7 +303,7 @@ func (e *Engine) classify(err error) error {
 	return fmt.Errorf("the Docker daemon at %q: %w", e.Address(), err)
 }
 
-// Engine line for people.
+// String returns the description for people.
 func (d Description) String() string {
 	return fmt.Sprintf("id %q version %q", cmp.Or(d.ID, "unknown"), cmp.Or(d.Version, "unknown"))
 }

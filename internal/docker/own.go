@@ -7,7 +7,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 )
 
-// Inside is what a process sees of the container that it is in, by itself.
+// Inside is what a process itself sees of the container that it is in.
 type Inside struct {
 	// Group is the ID in the name of its control group, which is its own; ""
 	// where a namespace hides that name.
@@ -19,9 +19,9 @@ type Inside struct {
 	Root string
 }
 
-// Own finds the container that a process is in, and when that was started. It
-// takes this daemon's word for an ID only where something of the process alone
-// agrees with it; "" is none.
+// Own returns the container that a process is in, and when that was started. It
+// trusts this daemon for an ID only where something of the process alone agrees
+// with it; "" means none.
 func (e *Engine) Own(ctx context.Context, in Inside) (id, started string) {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
@@ -53,7 +53,7 @@ func (e *Engine) Own(ctx context.Context, in Inside) (id, started string) {
 	return "", ""
 }
 
-// running returns a container that runs now: what it says of its start is of
+// running returns a container that runs now, so that its start time is that of
 // this run.
 func (e *Engine) running(ctx context.Context, id string) (container.InspectResponse, bool) {
 	c, err := e.client.ContainerInspect(ctx, id)
@@ -77,12 +77,12 @@ func (e *Engine) sharing(ctx context.Context, id string) ([]string, error) {
 	return ids, nil
 }
 
-// changes tells whether a container's root file system keeps its changes there.
+// changes reports whether a container's root file system keeps its changes there.
 // The mount's own path is relative where there are many layers.
 func changes(c container.InspectResponse, root string) bool {
 	dir := upper(c)
 	return root != "" && dir != "" && (dir == root || strings.HasSuffix(dir, "/"+root))
 }
 
-// upper is the directory that tells; not every storage driver has one.
+// upper returns the directory that keeps the changes; not every storage driver has one.
 func upper(c container.InspectResponse) string { return c.GraphDriver.Data["UpperDir"] }

@@ -36,7 +36,7 @@ func inspected(id, status, upper string) string {
 	return fmt.Sprintf(`{"Id": %q, "Name": "/n", "State": {"Status": %q, "StartedAt": "T-%s"}, "GraphDriver": {"Data": {"UpperDir": %q}}}`, id, status, id, upper)
 }
 
-// What this process sees of itself, and what the daemon says: only where both
+// What this process sees of itself, and what the daemon reports: only where both
 // agree it is known in which container it is.
 func TestAContainerIsOursOnlyByWhatIsOursAlone(t *testing.T) {
 	const alone = `[{"Id": "x", "HostConfig": {"NetworkMode": "bridge"}}, {"Id": "z", "HostConfig": {"NetworkMode": "container:other"}}]`
@@ -56,8 +56,8 @@ func TestAContainerIsOursOnlyByWhatIsOursAlone(t *testing.T) {
 		"in the network of another that ended":    {Inside{Network: "x", Root: "/d/y/diff"}, shared, inspected("x", "exited", "/d/x/diff"), inspected("y", "running", "/d/y/diff"), "y", "T-y"},
 		"neither's root":                          {Inside{Network: "x", Root: "/d/q/diff"}, shared, inspected("x", "running", "/d/x/diff"), inspected("y", "running", "/d/y/diff"), "", ""},
 		"another root, and nobody shares":         {Inside{Network: "x", Root: "/d/q/diff"}, alone, inspected("x", "running", "/d/x/diff"), "", "", ""},
-		"no root is told, and nobody shares":      {Inside{Network: "x", Root: "/d/x/diff"}, alone, inspected("x", "running", ""), "", "x", "T-x"},
-		"no root is told, and another shares":     {Inside{Network: "x", Root: "/d/x/diff"}, shared, inspected("x", "running", ""), inspected("y", "running", ""), "", ""},
+		"no root known, and nobody shares":        {Inside{Network: "x", Root: "/d/x/diff"}, alone, inspected("x", "running", ""), "", "x", "T-x"},
+		"no root known, and another shares":       {Inside{Network: "x", Root: "/d/x/diff"}, shared, inspected("x", "running", ""), inspected("y", "running", ""), "", ""},
 		"no list, and no root":                    {Inside{Network: "x"}, "", inspected("x", "running", ""), "", "", ""},
 		"not running yet":                         {Inside{Network: "x"}, alone, inspected("x", "created", ""), "", "", ""},
 		"an answer about another":                 {Inside{Network: "x"}, alone, inspected("w", "running", ""), "", "", ""},
@@ -74,7 +74,7 @@ func TestAContainerIsOursOnlyByWhatIsOursAlone(t *testing.T) {
 	}
 }
 
-func TestWhatAContainerSaysOfItsHolder(t *testing.T) {
+func TestWhatAContainerShowsOfItsHolder(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer, started string
 		want            lock.Life

@@ -14,23 +14,23 @@ import (
 	"hostguard/pressure"
 )
 
-// What "docker top" tells. The daemon runs ps on its host: pids are the host's,
+// The output of "docker top". The daemon runs ps on its host: pids are the host's,
 // arguments are joined by spaces, with control characters made harmless.
 //
-// The first form bounds what a process can say of itself; a busybox ps takes
-// only the second.
+// The first form bounds the arguments of a process; the ps of busybox takes only
+// the second.
 var topArguments = [][]string{
 	{"-eo", "pid,ppid,etime,time,rss,args", "--cols", "4096"},
 	{"-o", "pid,ppid,etime,time,rss,args"},
 }
 
-// atOnce is how many containers are looked into at the same time: ps takes the
-// daemon some 20 ms each.
+// atOnce is how many containers are read at the same time: ps takes the daemon some
+// 20 ms each.
 const atOnce = 8
 
-// Processes lists those of all running containers but one, each with the
-// directory that its container starts in, for nobody tells the process's own.
-// unread counts the containers that could not be looked into.
+// Processes returns the processes of all running containers but one, each with the
+// directory that its container starts in, since the daemon does not report the
+// process's own. unread counts the containers that could not be read.
 func (e *Engine) Processes(ctx context.Context, except string) (list pressure.List, containers, unread int, err error) {
 	running, err := e.client.ContainerList(ctx, container.ListOptions{})
 	if err != nil {

@@ -8,10 +8,10 @@
 //
 // Guaranteed: Create refuses a second entry of a name, and Remove takes away
 // the entry with that ID or none. Where the directory is removed or replaced
-// while processes use it, they go on in the one that is at its path then, and
-// bring the entries along that they have just seen or made. Not guaranteed:
-// those that nobody who runs then knew of; anything between processes that do
-// not see the same directory, hence containers, network file systems and /tmp
+// while processes use it, they continue in the one that is now at its path, and
+// restore the entries that they have just seen or made. Not guaranteed: entries
+// that no running process knows of; anything between processes that do not see
+// the same directory, hence containers, network file systems and /tmp
 // (a service may have a private one, and cleaners delete it) are refused. Docker
 // locks and file locks do not see each other.
 package filestore
@@ -43,8 +43,8 @@ const DefaultDir = "/run/lock/hostguard"
 
 // Store is a directory of entries.
 type Store struct {
-	// OnReplaced hears that the directory was removed or replaced while this
-	// process used it. It may be called by any goroutine.
+	// OnReplaced is called when the directory has been removed or replaced while
+	// this process used it. It may be called by any goroutine.
 	OnReplaced func()
 
 	dir string
@@ -54,7 +54,7 @@ type Store struct {
 	known map[string]entry // by name
 }
 
-// entry is the file of one as it was last seen.
+// entry is an entry's file as it was last seen.
 type entry struct {
 	id   string
 	data []byte
@@ -72,8 +72,8 @@ const (
 	guardPoll   = 2 * time.Millisecond
 )
 
-// Open makes the directory if need be. Anyone who has an account on the host
-// may add and take away locks, as anyone in the docker group may with Docker.
+// Open makes the directory if necessary. Anyone who has an account on the host may
+// add and remove locks, as anyone in the docker group may with Docker.
 func Open(dir string) (*Store, error) {
 	root, err := openDir(dir)
 	if err != nil {
@@ -93,7 +93,7 @@ func openDir(dir string) (*os.Root, error) {
 	}
 	info, err := os.Lstat(dir)
 	if err != nil || !info.IsDir() {
-		return nil, fmt.Errorf("open lock directory %q: it is no directory; remove what is there", dir)
+		return nil, fmt.Errorf("open lock directory %q: not a directory; remove what is there", dir)
 	}
 	if err := checkPlace(dir); err != nil {
 		return nil, err
@@ -148,7 +148,7 @@ func (s *Store) restore(root *os.Root, name string, e entry) {
 	}
 }
 
-// learn keeps what was seen of entries whose name begins with prefix.
+// learn remembers the entries seen whose name begins with prefix.
 func (s *Store) learn(prefix string, seen map[string]entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -171,9 +171,9 @@ func (s *Store) forget(id string) {
 	maps.DeleteFunc(s.known, func(_ string, e entry) bool { return e.id == id })
 }
 
-// changeError is a change's error as the lock takes it. A full disk, one that is
-// read-only for a moment, a lack of descriptors or a directory that was just
-// replaced is waited out as a daemon is that restarts; what is left is refused.
+// changeError translates the error of a change for the lock. A full disk, one that is
+// read-only for a moment, a lack of descriptors or a directory that was just replaced
+// is waited out, like a daemon that restarts; all other errors are refusals.
 func changeError(err error) error {
 	for _, passing := range []error{
 		syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EIO,
@@ -186,7 +186,7 @@ func changeError(err error) error {
 	return fmt.Errorf("%w: %w", lock.ErrRefused, reason(err))
 }
 
-// reason is an error without the path that it repeats.
+// reason returns an error without the path that it repeats.
 func reason(err error) error {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		return e.Err
@@ -211,7 +211,8 @@ func checkPlace(dir string) error {
 	}
 	for _, tmp := range []string{"/tmp", "/var/tmp", "/dev/shm"} {
 		if real == tmp || strings.HasPrefix(real, tmp+"/") {
-			return fmt.Errorf("lock directory %q is below %s, of which each service may have its own; use %s", dir, tmp, DefaultDir)
+			return fmt.Errorf("lock directory %q is below %s, of which each service may have its own; use %s",
+				dir, tmp, DefaultDir)
 		}
 	}
 	var st syscall.Statfs_t
@@ -219,12 +220,13 @@ func checkPlace(dir string) error {
 		return fmt.Errorf("open lock directory %q: %w", dir, err)
 	}
 	if kind, bad := refused[int64(uint32(st.Type))]; bad {
-		return fmt.Errorf("lock directory %q is on a file system of type %s, where not every job sees the same locks; use a local one", dir, kind)
+		return fmt.Errorf("lock directory %q is on a file system of type %s, where not every job sees the same locks; "+
+			"use a local one", dir, kind)
 	}
 	return nil
 }
 
-// Dir is the directory of the entries.
+// Dir returns the directory of the entries.
 func (s *Store) Dir() string { return s.dir }
 
 // openGuard opens before it creates: with fs.protected_regular O_CREAT fails on
@@ -240,8 +242,8 @@ func openGuard(root *os.Root) (*os.File, error) {
 	return f, err
 }
 
-// guarded runs change while this process alone may change the directory. The
-// lock is polled for: a blocking flock cannot be cancelled.
+// guarded runs change while this process alone may change the directory. It polls
+// for the lock: a blocking flock cannot be cancelled.
 func (s *Store) guarded(ctx context.Context, root *os.Root, change func() error) error {
 	guard, err := openGuard(root)
 	if err != nil {
@@ -289,7 +291,7 @@ func (s *Store) Create(ctx context.Context, name string, labels map[string]strin
 	defer root.Remove(aside)
 	err = root.WriteFile(aside, data, 0o644)
 	if err == nil {
-		// Whatever the umask: who may not read an entry would go by its age alone.
+		// Whatever the umask: a process that cannot read an entry judges it by its age alone.
 		err = root.Chmod(aside, 0o644)
 	}
 	if err != nil {
@@ -302,7 +304,7 @@ func (s *Store) Create(ctx context.Context, name string, labels map[string]strin
 		}
 		if !s.isCurrent(root) {
 			_ = root.Remove(name + suffix)
-			return fmt.Errorf("the directory was replaced meanwhile: %w", syscall.ESTALE)
+			return fmt.Errorf("the directory has been replaced: %w", syscall.ESTALE)
 		}
 		return nil
 	})
@@ -318,7 +320,7 @@ func (s *Store) Create(ctx context.Context, name string, labels map[string]strin
 	return id, nil
 }
 
-// sweep removes what creators left aside that were killed before the link.
+// sweep removes the files of creators that were killed before the link.
 func sweep(root *os.Root) {
 	names, _ := names(root)
 	for _, name := range names {
@@ -339,8 +341,8 @@ func names(root *os.Root) ([]string, error) {
 	return dir.Readdirnames(-1)
 }
 
-// List reads the entries whose name begins with prefix. A file that cannot be
-// read or understood is an entry without labels: held by nobody knows whom.
+// List returns the entries whose name begins with prefix. A file that cannot be
+// read or parsed is an entry without labels, whose holder is unknown.
 func (s *Store) List(_ context.Context, prefix string) ([]lock.Entry, error) {
 	root, err := s.current()
 	if err != nil {
@@ -369,7 +371,7 @@ func (s *Store) list(root *os.Root, prefix string) (entries []lock.Entry, err er
 		}
 		e, data, err := read(root, name)
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // removed meanwhile
+			continue // removed since the list
 		}
 		if err != nil {
 			return nil, err
@@ -385,7 +387,7 @@ func (s *Store) list(root *os.Root, prefix string) (entries []lock.Entry, err er
 	return entries, nil
 }
 
-// read returns an entry and, if it can be understood, its file.
+// read returns an entry and, if it can be parsed, its file.
 func read(root *os.Root, name string) (lock.Entry, []byte, error) {
 	info, err := root.Lstat(name + suffix)
 	if err != nil {
@@ -406,7 +408,8 @@ func read(root *os.Root, name string) (lock.Entry, []byte, error) {
 	if !ok {
 		return lock.Entry{}, nil, fmt.Errorf("stat %q: no inode", name)
 	}
-	return lock.Entry{ID: fmt.Sprintf("unreadable-%d-%d", st.Ino, info.ModTime().UnixNano()), Name: name, Created: info.ModTime()}, nil, nil
+	return lock.Entry{ID: fmt.Sprintf("unreadable-%d-%d", st.Ino, info.ModTime().UnixNano()), Name: name,
+		Created: info.ModTime()}, nil, nil
 }
 
 // Remove unlinks the file of the entry with this ID. Nobody can replace it
@@ -442,7 +445,7 @@ func (s *Store) Remove(ctx context.Context, id string) error {
 }
 
 // Watch reports new entries through inotify. When the directory is removed or
-// replaced it brings the entries along that this process knows of, and ends.
+// replaced it restores the entries that this process knows of, and ends.
 func (s *Store) Watch(ctx context.Context, prefix string) (<-chan struct{}, error) {
 	root, err := s.current()
 	if err != nil {

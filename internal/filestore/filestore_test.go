@@ -242,8 +242,8 @@ func TestADirectoryThatIsReplacedKeepsWhatItsUsersKnow(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var told atomic.Int32
-			waiter.OnReplaced = func() { told.Add(1) }
+			var replaced atomic.Int32
+			waiter.OnReplaced = func() { replaced.Add(1) }
 			if _, err := waiter.List(t.Context(), "build"); err != nil {
 				t.Fatal(err)
 			}
@@ -251,8 +251,8 @@ func TestADirectoryThatIsReplacedKeepsWhatItsUsersKnow(t *testing.T) {
 				t.Fatal(err)
 			}
 			entries, err := waiter.List(t.Context(), "build")
-			if err != nil || len(entries) != 1 || entries[0].ID != id || entries[0].Labels["x"] != "y" || told.Load() != 1 {
-				t.Errorf("List = %v, %v; told %d times", entries, err, told.Load())
+			if err != nil || len(entries) != 1 || entries[0].ID != id || entries[0].Labels["x"] != "y" || replaced.Load() != 1 {
+				t.Errorf("List = %v, %v; %d calls of OnReplaced", entries, err, replaced.Load())
 			}
 			newcomer, err := Open(holder.dir)
 			if err != nil {

@@ -25,8 +25,8 @@ var _ lock.Runs = (*Server)(nil)
 const (
 	requestTime = 10 * time.Second
 	freshFor    = 10 * time.Second // an answer; waiters look every second
-	// grace is how long ended runs are not believed to have ended: the server
-	// says "cancelled" up to 9 s before the runner kills the processes.
+	// grace is how long a run must have ended to count as ended: the server reports
+	// "cancelled" up to 9 s before the runner kills the processes.
 	grace = time.Minute
 )
 
@@ -39,7 +39,7 @@ type Server struct {
 	jobs map[lock.Job]*inquiry
 }
 
-// inquiry is what was last said of a job, and a question that is under way.
+// inquiry is the last answer about a job, and a request that is under way.
 type inquiry struct {
 	life     lock.Life
 	evidence string
@@ -47,8 +47,8 @@ type inquiry struct {
 	underWay chan struct{}
 }
 
-// New does not ask anything yet. patience is how long Run may wait for an answer
-// that it does not have: a waiter must not be held up by a slow server.
+// New returns a Server without a request to it. patience is how long Run may wait for
+// an answer that it does not have: a slow server must not hold up a waiter.
 func New(url, token string, patience time.Duration) *Server {
 	return &Server{url: url, token: token, patience: patience, jobs: map[lock.Job]*inquiry{}}
 }
@@ -58,7 +58,7 @@ func (s *Server) Run(ctx context.Context, job lock.Job) (lock.Life, string) {
 	s.mu.Lock()
 	q := s.jobs[job]
 	if q == nil {
-		q = &inquiry{evidence: fmt.Sprintf("%q has not answered yet whether its run goes on", s.url)}
+		q = &inquiry{evidence: fmt.Sprintf("%q has not answered yet whether its run is still running", s.url)}
 		s.jobs[job] = q
 	}
 	if q.underWay == nil && time.Since(q.at) > freshFor {
@@ -90,16 +90,16 @@ func (s *Server) inquire(ctx context.Context, job lock.Job, q *inquiry) {
 	q.underWay = nil
 }
 
-// ask asks for the run, and while that goes on for its job: the others of the
+// ask asks for the run, and while that is running for its job: the other jobs of the
 // run may go on without it.
 func (s *Server) ask(ctx context.Context, job lock.Job) (lock.Life, string) {
 	owner, repo, found := strings.Cut(job.Repository, "/")
 	id, err := strconv.ParseInt(job.RunID, 10, 64)
 	if !found || err != nil || id <= 0 {
-		return lock.Unknown, "its labels do not tell its run"
+		return lock.Unknown, "its labels do not name its run"
 	}
 	unknown := func(err error) (lock.Life, string) {
-		return lock.Unknown, fmt.Sprintf("%q does not tell whether its run goes on: %.200q", s.url, err)
+		return lock.Unknown, fmt.Sprintf("%q does not report whether its run is still running: %.200q", s.url, err)
 	}
 	client, err := s.client(ctx)
 	if err != nil {
@@ -115,7 +115,8 @@ func (s *Server) ask(ctx context.Context, job lock.Job) (lock.Life, string) {
 	if run.Status == "completed" {
 		return ended("run", run.CompletedAt, response)
 	}
-	list, response, err := client.ListRepoActionRunJobs(owner, repo, id, gitea.ListRepoActionJobsOptions{ListOptions: gitea.ListOptions{PageSize: 50}})
+	list, response, err := client.ListRepoActionRunJobs(owner, repo, id,
+		gitea.ListRepoActionJobsOptions{ListOptions: gitea.ListOptions{PageSize: 50}})
 	if err != nil {
 		return unknown(err)
 	}
@@ -134,27 +135,27 @@ func (s *Server) ask(ctx context.Context, job lock.Job) (lock.Life, string) {
 				last = j.CompletedAt
 			}
 		default:
-			return lock.Unknown, "a job of its name has yet to run"
+			return lock.Unknown, "a job with its name has yet to run"
 		}
 	}
 	switch {
 	case int64(len(list.Jobs)) < list.TotalCount:
-		return lock.Unknown, "its run goes on, and has more jobs than one answer tells"
+		return lock.Unknown, "its run is still running, and has more jobs than one answer lists"
 	case legs == 0:
-		return lock.Unknown, "its run goes on, but has no job of its name"
+		return lock.Unknown, "its run is still running, but has no job with its name"
 	case running == legs:
-		return lock.Alive, "its job goes on"
+		return lock.Alive, "its job is still running"
 	case running > 0:
-		return lock.Unknown, "some jobs of its name go on, others have ended"
+		return lock.Unknown, "some jobs with its name are still running, others have ended"
 	}
 	return ended("job", last, response)
 }
 
-// ended judges by the server's clock alone.
+// ended judges a job or run that has ended, by the server's clock alone.
 func ended(what string, at time.Time, response *gitea.Response) (lock.Life, string) {
 	now, err := http.ParseTime(response.Header.Get("Date"))
 	if err != nil || at.Unix() <= 0 { // unset times are 1970-01-01
-		return lock.Unknown, "its " + what + " has ended, but the server does not tell when"
+		return lock.Unknown, "its " + what + " has ended, but the server does not report when"
 	}
 	since := now.Sub(at)
 	if since <= grace {
@@ -164,5 +165,6 @@ func ended(what string, at time.Time, response *gitea.Response) (lock.Life, stri
 }
 
 func (s *Server) client(ctx context.Context) (*gitea.Client, error) {
-	return gitea.NewClient(s.url, gitea.SetContext(ctx), gitea.SetToken(s.token), gitea.SetHTTPClient(gentleClient(s.token)))
+	return gitea.NewClient(s.url, gitea.SetContext(ctx), gitea.SetToken(s.token),
+		gitea.SetHTTPClient(throttledClient(s.token)))
 }

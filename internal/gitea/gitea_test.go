@@ -11,7 +11,7 @@ import (
 	"hostguard/lock"
 )
 
-// now is what the server's clock says, whatever ours does.
+// now is the server's clock, whatever ours shows.
 var now = time.Date(2020, 1, 2, 3, 4, 5, 0, time.UTC)
 
 func before(d time.Duration) string { return now.Add(-d).Format(time.RFC3339) }
@@ -35,25 +35,25 @@ func TestWhetherARunGoesOn(t *testing.T) {
 		run, jobs string
 		status    int
 		want      lock.Life
-		says      string
+		evidence  string
 	}{
-		"its job goes on":         {run: run("in_progress", unset), jobs: jobs(leg("deploy", "in_progress", unset)), want: lock.Alive, says: "its job goes on"},
-		"ended":                   {run: run("completed", before(2*time.Minute)), want: lock.Dead, says: "its run ended 2m0s ago"},
-		"just cancelled":          {run: run("completed", before(59*time.Second)), want: lock.Unknown, says: "less than 1m0s ago"},
-		"ended, no time":          {run: run("completed", unset), want: lock.Unknown, says: "does not tell when"},
-		"ended in the future":     {run: run("completed", before(-time.Hour)), want: lock.Unknown, says: "less than"},
-		"others go on without it": {run: run("in_progress", unset), jobs: jobs(leg("test", "in_progress", unset), leg("deploy", "completed", before(time.Hour))), want: lock.Dead, says: "its job ended 1h0m0s ago"},
-		"one leg ended, one runs": {run: run("in_progress", unset), jobs: jobs(leg("deploy", "in_progress", unset), leg("deploy", "completed", before(time.Hour))), want: lock.Unknown, says: "some jobs of its name"},
-		"queued again":            {run: run("queued", unset), jobs: jobs(leg("deploy", "queued", unset)), want: lock.Unknown, says: "has yet to run"},
-		"no job of its name":      {run: run("in_progress", unset), jobs: jobs(leg("test", "in_progress", unset)), want: lock.Unknown, says: "no job of its name"},
-		"not found":               {run: `{"message":"not found"}`, status: 404, want: lock.Unknown, says: "not found"},
-		"not allowed":             {run: `{"message":"user does not exist [uid: 0, name: ]"}`, status: 401, want: lock.Unknown, says: "does not tell"},
-		"broken":                  {run: `oops`, status: 500, want: lock.Unknown, says: "does not tell"},
-		"HTML":                    {run: "<html>\n::set-env name=x::y</html>", want: lock.Unknown, says: "does not tell"},
-		"echoes the token":        {run: "Authorization: token secret", status: 500, want: lock.Unknown, says: "[token]"},
-		"endless":                 {run: strings.Repeat(" ", maxAnswer+1), want: lock.Unknown, says: "more than"},
-		"more legs than are told": {run: run("in_progress", unset), jobs: strings.Replace(jobs(leg("deploy", "completed", before(time.Hour))), ": 1,", ": 51,", 1), want: lock.Unknown, says: "more jobs than one answer"},
-		"another run":             {run: strings.Replace(run("completed", before(time.Hour)), "26", "27", 1), want: lock.Unknown, says: "about another run"},
+		"its job is running":      {run: run("in_progress", unset), jobs: jobs(leg("deploy", "in_progress", unset)), want: lock.Alive, evidence: "its job is still running"},
+		"ended":                   {run: run("completed", before(2*time.Minute)), want: lock.Dead, evidence: "its run ended 2m0s ago"},
+		"just cancelled":          {run: run("completed", before(59*time.Second)), want: lock.Unknown, evidence: "less than 1m0s ago"},
+		"ended, no time":          {run: run("completed", unset), want: lock.Unknown, evidence: "does not report when"},
+		"ended in the future":     {run: run("completed", before(-time.Hour)), want: lock.Unknown, evidence: "less than"},
+		"others go on without it": {run: run("in_progress", unset), jobs: jobs(leg("test", "in_progress", unset), leg("deploy", "completed", before(time.Hour))), want: lock.Dead, evidence: "its job ended 1h0m0s ago"},
+		"one leg ended, one runs": {run: run("in_progress", unset), jobs: jobs(leg("deploy", "in_progress", unset), leg("deploy", "completed", before(time.Hour))), want: lock.Unknown, evidence: "some jobs with its name"},
+		"queued again":            {run: run("queued", unset), jobs: jobs(leg("deploy", "queued", unset)), want: lock.Unknown, evidence: "has yet to run"},
+		"no job of its name":      {run: run("in_progress", unset), jobs: jobs(leg("test", "in_progress", unset)), want: lock.Unknown, evidence: "no job with its name"},
+		"not found":               {run: `{"message":"not found"}`, status: 404, want: lock.Unknown, evidence: "not found"},
+		"not allowed":             {run: `{"message":"user does not exist [uid: 0, name: ]"}`, status: 401, want: lock.Unknown, evidence: "does not report"},
+		"broken":                  {run: `oops`, status: 500, want: lock.Unknown, evidence: "does not report"},
+		"HTML":                    {run: "<html>\n::set-env name=x::y</html>", want: lock.Unknown, evidence: "does not report"},
+		"echoes the token":        {run: "Authorization: token secret", status: 500, want: lock.Unknown, evidence: "[token]"},
+		"endless":                 {run: strings.Repeat(" ", maxAnswer+1), want: lock.Unknown, evidence: "more than"},
+		"more legs than listed":   {run: run("in_progress", unset), jobs: strings.Replace(jobs(leg("deploy", "completed", before(time.Hour))), ": 1,", ": 51,", 1), want: lock.Unknown, evidence: "more jobs than one answer"},
+		"another run":             {run: strings.Replace(run("completed", before(time.Hour)), "26", "27", 1), want: lock.Unknown, evidence: "about another run"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := serve(t, "1.26.0", func(w http.ResponseWriter, r *http.Request) {
@@ -67,8 +67,8 @@ func TestWhetherARunGoesOn(t *testing.T) {
 				}
 			})
 			life, evidence := New(server.URL, "secret", 10*time.Second).Run(t.Context(), lock.Job{Repository: "wooo/api", RunID: "26", Job: "deploy"})
-			if life != c.want || !strings.Contains(evidence, c.says) {
-				t.Errorf("%s because %s, want %s because %q", life, evidence, c.want, c.says)
+			if life != c.want || !strings.Contains(evidence, c.evidence) {
+				t.Errorf("%s because %s, want %s because %q", life, evidence, c.want, c.evidence)
 			}
 			if strings.Contains(evidence, "\n") || strings.Contains(evidence, "secret") {
 				t.Errorf("the evidence shows too much: %q", evidence)

@@ -27,26 +27,26 @@ const (
 	maxWorkflows = 200     // files of one repository
 )
 
-// Inventory reads what one server tells about repositories, their workflows and
-// its runners. It asks a few things at a time, follows no redirect, and takes the
-// token out of every answer, so that it cannot come back in a message or a name.
+// Inventory reads repositories, their workflows and the runners of one server. It
+// makes few requests at a time, follows no redirect, and removes the token from every
+// answer, so that it cannot come back in a message or a name.
 type Inventory struct {
 	client *gitea.Client
 	url    string
 }
 
-// NewInventory asks for the server's version, which tells what else can be asked.
+// NewInventory asks for the server's version, which decides what else can be asked.
 func NewInventory(ctx context.Context, url string, token Token) (*Inventory, error) {
 	i := &Inventory{url: url}
 	use := func(version string) (err error) {
 		i.client, err = gitea.NewClient(url, gitea.SetContext(ctx), gitea.SetToken(token.secret),
-			gitea.SetHTTPClient(gentleClient(token.secret)), gitea.SetGiteaVersion(version))
+			gitea.SetHTTPClient(throttledClient(token.secret)), gitea.SetGiteaVersion(version))
 		return err
 	}
 	if err := use(""); err != nil {
 		return nil, fmt.Errorf("use %q: %.200q", url, err)
 	}
-	// Left to itself, the client would ask too, and not tell what came instead.
+	// The client would ask by itself, and not report what came instead.
 	version, response, err := i.client.ServerVersion()
 	if err == nil {
 		err = use(cmp.Or(version, "none"))
@@ -57,20 +57,23 @@ func NewInventory(ctx context.Context, url string, token Token) (*Inventory, err
 	return i, nil
 }
 
-func gentleClient(secret string) *http.Client {
+// throttledClient returns a client that sends few requests at once, follows no
+// redirect and removes the secret from answers.
+func throttledClient(secret string) *http.Client {
 	return &http.Client{
-		Transport:     &gentle{slots: make(chan struct{}, atOnce), secret: secret},
+		Transport:     &throttled{slots: make(chan struct{}, atOnce), secret: secret},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
 
-// gentle lets few requests through at once, each for a bounded time and size.
-type gentle struct {
+// throttled is a transport that sends few requests at once, each of bounded time and
+// size.
+type throttled struct {
 	slots  chan struct{}
 	secret string
 }
 
-func (g *gentle) RoundTrip(r *http.Request) (*http.Response, error) {
+func (g *throttled) RoundTrip(r *http.Request) (*http.Response, error) {
 	select {
 	case g.slots <- struct{}{}:
 	case <-r.Context().Done():
@@ -98,43 +101,45 @@ func (g *gentle) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// explain says what was asked, what came instead and what to do. It is the only
-// way an error leaves an Inventory.
+// explain returns an error with the request, the answer and what to do. Every error
+// of an Inventory comes from it.
 func (i *Inventory) explain(what string, response *gitea.Response, err error) error {
-	said := fmt.Sprintf("%.200q", err)
+	answer := fmt.Sprintf("%.200q", err)
 	status := 0
 	if response != nil && response.Response != nil {
 		status = response.StatusCode
 	}
 	switch {
 	case status == http.StatusUnauthorized:
-		return fmt.Errorf("%s: %q does not take the token (401: %s); make a new one, with the scope read:repository", what, i.url, said)
+		return fmt.Errorf("%s: %q rejects the token (401: %s); make a new one, with the scope read:repository",
+			what, i.url, answer)
 	case status == http.StatusForbidden:
-		return fmt.Errorf("%s: %q does not let the token do that (403: %s)", what, i.url, said)
+		return fmt.Errorf("%s: %q does not let the token do that (403: %s)", what, i.url, answer)
 	case status == http.StatusNotFound:
 		return fmt.Errorf("%s: %q has none, or shows none without a token that may read it (404): %w", what, i.url, errNone)
 	case status/100 == 3:
-		return fmt.Errorf("%s: %q sends elsewhere (%d), which is not followed; give the remote the address that the server has now", what, i.url, status)
+		return fmt.Errorf("%s: %q redirects to another address (%d), which is not followed; "+
+			"give the remote the address that the server has now", what, i.url, status)
 	case status/100 > 3:
-		return fmt.Errorf("%s: %q answers %d: %s", what, i.url, status, said)
+		return fmt.Errorf("%s: %q answers %d: %s", what, i.url, status, answer)
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%s: %q did not answer in time", what, i.url)
-	case strings.Contains(said, "is older than") || strings.Contains(said, "does not satisfy version"):
-		return fmt.Errorf("%s: the server is too old to tell: %s", what, said)
-	case slices.ContainsFunc(notGitea, func(part string) bool { return strings.Contains(said, part) }):
-		return fmt.Errorf("%s: %q answers something that is not Gitea's (%s); is it a proxy's page?", what, i.url, said)
+	case strings.Contains(answer, "is older than") || strings.Contains(answer, "does not satisfy version"):
+		return fmt.Errorf("%s: the server is too old to report it: %s", what, answer)
+	case slices.ContainsFunc(notGitea, func(part string) bool { return strings.Contains(answer, part) }):
+		return fmt.Errorf("%s: the answer of %q is not Gitea's (%s); is it a proxy's page?", what, i.url, answer)
 	}
-	return fmt.Errorf("%s: %q: %s", what, i.url, said)
+	return fmt.Errorf("%s: %q: %s", what, i.url, answer)
 }
 
-// notGitea is what the client says of an answer that it cannot read.
+// notGitea are the client's errors for an answer that it cannot parse.
 var notGitea = []string{"invalid character", "unexpected end of JSON", "cannot unmarshal", "malformed version"}
 
 var errNone = errors.New("none")
 
-// pages collects a list page by page. Gitea's lists of runners and tasks tell
-// their total in the body and set no Link header, and the server may give fewer
-// than were asked for, so that only the total or an empty page is the end.
+// pages collects a list page by page. Gitea's lists of runners and tasks have their
+// total in the body and set no Link header, and the server may return fewer items
+// than requested, so that only the total or an empty page is the end.
 func pages[T any](page func(gitea.ListOptions) (items []T, total int64, err error)) ([]T, error) {
 	var all []T
 	for n := 1; n <= maxPages; n++ {
@@ -150,9 +155,9 @@ func pages[T any](page func(gitea.ListOptions) (items []T, total int64, err erro
 	return nil, fmt.Errorf("the list goes on after %d pages", maxPages)
 }
 
-// Siblings are the repositories of the same owner, a user or an organization,
+// Siblings returns the repositories of the same owner, a user or an organization,
 // that the token may see. It searches by the owner's id: a list by the owner's
-// name takes a token with read:user as well.
+// name needs a token with read:user as well.
 func (i *Inventory) Siblings(full string) ([]string, error) {
 	owner, name, _ := strings.Cut(full, "/")
 	repository, response, err := i.client.GetRepo(owner, name)
@@ -160,13 +165,14 @@ func (i *Inventory) Siblings(full string) ([]string, error) {
 		return nil, i.explain(fmt.Sprintf("read the repository %q", full), response, err)
 	}
 	if repository.Owner == nil || repository.Owner.ID <= 0 {
-		return nil, fmt.Errorf("read the repository %q: %q does not tell its owner", full, i.url)
+		return nil, fmt.Errorf("read the repository %q: %q does not name its owner", full, i.url)
 	}
-	return i.search(fmt.Sprintf("list the repositories of %q", owner), gitea.SearchRepoOptions{OwnerID: repository.Owner.ID})
+	return i.search(fmt.Sprintf("list the repositories of %q", owner),
+		gitea.SearchRepoOptions{OwnerID: repository.Owner.ID})
 }
 
-// Repositories are all of the server that the token may see: an administrator's
-// sees all that there are.
+// Repositories returns all repositories of the server that the token may see: the
+// token of an administrator sees all.
 func (i *Inventory) Repositories() ([]string, error) {
 	return i.search("list the repositories of the server", gitea.SearchRepoOptions{})
 }
@@ -190,26 +196,27 @@ func (i *Inventory) search(what string, options gitea.SearchRepoOptions) ([]stri
 	})
 }
 
-// Runners are all runners of the server, if the token may read them, else those
-// of the repositories and their owners; the error says why not all.
+// Runners returns all runners of the server, if the token may read them, else those
+// of the repositories and their owners, and an error with why not all.
 func (i *Inventory) Runners(repositories []string) (workflow.Pool, error) {
 	all, err := i.RunnersOf(Scope{})
 	if err == nil {
 		return workflow.Pool{Runners: all, Whole: true}, nil
 	}
 	pool, seen := workflow.Pool{}, map[int64]bool{}
-	lists, _ := i.lists(scopesOf(repositories)) // the refusal above says it all
+	lists, _ := i.lists(scopesOf(repositories)) // the refusal above is reported
 	for _, r := range slices.Concat(lists...) {
 		if !seen[r.ID] {
 			seen[r.ID] = true
 			pool.Runners = append(pool.Runners, r)
 		}
 	}
-	return pool, fmt.Errorf("not all runners can be seen (that takes a token with read:admin), only %d: %w", len(pool.Runners), err)
+	return pool, fmt.Errorf("not all runners can be seen (that needs a token with read:admin), only %d: %w",
+		len(pool.Runners), err)
 }
 
-// WorkflowFiles are the workflows of a repository's default branch, from the
-// first folder that it has and the folders below that, as Gitea itself looks for
+// WorkflowFiles calls visit with the workflows of a repository's default branch, from
+// the first folder that it has and the folders below that, as Gitea itself looks for
 // them. A name has the path below that folder.
 func (i *Inventory) WorkflowFiles(full string, visit func(name string, data []byte)) error {
 	owner, name, _ := strings.Cut(full, "/")
@@ -225,8 +232,8 @@ func (i *Inventory) WorkflowFiles(full string, visit func(name string, data []by
 	return nil
 }
 
-// workflowsBelow reads the workflows of one folder, which errNone says is not there,
-// and of those below it.
+// workflowsBelow reads the workflows of one folder and of those below it. errNone
+// means that the folder does not exist.
 func (i *Inventory) workflowsBelow(owner, name, dir string, visit func(name string, data []byte)) error {
 	what := fmt.Sprintf("read the workflows of %q", owner+"/"+name)
 	files, folders := 0, []string{""}
@@ -234,7 +241,7 @@ func (i *Inventory) workflowsBelow(owner, name, dir string, visit func(name stri
 		list, response, err := i.client.ListContents(owner, name, "", path.Join(dir, folders[n]))
 		if err != nil {
 			if err = i.explain(what, response, err); n > 0 && errors.Is(err, errNone) {
-				continue // it was removed meanwhile
+				continue // it has been removed since the list
 			}
 			return err
 		}
@@ -259,8 +266,8 @@ func (i *Inventory) workflowsBelow(owner, name, dir string, visit func(name stri
 	return nil
 }
 
-// LastRuns are the newest run of each workflow of a repository among its latest
-// tasks. A task's id is no run's id: the run's number names it.
+// LastRuns returns the newest run of each workflow of a repository among its latest
+// tasks. The id of a task is not that of its run: the run's number identifies it.
 func (i *Inventory) LastRuns(full string) (map[string]workflow.Run, error) {
 	owner, name, _ := strings.Cut(full, "/")
 	answer, response, err := i.client.ListRepoActionTasks(owner, name, gitea.ListOptions{Page: 1, PageSize: pageSize})
@@ -276,7 +283,7 @@ func (i *Inventory) LastRuns(full string) (map[string]workflow.Run, error) {
 	return last, nil
 }
 
-// started is a time that was told: unset ones are 1970-01-01.
+// started returns a time of the server's, or zero: unset ones are 1970-01-01.
 func started(t time.Time) time.Time {
 	if t.Unix() <= 0 {
 		return time.Time{}

@@ -49,7 +49,7 @@ func api(t *testing.T, version string, handlers map[string]http.HandlerFunc) *In
 
 const canary = "c0ffee-canary"
 
-func TestWhatAServerTells(t *testing.T) {
+func TestWhatAServerReports(t *testing.T) {
 	i := api(t, "1.26.0+dev-rig", nil)
 	pool, err := i.Runners(nil)
 	want := workflow.Pool{Whole: true, Runners: []workflow.Runner{
@@ -85,16 +85,16 @@ func answer(status int, body string) http.HandlerFunc {
 
 const tasks = "/api/v1/repos/wooo/awoooi/actions/tasks"
 
-func TestFailuresAreSaidInOneLine(t *testing.T) {
+func TestFailuresAreReportedInOneLine(t *testing.T) {
 	cut := func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "1000")
 		fmt.Fprint(w, `{"workflow_runs": [`)
 	}
 	for name, c := range map[string]struct {
 		handler http.HandlerFunc
-		says    string
+		wantErr string
 	}{
-		"401":          {answer(401, `{"message":"user does not exist [uid: 0, name: ]"}`), "does not take the token (401"},
+		"401":          {answer(401, `{"message":"user does not exist [uid: 0, name: ]"}`), "rejects the token (401"},
 		"403":          {answer(403, `{"message":"token does not have at least one of required scope(s)"}`), "does not let the token do that (403"},
 		"404":          {answer(404, `{"message":"not found"}`), "has none, or shows none"},
 		"500":          {answer(500, "oops\n::set-env name=x::y"), "answers 500"},
@@ -106,18 +106,18 @@ func TestFailuresAreSaidInOneLine(t *testing.T) {
 		"endless":      {answer(200, strings.Repeat(" ", maxAnswer+1)), "more than"},
 		"redirect": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound)
-		}, "sends elsewhere (302)"},
+		}, "redirects to another address (302)"},
 		"echoes the token": {func(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, r.Header.Get("Authorization"), 500)
 		}, "[token]"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := api(t, "1.26.0", map[string]http.HandlerFunc{tasks: c.handler}).LastRuns("wooo/awoooi")
-			if err == nil || !strings.Contains(err.Error(), c.says) {
-				t.Fatalf("%v, want %q", err, c.says)
+			if err == nil || !strings.Contains(err.Error(), c.wantErr) {
+				t.Fatalf("%v, want %q", err, c.wantErr)
 			}
 			if strings.ContainsAny(err.Error(), "\n\r") || strings.Contains(err.Error(), canary) {
-				t.Errorf("it says too much: %s", err)
+				t.Errorf("it prints too much: %s", err)
 			}
 		})
 	}
@@ -125,21 +125,21 @@ func TestFailuresAreSaidInOneLine(t *testing.T) {
 
 // The first question is for the version, and a token that was revoked, a proxy or
 // a server that has moved meets it before all others.
-func TestAServerThatDoesNotTellItsVersion(t *testing.T) {
-	for says, handler := range map[string]http.HandlerFunc{
-		"does not take the token (401":              answer(401, `{"message":"user does not exist [uid: 0, name: ]"}`), // recorded, of a token that is none
+func TestAServerThatDoesNotReportItsVersion(t *testing.T) {
+	for wantErr, handler := range map[string]http.HandlerFunc{
+		"rejects the token (401":                    answer(401, `{"message":"user does not exist [uid: 0, name: ]"}`), // recorded, of a token that is none
 		"answers 502":                               answer(502, "<html>"),
 		"is it a proxy's page?":                     answer(200, "<html>"),
-		"sends elsewhere (302)":                     http.RedirectHandler("http://127.0.0.1:1/", http.StatusFound).ServeHTTP,
+		"redirects to another address (302)":        http.RedirectHandler("http://127.0.0.1:1/", http.StatusFound).ServeHTTP,
 		"malformed version: none\"); is it a proxy": answer(200, "{}"),
-		"the server is too old to tell":             answer(200, `{"version": "1.10.6"}`),
+		"the server is too old to report it":        answer(200, `{"version": "1.10.6"}`),
 		`read the server's version: "http://127.`:   answer(500, ""),
 	} {
 		server := httptest.NewServer(handler)
 		_, err := NewInventory(t.Context(), server.URL, NewToken(canary))
 		server.Close()
-		if err == nil || !strings.Contains(err.Error(), says) {
-			t.Errorf("%v, want %q", err, says)
+		if err == nil || !strings.Contains(err.Error(), wantErr) {
+			t.Errorf("%v, want %q", err, wantErr)
 		}
 	}
 }
@@ -154,13 +154,13 @@ func TestASlowServerIsNotWaitedForLong(t *testing.T) {
 	}
 }
 
-func TestAnOlderServerTellsNoRunners(t *testing.T) {
+func TestAnOlderServerListsNoRunners(t *testing.T) {
 	i := api(t, "1.24.7", map[string]http.HandlerFunc{"/api/v1/admin/actions/runners": func(http.ResponseWriter, *http.Request) { t.Error("asked") }})
 	pool, err := i.Runners([]string{"wooo/awoooi"})
-	if err == nil || !strings.Contains(err.Error(), "the server is too old to tell") || pool.Whole {
+	if err == nil || !strings.Contains(err.Error(), "the server is too old to report it") || pool.Whole {
 		t.Error(pool, err)
 	}
-	if _, err := i.LastRuns("wooo/awoooi"); err != nil { // its tasks it does tell
+	if _, err := i.LastRuns("wooo/awoooi"); err != nil { // it does list its tasks
 		t.Error(err)
 	}
 }
@@ -182,7 +182,7 @@ func TestATokenThatMayNotListAllRunners(t *testing.T) {
 	}
 }
 
-// The server gives fewer a page than it was asked for, and tells the total in
+// The server gives fewer a page than it was asked for, and sends the total in
 // the body alone.
 func TestListsAreReadToTheirEnd(t *testing.T) {
 	const total = 7
@@ -217,7 +217,7 @@ func TestTheOwnersRepositoriesAreSearchedByTheOwnersID(t *testing.T) {
 	if diff := cmp.Diff([]string{"wooo/page-1", "wooo/page-2"}, names); err != nil || diff != "" {
 		t.Error(err, diff)
 	}
-	if _, err := i.Siblings("wooo/odd"); err == nil || !strings.Contains(err.Error(), "does not tell its owner") {
+	if _, err := i.Siblings("wooo/odd"); err == nil || !strings.Contains(err.Error(), "does not name its owner") {
 		t.Error(err)
 	}
 }
@@ -259,7 +259,7 @@ func TestManyRepositoriesAreAskedAFewAtATime(t *testing.T) {
 	}
 }
 
-func TestWorkflowsInFoldersAreTold(t *testing.T) {
+func TestWorkflowsInFoldersAreListed(t *testing.T) {
 	const folder = "/api/v1/repos/wooo/awoooi/contents/.gitea/workflows/old.yaml"
 	i := api(t, "1.26.0", map[string]http.HandlerFunc{
 		folder: answer(200, `[{"name": "cd.yaml", "type": "file"}, {"name": "endless", "type": "dir"}]`),
@@ -293,7 +293,7 @@ func TestARepositoryWithoutWorkflows(t *testing.T) {
 	}
 }
 
-func TestWhatARemoteSays(t *testing.T) {
+func TestParseRemote(t *testing.T) {
 	for raw, want := range map[string]struct{ server, repository, token string }{
 		"https://gitea.example.com/wooo/awoooi.git":          {"https://gitea.example.com", "wooo/awoooi", ""},
 		"http://ci:" + canary + "@10.0.0.1:3000/wooo/awoooi": {"http://10.0.0.1:3000", "wooo/awoooi", canary},

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Remote is what a git remote's URL says. It prints without its token.
+// Remote is a parsed URL of a git remote. It prints without its token.
 type Remote struct {
 	Server     string // scheme://host[:port][/path], "" where git does not speak HTTP
 	Host       string
@@ -23,14 +23,14 @@ func NewToken(secret string) Token { return Token{secret} }
 func (Token) Format(f fmt.State, _ rune)   { fmt.Fprint(f, "[token]") }
 func (Token) MarshalText() ([]byte, error) { return []byte("[token]"), nil }
 
-// Secret is the token itself, for the one who has to be given it; never for a
-// message or an argument.
+// Secret returns the token itself, for the program or server that needs it; never for
+// a message or an argument.
 func (t Token) Secret() string { return t.secret }
 
-// Given tells whether there is one.
+// Given reports whether t is not empty.
 func (t Token) Given() bool { return t.secret != "" }
 
-var errRemote = errors.New("it is no URL of a repository; want https://HOST/OWNER/NAME")
+var errRemote = errors.New("not the URL of a repository; want https://HOST/OWNER/NAME")
 
 // ParseRemote reads the URL of a git remote. Its errors do not repeat the URL:
 // there may be a token in it.

@@ -8,17 +8,17 @@ import (
 	"code.gitea.io/sdk/gitea"
 )
 
-// Registered is a runner as its server knows it.
+// Registered is a runner's registration at its server.
 type Registered struct {
 	Disabled bool // it gets no jobs
 
 	change func(disabled bool) error
 }
 
-// Registered asks for the runner with an ID and a name, as its registration has
-// them: among all of the server, or those of the repository's owner, of the
-// token's user or of the repository, whichever the token may see. Servers before
-// 1.26 cannot disable a runner, and are not asked.
+// Registered returns the runner with the ID and name of its registration, from those
+// of the server, of the repository's owner, of the token's user or of the repository,
+// whichever the token may see. Servers before 1.26 cannot disable a runner, and are
+// not asked.
 func (i *Inventory) Registered(id int64, name, repository string) (Registered, error) {
 	what := fmt.Sprintf("look at runner %d", id)
 	if err := i.client.CheckServerVersionConstraint(">=1.26.0"); err != nil {
@@ -86,5 +86,5 @@ func (i *Inventory) Registered(id int64, name, repository string) (Registered, e
 	return Registered{}, refusal
 }
 
-// SetDisabled keeps jobs from a runner, or lets it have them again.
+// SetDisabled stops a runner from getting jobs, or lets it get them again.
 func (r Registered) SetDisabled(disabled bool) error { return r.change(disabled) }

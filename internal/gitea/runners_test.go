@@ -57,23 +57,23 @@ func TestWhyARunnerIsNotDisabled(t *testing.T) {
 	for name, c := range map[string]struct {
 		version string
 		handler http.HandlerFunc
-		says    string
+		wantErr string
 	}{
 		"too old":       {"1.25.3", func(http.ResponseWriter, *http.Request) { t.Error("asked") }, "too old"},
 		"no such":       {"1.26.0", answer(404, "{}"), "has none"},
 		"no permission": {"1.26.0", answer(403, "{}"), "(403"},
 		"redirected": {"1.26.0", func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound)
-		}, "sends elsewhere (302)"},
-		"may only read":      {"1.26.0", readOnly, "set disabled=true of runner 5"},
-		"says yes, does not": {"1.26.0", answer(200, fmt.Sprintf(one, false)), "answers disabled=false"},
+		}, "redirects to another address (302)"},
+		"may only read":    {"1.26.0", readOnly, "set disabled=true of runner 5"},
+		"agrees, does not": {"1.26.0", answer(200, fmt.Sprintf(one, false)), "answers disabled=false"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, err := api(t, c.version, map[string]http.HandlerFunc{admin: c.handler}).Registered(5, "wooo-runner", "wooo/awoooi")
 			if err == nil {
 				err = r.SetDisabled(true)
 			}
-			if err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), canary) {
+			if err == nil || !strings.Contains(err.Error(), c.wantErr) || strings.Contains(err.Error(), canary) {
 				t.Error(err)
 			}
 		})

@@ -12,8 +12,8 @@ import (
 	"hostguard/runner/workflow"
 )
 
-// Scope is whose jobs a runner takes: the whole server's, which is the zero
-// value, an owner's or one repository's.
+// Scope is whose jobs a runner takes: those of the whole server, which is the zero
+// value, of an owner or of one repository.
 type Scope struct {
 	owner, name string // name: of one repository
 	user        bool   // the owner is the token's own user, no organization
@@ -31,7 +31,7 @@ func (s Scope) String() string {
 	return "the server"
 }
 
-// Reads and Writes are what a token of the scope needs to list its runners, and
+// Reads and Writes return what a token of the scope needs to list its runners, and
 // to add and remove some.
 func (s Scope) Reads() string  { return "read:" + s.category() }
 func (s Scope) Writes() string { return "write:" + s.category() }
@@ -48,10 +48,10 @@ func (s Scope) category() string {
 	return "admin, of an administrator of the server"
 }
 
-// Whole tells that it is the server's.
+// Whole reports whether s is the scope of the whole server.
 func (s Scope) Whole() bool { return s == Scope{} }
 
-// scopesOf are the repositories and their owners.
+// scopesOf returns the scopes of the repositories and their owners.
 func scopesOf(repositories []string) []Scope {
 	var scopes []Scope
 	for _, full := range repositories {
@@ -100,7 +100,7 @@ func (i *Inventory) calls(s Scope) calls {
 	return calls{c.ListAdminActionRunners, c.CreateAdminActionRunnerRegistrationToken, c.DeleteAdminActionRunner}
 }
 
-// RunnersOf are the runners that take jobs of that scope alone, and for the
+// RunnersOf returns the runners that take jobs of that scope alone, and for the
 // server those of every scope.
 func (i *Inventory) RunnersOf(s Scope) ([]workflow.Runner, error) {
 	return pages(func(o gitea.ListOptions) ([]workflow.Runner, int64, error) {
@@ -110,7 +110,8 @@ func (i *Inventory) RunnersOf(s Scope) ([]workflow.Runner, error) {
 		}
 		var some []workflow.Runner
 		for _, r := range answer.Runners {
-			l := workflow.Runner{ID: r.ID, Name: r.Name, Labels: []string{}, Online: r.Status == "online", Busy: r.Busy, Disabled: r.Disabled}
+			l := workflow.Runner{ID: r.ID, Name: r.Name, Labels: []string{}, Online: r.Status == "online", Busy: r.Busy,
+				Disabled: r.Disabled}
 			for _, label := range r.Labels {
 				l.Labels = append(l.Labels, label.Name)
 			}
@@ -132,7 +133,7 @@ func (i *Inventory) lists(scopes []Scope) ([][]workflow.Runner, []error) {
 	return lists, errs
 }
 
-// ScopeOf finds the scope in which a runner is registered, among those of the
+// ScopeOf returns the scope in which a runner is registered, among those of the
 // repositories, of their owners, of the token's user and of the server.
 func (i *Inventory) ScopeOf(id int64, name string, repositories []string) (Scope, error) {
 	scopes := append(scopesOf(repositories), Scope{user: true}, Scope{})
@@ -149,8 +150,8 @@ func (i *Inventory) ScopeOf(id int64, name string, repositories []string) (Scope
 	return Scope{}, fmt.Errorf("find the runner %q, whose id is %d, at %q: %w", name, id, i.url, err)
 }
 
-// RegistrationToken is one by which a runner registers itself in the scope.
-// Gitea keeps it until it is reset, for as many runners as use it.
+// RegistrationToken returns a token by which a runner registers itself in the scope.
+// Gitea keeps it until it is reset, for any number of runners.
 func (i *Inventory) RegistrationToken(s Scope) (Token, error) {
 	token, response, err := i.calls(s).token()
 	what := fmt.Sprintf("get a registration token of %s", s)
@@ -163,8 +164,8 @@ func (i *Inventory) RegistrationToken(s Scope) (Token, error) {
 	return NewToken(token.Token), nil
 }
 
-// RemoveRunner takes a runner's registration away, if the id is that of a runner
-// of this name in the scope.
+// RemoveRunner removes a runner's registration, if the id is that of a runner of
+// this name in the scope.
 func (i *Inventory) RemoveRunner(s Scope, id int64, name string) error {
 	what := fmt.Sprintf("remove the runner %q, whose id is %d", name, id)
 	list, err := i.RunnersOf(s)

@@ -31,18 +31,18 @@ func runnerAPI(t *testing.T, scope string, removed *[]string) *Inventory {
 func TestARunnersScopeIsFoundAndUsed(t *testing.T) {
 	for path, want := range map[string]struct {
 		scope Scope
-		says  string
+		text  string
 	}{
 		"/repos/wooo/awoooi": {Scope{owner: "wooo", name: "awoooi"}, `the repository "wooo/awoooi"`},
 		"/orgs/wooo":         {Scope{owner: "wooo"}, `the organization "wooo"`},
 		"/user":              {Scope{user: true}, "the token's user"},
 		"/admin":             {Scope{}, "the server"},
 	} {
-		t.Run(want.says, func(t *testing.T) {
+		t.Run(want.text, func(t *testing.T) {
 			var removed []string
 			i := runnerAPI(t, path, &removed)
 			scope, err := i.ScopeOf(7, "host-110", []string{"wooo/awoooi", "wooo/ewoooc"})
-			if err != nil || scope != want.scope || scope.String() != want.says || scope.Whole() != (path == "/admin") {
+			if err != nil || scope != want.scope || scope.String() != want.text || scope.Whole() != (path == "/admin") {
 				t.Fatalf("%s, %v", scope, err)
 			}
 			token, err := i.RegistrationToken(scope)
@@ -80,12 +80,12 @@ func TestARunnerOutOfSightHasNoScope(t *testing.T) {
 	}
 }
 
-func TestWhatFailsAboutARegistrationIsSaidInOneLine(t *testing.T) {
+func TestFailuresOfARegistrationAreReportedInOneLine(t *testing.T) {
 	for name, c := range map[string]struct {
 		handler http.HandlerFunc
-		says    string
+		wantErr string
 	}{
-		"401":  {answer(401, `{"message": "no"}`), "does not take the token (401"},
+		"401":  {answer(401, `{"message": "no"}`), "rejects the token (401"},
 		"403":  {answer(403, `{"message": "no"}`), "does not let the token do that (403"},
 		"404":  {answer(404, `{"message": "no"}`), "has none, or shows none"},
 		"405":  {answer(405, "no"), "answers 405"},
@@ -100,18 +100,18 @@ func TestWhatFailsAboutARegistrationIsSaidInOneLine(t *testing.T) {
 		})
 		_, err := i.RegistrationToken(Scope{})
 		errs := []error{err}
-		if name != "404" && name != "HTML" && name != "none" { // gone meanwhile; the answer of a removal is not read
+		if name != "404" && name != "HTML" && name != "none" { // gone by now; the answer of a removal is not read
 			errs = append(errs, i.RemoveRunner(Scope{}, 7, "host-110"))
 		}
 		for _, err := range errs {
-			if err == nil || !strings.Contains(err.Error(), c.says) || strings.ContainsAny(err.Error(), "\n\r") || strings.Contains(err.Error(), canary) {
-				t.Errorf("%s: %v, want %q", name, err, c.says)
+			if err == nil || !strings.Contains(err.Error(), c.wantErr) || strings.ContainsAny(err.Error(), "\n\r") || strings.Contains(err.Error(), canary) {
+				t.Errorf("%s: %v, want %q", name, err, c.wantErr)
 			}
 		}
 	}
 }
 
-func TestAnOlderServerGivesATokenAndTellsNoRunners(t *testing.T) {
+func TestAnOlderServerGivesATokenAndListsNoRunners(t *testing.T) {
 	i := api(t, "1.24.7", map[string]http.HandlerFunc{"/api/v1/admin/actions/runners/registration-token": answer(200, `{"token": "registers"}`)})
 	if token, err := i.RegistrationToken(Scope{}); err != nil || token.Secret() != "registers" {
 		t.Error(err)

@@ -9,7 +9,7 @@ import (
 	"hostguard/lock"
 )
 
-// DescribeHolder is a clause about an entry, for people.
+// DescribeHolder returns a clause about an entry, for people.
 func DescribeHolder(e lock.Entry, now time.Time) string {
 	c, ours := e.Claim()
 	if !ours {

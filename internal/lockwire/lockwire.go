@@ -1,5 +1,5 @@
-// Package lockwire opens the store in which a command looks for locks, as the process
-// and the job that it is. What is particular to a kind of store ends here.
+// Package lockwire opens the store in which a command looks for locks, and describes
+// its process and job. The differences between kinds of store end here.
 package lockwire
 
 import (
@@ -26,7 +26,7 @@ const (
 // Options name a lock and the store that it is in.
 type Options struct{ Lock, Backend string }
 
-// Inputs is the table of the options.
+// Inputs returns the table of the options.
 func (o *Options) Inputs() []cli.Input {
 	return []cli.Input{
 		{Name: "lock-name", Kind: cli.Text(&o.Lock, lock.CheckName), Default: DefaultLockName, Arg: "NAME",
@@ -46,18 +46,18 @@ type Store struct {
 	Prunable      func() bool                                 // a prune deletes the lock that was just taken
 }
 
-// FirstLook is how long an acquire waits for a daemon that cannot be reached at
-// its first look: it may be restarting. Later it waits as long as for the lock.
+// FirstLook is how long an acquire waits for a daemon that it cannot reach at its
+// first look: it may be restarting. Later it waits as long as for the lock.
 const FirstLook = 10 * time.Second
 
-// slowLook is when a look that has no answer is reported.
+// slowLook is how long a look may have no answer before that is reported.
 const slowLook = 3 * time.Second
 
-// statusPatience is how long status, which asks once, waits for a Gitea that is asked
-// whether runs go on.
+// statusPatience is how long status, which asks once, waits for a Gitea to answer
+// whether runs are still running.
 const statusPatience = 3 * time.Second
 
-// Open opens a store. Where no daemon can be reached it tries again for patience, and
+// Open opens a store. Where no daemon can be reached it retries for patience, and
 // reports that.
 func Open(ctx context.Context, s *cli.Session, backend string, patience time.Duration) (store *Store, err error) {
 	open := openDocker
@@ -136,7 +136,7 @@ func openDocker(ctx context.Context, s *cli.Session) (*Store, error) {
 	}
 	claim := self(s.Getenv)
 	if !engine.Local() {
-		claim.Place.Machine, claim.Place.Local = "", false // others may read it on another machine
+		claim.Place.Machine, claim.Place.Local = "", false // the daemon's other clients may be on another machine
 	}
 	claim.Container, claim.Started = OwnContainer(ctx, engine)
 	return &Store{
@@ -152,10 +152,10 @@ func openDocker(ctx context.Context, s *cli.Session) (*Store, error) {
 	}, nil
 }
 
-// space is where this process looks for the locks of a store.
+// space returns where this process looks for the locks of a store.
 func space(s *cli.Session, engine lock.Engine, self lock.Claim) *lock.Space {
 	var runs lock.Runs
-	// A token is no input: it must not get into a command line or a log.
+	// A token is not an input: it must not get into a command line or a log.
 	token, server := s.Getenv("GITEA_TOKEN"), self.Job.Server
 	if token != "" && server != "" && s.Getenv("GITEA_ACTIONS") == "true" {
 		patience := time.Duration(0)

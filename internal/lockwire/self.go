@@ -12,7 +12,8 @@ import (
 	"hostguard/lock"
 )
 
-// self describes this process and its job. Everyone can read it in labels.
+// self returns a description of this process and its job. Everyone can read it in
+// labels.
 func self(getenv func(string) string) lock.Claim {
 	host := proc.Local()
 	c := lock.Claim{
@@ -38,7 +39,7 @@ func self(getenv func(string) string) lock.Claim {
 		},
 	}
 	c.Actions = lock.HasActions(c.JobDir)
-	// A runner of many jobs says nothing without this job's directory, which
+	// A runner of many jobs proves nothing without this job's directory, which
 	// sudo drops from the environment.
 	runner, step, oneJob := host.Runner()
 	if oneJob || c.JobDir != "" {
@@ -54,14 +55,14 @@ func self(getenv func(string) string) lock.Claim {
 	return c
 }
 
-// OwnContainer finds the container that this process is in, if the engine runs it, and
+// OwnContainer returns the container that this process is in, if the engine runs it, and
 // when that was started.
 func OwnContainer(ctx context.Context, engine *docker.Engine) (id, started string) {
 	group, network, root := proc.Local().Container()
 	return engine.Own(ctx, docker.Inside{Group: group, Network: network, Root: root})
 }
 
-// runURL is the page of this job's run, or "".
+// runURL returns the page of this job's run, or "".
 //
 // Gitea up to 1.25, and Forgejo, look a page up by the run's number in its
 // repository; Gitea from 1.26 on by its ID first, which may be the number of
@@ -86,5 +87,5 @@ func runURL(getenv func(string) string) string {
 	return server + "/" + repository + "/actions/runs/" + page
 }
 
-// JobDir is the private directory of this job, or "".
+// JobDir returns the private directory of this job, or "".
 func JobDir(getenv func(string) string) string { return actrunner.JobDir(getenv("RUNNER_TEMP")) }

@@ -14,7 +14,7 @@ import (
 	"hostguard/pressure"
 )
 
-// How long Docker may take to describe containers: a hung daemon must not hold up
+// How long Docker may take to list containers: a hung daemon must not hold up
 // a look, and least of all the one that a runner waits for, which has checkTime
 // in all. What is left after the look is for the containers' names.
 const (
@@ -23,7 +23,7 @@ const (
 	CheckTime       = 250 * time.Millisecond
 )
 
-// Containers asks Docker what the process table does not tell.
+// Containers asks Docker for what the process table does not show.
 type Containers struct {
 	getenv func(string) string
 	Limit  time.Duration
@@ -42,7 +42,7 @@ func (c *Containers) connect(ctx context.Context) (*docker.Engine, error) {
 	return engine, err
 }
 
-// others lists the processes of all containers but this one.
+// others returns the processes of all containers but this one.
 func (c *Containers) others(ctx context.Context) (pressure.List, pressure.Scope, error) {
 	host := proc.Local()
 	if !host.InContainer() { // a machine that is a container, such as LXC's: its jobs can be seen
@@ -54,7 +54,7 @@ func (c *Containers) others(ctx context.Context) (pressure.List, pressure.Scope,
 	var own string
 	if err == nil {
 		if own, _ = lockwire.OwnContainer(ctx, engine); own == "" {
-			err = fmt.Errorf("the Docker daemon at %q does not tell which container this is", engine.Address())
+			err = fmt.Errorf("the Docker daemon at %q does not report which container this is", engine.Address())
 		}
 	}
 	var list pressure.List
@@ -64,17 +64,17 @@ func (c *Containers) others(ctx context.Context) (pressure.List, pressure.Scope,
 	}
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return nil, "", fmt.Errorf("no answer of Docker within %s", c.Limit)
+		return nil, "", fmt.Errorf("no answer from Docker within %s", c.Limit)
 	case err != nil:
 		return nil, "", err
 	case unread > 0 && unread == all:
-		return nil, "", fmt.Errorf("none of the %d other containers could be looked into through Docker", all)
+		return nil, "", fmt.Errorf("none of the %d other containers could be inspected through Docker", all)
 	}
 	return list, pressure.Scope(fmt.Sprintf("this container, and %d of %d others through Docker; builds outside "+
 		"containers, and those of docker build, are out of sight", all-unread, all)), nil
 }
 
-// Name sets the names of the containers of blockers that Docker answers in time.
+// Name sets the names of the containers of blockers, where Docker reports them in time.
 func (c *Containers) Name(ctx context.Context, blockers []pressure.Blocker) {
 	ctx, cancel := context.WithTimeout(ctx, c.Limit)
 	defer cancel()
@@ -103,7 +103,7 @@ func (c *Containers) Name(ctx context.Context, blockers []pressure.Blocker) {
 	}
 }
 
-// New returns a gate that looks at this host for this job, and what that asks Docker.
+// New returns a gate that looks at this host for this job, and how it asks Docker.
 func New(getenv func(string) string, rules []pressure.Rule) (*pressure.Gate, *Containers) {
 	docker := &Containers{getenv: getenv, Limit: DockerTime}
 	return &pressure.Gate{
@@ -114,8 +114,8 @@ func New(getenv func(string) string, rules []pressure.Rule) (*pressure.Gate, *Co
 	}, docker
 }
 
-// ownDirs are this job's own directories, by the names that the kernel knows
-// them by: a working directory is shown without symbolic links.
+// ownDirs returns this job's own directories, by the kernel's names for them: a
+// working directory is shown without symbolic links.
 func ownDirs(getenv func(string) string) []string {
 	resolved := func(dir string) string {
 		if real, err := filepath.EvalSymlinks(dir); err == nil {

@@ -9,7 +9,7 @@ import (
 	"hostguard/pressure"
 )
 
-// LookedAt describes what a look could see, with the load, which only informs.
+// LookedAt describes what a look could see, and the load, which only informs.
 func LookedAt(v pressure.Verdict) string {
 	return fmt.Sprintf("looked at %d processes: %s; %s", v.Seen, v.Scope, Load(v.Load))
 }
@@ -36,11 +36,11 @@ func Load(l pressure.Load) string {
 	return strings.Join(parts, ", ")
 }
 
-// MostNamed bounds what is said of a host on which everything builds: an output
+// MostNamed bounds the report on a host with very many builds: an output
 // may end as a variable, and those are limited to 128 KiB.
 const MostNamed = pressure.MostDescribed
 
-// Pressing describes in a sentence what speaks against a heavy build.
+// Pressing describes in a sentence what prevents another heavy build.
 func Pressing(v pressure.Verdict) string {
 	var what []string
 	if len(v.Blockers) > 0 {
@@ -49,7 +49,7 @@ func Pressing(v pressure.Verdict) string {
 	return strings.Join(append(what, v.Over...), "; ")
 }
 
-// Blockers names the builds of others.
+// Blockers describes the builds of others.
 func Blockers(all []pressure.Blocker) string {
 	names := make([]string, 0, MostNamed+1)
 	for i, b := range all {
@@ -78,7 +78,7 @@ func about(b pressure.Blocker) []string {
 	return append(parts, fmt.Sprintf("CPU %s", cli.Short(b.CPU)), pressure.Bytes(b.Memory))
 }
 
-// Whose names the job as far as it is known.
+// Whose describes a job as far as it is known.
 func Whose(job pressure.Job) string {
 	var parts []string
 	for _, part := range []struct{ word, value string }{

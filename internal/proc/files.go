@@ -14,17 +14,17 @@ import (
 	"hostguard/internal/actrunner"
 )
 
-// What processes have to do with files. A process that ends meanwhile has nothing to
-// do with any. All of it reads; nothing here opens a file that a process has open.
+// The files that processes use. A process that ends while it is read uses none. This
+// only reads, and opens no file that a process has open.
 
 // OpenFiles are files that some process has open.
 type OpenFiles struct {
 	ids map[fileID]bool
-	// Complete says that every process could be looked into. Without root
+	// Complete is whether every process could be inspected. Without root
 	// the processes of other users cannot.
 	Complete bool
-	// Blind says that not even this user's own could: so it is in a user
-	// namespace, such as a service with PrivateUsers has.
+	// Blind is whether not even this user's own could, as in a user namespace,
+	// such as a service with PrivateUsers has.
 	Blind bool
 }
 
@@ -32,7 +32,7 @@ type fileID struct{ dev, ino uint64 }
 
 func (o OpenFiles) Has(dev, ino uint64) bool { return o.ids[fileID{dev, ino}] }
 
-// OpenFilesNamed finds the open files whose base name matches. The name comes
+// OpenFilesNamed returns the open files whose base name matches. The name comes
 // first because a stat of any open file may hang on a dead network mount; the
 // directory does not count because another mount namespace shows another one.
 func (h Host) OpenFilesNamed(match func(base string) bool) (OpenFiles, error) {
@@ -71,9 +71,9 @@ func (h Host) OpenFilesNamed(match func(base string) bool) (OpenFiles, error) {
 	return open, nil
 }
 
-// WorkingBelow finds the processes that work (have their current directory) in
+// WorkingBelow returns the processes that work (have their current directory) in
 // a directory or below it, except the process self and its ancestors. dir is a
-// path without links. Processes that may not be looked into are not among them.
+// path without links. Processes that may not be inspected are not among them.
 func (h Host) WorkingBelow(dir string, self int) ([]int, error) {
 	top, err := os.Stat(dir)
 	if err != nil {
@@ -110,8 +110,8 @@ func (h Host) WorkingBelow(dir string, self int) ([]int, error) {
 	return found, nil
 }
 
-// climbsTo goes up from a working directory in the way its process sees it: in
-// another mount namespace (a container) the same directory has another path.
+// climbsTo reports whether top is above a working directory, as its process sees it:
+// in another mount namespace (a container) the same directory has another path.
 func climbsTo(cwd string, top fs.FileInfo) bool {
 	const deepest = 256
 	var last fs.FileInfo
@@ -128,7 +128,7 @@ func climbsTo(cwd string, top fs.FileInfo) bool {
 	return false
 }
 
-// lineage is a process and its ancestors, as far as they can be seen.
+// lineage returns a process and its ancestors, as far as they can be seen.
 func (h Host) lineage(pid int) []int {
 	var pids []int
 	for pid > 0 && !slices.Contains(pids, pid) {
@@ -147,13 +147,13 @@ func (h Host) lineage(pid int) []int {
 type RunnerWorkers struct {
 	PIDs   []int
 	Oldest time.Time // not later than the start of the first one
-	// Unseen says why there may be more than these; empty: there are none.
+	// Unseen is why there may be more than these; "" means that there are none.
 	Unseen string
 }
 
-// GitHubWorkers finds the workers of the runner in root, a path without links.
+// GitHubWorkers returns the workers of the runner in root, a path without links.
 // Where processes of this runner cannot be seen (a container, a /proc mounted
-// with hidepid) the answer says so in Unseen; that is no error.
+// with hidepid) Unseen is set; that is not an error.
 func (h Host) GitHubWorkers(root string) RunnerWorkers {
 	var workers RunnerWorkers
 	pids, err := h.pids()
@@ -188,7 +188,7 @@ func (h Host) GitHubWorkers(root string) RunnerWorkers {
 	return workers
 }
 
-// runnerProgram is the program of this runner that a process runs, or nothing.
+// runnerProgram returns the program of this runner that a process runs, or "".
 // An updated runner keeps its old programs in bin.<version>; another user's
 // process shows its arguments but not its executable.
 func (h Host) runnerProgram(root string, pid int) string {
@@ -199,14 +199,15 @@ func (h Host) runnerProgram(root string, pid int) string {
 	for _, path := range []string{actrunner.Program(exe), argv0} {
 		bin, program := filepath.Split(path)
 		bin = filepath.Clean(bin)
-		if filepath.Dir(bin) == root && strings.HasPrefix(filepath.Base(bin), "bin") && strings.HasPrefix(program, "Runner.") {
+		if filepath.Dir(bin) == root && strings.HasPrefix(filepath.Base(bin), "bin") &&
+			strings.HasPrefix(program, "Runner.") {
 			return program
 		}
 	}
 	return ""
 }
 
-// OutOfSight says why a process table may not show every process of the host.
+// OutOfSight returns why a process table may not show every process of the host.
 func (h Host) OutOfSight() string {
 	if ns, err := os.Readlink(filepath.Join(h.Proc, "self", "ns", "pid")); err != nil || ns != initPIDs {
 		return "this is a container with processes of its own"
@@ -217,8 +218,8 @@ func (h Host) OutOfSight() string {
 	return ""
 }
 
-// startTime is when a process started, or up to a second earlier: the kernel
-// tells the boot time in whole seconds.
+// startTime returns when a process started, or up to a second earlier: the kernel
+// reports the boot time in whole seconds.
 func (h Host) startTime(pid int) (time.Time, error) {
 	s, err := h.stat(pid)
 	if err != nil {
@@ -256,7 +257,7 @@ func (h Host) pids() ([]int, error) {
 	return pids, nil
 }
 
-// isGone tells that a process ended while it was read.
+// isGone reports whether a process ended while it was read.
 func isGone(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH)
 }

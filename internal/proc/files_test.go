@@ -88,7 +88,7 @@ func TestFilesOpenInThisProcessAreFound(t *testing.T) {
 	}
 }
 
-func TestAProcessThatHidesItsFilesIsSaid(t *testing.T) {
+func TestAProcessThatHidesItsFilesIsReported(t *testing.T) {
 	fixture := t.TempDir()
 	fd := mkdir(t, fixture, "7/fd")
 	open, err := Host{fixture}.OpenFilesNamed(func(string) bool { return true })

@@ -64,7 +64,7 @@ func startHostile(t *testing.T, what string, argv ...string) (pid int) {
 		cmd.Wait()
 	})
 	if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "ready\n" {
-		t.Fatalf("the stand-in says %q, %v", line, err)
+		t.Fatalf("the stand-in prints %q, %v", line, err)
 	}
 	return cmd.Process.Pid
 }

@@ -16,11 +16,11 @@ import (
 	"hostguard/internal/actrunner"
 )
 
-// What processes have to do with the private directories of jobs.
+// The private directories of jobs that processes use.
 
-// JobRunners are the live processes of a user that may run jobs in directories
-// of their own; the others of the host make none that this user owns. OutOfSight
-// says whether there may be more than this process table shows.
+// JobRunners returns the live processes of a user that may run jobs in directories
+// of their own; the other processes of the host make none that this user owns.
+// OutOfSight returns whether there may be more than this process table shows.
 func (h Host) JobRunners(uid uint32) RunnerWorkers {
 	var runners RunnerWorkers
 	pids, err := h.pids()
@@ -63,8 +63,8 @@ func (h Host) runsJobs(pid int) bool {
 	return err == nil
 }
 
-// isOf reports whether a process may be a user's. Who owns its directory in
-// /proc does not tell: that of a program with capabilities is root's.
+// isOf reports whether a process may be a user's. The owner of its directory in
+// /proc does not show that: that of a program with capabilities is root's.
 func (h Host) isOf(pid int, uid uint32) bool {
 	status, err := os.ReadFile(filepath.Join(h.Proc, strconv.Itoa(pid), "status"))
 	if err != nil {
@@ -75,13 +75,13 @@ func (h Host) isOf(pid int, uid uint32) bool {
 	return !found || slices.Contains(strings.Fields(ids), strconv.FormatUint(uint64(uid), 10))
 }
 
-// JobUse is what one process has to do with a job's directory.
+// JobUse is how one process uses a job's directory.
 type JobUse struct {
 	PID int
 	How string // "works in it"
 }
 
-// JobLook is what one look at the processes of a host has shown of some job
+// JobLook is the result of one look at the processes of a host for some job
 // directories.
 type JobLook struct {
 	uses  map[string]JobUse
@@ -89,7 +89,7 @@ type JobLook struct {
 	err   error // of the look as a whole
 }
 
-// blind is a process that lives and may not be looked into.
+// blind is a process that lives and may not be inspected.
 type blind struct {
 	start time.Time // not later than it started
 	err   error
@@ -137,7 +137,7 @@ func (h Host) LookForJobs(parent string, names []string) JobLook {
 		}
 		quiet := true
 		for _, pid := range pids {
-			if !seen[pid] { // also what those before have started meanwhile
+			if !seen[pid] { // also what earlier ones have started by now
 				seen[pid], quiet = true, false
 				l.process(pid)
 			}
@@ -204,8 +204,8 @@ func (l *jobLook) process(pid int) {
 	}
 }
 
-// rootOf names the root directory of a process, given its directory in proc; one that
-// cannot be seen is like no other.
+// rootOf returns an identity of the root directory of a process, given its directory
+// in proc; one that cannot be seen equals no other.
 func rootOf(dir string) string {
 	info, err := os.Stat(filepath.Join(dir, "root"))
 	if err != nil {
@@ -215,8 +215,8 @@ func rootOf(dir string) string {
 	return fmt.Sprintf(" %d:%d", root.Dev, root.Ino)
 }
 
-// missed keeps what could not be seen of a process that lives; it is true for any
-// error.
+// missed records what could not be seen of a process that lives; it returns true for
+// any error.
 func (l *jobLook) missed(pid int, err error) bool {
 	if err == nil || isGone(err) {
 		return err != nil
@@ -236,7 +236,7 @@ func (l *jobLook) missed(pid int, err error) bool {
 	return true
 }
 
-// cause is an error without its path, which names a file of /proc.
+// cause returns an error without its path, which names a file of /proc.
 func cause(err error) error {
 	if path, ok := errors.AsType[*fs.PathError](err); ok {
 		return path.Err
@@ -297,5 +297,5 @@ func (l *jobLook) leadsTo(pid int, path string, job fs.FileInfo) bool {
 	return err != nil && !isGone(err) || err == nil && os.SameFile(info, job)
 }
 
-// hasMounted is said by the path within a file system, which leads nowhere.
+// hasMounted is decided by the path within a file system, which leads nowhere.
 const hasMounted = "has it or a part of it mounted"

@@ -25,7 +25,7 @@ func (h Host) Load() pressure.Reading {
 		now.Available = int64(*memory.MemAvailable) << 10
 		now.Installed = int64(*memory.MemTotal) << 10
 	} else {
-		now.Missing = append(now.Missing, "available memory (/proc/meminfo does not tell)")
+		now.Missing = append(now.Missing, "available memory (/proc/meminfo does not have it)")
 	}
 	if load, err := table.LoadAvg(); err == nil {
 		now.Load1 = load.Load1
@@ -39,7 +39,8 @@ func (h Host) Load() pressure.Reading {
 			now.Missing = append(now.Missing, fmt.Sprintf("%s stall (%s)", resource.name, whyNoStall(err)))
 			continue
 		}
-		*resource.stall = pressure.Stall{Known: true, Avg10: stats.Some.Avg10, Total: time.Duration(stats.Some.Total) * time.Microsecond}
+		*resource.stall = pressure.Stall{Known: true, Avg10: stats.Some.Avg10,
+			Total: time.Duration(stats.Some.Total) * time.Microsecond}
 	}
 	return now
 }

@@ -72,7 +72,7 @@ func (h Host) Mark(holder *lock.Claim) error {
 	return nil
 }
 
-// hasSocket tells whether some process has the socket of a nonce open.
+// hasSocket reports whether some process has the socket of a nonce open.
 func (h Host) hasSocket(nonce, namespace string) (has bool, unread string) {
 	own, err := os.Readlink(filepath.Join(h.Proc, "self/ns/net"))
 	if err != nil || own != namespace {
@@ -93,7 +93,7 @@ func (h Host) hasSocket(nonce, namespace string) (has bool, unread string) {
 	}
 }
 
-// hasLimit tells whether a process has the limit of a nonce. Every user may read
+// hasLimit reports whether a process has the limit of a nonce. Every user may read
 // it, also of a process whose first thread has ended.
 func (h Host) hasLimit(pid int, nonce string) (has bool, err error) {
 	limits, err := readSome(filepath.Join(h.Proc, strconv.Itoa(pid), "limits"), limitsSize)

@@ -128,7 +128,7 @@ func underKilledLock(t *testing.T, command string, env ...string) (traces lock.T
 	}
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	if _, scanErr := fmt.Sscan(line, &pid, &traces.Net, &traces.Limit); err != nil || scanErr != nil || !traces.Limit {
-		t.Fatalf("the holder says %q: %v, %v", line, err, scanErr)
+		t.Fatalf("the holder prints %q: %v, %v", line, err, scanErr)
 	}
 	process, err := os.FindProcess(pid) // a pidfd
 	if err != nil {
@@ -209,7 +209,7 @@ func TestAChainOfProcessesIsNeverMissed(t *testing.T) {
 	}
 }
 
-func TestASocketOfAnotherNetworkTellsNothing(t *testing.T) {
+func TestASocketOfAnotherNetworkProvesNothing(t *testing.T) {
 	host := Host{"/proc"}
 	if found := host.Find(lock.Traces{Nonce: lock.NewNonce(), Net: "net:[1]", Limit: true}); found.Lives || found.Unread == "" {
 		t.Errorf("%+v, want unknown", found)

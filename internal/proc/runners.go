@@ -21,7 +21,7 @@ type RunnerProcess struct {
 	User bool     // that unit is a user's, not the system's
 }
 
-// Runners finds the processes of this host, not of its containers, that take
+// Runners returns the processes of this host, not of its containers, that take
 // jobs: daemons of Gitea's runner, and for each listener of GitHub's runner its
 // root.
 func (h Host) Runners() (daemons []RunnerProcess, githubRoots []string, err error) {
@@ -46,7 +46,7 @@ func (h Host) Runners() (daemons []RunnerProcess, githubRoots []string, err erro
 			continue
 		}
 		if mounts, err := os.Readlink(filepath.Join(dir, "ns", "mnt")); err == nil && mounts != own {
-			continue // in a container, whose paths are not ours
+			continue // in a container, whose paths differ
 		}
 		cwd, _ := os.Readlink(filepath.Join(dir, "cwd"))
 		if !listener {
@@ -102,7 +102,7 @@ const maxVariables = 1 << 20
 
 // RunnerAbove returns the runner that has started this process, and the environment
 // that it was started with. It is false where there is none, or where it is another
-// user's, who could make it say anything.
+// user's, who could give it any environment.
 func (h Host) RunnerAbove() (r RunnerProcess, environ []string, found bool) {
 	above, _, _ := h.Runner()
 	dir := filepath.Join(h.Proc, strconv.Itoa(above.PID))
@@ -123,8 +123,8 @@ func (h Host) RunnerAbove() (r RunnerProcess, environ []string, found bool) {
 	return r, strings.Split(strings.TrimRight(string(variables), "\x00"), "\x00"), true
 }
 
-// Started are the processes that a process has started and that live, except
-// the process self and its ancestors.
+// Started returns the living processes that a process has started, except the
+// process self and its ancestors.
 func (h Host) Started(pid, self int) ([]int, error) {
 	pids, err := h.pids()
 	if err != nil {

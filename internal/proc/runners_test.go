@@ -26,7 +26,7 @@ func TestProcessesThatTakeJobs(t *testing.T) {
 	add("10", "mnt:[1]", "/", "vi", "act_runner", "daemon")
 	add("11", "mnt:[1]", "/", "/srv/actions-runner/bin/Runner.Listener", "run")
 	add("12", "mnt:[1]", "/srv/actions-runner", "./bin/Runner.Listener", "run")
-	// By a link's name, replaced while it runs; and what only says that it is one.
+	// By a link's name, replaced while it runs; and what only claims to be one.
 	add("13", "mnt:[1]", "/home/ci/r", "/usr/local/bin/runner", "daemon")
 	symlink(t, "/opt/gitea-runner-3.1.0-linux-amd64 (deleted)", filepath.Join(proc, "13"), "exe")
 	write(t, filepath.Join(proc, "13"), "cgroup", fmt.Sprintf("0::/user.slice/user-1000.slice/user@%d.service/app.slice/runner-x.service\n", os.Getuid()))

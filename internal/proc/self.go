@@ -24,15 +24,15 @@ import (
 
 var _ lock.Host = Host{}
 
-// Host answers what the lock asks about this machine. gopsutil does not tell
-// a process's start in clock ticks (its milliseconds are derived from a boot
-// time that moves with the clock), nor whether an environment could be read.
+// Host answers what the lock asks about this machine. gopsutil does not return a
+// process's start in clock ticks (its milliseconds are derived from a boot time that
+// moves with the clock), nor whether an environment could be read.
 type Host struct{ Proc string } // where proc is mounted
 
 // Local returns the host of this process.
 func Local() Host { return Host{root} }
 
-// Place says where this process runs. What cannot be read stays empty.
+// Place returns where this process runs. What cannot be read stays empty.
 func (h Host) Place() lock.Place {
 	read := func(path string) string {
 		data, _ := os.ReadFile(path)
@@ -89,7 +89,7 @@ func (h Host) Container() (group, network, root string) {
 // PROC_PID_INIT_INO in the kernel's proc_ns.h).
 const initPIDs = "pid:[4026531836]"
 
-// InContainer tells whether this process runs in an application container. A
+// InContainer reports whether this process runs in an application container. A
 // marker file alone does not: machines made from an image still have it.
 func (h Host) InContainer() bool {
 	if _, network, _ := h.Container(); network != "" {
@@ -107,7 +107,7 @@ func (h Host) InContainer() bool {
 	return false
 }
 
-// stat is what matters of /proc/PID/stat.
+// stat has the fields of /proc/PID/stat that matter here.
 type stat struct {
 	state   byte
 	kernel  bool // a thread of the kernel
@@ -120,7 +120,7 @@ type stat struct {
 	pages   int64         // that it has in memory
 }
 
-// ended tells that nothing of a process runs any more. Its first thread may end
+// ended reports whether nothing of a process runs any more. Its first thread may end
 // before the others do.
 func (s stat) ended() bool { return s.state == 'X' || s.state == 'Z' && s.threads < 2 }
 
@@ -230,9 +230,9 @@ func (h Host) Find(traces lock.Traces) lock.Found {
 	return found
 }
 
-// look goes through all processes once, in the order of their pids as they are
-// then: a child that comes meanwhile is ahead. Only a descendant of the holder
-// can have its nonce, so processes that started before it are not read for that.
+// look goes through all processes once, in the current order of their pids: a child
+// started during the look is still ahead. Only a descendant of the holder can have
+// its nonce, so processes that started before it are not read for that.
 func (h Host) look(traces lock.Traces) (found lock.Found) {
 	dir, err := os.Open(h.Proc)
 	if err != nil {
@@ -261,7 +261,7 @@ func (h Host) look(traces lock.Traces) (found lock.Found) {
 	}
 }
 
-// has tells whether a process has the traces, or why it may have them although
+// has reports whether a process has the traces, or why it may have them although
 // they are not seen.
 func (h Host) has(pid int, traces lock.Traces) (has bool, unread string) {
 	s, err := h.stat(pid)
@@ -285,13 +285,13 @@ func (h Host) has(pid int, traces lock.Traces) (has bool, unread string) {
 		}
 		time.Sleep(execPause)
 	}
-	if traces.Dir != "" { // and its working directory tells
+	if traces.Dir != "" { // the working directory shows that as well
 		return false, ""
 	}
 	return false, h.unread(pid)
 }
 
-// sight is what a look at one process showed.
+// sight is the result of a look at one process.
 type sight int
 
 const (
@@ -354,7 +354,7 @@ func (h Host) shows(pid int, s stat, traces lock.Traces) sight {
 	return seen
 }
 
-// threadOf is where a process can be read: at a thread that lives, if its first
+// threadOf returns where a process can be read: at a thread that lives, if its first
 // has ended.
 func (h Host) threadOf(pid int, s stat) string {
 	dir := filepath.Join(h.Proc, strconv.Itoa(pid))
@@ -370,7 +370,7 @@ func (h Host) threadOf(pid int, s stat) string {
 	return dir
 }
 
-// belowAnotherRunner tells that a process is a runner that somebody other than
+// belowAnotherRunner reports whether a process is a runner that somebody other than
 // the job started after it, or was started by one: a service that systemd started
 // again is in the control group of before. Whoever started such a runner is older
 // than the job, and made it the first of a session.
@@ -389,7 +389,8 @@ func (h Host) belowAnotherRunner(pid int, from uint64) bool {
 	return false
 }
 
-// isRunner goes by the first argument, which all users may read.
+// isRunner reports whether a process is a runner, by its first argument, which all
+// users may read.
 func (h Host) isRunner(pid int) bool {
 	argv, _ := readSome(filepath.Join(h.Proc, strconv.Itoa(pid), "cmdline"), argvLimit)
 	argv0, _, _ := strings.Cut(string(argv), "\x00")
@@ -397,7 +398,7 @@ func (h Host) isRunner(pid int) bool {
 	return role == actrunner.Daemon || role == actrunner.Listener
 }
 
-// unread says which process could not be read, and who could.
+// unread returns which process could not be read, and who could.
 func (h Host) unread(pid int) string {
 	user := ""
 	if info, err := os.Stat(filepath.Join(h.Proc, strconv.Itoa(pid))); err == nil {
@@ -406,7 +407,7 @@ func (h Host) unread(pid int) string {
 	return fmt.Sprintf("process %d%s, which may belong to it, could not be read%s", pid, user, h.advice())
 }
 
-// advice names who sees more than this user.
+// advice returns a clause that names who sees more than this user.
 func (h Host) advice() string {
 	if os.Geteuid() == 0 {
 		return ""
@@ -414,7 +415,7 @@ func (h Host) advice() string {
 	return "; \"sudo hostguard status\" sees more"
 }
 
-// mayBeIn tells whether a process may be of a control group or one below. The
+// mayBeIn reports whether a process may be of a control group or one below. The
 // names of groups mean the same only within one namespace of them.
 func (h Host) mayBeIn(pid int, group string) bool {
 	namespace, path, _ := strings.Cut(group, " ")
@@ -426,7 +427,7 @@ func (h Host) mayBeIn(pid int, group string) bool {
 	return theirs == "" || path == "/" || theirs == path || strings.HasPrefix(theirs, path+"/")
 }
 
-// Cgroup is the control group of this process: a service's, under systemd, and
+// Cgroup returns the control group of this process: a service's, under systemd, and
 // that of all that a runner's jobs start. It begins with its namespace.
 func (h Host) Cgroup() string {
 	namespace, err := os.Readlink(filepath.Join(h.Proc, "self/ns/cgroup"))
@@ -437,7 +438,7 @@ func (h Host) Cgroup() string {
 	return namespace + " " + group
 }
 
-// cgroup is the unified hierarchy's group of a process, or where that has none
+// cgroup returns the unified hierarchy's group of a process, or where that has none
 // the one that systemd keeps beside the old controllers.
 func (h Host) cgroup(pid int) string {
 	data, err := os.ReadFile(filepath.Join(h.Proc, strconv.Itoa(pid), "cgroup"))
@@ -467,12 +468,12 @@ func (h Host) Gone(dir string) (bool, error) {
 		return false, err
 	}
 	if !parent.IsDir() {
-		return false, fmt.Errorf("%q is no directory", filepath.Dir(dir))
+		return false, fmt.Errorf("%q is not a directory", filepath.Dir(dir))
 	}
 	return true, nil
 }
 
-// ending tells that a process has no program any more. Where that cannot be
+// ending reports whether a process has no program any more. Where that cannot be
 // read, it may have one.
 func (h Host) ending(dir string) bool {
 	_, err := os.Readlink(filepath.Join(dir, "exe"))
@@ -501,7 +502,7 @@ func carries(environ []byte, nonce string) bool {
 	return false
 }
 
-// hidesProcesses tells whether proc is mounted so that others' processes are
+// hidesProcesses reports whether proc is mounted so that others' processes are
 // not listed.
 func (h Host) hidesProcesses() bool {
 	mounts, err := os.ReadFile(filepath.Join(h.Proc, "self/mountinfo"))
@@ -511,7 +512,8 @@ func (h Host) hidesProcesses() bool {
 	for line := range strings.Lines(string(mounts)) {
 		fields := strings.Fields(line)
 		if len(fields) > 5 && fields[4] == h.Proc && strings.Contains(line, " - proc ") {
-			if strings.Contains(line, "hidepid=") && !strings.Contains(line, "hidepid=0") && !strings.Contains(line, "hidepid=off") {
+			if strings.Contains(line, "hidepid=") && !strings.Contains(line, "hidepid=0") &&
+				!strings.Contains(line, "hidepid=off") {
 				return os.Geteuid() != 0
 			}
 		}
@@ -528,7 +530,7 @@ func (h Host) Uptime() time.Duration {
 	return time.Duration(t.Nano())
 }
 
-// Process names a living process so that no later one is taken for it.
+// Process identifies a living process so that no later one is taken for it.
 func (h Host) Process(pid int) lock.Process {
 	s, err := h.stat(pid)
 	if err != nil {
@@ -537,9 +539,9 @@ func (h Host) Process(pid int) lock.Process {
 	return lock.Process{PID: pid, Start: s.start}
 }
 
-// Parent is the shell, or whatever else in this session, that started this
+// Parent returns the process of this session, such as a shell, that started this
 // process. A service manager is in another one: it starts every service and
-// adopts every orphan, so it tells nobody apart.
+// adopts every orphan, so it identifies none of them.
 func (h Host) Parent() lock.Process {
 	own, _ := unix.Getsid(0)
 	if parents, err := unix.Getsid(os.Getppid()); err != nil || parents != own {
@@ -548,7 +550,7 @@ func (h Host) Parent() lock.Process {
 	return h.Process(os.Getppid())
 }
 
-// Runner is the nearest runner above this process, if any, and whether it runs
+// Runner returns the nearest runner above this process, if any, and whether it runs
 // this one job only. The step is the topmost process below it, or this one.
 func (h Host) Runner() (runner, step lock.Process, oneJob bool) {
 	step = h.Process(os.Getpid())

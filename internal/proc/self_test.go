@@ -23,7 +23,7 @@ func TestWhichContainerThisIs(t *testing.T) {
 	}{
 		"the host":                       {"0::/user.slice\n", "1 1 254:0 / / rw - ext4 /dev/vda rw\n", "", "", ""},
 		"group's name hidden":            {"0::/\n", mounts, "", other, "/d/x/diff"},
-		"group's name told":              {"4:cpu:/docker/" + own + "\n0::/docker/" + own + "\n", mounts, own, other, "/d/x/diff"},
+		"group's name known":             {"4:cpu:/docker/" + own + "\n0::/docker/" + own + "\n", mounts, own, other, "/d/x/diff"},
 		"by systemd":                     {"0::/system.slice/docker-" + own + ".scope\n", mounts, own, other, "/d/x/diff"},
 		"a container's files seen whole": {"0::/\n", "1 1 254:0 /var/lib/docker/containers/" + own + " /c rw - ext4 /dev/vda rw\n", "", "", ""},
 	} {
@@ -54,7 +54,7 @@ func TestThePlaceOfThisProcess(t *testing.T) {
 }
 
 // A process without an environment is within an exec, or has none for good: read
-// again, the latter is told by what else there is.
+// again, the latter is recognized by what else there is.
 func TestAProcessWithoutAnEnvironment(t *testing.T) {
 	const nonce = "0123456789abcdef0123456789abcdef"
 	byNonce, byDir := lock.Traces{Nonce: nonce, From: 250}, lock.Traces{Dir: "/p/0123456789abcdef", From: 250}
@@ -199,7 +199,7 @@ func TestWhoBelongsToTheRunnerThatCameAfter(t *testing.T) {
 			t.Errorf("%s: %+v, want proof %v", name, found, c.proof)
 		}
 		if !c.proof && (!strings.Contains(found.Unread, fmt.Sprint(" of user ", os.Getuid())) || !strings.Contains(found.Unread, "could not be read")) {
-			t.Errorf("%s: %q does not tell who could read it", name, found.Unread)
+			t.Errorf("%s: %q does not name who could read it", name, found.Unread)
 		}
 	}
 }

@@ -51,7 +51,7 @@ func (h Host) lookForSurvivors(traces lock.Traces) (found []lock.Survivor, unrea
 	var left []int
 	for err == nil {
 		var names []string
-		names, err = dir.Readdirnames(64) // in the order of then: a child that comes meanwhile is ahead
+		names, err = dir.Readdirnames(64) // in the current order: a child started now is still ahead
 		for _, name := range names {
 			pid, notOne := strconv.Atoi(name)
 			if notOne != nil || slices.Contains(own, pid) {
@@ -89,7 +89,7 @@ func (h Host) lookForSurvivors(traces lock.Traces) (found []lock.Survivor, unrea
 	return found, unread
 }
 
-// survivor describes a process; false if it is gone, or another one by now.
+// survivor describes a process; false if it is gone, or its pid is another's by now.
 func (h Host) survivor(pid int, start uint64) (lock.Survivor, bool) {
 	dir := filepath.Join(h.Proc, strconv.Itoa(pid))
 	cmdline, _ := readSome(filepath.Join(dir, "cmdline"), argvLimit)
@@ -111,9 +111,8 @@ func (h Host) survivor(pid int, start uint64) (lock.Survivor, bool) {
 	}, true
 }
 
-// halted tells that a process would work if it could: somebody has stopped it, or
-// it waits for a disk, longer than for a page of its program or for a child to
-// begin.
+// halted reports whether a process would work if it could: it is stopped, or it waits
+// for a disk, longer than for a page of its program or for a child to begin.
 func (h Host) halted(pid int, s stat) bool {
 	for range execLooks {
 		if s.state != 'D' {
@@ -125,7 +124,7 @@ func (h Host) halted(pid int, s stat) bool {
 	return strings.ContainsRune("DTt", rune(s.state))
 }
 
-// effort is the work of a process and its ended children.
+// effort returns the work of a process and its ended children.
 func (s stat) effort() time.Duration { return s.worked + time.Duration(s.faults)*faultEffort }
 
 // engineClients are the programs that let an engine, or a process that it keeps
@@ -135,12 +134,12 @@ var engineClients = []string{
 	"nerdctl", "buildah", "buildctl", "skopeo",
 }
 
-// engineWatchers are the commands of those that only look on, or serve, for ever.
+// engineWatchers are the commands of those that only watch, or serve, for ever.
 var engineWatchers = []string{"events", "logs", "stats", "system"}
 
-// engineClient tells that a process is a client at work with an engine. Whoever
-// wraps one (sudo, env, nice, a shell) becomes it or starts it, so it is seen as a
-// process of its own.
+// engineClient reports whether a process is a client at work with an engine. A
+// program that wraps one (sudo, env, nice, a shell) becomes it or starts it, so it is
+// seen as a process of its own.
 func engineClient(argv []string) bool {
 	name, args := path.Base(argv[0]), argv[1:]
 	if strings.HasPrefix(name, "python") || slices.Contains([]string{"sh", "bash", "dash"}, name) {

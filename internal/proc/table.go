@@ -29,7 +29,7 @@ type Table struct{}
 var _ pressure.Table = Table{}
 
 // root is where the kernel shows processes. It is not taken from HOST_PROC, as
-// gopsutil would: pids of another namespace say nothing about this process.
+// gopsutil would: pids of another namespace prove nothing about this process.
 const root = "/proc"
 
 func rooted(ctx context.Context) context.Context {
@@ -63,9 +63,9 @@ func (Table) Each(ctx context.Context, visit func(pid int, argv []string)) (pres
 	return scope, nil
 }
 
-// Process reads one process; false means that it is gone, or that its pid was
-// given to another one meanwhile. gopsutil would read the kernel's boot time
-// twice for each, which takes longer than all the rest.
+// Process reads one process; false means that it is gone, or that its pid is another
+// process's by now. gopsutil would read the kernel's boot time twice for each, which
+// takes longer than all the rest.
 func (Table) Process(ctx context.Context, pid int) (pressure.Process, bool) {
 	host := Host{root}
 	stat, err := host.stat(pid)
@@ -83,17 +83,18 @@ func (Table) Process(ctx context.Context, pid int) (pressure.Process, bool) {
 		return pressure.Process{}, false
 	}
 	return pressure.Process{
-		PID: pid, Parent: stat.parent, Argv: argv, Dir: dir, Start: booted().Add(time.Duration(stat.start) * (time.Second / ticks)),
+		PID: pid, Parent: stat.parent, Argv: argv, Dir: dir,
+		Start:  booted().Add(time.Duration(stat.start) * (time.Second / ticks)),
 		Mounts: mounts, Cgroup: string(cgroup), Container: containerOf(string(cgroup)),
 	}, true
 }
 
-// booted is when this machine was, so that starts can be told as times. Read once:
-// the same process has to have the same start at every look.
+// booted returns when this machine was booted, to convert starts to times. It is read
+// once: the same process has to have the same start at every look.
 var booted = sync.OnceValue(func() time.Time { return time.Now().Add(-Host{}.Uptime()) })
 
-// ticks are those of a second in what the kernel tells (USER_HZ), on every Linux
-// that Go runs on.
+// ticks are the clock ticks of a second in the kernel's interfaces (USER_HZ), on
+// every Linux that Go runs on.
 const ticks = 100
 
 // cgroupLimit is for a line of PATH_MAX for each of the hierarchies that a
@@ -102,7 +103,7 @@ const cgroupLimit = 64 << 10
 
 func pathOf(pid int, file string) string { return root + "/" + strconv.Itoa(pid) + "/" + file }
 
-// containerOf finds the ID of a container in the path of a cgroup, such as
+// containerOf returns the ID of a container in the path of a cgroup, such as
 // /docker/<id> or /system.slice/docker-<id>.scope; the innermost one, for
 // containers run in containers.
 func containerOf(cgroup string) (id string) {
@@ -115,7 +116,7 @@ func containerOf(cgroup string) (id string) {
 }
 
 // argvLimit bounds what is read of one process, at more than any class path.
-// Without a bound any user can end us: prctl(PR_SET_MM_MAP) lets a process
+// Without a bound any user can exhaust our memory: prctl(PR_SET_MM_MAP) lets a process
 // declare gigabytes of itself to be its arguments (measured on Linux 6.18: 3 GB
 // from /proc/PID/cmdline as nobody), and gopsutil's CmdlineSlice reads them all.
 const argvLimit = 64 << 10
@@ -143,8 +144,8 @@ func readArgv(pid int, buf []byte) ([]string, error) {
 	return strings.Split(string(text), "\x00"), nil
 }
 
-// firstPIDNamespace tells whether all processes of the machine can be seen. A
-// file such as /.dockerenv says nothing about containers that share the host's
+// firstPIDNamespace reports whether all processes of the machine can be seen. A
+// file such as /.dockerenv proves nothing about containers that share the host's
 // pids.
 func firstPIDNamespace() bool {
 	name, err := os.Readlink(root + "/self/ns/pid")

@@ -9,7 +9,7 @@ import (
 	"hostguard/pressure"
 )
 
-// Usage reads what every process has used. gopsutil and procfs would open three
+// Usage returns what every process has used. gopsutil and procfs would open three
 // files, or scan forty fields, for each.
 func (Table) Usage(context.Context) map[int]pressure.Usage {
 	pids, err := Host{root}.pids()

@@ -5,7 +5,7 @@
 // programs read it there by --token-file; older ones, without that flag, ask for
 // it, in an order that has been the same since the first one.
 //
-// A registration whose reply was lost is known to the server alone. It then fails
+// A registration whose reply is lost is known to the server alone. It then fails
 // here, and a runner that never comes online is left there.
 package register
 
@@ -23,7 +23,7 @@ import (
 	"time"
 )
 
-// Runner is what is to be registered.
+// Runner is a runner to register.
 type Runner struct {
 	Program        string // act_runner or gitea-runner, its full path
 	Dir            string // where it works
@@ -39,13 +39,15 @@ const (
 	maxOutput    = 64 << 10
 )
 
-// passed are the variables that the program may need to reach the server. No
-// other is handed on: there are tokens among them.
-var passed = []string{
-	"PATH", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR",
+// inheritedEnv are the variables that the program may need to reach the server. No
+// other is inherited: there are tokens among them.
+var inheritedEnv = []string{
+	"PATH", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE",
+	"SSL_CERT_DIR",
 }
 
-// Do registers it. The token is in no error; what the program said last is.
+// Do registers r. Its errors do not contain the token, but the last line that the
+// program printed.
 func (r Runner) Do(ctx context.Context, getenv func(string) string, token string) error {
 	if strings.ContainsAny(token, "\r\n") || strings.TrimSpace(token) == "" {
 		return errors.New("the registration token is empty or has several lines")
@@ -55,27 +57,30 @@ func (r Runner) Do(ctx context.Context, getenv func(string) string, token string
 		return fmt.Errorf("ask %q how it registers: %w", r.Program, err)
 	}
 	input := token // as it is: a line end would become a part of it
-	args := []string{"register", "--no-interactive", "--config", r.Config, "--instance", r.Instance, "--name", r.Name, "--token-file", "/dev/stdin"}
+	args := []string{"register", "--no-interactive", "--config", r.Config, "--instance", r.Instance, "--name", r.Name,
+		"--token-file", "/dev/stdin"}
 	if !strings.Contains(help, "--token-file") {
 		// The first ones ask for the instance and the name whatever their flags say.
 		input = strings.Join([]string{r.Instance, token, r.Name, ""}, "\n")
 		args = []string{"register", "--config", r.Config}
 	}
-	said, err := r.run(ctx, getenv, registerTime, input, args...)
+	output, err := r.run(ctx, getenv, registerTime, input, args...)
 	if err != nil {
-		return fmt.Errorf("register %q at %q: %w; it said %.300q", r.Name, r.Instance, err, last(strings.ReplaceAll(said, token, "[token]")))
+		return fmt.Errorf("register %q at %q: %w; it printed %.300q", r.Name, r.Instance, err,
+			last(strings.ReplaceAll(output, token, "[token]")))
 	}
 	return nil
 }
 
-// run returns what the program said, on both streams.
-func (r Runner) run(ctx context.Context, getenv func(string) string, limit time.Duration, input string, args ...string) (string, error) {
+// run returns what the program printed, on both streams.
+func (r Runner) run(ctx context.Context, getenv func(string) string, limit time.Duration, input string,
+	args ...string) (string, error) {
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	cmd := exec.CommandContext(limited, r.Program, args...)
 	cmd.Dir = r.Dir
 	cmd.Env = []string{"HOME=" + r.Home}
-	for _, name := range passed {
+	for _, name := range inheritedEnv {
 		if v := getenv(name); v != "" {
 			cmd.Env = append(cmd.Env, name+"="+v)
 		}
@@ -119,7 +124,7 @@ func (r Runner) run(ctx context.Context, getenv func(string) string, limit time.
 	return out.String(), err
 }
 
-// tail is the end of what is written.
+// tail keeps the end of what is written.
 type tail struct{ bytes.Buffer }
 
 func (t *tail) Write(p []byte) (int, error) {
@@ -130,8 +135,8 @@ func (t *tail) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// last is the last line that says something.
-func last(said string) string {
-	lines := strings.Split(strings.TrimSpace(said), "\n")
+// last returns the last line that is not blank.
+func last(output string) string {
+	lines := strings.Split(strings.TrimSpace(output), "\n")
 	return lines[len(lines)-1]
 }

@@ -91,21 +91,21 @@ func TestBothGenerationsGetTheTokenOnStdinAlone(t *testing.T) {
 	}
 }
 
-func TestARegistrationThatFailsSaysWhyAndNotTheToken(t *testing.T) {
-	for name, c := range map[string]struct{ how, says string }{
-		"refused":       {"echo \"level=error msg=\\\"token $token is not valid\\\"\" >&2; exit 1\n", "token [token] is not valid"},
-		"says commands": {"printf 'a\\n::set-env name=x::y\\n'; exit 1\n", `"::set-env name=x::y"`},
-		"says too much": {"head -c 200000 /dev/zero | tr '\\0' x; exit 1\n", `"xxxx`},
-		"says nothing":  {"exit 3\n", "exit status 3"},
+func TestARegistrationThatFailsReportsWhyAndNotTheToken(t *testing.T) {
+	for name, c := range map[string]struct{ how, wantErr string }{
+		"refused":         {"echo \"level=error msg=\\\"token $token is not valid\\\"\" >&2; exit 1\n", "token [token] is not valid"},
+		"prints commands": {"printf 'a\\n::set-env name=x::y\\n'; exit 1\n", `"::set-env name=x::y"`},
+		"prints too much": {"head -c 200000 /dev/zero | tr '\\0' x; exit 1\n", `"xxxx`},
+		"prints nothing":  {"exit 3\n", "exit status 3"},
 	} {
 		for generation, text := range map[string]string{"newer": newer, "older": older} {
 			err := program(t, text, c.how).Do(t.Context(), env, canary)
-			if err == nil || !strings.Contains(err.Error(), c.says) {
-				t.Errorf("%s, %s: %v, want %q", name, generation, err, c.says)
+			if err == nil || !strings.Contains(err.Error(), c.wantErr) {
+				t.Errorf("%s, %s: %v, want %q", name, generation, err, c.wantErr)
 				continue
 			}
 			if strings.Contains(err.Error(), canary) || strings.Contains(err.Error(), "\n") || len(err.Error()) > 1000 {
-				t.Errorf("%s, %s: it says too much: %s", name, generation, err)
+				t.Errorf("%s, %s: it prints too much: %s", name, generation, err)
 			}
 		}
 	}

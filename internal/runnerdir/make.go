@@ -13,8 +13,8 @@ import (
 )
 
 // CheckPlace refuses a path for the directory of a user's runner that leads
-// through a link, or whose parent is not that user's: what a runner is told to
-// make there must be the user's to give. One that is there has to be the user's.
+// through a link, or whose parent is not that user's: only the user may decide what
+// is made there. A directory that exists has to be the user's.
 func CheckPlace(dir string, uid int) error {
 	at := "/"
 	for part := range strings.SplitSeq(strings.Trim(dir, "/"), "/") {
@@ -30,7 +30,7 @@ func CheckPlace(dir string, uid int) error {
 		case info.Mode()&fs.ModeSymlink != 0:
 			return fmt.Errorf("%q is a link; give the path that it leads to", at)
 		case !info.IsDir():
-			return fmt.Errorf("%q is no directory", at)
+			return fmt.Errorf("%q is not a directory", at)
 		case (at == dir || at == filepath.Dir(dir)) && ownerOf(info) != uid:
 			return fmt.Errorf("%q is user %d's, not that of the primary runner's user %d", at, ownerOf(info), uid)
 		}
@@ -46,8 +46,8 @@ type Made struct {
 	info fs.FileInfo
 }
 
-// Make makes the directory of a runner, which must not be there, with its
-// config.yaml. Both are the user's alone. On failure there is none.
+// Make makes the directory of a runner, which must not exist, with its config.yaml.
+// Only the user may access both. On failure there is none.
 func Make(dir string, uid, gid int, config []byte) (made Made, err error) {
 	made.path = dir
 	err = inDir(dir, func(parent *os.Root, name string) error {
@@ -80,8 +80,8 @@ func fill(parent *os.Root, name string, uid, gid int, config []byte) error {
 	return err
 }
 
-// Remove removes the directory with all that has come to be in it, if it is still
-// the one that was made. It is no error if it is not there.
+// Remove removes the directory with all that it contains by now, if it is still the
+// one that was made. It is not an error if it does not exist.
 func (m Made) Remove() error {
 	return inDir(m.path, func(parent *os.Root, name string) error {
 		info, err := parent.Lstat(name)
@@ -92,7 +92,7 @@ func (m Made) Remove() error {
 			return err
 		}
 		if !os.SameFile(info, m.info) {
-			return errors.New("it is another directory than the one that was made; it is left alone")
+			return errors.New("another directory has replaced the one that was made; it is left alone")
 		}
 		return parent.RemoveAll(name)
 	})

@@ -74,13 +74,13 @@ func TestAPlaceIsTheUsersOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	uid := os.Getuid()
-	for dir, says := range map[string]string{
-		"new": "", "act-runner": "", "real/new": "", "link/new": "is a link", "link": "is a link", "file": "is no directory", "file/new": "is no directory",
+	for dir, wantErr := range map[string]string{
+		"new": "", "act-runner": "", "real/new": "", "link/new": "is a link", "link": "is a link", "file": "is not a directory", "file/new": "is not a directory",
 		"missing/new": "no such file",
 	} {
 		err := CheckPlace(filepath.Join(home, dir), uid)
-		if (says == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), says) {
-			t.Errorf("%s: %v, want %q", dir, err, says)
+		if (wantErr == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), wantErr) {
+			t.Errorf("%s: %v, want %q", dir, err, wantErr)
 		}
 	}
 	for _, dir := range []string{"new", "act-runner"} {

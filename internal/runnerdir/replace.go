@@ -13,15 +13,15 @@ import (
 	"hostguard/runner/yamltree"
 )
 
-// Kept is the name under which Replace keeps the previous file beside the new one.
+// Kept returns the name under which Replace keeps the previous file beside the new one.
 func Kept(path string) string {
 	return fmt.Sprintf("%s.%s.previous", filepath.Base(path), time.Now().UTC().Format("20060102T150405"))
 }
 
 // Replace puts a new text in the place of a file that a person wrote, with its
 // owner and mode, and keeps the previous one beside it under the name kept. The
-// file is replaced as a whole or not at all; one that is no longer as it was read
-// is left alone, and so is a link. ACLs are not taken over.
+// file is replaced as a whole or not at all; one that has changed since it was read
+// is left alone, and so is a link. ACLs are not copied.
 func Replace(path, kept string, was, is []byte) error {
 	return inDir(path, func(dir *os.Root, name string) error {
 		info, err := same(dir, name, was)
@@ -43,8 +43,8 @@ func Replace(path, kept string, was, is []byte) error {
 	})
 }
 
-// Restore makes the kept file the file again, if that is still as Replace has
-// left it. It is no error when Replace did not get that far.
+// Restore puts the kept file back, if the file is still as Replace has left it. It is
+// not an error when Replace did not get that far.
 func Restore(path, kept string, was, is []byte) error {
 	return inDir(path, func(dir *os.Root, name string) error {
 		if _, err := same(dir, name, was); err == nil {
@@ -72,16 +72,16 @@ func inDir(path string, do func(dir *os.Root, name string) error) error {
 	return nil
 }
 
-var errChanged = errors.New("somebody has changed it meanwhile; run it again")
+var errChanged = errors.New("it has been changed since it was read; run this again")
 
-// same tells whether a file has a text.
+// same fails unless a file has that text.
 func same(dir *os.Root, name string, text []byte) (fs.FileInfo, error) {
 	info, err := dir.Lstat(name)
 	if err != nil {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, errors.New("it is no plain file; give -runner-dir the directory that has it")
+		return nil, errors.New("not a regular file; give -runner-dir the directory that has it")
 	}
 	data, err := safefile.ReadEntry(dir, name, yamltree.MaxFile+1)
 	if err == nil && !bytes.Equal(data, text) {

@@ -1,6 +1,6 @@
 // Package runnerdir reads the directory of an act_runner: its configuration, its
 // registration, the directories of its jobs. The token of a registration is
-// neither kept nor told. Only Replace, Restore, Make and Remove change something.
+// neither kept nor printed. Only Replace, Restore, Make and Remove change something.
 package runnerdir
 
 import (
@@ -47,9 +47,9 @@ func Read(dir, file string) (c config.Config, registration string, registered bo
 	return c, registration, true, nil
 }
 
-// Registration finds the registration of a runner among files, and directories
-// that it may be in, such as a container has of its host; false if none can be
-// read.
+// Registration reads the registration of a runner from the first of paths, files or
+// directories that may have it, such as the mounts of a container; false if none can
+// be read.
 func Registration(paths []string) (config.Registration, bool) {
 	for _, p := range paths {
 		if !filepath.IsAbs(p) {
@@ -66,11 +66,11 @@ func Registration(paths []string) (config.Registration, bool) {
 	return config.Registration{}, false
 }
 
-// ReadFile reads a file that is as small as a configuration has to be, and one
-// byte more of one that is not.
+// ReadFile reads a file up to the size that a configuration may have, and one byte
+// more, which shows that it is larger.
 func ReadFile(path string) ([]byte, error) { return safefile.Read(path, yamltree.MaxFile+1) }
 
-// Status tells how far the directory of a runner is: missing, unregistered or
+// Status returns the state of a runner's directory: missing, unregistered or
 // registered.
 func Status(dir string) string {
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
@@ -93,11 +93,12 @@ const (
 	most    = 500       // directories that are looked at, for each of which users reads the process table
 )
 
-// Jobs are the jobs' directories below parent: those in which, by users, a
-// process works, and those in which none does and nothing changed of late. An
-// error means that there may be more of either; users is asked with paths that
-// have no links in them.
-func Jobs(parent string, now time.Time, users func(dir string) ([]int, error)) (active []string, left []runner.JobDir, err error) {
+// Jobs returns the jobs' directories below parent: those in which, by users, a
+// process works, and those in which none does and nothing has changed lately. An
+// error means that there may be more of either; users is called with paths without
+// links.
+func Jobs(parent string, now time.Time, users func(dir string) ([]int, error),
+) (active []string, left []runner.JobDir, err error) {
 	parent, err = filepath.EvalSymlinks(parent)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, nil
@@ -113,7 +114,8 @@ func Jobs(parent string, now time.Time, users func(dir string) ([]int, error)) (
 		return !e.IsDir() || !actrunner.IsJobName(e.Name())
 	})
 	if len(entries) > most {
-		err = fmt.Errorf("%q has %d directories of jobs, of which %d are looked at; remove those that are left over", parent, len(entries), most)
+		err = fmt.Errorf("%q has %d directories of jobs, of which %d are looked at; remove those that are left over",
+			parent, len(entries), most)
 		entries = entries[:most]
 	}
 	for _, e := range entries {
@@ -127,7 +129,7 @@ func Jobs(parent string, now time.Time, users func(dir string) ([]int, error)) (
 			pids, statErr = users(path)
 		}
 		switch {
-		case errors.Is(statErr, fs.ErrNotExist): // its job has ended meanwhile
+		case errors.Is(statErr, fs.ErrNotExist): // its job has ended since the list
 		case statErr != nil:
 			err = statErr
 		case len(pids) > 0:

@@ -126,7 +126,7 @@ func TestNoJobIsTakenForNone(t *testing.T) {
 		t.Errorf("through a link: %v, %v", active, err)
 	}
 	if _, _, err := Jobs(parent, time.Now(), func(string) ([]int, error) { return nil, errors.New("no process table") }); err == nil {
-		t.Error("who works there is not known, and that is not said")
+		t.Error("who works there is not known, and that is not reported")
 	}
 	add("ffffffffffffffff")
 	if _, _, err := Jobs(parent, time.Now(), works); err == nil || !strings.Contains(err.Error(), "are looked at") {

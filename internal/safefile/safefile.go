@@ -12,7 +12,7 @@ import (
 )
 
 // ErrNoFile reports that a path leads to something that is not a regular file.
-var ErrNoFile = errors.New("it is no file")
+var ErrNoFile = errors.New("not a regular file")
 
 // Read reads a regular file, or its first most bytes: to notice a longer one, ask for
 // one byte more than is wanted.
@@ -20,7 +20,7 @@ func Read(path string, most int64) ([]byte, error) {
 	return read(path, most, os.Stat, os.OpenFile, 0)
 }
 
-// ReadIn is Read in a directory, which no link leaves.
+// ReadIn is Read in a directory, which links cannot leave.
 func ReadIn(dir *os.Root, name string, most int64) ([]byte, error) {
 	return read(name, most, dir.Stat, dir.OpenFile, 0)
 }
@@ -60,13 +60,13 @@ type Attributes struct {
 	UID, GID int // -1 for those that it gets by itself
 }
 
-// AttributesOf returns those of a file that there is.
+// AttributesOf returns the attributes of an existing file.
 func AttributesOf(info fs.FileInfo) Attributes {
 	owner := info.Sys().(*syscall.Stat_t)
 	return Attributes{info.Mode().Perm(), int(owner.Uid), int(owner.Gid)}
 }
 
-// Create makes a file that must not be there, whatever the umask, and waits until it is
+// Create makes a file that must not exist, whatever the umask, and waits until it is
 // on the disk. On failure there is none.
 func Create(dir *os.Root, name string, data []byte, a Attributes) error {
 	f, err := dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -95,12 +95,12 @@ func Create(dir *os.Root, name string, data []byte, a Attributes) error {
 	return nil
 }
 
-// Replace puts a file in the place of another, or of none, at once: whoever reads it
-// finds the one or the other, whole; after Sync also once the power was cut. check, which
-// may be nil, is called last before that, and its error leaves everything as it was.
+// Replace puts a file in the place of another, or of none, atomically: a reader finds
+// one of them, whole; after Sync also after a power cut. check, which may be nil, is
+// called right before that, and its error leaves everything unchanged.
 func Replace(dir *os.Root, name string, data []byte, a Attributes, check func() error) error {
 	temp := "." + name + ".new"
-	err := Remove(dir, temp) // whoever was killed left it
+	err := Remove(dir, temp) // left by a killed process
 	if err == nil {
 		err = Create(dir, temp, data, a)
 	}
@@ -116,7 +116,7 @@ func Replace(dir *os.Root, name string, data []byte, a Attributes, check func() 
 	return nil
 }
 
-// Remove removes a file. It is no error that there is none.
+// Remove removes a file. It is not an error if there is none.
 func Remove(dir *os.Root, name string) error {
 	if err := dir.Remove(name); !errors.Is(err, fs.ErrNotExist) {
 		return err

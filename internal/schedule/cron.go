@@ -1,4 +1,4 @@
-// Package schedule reads what a host runs by itself: its cron tables, and the
+// Package schedule reads what a host runs at set times: its cron tables, and the
 // scripts that a command names. It runs none of it, follows names one level, and
 // reads no more of a file than a script has.
 package schedule
@@ -28,7 +28,7 @@ const (
 type Tables struct{ Root, Home string }
 
 // Cron reads the system's tables and those of all users, as far as it may, else
-// the own one. unseen says what it could not read.
+// that of this user. unseen is what it could not read.
 func (t Tables) Cron(ctx context.Context) (all []runner.Scheduled, unseen []string) {
 	system := []string{"etc/crontab"}
 	names, err := t.names("etc/cron.d")
@@ -52,7 +52,7 @@ func (t Tables) Cron(ctx context.Context) (all []runner.Scheduled, unseen []stri
 	const spool = "var/spool/cron/crontabs"
 	names, err = t.names(spool)
 	if errors.Is(err, fs.ErrPermission) {
-		unseen = append(unseen, "cron tables of other users: that takes root")
+		unseen = append(unseen, "cron tables of other users: that needs root")
 		if data, err := own(ctx); err == nil {
 			all = append(all, t.lines("the own crontab", data, false)...)
 		}
@@ -67,7 +67,7 @@ func (t Tables) Cron(ctx context.Context) (all []runner.Scheduled, unseen []stri
 	return all, unseen
 }
 
-// own is the own table, as the crontab command prints it.
+// own returns this user's table, as the crontab command prints it.
 func own(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -101,11 +101,12 @@ func (t Tables) lines(table, data string, withUser bool) []runner.Scheduled {
 	return all
 }
 
-// Scheduled is a command with the scripts that it names.
+// Scheduled returns a command with the scripts that it names.
 func (t Tables) Scheduled(where, command string) runner.Scheduled {
 	s := runner.Scheduled{Where: where, Command: command}
 	for _, path := range runner.ScriptsOf(command, t.Home) {
-		if text, err := safefile.Read(path, maxScript); err == nil && len(text) > 0 && !bytes.HasPrefix(text, []byte("\x7fELF")) {
+		if text, err := safefile.Read(path, maxScript); err == nil && len(text) > 0 &&
+			!bytes.HasPrefix(text, []byte("\x7fELF")) {
 			s.Scripts = append(s.Scripts, runner.Script{Path: path, Text: string(text)})
 		}
 	}

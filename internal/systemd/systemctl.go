@@ -13,7 +13,7 @@ import (
 	"hostguard/runner/shell"
 )
 
-// Control runs systemctl for a manager, as a person would: what Command says.
+// Control runs systemctl for a manager, as a person would: the words of Command.
 // It waits as systemctl does, for a stop as long as the unit may take; when ctx
 // ends it stops waiting, and the manager goes on.
 func Control(ctx context.Context, scope string, getenv func(string) string, words ...string) error {
@@ -24,18 +24,18 @@ func Control(ctx context.Context, scope string, getenv func(string) string, word
 	if scope == User {
 		cmd.Env = append(cmd.Env, "XDG_RUNTIME_DIR="+runtimeDir(getenv))
 	}
-	var said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &said, &said
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &output, &output
 	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil {
 			return fmt.Errorf("%s: %w", command, context.Cause(ctx))
 		}
-		return fmt.Errorf("%s: %w: %.300q", command, err, strings.TrimSpace(said.String()))
+		return fmt.Errorf("%s: %w: %.300q", command, err, strings.TrimSpace(output.String()))
 	}
 	return nil
 }
 
-// Command is what Control runs, for a person to paste.
+// Command returns what Control runs, for a person to paste.
 func Command(scope string, words ...string) string {
 	argv := arguments(scope, words)
 	for i, word := range argv {
@@ -51,7 +51,7 @@ func arguments(scope string, words []string) []string {
 	return slices.Concat([]string{"systemctl"}, words)
 }
 
-// Dir is where a manager's own units are kept that a person writes.
+// Dir returns the directory of a manager's units that a person writes.
 func Dir(scope, home string) string {
 	if scope == User {
 		return filepath.Join(home, ".config/systemd/user")

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// What stands in for systemctl tells its arguments and its user's directory.
+// The stand-in for systemctl prints its arguments and its user's directory.
 func TestSystemctlIsRunAsAPersonWould(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("PATH", dir+":/usr/bin:/bin")

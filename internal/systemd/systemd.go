@@ -3,7 +3,7 @@
 //
 // It asks the system's manager or that of one user; neither is started by being
 // asked. Where there is none, in a container or on another init, every answer is
-// an error that says so. Only Control changes anything.
+// an error with that reason. Only Control changes anything.
 package systemd
 
 import (
@@ -48,7 +48,7 @@ type bus interface {
 
 var _ bus = (*dbus.Conn)(nil)
 
-// Units are the loaded services and timers of a manager, and, loaded or not, the
+// Units returns the loaded services and timers of a manager, and, loaded or not, the
 // named ones and the services that would run a runner: one that is stopped for good
 // is not loaded.
 func Units(ctx context.Context, scope string, getenv func(string) string, named []string) ([]runner.Unit, error) {
@@ -58,7 +58,9 @@ func Units(ctx context.Context, scope string, getenv func(string) string, named 
 	if scope == User {
 		address = "unix:path=" + godbus.EscapeBusAddressValue(path.Join(runtimeDir(getenv), "bus"))
 	}
-	conn, err := dbus.NewConnection(func() (*godbus.Conn, error) { return godbus.Connect(address, godbus.WithContext(ctx)) })
+	conn, err := dbus.NewConnection(func() (*godbus.Conn, error) {
+		return godbus.Connect(address, godbus.WithContext(ctx))
+	})
 	if err != nil {
 		return nil, fmt.Errorf("no systemd of the %s to ask: %w", scope, err)
 	}
@@ -70,7 +72,7 @@ func Units(ctx context.Context, scope string, getenv func(string) string, named 
 	return units, nil
 }
 
-// runtimeDir is where a user's manager listens.
+// runtimeDir returns where a user's manager listens.
 func runtimeDir(getenv func(string) string) string {
 	if dir := getenv("XDG_RUNTIME_DIR"); path.IsAbs(dir) {
 		return dir
@@ -107,7 +109,7 @@ func read(ctx context.Context, b bus, scope string, named []string) ([]runner.Un
 		if err != nil && ctx.Err() != nil {
 			return nil, err
 		} else if err != nil {
-			continue // it went away meanwhile
+			continue // it is gone since the list
 		}
 		u := runner.Unit{
 			Name: name, Scope: scope, Load: text(properties, "LoadState"), Active: text(properties, "ActiveState"),
@@ -129,11 +131,12 @@ func read(ctx context.Context, b bus, scope string, named []string) ([]runner.Un
 // maxUnitFile bounds what is read of a unit's file.
 const maxUnitFile = 64 << 10
 
-// namesRunner reports whether a unit's file names the program of a runner. What the
-// unit runs is the manager's word.
+// namesRunner reports whether a unit's file names the program of a runner. The manager
+// decides what the unit runs.
 func namesRunner(file string) bool {
 	text, _ := safefile.Read(file, maxUnitFile)
-	for word := range strings.FieldsFuncSeq(string(text), func(r rune) bool { return strings.ContainsRune(" \t\n\"'=", r) }) {
+	for word := range strings.FieldsFuncSeq(string(text),
+		func(r rune) bool { return strings.ContainsRune(" \t\n\"'=", r) }) {
 		if actrunner.RoleOf(strings.TrimLeft(word, "@-+!:|")) == actrunner.Daemon { // the marks before a command
 			return true
 		}
@@ -141,7 +144,7 @@ func namesRunner(file string) bool {
 	return false
 }
 
-// moment is a time of the wall clock; zero for never.
+// moment returns a time of the wall clock; zero for never.
 func moment(properties map[string]any, name string) time.Time {
 	if usec, _ := properties[name].(uint64); usec > 0 && usec < math.MaxInt64 {
 		return time.UnixMicro(int64(usec))
@@ -149,8 +152,8 @@ func moment(properties map[string]any, name string) time.Time {
 	return time.Time{}
 }
 
-// next is when a timer elapses. One that counts from the boot says so in its
-// clock's time.
+// next returns when a timer elapses. One that counts from the boot has that time in
+// its own clock.
 func next(timer map[string]any) time.Time {
 	at := moment(timer, "NextElapseUSecRealtime")
 	if usec, _ := timer["NextElapseUSecMonotonic"].(uint64); usec > 0 && usec < math.MaxInt64/1000 {
@@ -170,7 +173,7 @@ func text(properties map[string]any, name string) string {
 	return s
 }
 
-// fill takes what a service has beyond other units.
+// fill sets what a service has beyond other units.
 func fill(u *runner.Unit, service map[string]any) {
 	u.KillMode, u.WorkDir = text(service, "KillMode"), text(service, "WorkingDirectory")
 	pid, _ := service["MainPID"].(uint32)
@@ -204,7 +207,7 @@ func fill(u *runner.Unit, service map[string]any) {
 	}
 }
 
-// Lingers tells whether a user's units start without a login.
+// Lingers reports whether a user's units start without a login.
 func Lingers(user string) bool {
 	if user == "" || strings.Contains(user, "/") {
 		return false
@@ -232,7 +235,7 @@ func Log(ctx context.Context, u runner.Unit, since time.Duration, visit func(lin
 	}
 	if err := cmd.Start(); err != nil {
 		if errors.Is(err, exec.ErrNotFound) {
-			return errors.New("there is no journalctl here")
+			return errors.New("journalctl is not installed here")
 		}
 		return fmt.Errorf("run journalctl: %w", err)
 	}

@@ -124,21 +124,21 @@ func TestRunnersThatAreNotLoadedAreRead(t *testing.T) {
 	}
 }
 
-func TestNoManagerIsSaid(t *testing.T) {
+func TestNoManagerIsReported(t *testing.T) {
 	nowhere := func(string) string { return t.TempDir() }
 	if units, err := Units(t.Context(), User, nowhere, nil); err == nil || !strings.Contains(err.Error(), "no systemd of the user to ask") {
 		t.Error(units, err)
 	}
 }
 
-// What stands in for journalctl tells its arguments, then lines.
+// The stand-in for journalctl prints its arguments, then lines.
 func TestTheLogOfAUnit(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("PATH", dir)
 	unit := runner.Unit{Name: "a.service", Scope: User}
 	var lines []string
 	visit := func(line string) { lines = append(lines, line) }
-	if err := Log(t.Context(), unit, time.Hour, visit); err == nil || !strings.Contains(err.Error(), "no journalctl") {
+	if err := Log(t.Context(), unit, time.Hour, visit); err == nil || !strings.Contains(err.Error(), "journalctl is not installed") {
 		t.Error(err)
 	}
 	script := func(text string) {
