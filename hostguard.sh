@@ -1,5 +1,5 @@
 #!/bin/sh
-# Finds the hostguard binary and becomes it: hostguard.sh [ARGUMENT...]. The
+# Finds the hostguard binary and executes it: hostguard.sh [ARGUMENT...]. The
 # actions of this checkout run it. It looks at
 #
 #   1. $HOSTGUARD_BIN;
@@ -14,7 +14,7 @@
 set -eu
 
 # say prints one line. What it quotes may come from anywhere; without control
-# characters it stays inside the line, and the line never opens as a command.
+# characters it stays inside the line, and the line never begins as a command.
 say() {
 	printf 'hostguard: %s' "$*" | LC_ALL=C tr -d '\000-\037\177'
 	echo
@@ -38,7 +38,7 @@ in_tool_cache() {
 }
 
 # try WHERE PATH sets bin and version if PATH is a hostguard that runs here, and
-# says why not otherwise.
+# prints why not otherwise.
 try() {
 	case $2 in
 	/*) path=$2 ;;
@@ -48,15 +48,15 @@ try() {
 		say "skipping $1, no executable file: $path"
 	elif in_tool_cache "$path"; then
 		say "skipping $1, nothing is run from RUNNER_TOOL_CACHE: $path"
-	elif said=$("$path" version 2>/dev/null </dev/null) && [ "${said#hostguard }" != "$said" ]; then
-		said=${said#hostguard }
-		bin=$path version=${said%% *}
+	elif output=$("$path" version 2>/dev/null </dev/null) && [ "${output#hostguard }" != "$output" ]; then
+		output=${output#hostguard }
+		bin=$path version=${output%% *}
 	else
 		say "skipping $1, no hostguard that runs here: $path"
 	fi
 }
 
-# new_enough VERSION WANT compares MAJOR.MINOR.PATCH; anything else is no release.
+# new_enough VERSION WANT compares MAJOR.MINOR.PATCH; anything else is not a release.
 new_enough() (
 	case .$1. in *[!0-9.]* | *..*) return 1 ;; esac
 	IFS=.
@@ -88,18 +88,18 @@ name=hostguard-linux-$arch
 dist=$here/dist/$name
 url=${HOSTGUARD_URL:+${HOSTGUARD_URL%/}/v$want/$name}
 
-# genuine FILE tells whether it has the sum that the release has.
+# genuine FILE checks that FILE has the checksum of the release.
 genuine() {
 	got=$(sha256sum <"$1") && [ "${got%% *}" = "$sum" ]
 }
 
-# unchanged COPY tells whether a step before this one has checked and left it.
-# To compare takes 7 ms, to sum up again 40 ms.
+# unchanged COPY checks that COPY is one that an earlier step has checked and left.
+# Comparing takes 7 ms, a new checksum 40 ms.
 unchanged() {
 	[ -f "$1" ] && [ ! -L "$1" ] && [ -O "$1" ] && if [ -f "$dist" ]; then cmp -s "$dist" "$1"; else genuine "$1"; fi
 }
 
-# origin URL is its part up to the path.
+# origin URL prints the part of URL up to the path.
 origin() {
 	rest=${1#*://}
 	printf '%s' "${1%%://*}://${rest%%/*}"
@@ -111,15 +111,15 @@ download() {
 	command -v curl >/dev/null || fail "there is no curl to fetch $url with; install it, or pin the tag v$want, which has the binaries"
 	at=$url
 	for _ in 1 2 3; do
-		# Of a length that is not told, curl would take any: a file may have 100 MB.
-		said=$(trap '' XFSZ; ulimit -f 195313 2>/dev/null; printf 'url = "%s"\n' "$at" | curl -q --config - --silent --show-error --globoff --netrc-optional --proto =http,https \
+		# Without a length in the answer curl would take any: a file may have 100 MB.
+		output=$(trap '' XFSZ; ulimit -f 195313 2>/dev/null; printf 'url = "%s"\n' "$at" | curl -q --config - --silent --show-error --globoff --netrc-optional --proto =http,https \
 			--connect-timeout 10 --speed-limit 1 --speed-time 30 --max-time 300 --max-filesize 99999999 --output "$1" --write-out '%{http_code} %{redirect_url}' 2>&1) ||
-			fail "cannot fetch $at: ${said%?[0-9][0-9][0-9] *}"
-		at=${said#* }
-		case ${said%% *} in
+			fail "cannot fetch $at: ${output%?[0-9][0-9][0-9] *}"
+		at=${output#* }
+		case ${output%% *} in
 		200) return ;;
 		3??) [ "$(origin "$at")" = "$(origin "$url")" ] || fail "$url redirects to another host, $(origin "$at"); nothing is fetched from there: set HOSTGUARD_URL to the server that has the file" ;;
-		*) fail "cannot fetch $url: HTTP status ${said%% *}; attach the files of dist/ to the release v$want there" ;;
+		*) fail "cannot fetch $url: HTTP status ${output%% *}; attach the files of dist/ to the release v$want there" ;;
 		esac
 	done
 	fail "cannot fetch $url: too many redirects"
@@ -156,13 +156,13 @@ elif [ -f "$dist" ] || [ -n "$url" ]; then
 		trap 'rm -f "$new"' EXIT
 		if [ -f "$dist" ]; then
 			from=$dist
-			said=$(cp "$dist" "$new" 2>&1) || fail "cannot copy $dist to $new: $said"
+			output=$(cp "$dist" "$new" 2>&1) || fail "cannot copy $dist to $new: $output"
 		else
 			from=$url
 			download "$new"
 		fi
 		genuine "$new" || fail "$from does not match $here/dist/SHA256SUMS: it is damaged or was changed, and is not run; push the release tag again"
-		said=$(chmod 755 "$new" 2>&1 && mv -f "$new" "$copy" 2>&1) || fail "cannot write $copy: $said"
+		output=$(chmod 755 "$new" 2>&1 && mv -f "$new" "$copy" 2>&1) || fail "cannot write $copy: $output"
 	fi
 	try "the copy of dist" "$copy"
 	[ -n "$bin" ] || fail "it has the right sum and does not run: mount RUNNER_TEMP, $temp, without noexec, or set HOSTGUARD_BIN to a hostguard elsewhere"

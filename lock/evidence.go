@@ -229,7 +229,7 @@ func (s *Space) byCommand(c Claim) Verdict {
 		return Verdict{Unknown, fmt.Sprintf("its process %d could not be looked up", c.Process.PID)}
 	}
 	if !hexid.Is(c.Nonce, 32) {
-		return Verdict{Unknown, "its labels do not tell by which mark its command would be known"}
+		return Verdict{Unknown, "its labels do not name a mark of its command"}
 	}
 	gone := fmt.Sprintf("its hostguard process %d is gone", c.Process.PID)
 	if c.Alone { // no other can carry its mark, readable or not

@@ -34,12 +34,13 @@ func contender(host string) (*lock.Space, error) {
 	return &lock.Space{
 		Engine: store, Host: here, Bell: bell.Bell{},
 		Self: lock.Claim{Nonce: lock.NewNonce(), Place: here.Place(), Process: here.Process(os.Getpid()), Job: lock.Job{
-			Repository: "wooo/awoooi", Workflow: "cd", Job: "build", RunURL: "https://gitea.example.com/wooo/awoooi/actions/runs/12",
+			Repository: "wooo/awoooi", Workflow: "cd", Job: "build",
+			RunURL: "https://gitea.example.com/wooo/awoooi/actions/runs/12",
 		}},
 	}, nil
 }
 
-// wait is what each waiter runs, in a process of its own: it tells the lock's ID
+// wait is what each waiter runs, in a process of its own: it prints the lock's ID
 // and when it held it, on the clock that all processes share.
 func wait(host, name string) error {
 	space, err := contender(host)

@@ -145,7 +145,8 @@ func (b *bench) engine(version string) error {
 		if err != nil {
 			return err
 		}
-		fmt.Printf("engine %s: with the default settle of 500 ms: %s, ratio %.2f\n", version, ms(settled), float64(settled)/float64(cli))
+		fmt.Printf("engine %s: with the default settle of 500 ms: %s, ratio %.2f\n", version, ms(settled),
+			float64(settled)/float64(cli))
 	}
 	return b.handOff(e)
 }

@@ -70,7 +70,8 @@ func (b *bench) pressure() error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("a look at %d processes: %s, ps -eo pid,ppid,args %s, ratio %.3f (target 0.25), reading every /proc/*/cmdline %s, ratio %.2f (target 2)\n",
+	fmt.Printf("a look at %d processes: %s, ps -eo pid,ppid,args %s, ratio %.3f (target 0.25), reading every "+
+		"/proc/*/cmdline %s, ratio %.2f (target 2)\n",
 		crowd, ms(m[0]), ms(m[1]), float64(m[0])/float64(m[1]), ms(m[2]), float64(m[0])/float64(m[2]))
 	fmt.Printf("wait-pressure -check: %s (target 300), %.1f MB at most (target 30)\n", ms(m[3]), float64(largest)/1000)
 

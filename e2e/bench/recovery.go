@@ -73,7 +73,7 @@ func crowdRecovery(s contend.Store, waiters, killed int) error {
 			return err
 		}
 		defer w.Kill()
-		if err := w.Says("position", time.Minute); err != nil {
+		if err := w.Await("position", time.Minute); err != nil {
 			return err
 		}
 		queue[i] = w
@@ -82,7 +82,7 @@ func crowdRecovery(s contend.Store, waiters, killed int) error {
 	if err != nil {
 		return err
 	}
-	used, err := cores(daemon) // meanwhile they come to rest
+	used, err := cores(daemon) // by then they are idle
 	if err != nil {
 		return err
 	}
@@ -97,7 +97,8 @@ func crowdRecovery(s contend.Store, waiters, killed int) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("engine %s: the holder and the first %d of %d waiters are killed: the next one holds after %s (target 3000); while they wait the daemon uses %.2f %% of a core\n",
+	fmt.Printf("engine %s: the holder and the first %d of %d waiters are killed: the next one holds after %s (target "+
+		"3000); while they wait the daemon uses %.2f %% of a core\n",
 		s.Name, killed, waiters, ms(at.Sub(start)), 100*used[0])
 	return nil
 }

@@ -22,9 +22,10 @@ const section = `date +%s%N >>"$TIMES"; sleep "$1"; date +%s%N >>"$TIMES"`
 
 // polling is the lock that hostguard replaces. Nobody begins to wait at the same
 // moment, so each first waits for some part of the interval, $3.
-const polling = `sleep "$2"; until docker network create polled >/dev/null 2>&1; do sleep "$3"; done; ` + section + `; docker network rm polled >/dev/null`
+const polling = `sleep "$2"; until docker network create polled >/dev/null 2>&1; do sleep "$3"; done; ` + section +
+	`; docker network rm polled >/dev/null`
 
-// rivals lets 16 wait for one lock, and hand it on, in each way that there is.
+// rivals measures 16 waiters that pass one lock on, with each tool that there is.
 // It runs where names are unique: below Engine 25 the polling is no lock.
 func (b *bench) rivals() error {
 	e, err := engine.Start(engine.New)
@@ -64,7 +65,8 @@ func (b *bench) rivals() error {
 		for _, gap := range gaps {
 			sum += gap
 		}
-		fmt.Printf("hand-off among 16 waiters, from the end of one section to the start of the next, %d times: %s: p50 %s, max %s, all of a round %s\n",
+		fmt.Printf("hand-off among 16 waiters, from the end of one section to the start of the next, %d times: %s: p50 "+
+			"%s, max %s, all of a round %s\n",
 			len(gaps), way.name, ms(gaps[len(gaps)/2]), ms(gaps[len(gaps)-1]), ms(sum/time.Duration(way.rounds)))
 	}
 	return nil
@@ -81,7 +83,8 @@ func (b *bench) handOn(e *engine.Engine, command func(stay string) []string) ([]
 	start := func(stay string) {
 		args := command(stay)
 		cmd := exec.Command(args[0], args[1:]...)
-		cmd.Env = append(os.Environ(), "TIMES="+times, "DOCKER_HOST="+e.Host(), "PATH="+filepath.Dir(e.CLI())+":"+os.Getenv("PATH"))
+		cmd.Env = append(os.Environ(), "TIMES="+times, "DOCKER_HOST="+e.Host(),
+			"PATH="+filepath.Dir(e.CLI())+":"+os.Getenv("PATH"))
 		var out bytes.Buffer
 		cmd.Stderr = &out
 		go func() {

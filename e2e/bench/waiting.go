@@ -75,12 +75,13 @@ func (b *bench) waiting() error {
 		}
 		memory = max(memory, info.RSS)
 	}
-	fmt.Printf("a waiting process, of %d: %.1f MB at most (target 20), %.3f %% of a core (target 0.2); the daemon %.2f %%, without them %.2f %%\n",
+	fmt.Printf("a waiting process, of %d: %.1f MB at most (target 20), %.3f %% of a core (target 0.2); "+
+		"the daemon %.2f %%, without them %.2f %%\n",
 		waiters, float64(memory)/1e6, 100*all/waiters, 100*used[0], 100*idle[0])
 	return nil
 }
 
-// cores tells how much of a core each process uses.
+// cores returns how much of a core each process uses.
 func cores(processes ...*process.Process) ([]float64, error) {
 	times := func() (all []float64, err error) {
 		for _, p := range processes {

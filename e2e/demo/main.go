@@ -89,7 +89,7 @@ func run(ctx context.Context, build, docker string, out io.Writer) error {
 func (d *demo) path(name string) string { return filepath.Join(d.dir, name) }
 
 // prepare builds and installs what the jobs need. Only the first time it takes
-// long, and then it says so.
+// long, and then it prints that.
 func (d *demo) prepare(ctx context.Context) error {
 	for _, part := range []struct {
 		name, cost string
@@ -280,7 +280,7 @@ func (d *demo) job(ctx context.Context, half, site string) error {
 
 var record = regexp.MustCompile(`HOSTGUARD_HELD_\w+=([0-9a-f]{64}:[0-9a-f]+)`)
 
-// giveBack gives back what the jobs still hold when the demo is interrupted: the
+// giveBack releases what the jobs still hold when the demo is interrupted: the
 // engine then kills their steps and runs no others.
 func (d *demo) giveBack() error {
 	var errs []error

@@ -65,7 +65,7 @@ func (d *demo) moment(name string) (time.Time, error) {
 	return time.Unix(s, ns), errors.Join(errS, errNS)
 }
 
-// summaryWithout says what happened without hostguard.
+// summaryWithout reports what happened without hostguard.
 func (d *demo) summaryWithout() error {
 	first, second, err := d.results("without")
 	if err != nil {
@@ -82,7 +82,7 @@ func (d *demo) summaryWithout() error {
 	return nil
 }
 
-// summaryWith says what happened with hostguard, and fails where that is not what
+// summaryWith reports what happened with hostguard, and fails where that is not what
 // hostguard is for.
 func (d *demo) summaryWith() error {
 	first, second, err := d.results("with")
@@ -103,7 +103,8 @@ func (d *demo) summaryWith() error {
 	if removed := first.outputs["removed"] + second.outputs["removed"]; removed != len(leftOvers) {
 		wrong = append(wrong, fmt.Errorf("the jobs say that they removed %d files, want %d", removed, len(leftOvers)))
 	}
-	d.log.say("  clean     %d left-over logs of a dead runner removed, %d other files left alone", len(leftOvers), len(others))
+	d.log.say("  clean     %d left-over logs of a dead runner removed, %d other files left alone", len(leftOvers),
+		len(others))
 
 	for _, r := range []result{first, second} {
 		seconds := r.outputs["pressure-seconds"]
@@ -113,8 +114,10 @@ func (d *demo) summaryWith() error {
 		d.log.say("  pressure  %s waited %d s for the vite build of a third repository", r.site, seconds)
 	}
 
-	d.log.say("  lock      %s came first, after %d s, and built for %s", first.site, first.outputs["lock-seconds"], lasted(first))
-	d.log.say("            %s waited %d s for it, then built for %s", second.site, second.outputs["lock-seconds"], lasted(second))
+	d.log.say("  lock      %s came first, after %d s, and built for %s", first.site, first.outputs["lock-seconds"],
+		lasted(first))
+	d.log.say("            %s waited %d s for it, then built for %s", second.site, second.outputs["lock-seconds"],
+		lasted(second))
 	status, err := d.status()
 	if err != nil {
 		wrong = append(wrong, err)
@@ -134,7 +137,7 @@ func (d *demo) summaryWith() error {
 	return errors.Join(wrong...)
 }
 
-// status is what "hostguard status" says of the lock's store.
+// status returns what "hostguard status" prints about the lock's store.
 func (d *demo) status() (status struct {
 	Store string
 	Locks []struct {

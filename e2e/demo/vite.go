@@ -14,11 +14,11 @@ import (
 	"hostguard/e2e/rig/npm"
 )
 
-// vite is a "vite build" that goes on until it is told to finish.
+// vite is a "vite build" that runs until finish is called.
 type vite struct {
-	cmd   *exec.Cmd
-	stdin io.Closer
-	said  bytes.Buffer
+	cmd    *exec.Cmd
+	stdin  io.Closer
+	output bytes.Buffer
 }
 
 // installVite installs the heavy build's program.
@@ -44,7 +44,7 @@ func (d *demo) startVite(ctx context.Context) (*vite, error) {
 	}
 	v := &vite{cmd: exec.CommandContext(ctx, "node", d.vite, "build")}
 	v.cmd.Dir = dir
-	v.cmd.Stderr = &v.said
+	v.cmd.Stderr = &v.output
 	v.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if v.stdin, err = v.cmd.StdinPipe(); err != nil {
 		return nil, err
@@ -58,7 +58,7 @@ func (d *demo) startVite(ctx context.Context) (*vite, error) {
 	}
 	if _, err := io.ReadFull(stdout, make([]byte, len("building"))); err != nil {
 		v.kill()
-		return nil, fmt.Errorf("vite build does not begin: %w: %s", err, v.said.String())
+		return nil, fmt.Errorf("vite build does not begin: %w: %s", err, v.output.String())
 	}
 	return v, nil
 }
@@ -67,7 +67,7 @@ func (d *demo) startVite(ctx context.Context) (*vite, error) {
 func (v *vite) finish() error {
 	v.stdin.Close()
 	if err := v.cmd.Wait(); err != nil {
-		return fmt.Errorf("vite build: %w: %s", err, v.said.String())
+		return fmt.Errorf("vite build: %w: %s", err, v.output.String())
 	}
 	return nil
 }

@@ -118,7 +118,7 @@ func TestClockTakesNothingFromTheLiving(t *testing.T) {
 				}
 				w := wait(t, r, nil)
 				if w.EndsWithin(within) {
-					t.Errorf("taken over by the clock; the waiter said:\n%s", w.Said())
+					t.Errorf("taken over by the clock; the waiter printed:\n%s", w.Log())
 				}
 				free()
 				if _, err := w.Holds(within); err != nil {
@@ -146,7 +146,7 @@ func TestClockLeavesStaleStale(t *testing.T) {
 			t.Fatal(err)
 		}
 		if least := 1900 * time.Millisecond; rec.Took < least || rec.Took > 2*time.Second+within {
-			t.Errorf("taken over after %s, want 2s; the waiter said:\n%s", rec.Took, rec.Said)
+			t.Errorf("taken over after %s, want 2s; the waiter printed:\n%s", rec.Took, rec.Log)
 		}
 		if !strings.Contains(rec.TookOverFrom, "(stale: it is 2s old") && !strings.Contains(rec.TookOverFrom, "(stale: it is 3s old") {
 			t.Errorf("took-over-from is %q", rec.TookOverFrom)

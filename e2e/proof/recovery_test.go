@@ -38,15 +38,15 @@ func TestADeadHoldersLockIsTakenOverBySight(t *testing.T) {
 func recovered(t *testing.T, death contend.Death, rec contend.Recovery) {
 	t.Helper()
 	if rec.Took > within {
-		t.Errorf("the waiter held after %s, want at most %s; it said:\n%s", rec.Took, within, rec.Said)
+		t.Errorf("the waiter held after %s, want at most %s; its output:\n%s", rec.Took, within, rec.Log)
 	}
 	if !strings.Contains(rec.TookOverFrom, "(orphan: ") || !strings.Contains(rec.TookOverFrom, death.Evidence) {
 		t.Errorf("took-over-from is %q, want an orphan with %q", rec.TookOverFrom, death.Evidence)
 	}
-	_, notice, _ := strings.Cut(rec.Said, "::notice::hostguard: lock ")
+	_, notice, _ := strings.Cut(rec.Log, "::notice::hostguard: lock ")
 	notice, _, _ = strings.Cut(notice, "\n")
 	if !strings.Contains(notice, " taken over: ") || !strings.Contains(notice, "; orphan because ") || !strings.Contains(notice, death.Evidence) {
-		t.Errorf("no annotation with %q; the waiter said:\n%s", death.Evidence, rec.Said)
+		t.Errorf("no annotation with %q; the waiter printed:\n%s", death.Evidence, rec.Log)
 	}
 }
 
@@ -72,7 +72,7 @@ func TestAHolderThatLivesOnInPartIsNotTakenOver(t *testing.T) {
 				}
 				says(t, w, death.Alive)
 				if w.EndsWithin(within + time.Second) {
-					t.Errorf("taken over from the living; the waiter said:\n%s", w.Said())
+					t.Errorf("taken over from the living; the waiter printed:\n%s", w.Log())
 				}
 				start := time.Now()
 				if err := h.Die(); err != nil {
@@ -105,7 +105,7 @@ func wait(t *testing.T, r *contend.Rig, as *syscall.Credential, args ...string) 
 
 func says(t *testing.T, w *contend.Waiter, text string) {
 	t.Helper()
-	if err := w.Says(text, 10*time.Second); err != nil {
+	if err := w.Await(text, 10*time.Second); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -156,7 +156,7 @@ func TestWithoutRoot(t *testing.T) {
 					if !seen {
 						says(t, w, "of user 0, which may belong to it, could not be read; \"sudo hostguard status\" sees more")
 						if w.EndsWithin(within) {
-							t.Errorf("taken over unseen; the waiter said:\n%s", w.Said())
+							t.Errorf("taken over unseen; the waiter printed:\n%s", w.Log())
 						}
 						if err := w.Leave(); err != nil {
 							t.Error(err)

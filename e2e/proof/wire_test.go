@@ -70,7 +70,7 @@ func TestEachRequestBrokenOnce(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					if err := w.Says("position", 10*time.Second); err == nil { // else it knows no daemon
+					if err := w.Await("position", 10*time.Second); err == nil { // else it knows no daemon
 						w.EndsWithin(100 * time.Millisecond)
 					}
 					if err := holder.Release(t.Context(), held.ID); err != nil {
@@ -88,8 +88,8 @@ func TestEachRequestBrokenOnce(t *testing.T) {
 					if err := w.Leave(); err != nil {
 						t.Errorf("%s was broken: %v", broken.Load(), err)
 					}
-					if strings.Contains(w.Said(), "taken over") {
-						t.Errorf("%s was broken: it took over its own:\n%s", broken.Load(), w.Said())
+					if strings.Contains(w.Log(), "taken over") {
+						t.Errorf("%s was broken: it took over its own:\n%s", broken.Load(), w.Log())
 					}
 					if t.Failed() || broken.Load() == nil || n > 100 {
 						t.Logf("%d requests", n-1)
@@ -145,8 +145,8 @@ func TestCreateThatTakesEffectLate(t *testing.T) {
 			if _, err := next.Holds(within); err != nil {
 				t.Error(err)
 			}
-			if !strings.Contains(next.Said(), "orphan because its job directory is gone") {
-				t.Errorf("the entry did not come late; the next one said:\n%s", next.Said())
+			if !strings.Contains(next.Log(), "orphan because its job directory is gone") {
+				t.Errorf("the entry did not come late; the next one printed:\n%s", next.Log())
 			}
 		})
 	})

@@ -1,4 +1,4 @@
-// The heavy build of a third repository: many pages. It says that it has begun,
+// The heavy build of a third repository: many pages. It reports that it has begun,
 // and stays at work until a line comes in, so that the demo shows the same on
 // a fast machine as on a slow one.
 import { once } from 'node:events'

@@ -73,7 +73,8 @@ func (j Job) Run(ctx context.Context, dir string, log io.Writer) error {
 	if err := os.WriteFile(filepath.Join(repo, "ci.yaml"), []byte(j.Workflow), 0o644); err != nil {
 		return err
 	}
-	env := append(os.Environ(), "HOME="+filepath.Join(dir, "home"), "XDG_CACHE_HOME="+filepath.Join(dir, "home/cache"), "XDG_CONFIG_HOME="+filepath.Join(dir, "home/.config"))
+	env := append(os.Environ(), "HOME="+filepath.Join(dir, "home"), "XDG_CACHE_HOME="+filepath.Join(dir, "home/cache"),
+		"XDG_CONFIG_HOME="+filepath.Join(dir, "home/.config"))
 	// The engine reads repository, branch and commit from git.
 	for _, args := range [][]string{
 		{"init", "--quiet", "--initial-branch", "main"},
@@ -112,12 +113,13 @@ func (j Job) Run(ctx context.Context, dir string, log io.Writer) error {
 	return nil
 }
 
-// copyLines leaves out what the engines say about themselves.
+// copyLines leaves out the engines' messages about themselves.
 func copyLines(to io.Writer, from io.Reader) error {
 	lines := bufio.NewReader(from)
 	for {
 		line, err := lines.ReadString('\n')
-		if line != "" && !strings.Contains(line, "[DEBUG]") && !strings.HasPrefix(line, "time=") && !strings.Contains(line, "LocalRepositoryCache") {
+		if line != "" && !strings.Contains(line, "[DEBUG]") && !strings.HasPrefix(line, "time=") &&
+			!strings.Contains(line, "LocalRepositoryCache") {
 			if _, err := io.WriteString(to, line); err != nil {
 				_, _ = io.Copy(io.Discard, from) // the engine must not block
 				return err
@@ -134,7 +136,8 @@ func copyLines(to io.Writer, from io.Reader) error {
 
 // args are those of the runner's command line.
 func (j Job) args() ([]string, error) {
-	args := []string{"-W", "ci.yaml", "-P", "awoooi-host=-self-hosted", "-P", "ubuntu-latest=" + cmp.Or(j.Image, "-self-hosted")}
+	args := []string{"-W", "ci.yaml", "-P", "awoooi-host=-self-hosted", "-P", "ubuntu-latest=" +
+		cmp.Or(j.Image, "-self-hosted")}
 	for _, variable := range j.Env {
 		args = append(args, "--env", variable)
 	}
@@ -164,7 +167,7 @@ func (j Job) Compile(ctx context.Context) error {
 	return err
 }
 
-// Tool is the path of the runner, which Go keeps in its build cache.
+// Tool returns the path of the runner, which Go keeps in its build cache.
 func (j Job) Tool(ctx context.Context) (string, error) {
 	dir, err := engine.Checkout()
 	if err != nil {

@@ -1,8 +1,8 @@
 // Package contend runs processes of the real binary against one store of locks,
 // as workflows and hosts do, and lets them die.
 //
-// What overlaps is found by flock(1), outside the binary: whoever believes to
-// hold the lock takes a flock that would have to wait, and says so instead.
+// Overlaps are found by flock(1), outside the binary: a process that believes to
+// hold the lock takes a flock, and reports an overlap where it would have to wait.
 package contend
 
 import (
@@ -52,7 +52,7 @@ func Hostguard() (string, error) {
 	return path, nil
 }
 
-// Overlap is the status with which the detector says that another is inside.
+// Overlap is the status with which the detector reports that another is inside.
 const Overlap = 99
 
 // Inside is a critical section of some length, as a command.

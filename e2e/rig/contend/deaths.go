@@ -16,11 +16,11 @@ import (
 	"time"
 )
 
-// Death is one way in which a holder ends without giving back.
+// Death is one way in which a holder ends without a release.
 type Death struct {
 	Name     string
 	Evidence string // that whoever takes over names
-	Alive    string // what a waiter says of one that is half dead, if it can be
+	Alive    string // what a waiter reports of one that is half dead, if it can be
 	hold     func(*Rig) (*Holder, error)
 }
 
@@ -64,7 +64,7 @@ func (d Death) Hold(r *Rig) (*Holder, error) {
 // Recovery is how a waiter got a dead holder's lock.
 type Recovery struct {
 	Took         time.Duration // from the death until the waiter's acquire-lock has ended
-	Said         string
+	Log          string
 	TookOverFrom string // the output
 }
 
@@ -80,7 +80,7 @@ func (d Death) Recover(r *Rig, as *syscall.Credential) (rec Recovery, err error)
 		return rec, err
 	}
 	defer func() { err = errors.Join(err, w.Leave()) }()
-	if err := w.Says("position 1 of 1", 10*time.Second); err != nil {
+	if err := w.Await("position 1 of 1", 10*time.Second); err != nil {
 		return rec, err
 	}
 	// It polls by now, and the death comes at any moment of that.
@@ -99,18 +99,19 @@ func (w *Waiter) Recovery(start time.Time) (Recovery, error) {
 		return Recovery{}, err
 	}
 	from, err := w.Output("took-over-from")
-	return Recovery{at.Sub(start), w.Said(), from}, err
+	return Recovery{at.Sub(start), w.Log(), from}, err
 }
 
-// inside is a command that says that it runs.
+// inside is a command that reports that it runs.
 const inside = "echo $$; exec sleep 600"
 
 // holdByCommand holds by a with-lock. Its command may live longer.
 func holdByCommand(command ...string) func(*Rig) (*Holder, error) {
 	return func(r *Rig) (*Holder, error) {
-		cmd := exec.Command(r.Binary, append([]string{"with-lock", "-lock-name", r.Lock, "-legacy-settle", "0s", "--"}, command...)...)
+		cmd := exec.Command(r.Binary, append([]string{"with-lock", "-lock-name", r.Lock, "-legacy-settle", "0s", "--"},
+			command...)...)
 		cmd.Env, cmd.Dir = r.Environ(), "/"
-		said, pid, err := r.start(cmd)
+		output, pid, err := r.start(cmd)
 		if err != nil {
 			return nil, err
 		}
@@ -126,7 +127,7 @@ func holdByCommand(command ...string) func(*Rig) (*Holder, error) {
 		end := func() {
 			_ = half()
 			_ = process.Kill()
-			_ = said.Close()
+			_ = output.Close()
 		}
 		return &Holder{
 			HalfDie: half,
@@ -136,7 +137,7 @@ func holdByCommand(command ...string) func(*Rig) (*Holder, error) {
 	}
 }
 
-// start starts a holder and returns the number that it says when it holds.
+// start starts a holder and returns the number that it prints when it holds.
 func (r *Rig) start(cmd *exec.Cmd) (io.Closer, int, error) {
 	// A file, for Wait would wait until the last who has a pipe is gone.
 	log, err := os.CreateTemp(r.Dir, "holder")
@@ -160,8 +161,8 @@ func (r *Rig) start(cmd *exec.Cmd) (io.Closer, int, error) {
 	if err := errors.Join(err, numErr); err != nil {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
-		said, _ := os.ReadFile(log.Name())
-		return nil, 0, fmt.Errorf("it does not hold: %w: %s", err, said)
+		output, _ := os.ReadFile(log.Name())
+		return nil, 0, fmt.Errorf("it does not hold: %w: %s", err, output)
 	}
 	return stdout, pid, nil
 }
@@ -218,14 +219,15 @@ func holdUnder(r *Rig, runner, temp string) (*Holder, error) {
 		return nil, err
 	}
 	// A shell by another name, which lives until its input ends. For GitHub's
-	// runner the directory tells nothing, for it is the same for every job.
+	// runner the directory proves nothing, for it is the same for every job.
 	shell := filepath.Join(r.Dir, runner)
 	if _, err := os.Stat(shell); err != nil {
 		if err := install(shell, "/bin/sh"); err != nil {
 			return nil, err
 		}
 	}
-	cmd := exec.Command(shell, "-c", `"$@" >&2 && echo $$ && read -r forever`, runner, r.Binary, "acquire-lock", "-lock-name", r.Lock, "-legacy-settle", "0s")
+	cmd := exec.Command(shell, "-c", `"$@" >&2 && echo $$ && read -r forever`, runner, r.Binary, "acquire-lock",
+		"-lock-name", r.Lock, "-legacy-settle", "0s")
 	cmd.Env = append(j.Env, "RUNNER_TEMP="+filepath.Join(j.Dir, temp))
 	cmd.Dir = "/"
 	if _, err := cmd.StdinPipe(); err != nil {
@@ -253,7 +255,8 @@ func holdInContainer(r *Rig) (*Holder, error) {
 		}
 	}
 	socket := strings.TrimPrefix(r.Engine.Host(), "unix://")
-	id, err := r.Engine.Docker("run", "--detach", "--network=none", "--volume", socket+":/var/run/docker.sock", image, "/hostguard", "status", "-watch")
+	id, err := r.Engine.Docker("run", "--detach", "--network=none", "--volume", socket+":/var/run/docker.sock", image,
+		"/hostguard", "status", "-watch")
 	if err != nil {
 		return nil, err
 	}
@@ -261,7 +264,8 @@ func holdInContainer(r *Rig) (*Holder, error) {
 		_, err := r.Engine.Docker("rm", "--force", id)
 		return err
 	}
-	if _, err := r.Engine.Docker("exec", "--env", "GITHUB_ACTIONS=true", id, "/hostguard", "acquire-lock", "-lock-name", r.Lock, "-legacy-settle", "0s"); err != nil {
+	if _, err := r.Engine.Docker("exec", "--env", "GITHUB_ACTIONS=true", id, "/hostguard", "acquire-lock", "-lock-name",
+		r.Lock, "-legacy-settle", "0s"); err != nil {
 		return nil, errors.Join(err, die())
 	}
 	return &Holder{Die: die, End: func() { _ = die() }}, nil

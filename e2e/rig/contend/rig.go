@@ -34,7 +34,8 @@ func NewRig(s Store) (*Rig, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Rig{Store: s, Lock: fmt.Sprintf("rig-%d-%d", os.Getpid(), rand.Uint32()), Binary: filepath.Join(dir, "hostguard"), Dir: dir}
+	r := &Rig{Store: s, Lock: fmt.Sprintf("rig-%d-%d", os.Getpid(), rand.Uint32()),
+		Binary: filepath.Join(dir, "hostguard"), Dir: dir}
 	if err := errors.Join(os.Chmod(dir, 0o755), install(r.Binary, binary)); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
@@ -44,7 +45,7 @@ func NewRig(s Store) (*Rig, error) {
 // Close removes what the contenders wrote.
 func (r *Rig) Close() error { return os.RemoveAll(r.Dir) }
 
-// install copies a program. A child that is forked meanwhile would hold it open
+// install copies a program. A child that is forked during that would hold it open
 // for writing for a moment, and running it would fail with "text file busy".
 func install(to, from string) error {
 	data, err := os.ReadFile(from)
@@ -139,38 +140,38 @@ func (r *Rig) Wait(as *syscall.Credential, args ...string) (*Waiter, error) {
 	return w, nil
 }
 
-// Says waits until the waiter has said something.
-func (w *Waiter) Says(text string, limit time.Duration) error {
+// Await waits until the waiter has printed text.
+func (w *Waiter) Await(text string, limit time.Duration) error {
 	for end := time.Now().Add(limit); ; time.Sleep(2 * time.Millisecond) {
 		if strings.Contains(w.log.String(), text) {
 			return nil
 		}
 		select {
 		case <-w.exited:
-			return fmt.Errorf("status %d and not a word of %q; it said:\n%s", w.Status(), text, w.log.String())
+			return fmt.Errorf("status %d and not a word of %q; its output:\n%s", w.Status(), text, w.log.String())
 		default:
 		}
 		if time.Now().After(end) {
-			return fmt.Errorf("not a word of %q within %s; it said:\n%s", text, limit, w.log.String())
+			return fmt.Errorf("not a word of %q within %s; its output:\n%s", text, limit, w.log.String())
 		}
 	}
 }
 
-// Said is what the waiter has said so far.
-func (w *Waiter) Said() string { return w.log.String() }
+// Log returns what the waiter has printed so far.
+func (w *Waiter) Log() string { return w.log.String() }
 
 // Holds waits until the waiter has the lock, and returns since when.
 func (w *Waiter) Holds(limit time.Duration) (time.Time, error) {
 	if !w.EndsWithin(limit) {
-		return time.Time{}, fmt.Errorf("it waits after %s; it said:\n%s", limit, w.log.String())
+		return time.Time{}, fmt.Errorf("it waits after %s; its output:\n%s", limit, w.log.String())
 	}
 	if w.Status() != 0 {
-		return time.Time{}, fmt.Errorf("status %d; it said:\n%s", w.Status(), w.log.String())
+		return time.Time{}, fmt.Errorf("status %d; its output:\n%s", w.Status(), w.log.String())
 	}
 	return w.at, nil
 }
 
-// EndsWithin tells whether the waiter's acquire-lock ends in that time.
+// EndsWithin reports whether the waiter's acquire-lock ends in that time.
 func (w *Waiter) EndsWithin(limit time.Duration) bool {
 	select {
 	case <-w.exited:
@@ -188,7 +189,7 @@ func (w *Waiter) Leave() error {
 	_ = w.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
 	if !w.EndsWithin(30 * time.Second) {
 		_ = w.cmd.Process.Kill()
-		return fmt.Errorf("the waiter does not end; it said:\n%s", w.log.String())
+		return fmt.Errorf("the waiter does not end; its output:\n%s", w.log.String())
 	}
 	if w.Status() != 0 {
 		return nil
@@ -205,7 +206,7 @@ func (w *Waiter) Kill() {
 	<-w.exited
 }
 
-// Log is what a process says, to be read while it goes on.
+// Log is the output of a process, to be read while it runs.
 type Log struct {
 	mu  sync.Mutex
 	buf bytes.Buffer

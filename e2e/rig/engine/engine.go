@@ -253,7 +253,8 @@ func (e *Engine) end(signal syscall.Signal) error {
 		return nil
 	}
 	// dockerd takes its containerd with it, also when it is killed.
-	for limit := time.Now().Add(startLimit); containerd.Signal(syscall.Signal(0)) == nil; time.Sleep(5 * time.Millisecond) {
+	limit := time.Now().Add(startLimit)
+	for ; containerd.Signal(syscall.Signal(0)) == nil; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(limit) {
 			return fmt.Errorf("containerd (pid %d) of dockerd %s does not end", containerd.Pid, e.Version)
 		}

@@ -91,7 +91,7 @@ func TestCrashedTestLeavesNoDaemon(t *testing.T) {
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
 	if err != nil || !filepath.IsAbs(dir) {
-		t.Fatalf("the copy started no engine: %v, it said %q", err, dir)
+		t.Fatalf("the copy started no engine: %v, it printed %q", err, dir)
 	}
 	defer os.RemoveAll(dir)
 	for limit := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {

@@ -32,7 +32,8 @@ func main() {
 
 func run(ctx context.Context) error {
 	server := flag.String("server", "", "the `URL` of the Gitea that the runner is registered with")
-	actions := flag.String("actions", "", "the `URL` that short names of actions belong to, by that Gitea's DEFAULT_ACTIONS_URL")
+	actions := flag.String("actions", "", "the `URL` that short names of actions belong to, by that Gitea's "+
+		"DEFAULT_ACTIONS_URL")
 	workflow := flag.String("W", "", "the `file` of the workflow")
 	platforms, env, secrets := pairs{}, pairs{}, pairs{}
 	flag.Var(platforms, "P", "what a label stands for, `LABEL=IMAGE` or LABEL=-self-hosted")

@@ -19,7 +19,7 @@ import (
 const version = "1.26.0"
 
 // Build builds the server, unless it is in .cache already, and returns the directory
-// that has it and the files that it needs. Whoever comes meanwhile waits.
+// that has it and the files that it needs. Other processes wait for it.
 func Build() (string, error) {
 	checkout, err := engine.Checkout()
 	if err != nil {

@@ -86,7 +86,7 @@ func TestAHookRunsInTheContainer(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for name, c := range map[string]struct{ dir, conclusion, says string }{
+	for name, c := range map[string]struct{ dir, conclusion, want string }{
 		"mounted": {inside, "success", "the hook in /workspace/wooo/hook-mounted"},
 		"host":    {outside, "failure", "126"},
 	} {
@@ -95,7 +95,7 @@ func TestAHookRunsInTheContainer(t *testing.T) {
 			_, repo := startContainers(t, GiteaRunner, "hook-"+name, inside, "  hooks: {job_completed: "+c.dir+"/hook}\n")
 			run := run(t, repo, job("hook-"+name, "run: echo the step"))
 			log := ended(t, repo, run.ID, c.conclusion)
-			has(t, log, "the step", c.says)
+			has(t, log, "the step", c.want)
 		})
 	}
 }

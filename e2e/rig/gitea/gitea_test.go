@@ -182,7 +182,7 @@ func cancelled(dir string) []string {
 	}
 }
 
-// dead tells whether the process whose ID is in a file has ended.
+// dead reports whether the process whose ID is in a file has ended.
 func dead(file string) bool {
 	text, err := os.ReadFile(file)
 	if err != nil {

@@ -23,7 +23,7 @@ type Gitea struct {
 	Root    string // has the bare repositories, as OWNER/NAME
 	Private bool   // all of them
 	Token   string // of a job that may read them then
-	Old     bool   // whether it tells other jobs that a private repository exists
+	Old     bool   // whether it shows other jobs that a private repository exists
 	Owner   string // the password of who may push; "": nobody
 }
 

@@ -69,7 +69,7 @@ func Install(ctx context.Context, name string, files fs.FS) (string, error) {
 	return dir, os.Rename(fresh, dir)
 }
 
-// installed tells whether dir is an installation of these files. A folder
+// installed reports whether dir is an installation of these files. A folder
 // appears there only whole.
 func installed(dir string, wanted map[string][]byte) bool {
 	for file, text := range wanted {

@@ -29,7 +29,8 @@ func ImportImage(e *engine.Engine) error {
 	}
 	tar := filepath.Join(tree, "..", fmt.Sprintf("systemd-%d.tar", os.Getpid()))
 	defer os.Remove(tar)
-	out, err := exec.Command("tar", "-C", tree, "-cf", tar, "--exclude=./usr/*", "--exclude=./dev/*", "--exclude=./proc/*", "--exclude=./sys/*", "--exclude=./run/*", ".").CombinedOutput()
+	out, err := exec.Command("tar", "-C", tree, "-cf", tar, "--exclude=./usr/*", "--exclude=./dev/*", "--exclude=./proc/*",
+		"--exclude=./sys/*", "--exclude=./run/*", ".").CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("tar: %w: %s", err, out)
 	}
@@ -64,7 +65,8 @@ func Boot(e *engine.Engine, programs, dockerHost string, options ...string) (*Ma
 		return nil, err
 	}
 	args := []string{
-		"run", "--detach", "--network", "none", "--stop-signal", "SIGRTMIN+3", "--hostname", "host110", "--add-host", "host110:127.0.0.1", "--cap-add", "SYS_ADMIN", "--cap-add", "SYS_PTRACE",
+		"run", "--detach", "--network", "none", "--stop-signal", "SIGRTMIN+3", "--hostname", "host110", "--add-host",
+		"host110:127.0.0.1", "--cap-add", "SYS_ADMIN", "--cap-add", "SYS_PTRACE",
 		"--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined",
 		"--tmpfs", "/run", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:exec",
 		"-v", "/sys/fs/cgroup:/sys/fs/cgroup:rw", "--cgroupns=host",
@@ -112,7 +114,7 @@ func (m *Machine) ready() error {
 }
 
 // Run runs a script as a user, with his manager's directory, and returns all that
-// it says and its exit status.
+// it prints and its exit status.
 func (m *Machine) Run(user, script string) (string, int) {
 	cmd := m.Command(user, script)
 	var out bytes.Buffer
@@ -127,7 +129,8 @@ func (m *Machine) Command(user, script string) *exec.Cmd {
 	if user == "root" {
 		home = "/root"
 	}
-	cmd := exec.Command(m.Engine.CLI(), "exec", "--user", user, "--workdir", "/", "--env", "HOME="+home, "--env", "DOCKER_HOST=unix:///docker.sock",
+	cmd := exec.Command(m.Engine.CLI(), "exec", "--user", user, "--workdir", "/", "--env", "HOME="+home, "--env",
+		"DOCKER_HOST=unix:///docker.sock",
 		"--env", "GORACE=atexit_sleep_ms=0", m.ID, "/bin/sh", "-c", script)
 	cmd.Env = append(os.Environ(), "DOCKER_HOST="+m.Engine.Host())
 	return cmd

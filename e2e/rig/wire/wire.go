@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// Fate is what becomes of one request.
+// Fate is what happens to one request.
 type Fate struct {
 	Act   Act
 	Delay time.Duration // of the request; it goes on although its client has gone
@@ -155,7 +155,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(body) // the client may have gone
 }
 
-// hangUp says some last bytes and ends the client's connection.
+// hangUp sends some last bytes and ends the client's connection.
 func hangUp(w http.ResponseWriter, last []byte) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -172,7 +172,8 @@ func (p *Proxy) cutRequest(r *http.Request, body []byte) {
 		return
 	}
 	defer conn.Close()
-	text := fmt.Sprintf("%s %s HTTP/1.1\r\nHost: docker\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", r.Method, r.URL.RequestURI(), len(body)+1)
+	text := fmt.Sprintf("%s %s HTTP/1.1\r\nHost: docker\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n",
+		r.Method, r.URL.RequestURI(), len(body)+1)
 	_, _ = conn.Write(append([]byte(text), body[:len(body)/2]...))
 }
 

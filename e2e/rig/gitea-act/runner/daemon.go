@@ -70,7 +70,7 @@ func (g generation) daemon(stop context.Context, args []string, one bool) error 
 	return d.poll(stop, one)
 }
 
-// poll fetches tasks and runs them, as many at once as the capacity says.
+// poll fetches tasks and runs them, as many at once as the capacity allows.
 func (d *daemon) poll(stop context.Context, one bool) error {
 	d.declare(stop)
 	if d.hooks {

@@ -9,7 +9,7 @@
 //     and their log is lost; a job's timeout-minutes is not obeyed, and
 //     runner.timeout ends a job without posts; GITHUB_RUN_ATTEMPT is empty,
 //     RUNNER_NAME and GITEA_RUN_ID are absent. SIGTERM waits for the job, whatever
-//     shutdown_timeout says.
+//     shutdown_timeout allows.
 //   - gitea-runner, the new: built with the fork that package hostguard/e2e/rig/gitea
 //     has changed. Steps have a pipe and a process group of their own, which a cancel
 //     kills as a whole; steps with "if: always()" run after a cancel; both timeouts

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// version is what a runner says of itself.
+// version is what a runner reports as its version.
 func (g generation) version() string {
 	if g.hooks {
 		return "v3.1.0"

@@ -11,7 +11,7 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// report tells the server how a task goes. It is the hook of the job's logger.
+// report reports the progress of a task to the server. It is the hook of the job's logger.
 type report struct {
 	d      *daemon
 	id     int64
@@ -102,7 +102,7 @@ func (r *report) append(at time.Time, text string) {
 	}
 }
 
-// watch sends the log, and cancels the job once the server says so.
+// watch sends the log, and cancels the job once the server asks for that.
 func (r *report) watch(ctx context.Context) {
 	asked := time.Now()
 	for ctx.Err() == nil {
