@@ -185,9 +185,9 @@ func (c *contender) remove(ctx context.Context, id string) bool {
 	return true
 }
 
-// withdraw is the way out without the lock. It removes all that this process left in the store: what
-// it knows by ID until that is gone, and for a few seconds what may still take effect (L5). That may
-// take longer than the caller wanted to wait, and is reported.
+// withdraw removes all that this process has left in the store, without the lock: what it knows by ID
+// until that is gone, and for a few seconds what may still take effect (L5). That may take longer than
+// the caller wanted to wait, and is reported.
 func (c *contender) withdraw(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, withdrawTime)
 	defer cancel()

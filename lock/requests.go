@@ -22,7 +22,7 @@ type requests struct {
 
 var _ Engine = requests{}
 
-// store is the Engine with each request bounded.
+// store returns the Engine with each request bounded.
 func (s *Space) store() requests { return requests{s.Engine, &s.slowest, s.slow} }
 
 // slowestRequest returns the longest time that this process has waited for the store.

@@ -40,7 +40,7 @@ type Rule struct {
 // watching are the flags of most bundlers for a build that does not end.
 var watching = []string{"--watch", "-w"}
 
-// Known are the builds that hostguard knows. Those marked "run" were run from
+// Known returns the builds that hostguard knows. Those marked "run" were run from
 // npm, with node 20.20, and read in /proc; e2e/builds runs some of them again
 // and again. Those marked "read" are taken from the source of that version.
 func Known() []Rule {

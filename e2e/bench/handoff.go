@@ -19,7 +19,7 @@ import (
 	"hostguard/lock"
 )
 
-// contender is one more process that wants a lock of an engine.
+// contender returns the view of one more process that wants a lock of an engine.
 func contender(host string) (*lock.Space, error) {
 	store, err := docker.Connect(context.Background(), func(variable string) string {
 		if variable == "DOCKER_HOST" {
@@ -40,7 +40,7 @@ func contender(host string) (*lock.Space, error) {
 	}, nil
 }
 
-// wait is what each waiter runs, in a process of its own: it prints the lock's ID
+// wait runs in each waiter, a process of its own: it prints the lock's ID
 // and when it held it, on the clock that all processes share.
 func wait(host, name string) error {
 	space, err := contender(host)
@@ -140,8 +140,8 @@ func (b *bench) handOffs(e *engine.Engine, n, rounds int) ([]time.Duration, erro
 	return times, nil
 }
 
-// floor is what the engine itself takes for the three requests that a hand-off
-// cannot do without, one after the other: remove, create, list.
+// floor returns how long the engine itself takes for the three requests that a
+// hand-off needs, one after the other: remove, create, list.
 func floor(e *engine.Engine) (time.Duration, error) {
 	space, err := contender(e.Host())
 	if err != nil {

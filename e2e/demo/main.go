@@ -335,7 +335,7 @@ func (l *log) Write(line []byte) (int, error) {
 	return l.all.Write(line)
 }
 
-// failure is the first error that the job printed whose lines begin so, or the
+// failure returns the first error that the job with that prefix has printed, or the
 // step that failed.
 func (l *log) failure(prefix string) string {
 	l.mu.Lock()

@@ -20,7 +20,7 @@ type result struct {
 	begin, end time.Time // of its build
 }
 
-// results are those of both sites; the one that built first comes first.
+// results returns the results of both sites; the one that built first comes first.
 func (d *demo) results(half string) (first, second result, err error) {
 	var results []result
 	for _, site := range sites {

@@ -181,8 +181,8 @@ func (h Host) GitHubWorkers(root string) RunnerWorkers {
 		workers.PIDs = append(workers.PIDs, pid)
 	}
 	if workers.Unseen == "" && !seenAny {
-		// A runner's processes share user and namespace: who sees one sees
-		// all. Who sees none has to be sure of seeing everything.
+		// A runner's processes share user and namespace: a process that sees
+		// one sees all. One that sees none has to be sure to see everything.
 		workers.Unseen = h.OutOfSight()
 	}
 	return workers

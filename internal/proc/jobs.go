@@ -95,10 +95,9 @@ type blind struct {
 	err   error
 }
 
-// Use returns who has to do with a directory; the PID is 0 if nobody has. The
-// error is that this could not be seen: unknown is no proof. A process that may not
-// be looked into leaves it unknown, unless it is older than the directory: then it
-// is none of the job's.
+// Use returns a process that uses a directory; its PID is 0 if none does. It fails
+// if that could not be seen: unknown is no proof. A process that may not be inspected
+// leaves it unknown, unless it is older than the directory: then it is not the job's.
 func (l JobLook) Use(name string, made time.Time) (JobUse, error) {
 	if use, found := l.uses[name]; found || l.err != nil {
 		return use, l.err
@@ -111,12 +110,11 @@ func (l JobLook) Use(name string, made time.Time) (JobUse, error) {
 	return JobUse{}, nil
 }
 
-// LookForJobs looks which of the job directories with these names in parent any
-// process of the host works in or has to do with: where it and its threads work,
-// what it runs, has open or mapped, its environment, what is mounted for it, and its
-// sockets. The names are of 16 random digits, so that they are found in whatever
-// form a path has; what it leads to for that process decides. Not seen is what
-// OutOfSight names: ask that first.
+// LookForJobs returns which of the job directories with these names in parent any
+// process of the host uses: where it and its threads work, what it runs, has open or
+// mapped, its environment, what is mounted for it, and its sockets. The names are 16
+// random digits, so that they are found in any form of a path; what it leads to for
+// that process decides. It does not see what OutOfSight names: call that first.
 func (h Host) LookForJobs(parent string, names []string) JobLook {
 	l := jobLook{
 		JobLook: JobLook{uses: map[string]JobUse{}},
@@ -251,7 +249,7 @@ func (l *jobLook) link(pid int, path, how string) {
 	}
 }
 
-// text looks through a file and returns how long it is.
+// text searches a file and returns how long it is.
 func (l *jobLook) text(pid int, path, how string) int {
 	const most = 64 << 20
 	text, err := readSome(path, most)
@@ -267,7 +265,7 @@ func (l *jobLook) text(pid int, path, how string) int {
 	return len(text)
 }
 
-// find looks for a job's directory on the way of a path.
+// find searches a path for a job's directory.
 func (l *jobLook) find(pid int, path []byte, how string) {
 	for at := 0; ; {
 		i := bytes.IndexByte(path[at:], '/')

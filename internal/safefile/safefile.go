@@ -20,13 +20,13 @@ func Read(path string, most int64) ([]byte, error) {
 	return read(path, most, os.Stat, os.OpenFile, 0)
 }
 
-// ReadIn is Read in a directory, which links cannot leave.
+// ReadIn reads as Read does, in a directory that links cannot leave.
 func ReadIn(dir *os.Root, name string, most int64) ([]byte, error) {
 	return read(name, most, dir.Stat, dir.OpenFile, 0)
 }
 
-// ReadEntry is ReadIn for an entry of the directory that is the file itself, not a
-// link.
+// ReadEntry reads as ReadIn does, an entry of the directory that is the file itself,
+// not a link.
 func ReadEntry(dir *os.Root, name string, most int64) ([]byte, error) {
 	return read(name, most, dir.Lstat, dir.OpenFile, syscall.O_NOFOLLOW)
 }

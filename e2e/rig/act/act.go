@@ -134,7 +134,7 @@ func copyLines(to io.Writer, from io.Reader) error {
 	}
 }
 
-// args are those of the runner's command line.
+// args returns the arguments of the runner's command line.
 func (j Job) args() ([]string, error) {
 	args := []string{"-W", "ci.yaml", "-P", "awoooi-host=-self-hosted", "-P", "ubuntu-latest=" +
 		cmp.Or(j.Image, "-self-hosted")}

@@ -25,7 +25,7 @@ type Store struct {
 	Host   string         // DOCKER_HOST, where it is not the engine's own
 }
 
-// Environ is that of a process outside any workflow, with more variables.
+// Environ returns the environment of a process outside any workflow, with more variables.
 func (s Store) Environ(more ...string) []string {
 	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}
 	switch {
@@ -39,7 +39,7 @@ func (s Store) Environ(more ...string) []string {
 	return append(env, more...)
 }
 
-// Hostguard is the binary that "make build" left.
+// Hostguard returns the path of the binary that "make build" makes.
 func Hostguard() (string, error) {
 	checkout, err := engine.Checkout()
 	if err != nil {
@@ -55,7 +55,7 @@ func Hostguard() (string, error) {
 // Overlap is the status with which the detector reports that another is inside.
 const Overlap = 99
 
-// Inside is a critical section of some length, as a command.
+// Inside returns a critical section of some length, as a command.
 func Inside(detector, seconds string) []string {
 	return []string{"flock", "--nonblock", "--conflict-exit-code", fmt.Sprint(Overlap), detector, "sleep", seconds}
 }
@@ -66,8 +66,8 @@ func QueuePrefix(lock string) string {
 	return "hg-" + hex.EncodeToString(sum[:8]) + "-"
 }
 
-// Entries are the names of a lock's entries in the store, and of its tickets. A
-// wake marker is none: who waits removes old ones.
+// Entries returns the names of a lock's entries in the store, and of its tickets. A
+// wake marker is not one: waiters remove old ones.
 func (s Store) Entries(lock string) (held, tickets []string, err error) {
 	var names []string
 	if s.Engine != nil {
@@ -96,7 +96,7 @@ func (s Store) Entries(lock string) (held, tickets []string, err error) {
 	return held, tickets, nil
 }
 
-// Status is the exit status of a command that ran, or -1 for a killed one.
+// Status returns the exit status of a command that ran, or -1 for a killed one.
 func Status(err error) int {
 	if err == nil {
 		return 0

@@ -31,7 +31,7 @@ type Holder struct {
 	End     func() // whatever of it there still is
 }
 
-// Deaths are those that a waiter can find out of within seconds. A store of
+// Deaths returns those that a waiter can detect within seconds. A store of
 // files serves no containers.
 func Deaths(s Store) []Death {
 	deaths := []Death{
@@ -139,7 +139,7 @@ func holdByCommand(command ...string) func(*Rig) (*Holder, error) {
 
 // start starts a holder and returns the number that it prints when it holds.
 func (r *Rig) start(cmd *exec.Cmd) (io.Closer, int, error) {
-	// A file, for Wait would wait until the last who has a pipe is gone.
+	// A file, for Wait would wait until the last process with a pipe is gone.
 	log, err := os.CreateTemp(r.Dir, "holder")
 	if err != nil {
 		return nil, 0, err

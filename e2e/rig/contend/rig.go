@@ -88,7 +88,7 @@ func (r *Rig) Job(as *syscall.Credential) (*Job, error) {
 	return j, nil
 }
 
-// Step is one command of hostguard in the job.
+// Step returns one command of hostguard in the job.
 func (j *Job) Step(command string, args ...string) *exec.Cmd {
 	cmd := exec.Command(j.rig.Binary, append([]string{command, "-lock-name", j.rig.Lock}, args...)...)
 	cmd.Env, cmd.Dir = j.Env, "/"
@@ -181,7 +181,7 @@ func (w *Waiter) EndsWithin(limit time.Duration) bool {
 	}
 }
 
-// Status is the exit status of one that has ended.
+// Status returns the exit status of a waiter that has ended.
 func (w *Waiter) Status() int { return w.cmd.ProcessState.ExitCode() }
 
 // Leave ends the waiting, or gives the lock back.

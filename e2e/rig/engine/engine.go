@@ -79,7 +79,7 @@ func Start(version string) (*Engine, error) {
 	return e, nil
 }
 
-// Checkout is the folder of this repository, from any folder below it.
+// Checkout returns the folder of this repository, from any folder below it.
 func Checkout() (string, error) {
 	wd, err := os.Getwd()
 	if err != nil {
@@ -97,13 +97,13 @@ func Checkout() (string, error) {
 
 func (e *Engine) socket() string { return filepath.Join(e.dir, "docker.sock") }
 
-// Host is the daemon's address as DOCKER_HOST has it.
+// Host returns the daemon's address as DOCKER_HOST has it.
 func (e *Engine) Host() string { return "unix://" + e.socket() }
 
-// PID is the process of the daemon, until it is restarted.
+// PID returns the process id of the daemon, until it is restarted.
 func (e *Engine) PID() int { return e.daemon.process.Pid }
 
-// CLI is the path of this version's docker client.
+// CLI returns the path of this version's docker client.
 func (e *Engine) CLI() string { return filepath.Join(strings.Split(e.path, ":")[1], "docker") }
 
 // Docker runs this version's client against this engine and returns what it
@@ -262,7 +262,7 @@ func (e *Engine) end(signal syscall.Signal) error {
 	return nil
 }
 
-// containerd is the daemon's child, or nil if it has none.
+// containerd returns the daemon's child, or nil if it has none.
 func (e *Engine) containerd() *os.Process {
 	text, err := os.ReadFile(filepath.Join(e.dir, "exec/containerd/containerd.pid"))
 	if errors.Is(err, fs.ErrNotExist) {

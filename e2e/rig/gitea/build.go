@@ -102,7 +102,7 @@ var programs = sync.OnceValues(func() (string, error) {
 	return dir, nil
 })
 
-// output is what a command of a module's directory prints.
+// output returns what a command of a module's directory prints.
 func output(cmd *exec.Cmd, dir string) (string, error) {
 	stderr := new(strings.Builder)
 	cmd.Dir, cmd.Stderr = dir, stderr

@@ -83,23 +83,23 @@ func (r *Runner) Start() error {
 	return r.daemon.Start()
 }
 
-// PID is the process of the daemon.
+// PID returns the process id of the daemon.
 func (r *Runner) PID() int { return r.daemon.Process.Pid }
 
 // Signal sends the daemon a signal: SIGTERM to stop as soon as it may, SIGKILL to die
-// without a word.
+// at once.
 func (r *Runner) Signal(s syscall.Signal) error { return r.daemon.Process.Signal(s) }
 
 // Wait waits for the end of the daemon.
 func (r *Runner) Wait() error { return r.daemon.Wait() }
 
-// Log is what the runner has written.
+// Log returns what the runner has written.
 func (r *Runner) Log() string {
 	text, _ := os.ReadFile(r.log)
 	return string(text)
 }
 
-// Jobs are the directories of jobs that are there.
+// Jobs returns the directories of jobs that exist.
 func (r *Runner) Jobs() ([]string, error) {
 	return filepath.Glob(filepath.Join(r.Parent, strings.Repeat("[0-9a-f]", 16)))
 }

@@ -105,7 +105,7 @@ func git(store, tree string, args ...string) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-// Runs are those of a repository, the oldest first.
+// Runs returns the runs of a repository, the oldest first.
 func (u *User) Runs(repo string) ([]Run, error) {
 	var answer struct {
 		Runs []Run `json:"workflow_runs"`
@@ -115,7 +115,7 @@ func (u *User) Runs(repo string) ([]Run, error) {
 	return answer.Runs, err
 }
 
-// Jobs are those of a run, in the order of their names.
+// Jobs returns the jobs of a run, in the order of their names.
 func (u *User) Jobs(repo string, run int64) ([]Job, error) {
 	var answer struct{ Jobs []Job }
 	err := u.Call(http.MethodGet, fmt.Sprintf("/repos/%s/actions/runs/%d/jobs", repo, run), nil, &answer)
@@ -178,7 +178,7 @@ func (u *User) Rerun(repo string, run int64) error {
 	return err
 }
 
-// Log is that of all jobs of a run, one after the other.
+// Log returns the logs of all jobs of a run, one after the other.
 func (u *User) Log(repo string, run int64) (string, error) {
 	jobs, err := u.Jobs(repo, run)
 	if err != nil {

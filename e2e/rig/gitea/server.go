@@ -60,7 +60,7 @@ func StartAt(public string) (*Server, error) {
 }
 
 func (s *Server) start(program, public string) error {
-	// Nobody need not be able to read the checkout.
+	// The user nobody may not be able to read the checkout.
 	copied := filepath.Join(s.dir, "program")
 	if exec.Command("cp", "-rl", program, copied).Run() != nil { // another file system
 		if out, err := exec.Command("cp", "-r", program, s.dir+"/program").CombinedOutput(); err != nil {
@@ -161,7 +161,7 @@ LEVEL = error
 	return os.Chown(file, nobody, nobody)
 }
 
-// command is one of the program's, as nobody.
+// command returns a command of the program, run as nobody.
 func (s *Server) command(ctx context.Context, args ...string) *exec.Cmd {
 	args = append(args, "--config", filepath.Join(s.dir, "home", "app.ini"))
 	cmd := exec.CommandContext(ctx, filepath.Join(s.dir, "program", "gitea"), args...)
@@ -226,7 +226,7 @@ func (s *Server) User(name string, admin bool) (*User, error) {
 	return u, err
 }
 
-// RegistrationToken is one for runners of the whole server.
+// RegistrationToken returns a token for runners of the whole server.
 func (s *Server) RegistrationToken() (string, error) {
 	var answer struct{ Token string }
 	err := s.Admin.Call(http.MethodPost, "/admin/actions/runners/registration-token", nil, &answer)
@@ -242,7 +242,7 @@ type RegisteredRunner struct {
 	Labels []struct{ Name string }
 }
 
-// Runners are those that are registered with the whole server.
+// Runners returns the runners that are registered with the whole server.
 func (s *Server) Runners() ([]RegisteredRunner, error) {
 	var answer struct{ Runners []RegisteredRunner }
 	err := s.Admin.Call(http.MethodGet, "/admin/actions/runners", nil, &answer)
@@ -301,7 +301,7 @@ func decode(text []byte, answer any) error {
 	return json.Unmarshal(text, answer)
 }
 
-// do sends a request and wants a status that is no error.
+// do sends a request and fails unless its status is a success.
 func do(client *http.Client, r *http.Request) ([]byte, error) {
 	response, err := client.Do(r)
 	if err != nil {
@@ -354,7 +354,7 @@ func (u *User) Web(method, path string) (page, at string, err error) {
 	return string(text), response.Request.URL.RequestURI(), err
 }
 
-// Socket is the path of a socket that leads to the server, for machines without a
+// Socket returns the path of a socket that leads to the server, for machines without a
 // network. It is there until the server is stopped.
 func (s *Server) Socket() (string, error) {
 	path := filepath.Join(s.dir, "socket")

@@ -123,7 +123,7 @@ func (m *Machine) Run(user, script string) (string, int) {
 	return out.String(), cmd.ProcessState.ExitCode()
 }
 
-// Command is such a run that has not begun.
+// Command returns a command that Run would run.
 func (m *Machine) Command(user, script string) *exec.Cmd {
 	home := "/home/" + user
 	if user == "root" {

@@ -70,7 +70,7 @@ func Start(to string, decide func(*http.Request) Fate) (*Proxy, error) {
 	return p, nil
 }
 
-// Host is the proxy's address as DOCKER_HOST has it.
+// Host returns the proxy's address as DOCKER_HOST has it.
 func (p *Proxy) Host() string { return "unix://" + filepath.Join(p.dir, "docker.sock") }
 
 // Close ends the proxy and all connections through it.

@@ -94,7 +94,7 @@ func load(path string) (config, error) {
 	return c, nil
 }
 
-// image is what a runner's labels make of a job's: an image, or -self-hosted.
+// image returns what a runner's labels map those of a job to: an image, or -self-hosted.
 func image(labels, runsOn []string) string {
 	for _, wanted := range runsOn {
 		for _, label := range labels {
@@ -111,7 +111,7 @@ func image(labels, runsOn []string) string {
 	return "docker.gitea.com/runner-images:ubuntu-latest"
 }
 
-// defaults is what the subcommand writes: the new runner comments each key out.
+// defaults returns the output of the subcommand: the new runner comments each key out.
 func (g generation) defaults() string {
 	text := `log:
   level: info

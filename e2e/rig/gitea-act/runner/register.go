@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// version is what a runner reports as its version.
+// version returns the version that a runner reports.
 func (g generation) version() string {
 	if g.hooks {
 		return "v3.1.0"
@@ -96,7 +96,7 @@ func (r *registration) ask() error {
 	return nil
 }
 
-// names are the labels as the server knows them.
+// names returns the labels as the server knows them.
 func names(labels []string) []string {
 	all := []string{}
 	for _, label := range labels {

@@ -75,7 +75,7 @@ func (r *report) Fire(entry *logrus.Entry) error {
 	return nil
 }
 
-// JobHook is the path of a hook of the job's, for the engine of the new runner.
+// JobHook returns the path of a hook of the job's, for the engine of the new runner.
 func (r *report) JobHook(when string) string {
 	switch {
 	case !r.d.hooks:

@@ -123,7 +123,7 @@ func (d *daemon) execute(ctx context.Context, t *task, report *report) error {
 	return r.NewPlanExecutor(plan)(ctx)
 }
 
-// plan is that of the job, which knows the results of those that it needs.
+// plan returns the plan of the job, with the results of the jobs that it needs.
 func (t *task) plan() (*model.Plan, *model.Job, error) {
 	workflow, err := model.ReadWorkflow(bytes.NewReader(t.WorkflowPayload))
 	if err != nil {
@@ -151,7 +151,7 @@ func (t *task) plan() (*model.Plan, *model.Job, error) {
 	return plan, job, nil
 }
 
-// string is a value of the task's context.
+// string returns a value of the task's context.
 func (t *task) string(key string) string {
 	s, _ := t.Context[key].(string)
 	return s
@@ -182,7 +182,7 @@ func (t *task) context() *model.GithubContext {
 	}
 }
 
-// variables are those that the runner sets for every job.
+// variables returns the variables that the runner sets for every job.
 func (d *daemon) variables(t *task) map[string]string {
 	v := map[string]string{
 		"GITEA_ACTIONS":                "true",
@@ -200,13 +200,13 @@ func (d *daemon) variables(t *task) map[string]string {
 	return v
 }
 
-// workspace is the path of the repository in a job's container, and what a post-task
+// workspace returns the path of the repository in a job's container, and what a post-task
 // script is given for a job of the host, too.
 func (d *daemon) workspace(t *task) string {
 	return path.Join(d.Container.WorkdirParent, t.string("repository"))
 }
 
-// socket is that of the daemon that the jobs' containers see.
+// socket returns the socket of the daemon that the jobs' containers see.
 func socket(configured string) string {
 	if configured != "" {
 		return configured

@@ -17,7 +17,7 @@ type newer struct {
 	hook      func(when string) string
 }
 
-// hashedName is the name of a container.
+// hashedName returns the name of a container.
 func hashedName(parts []string) string {
 	name := strings.Join(parts, "-")
 	return fmt.Sprintf("%s-%x", name[:min(len(name), 63)], sha256.Sum256([]byte(name)))
@@ -37,7 +37,7 @@ func (rc *RunContext) withHook(steps common.Executor) common.Executor {
 	}
 }
 
-// stepContext is that of a step: a cancel ends the step that runs then.
+// stepContext returns the context of a step: a cancel ends the step that runs then.
 func (rc *RunContext) stepContext(ctx context.Context) (context.Context, func()) {
 	job := rc.newer.job
 	if job == nil || job.Err() != nil {
@@ -53,7 +53,7 @@ func (rc *RunContext) stepContext(ctx context.Context) (context.Context, func())
 	}
 }
 
-// status is that of the job before its steps are looked at.
+// status is the status of the job before its steps are considered.
 func (rc *RunContext) status() string {
 	for r := rc; r != nil; r = r.Parent {
 		if r.newer.cancelled {
