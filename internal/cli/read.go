@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -20,11 +19,11 @@ var errEmpty = errors.New("the value is empty; leave the flag out to get its def
 // Read sets the inputs of a command from its flags, its variables and their
 // defaults, and returns the other arguments.
 func (s *Session) Read(inputs []Input, args []string) (rest []string, err error) {
-	inputs = slices.SortedFunc(slices.Values(inputs), func(a, b Input) int { return cmp.Compare(a.Name, b.Name) })
 	flags := flag.NewFlagSet(s.Name, flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // the error is printed in one line
-	byFlag := map[string]string{}
+	byName, byFlag := map[string]Input{}, map[string]string{}
 	for _, in := range inputs {
+		byName[in.Name] = in
 		if in.Default != "" {
 			if err := in.set(in.Default); err != nil {
 				return nil, fmt.Errorf("default of %s: %w", in.Name, err)
@@ -47,25 +46,24 @@ func (s *Session) Read(inputs []Input, args []string) (rest []string, err error)
 		return nil, Usagef("%w; see \"hostguard help %s\"", err, s.Name)
 	}
 	s.given = nil
-	for _, in := range inputs {
-		if value, found := byFlag[in.Name]; found {
-			if !in.boolean { // which names itself
-				s.given = append(s.given, given{in.Name, value, fromFlag})
-			}
-			continue
-		}
-		if in.FlagOnly {
-			continue
-		}
+	flags.VisitAll(func(f *flag.Flag) {
+		in := byName[f.Name]
 		value, from, variable := s.outside(in.Name)
-		if value == "" {
-			continue
+		if text, found := byFlag[in.Name]; found {
+			value, from = text, fromFlag
 		}
-		if failed := in.set(value); failed != nil && err == nil {
-			err = Usagef("invalid value %q for input %s (%s): %w", value, in.Name, variable, failed)
+		switch {
+		case value == "" || from == fromFlag && in.boolean: // which names itself
+			return
+		case from != fromFlag && in.FlagOnly:
+			return
+		case from != fromFlag:
+			if failed := in.set(value); failed != nil && err == nil {
+				err = Usagef("invalid value %q for input %s (%s): %w", value, in.Name, variable, failed)
+			}
 		}
 		s.given = append(s.given, given{in.Name, value, from})
-	}
+	})
 	return flags.Args(), err
 }
 
