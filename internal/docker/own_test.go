@@ -56,13 +56,15 @@ func TestAContainerIsOursOnlyByWhatIsOursAlone(t *testing.T) {
 		"in the network of another that ended":    {Inside{Network: "x", Root: "/d/y/diff"}, shared, inspected("x", "exited", "/d/x/diff"), inspected("y", "running", "/d/y/diff"), "y", "T-y"},
 		"neither's root":                          {Inside{Network: "x", Root: "/d/q/diff"}, shared, inspected("x", "running", "/d/x/diff"), inspected("y", "running", "/d/y/diff"), "", ""},
 		"another root, and nobody shares":         {Inside{Network: "x", Root: "/d/q/diff"}, alone, inspected("x", "running", "/d/x/diff"), "", "", ""},
-		"no root known, and nobody shares":        {Inside{Network: "x", Root: "/d/x/diff"}, alone, inspected("x", "running", ""), "", "x", "T-x"},
-		"no root known, and another shares":       {Inside{Network: "x", Root: "/d/x/diff"}, shared, inspected("x", "running", ""), inspected("y", "running", ""), "", ""},
-		"no list, and no root":                    {Inside{Network: "x"}, "", inspected("x", "running", ""), "", "", ""},
-		"not running yet":                         {Inside{Network: "x"}, alone, inspected("x", "created", ""), "", "", ""},
-		"an answer about another":                 {Inside{Network: "x"}, alone, inspected("w", "running", ""), "", "", ""},
-		"of another daemon":                       {Inside{Network: "q", Root: "/d/x/diff"}, alone, inspected("x", "running", "/d/x/diff"), "", "", ""},
-		"on the host":                             {Inside{}, alone, "", "", "", ""},
+		"no root known, and nobody shares": {Inside{Network: "x", Root: "/d/x/diff"}, alone,
+			inspected("x", "running", ""), "", "x", "T-x"},
+		"no root known, and another shares": {Inside{Network: "x", Root: "/d/x/diff"}, shared,
+			inspected("x", "running", ""), inspected("y", "running", ""), "", ""},
+		"no list, and no root":    {Inside{Network: "x"}, "", inspected("x", "running", ""), "", "", ""},
+		"not running yet":         {Inside{Network: "x"}, alone, inspected("x", "created", ""), "", "", ""},
+		"an answer about another": {Inside{Network: "x"}, alone, inspected("w", "running", ""), "", "", ""},
+		"of another daemon":       {Inside{Network: "q", Root: "/d/x/diff"}, alone, inspected("x", "running", "/d/x/diff"), "", "", ""},
+		"on the host":             {Inside{}, alone, "", "", "", ""},
 	} {
 		answers := map[string]string{"/containers/x/json": c.x, "/containers/y/json": c.y}
 		if c.list != "" {

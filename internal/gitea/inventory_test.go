@@ -127,7 +127,8 @@ func TestFailuresAreReportedInOneLine(t *testing.T) {
 // a server that has moved meets it before all others.
 func TestAServerThatDoesNotReportItsVersion(t *testing.T) {
 	for wantErr, handler := range map[string]http.HandlerFunc{
-		"rejects the token (401":                    answer(401, `{"message":"user does not exist [uid: 0, name: ]"}`), // recorded, of a token that is none
+		// recorded, of a token that is none
+		"rejects the token (401":                    answer(401, `{"message":"user does not exist [uid: 0, name: ]"}`),
 		"answers 502":                               answer(502, "<html>"),
 		"is it a proxy's page?":                     answer(200, "<html>"),
 		"redirects to another address (302)":        http.RedirectHandler("http://127.0.0.1:1/", http.StatusFound).ServeHTTP,

@@ -104,7 +104,8 @@ func TestFailuresOfARegistrationAreReportedInOneLine(t *testing.T) {
 			errs = append(errs, i.RemoveRunner(Scope{}, 7, "host-110"))
 		}
 		for _, err := range errs {
-			if err == nil || !strings.Contains(err.Error(), c.wantErr) || strings.ContainsAny(err.Error(), "\n\r") || strings.Contains(err.Error(), canary) {
+			if err == nil || !strings.Contains(err.Error(), c.wantErr) || strings.ContainsAny(err.Error(), "\n\r") ||
+				strings.Contains(err.Error(), canary) {
 				t.Errorf("%s: %v, want %q", name, err, c.wantErr)
 			}
 		}

@@ -21,9 +21,10 @@ func TestWhichContainerThisIs(t *testing.T) {
 		cgroup, mounts       string
 		group, network, root string
 	}{
-		"the host":                       {"0::/user.slice\n", "1 1 254:0 / / rw - ext4 /dev/vda rw\n", "", "", ""},
-		"group's name hidden":            {"0::/\n", mounts, "", other, "/d/x/diff"},
-		"group's name known":             {"4:cpu:/docker/" + own + "\n0::/docker/" + own + "\n", mounts, own, other, "/d/x/diff"},
+		"the host":            {"0::/user.slice\n", "1 1 254:0 / / rw - ext4 /dev/vda rw\n", "", "", ""},
+		"group's name hidden": {"0::/\n", mounts, "", other, "/d/x/diff"},
+		"group's name known": {"4:cpu:/docker/" + own + "\n0::/docker/" + own + "\n", mounts, own, other,
+			"/d/x/diff"},
 		"by systemd":                     {"0::/system.slice/docker-" + own + ".scope\n", mounts, own, other, "/d/x/diff"},
 		"a container's files seen whole": {"0::/\n", "1 1 254:0 /var/lib/docker/containers/" + own + " /c rw - ext4 /dev/vda rw\n", "", "", ""},
 	} {

@@ -93,7 +93,8 @@ func TestBothGenerationsGetTheTokenOnStdinAlone(t *testing.T) {
 
 func TestARegistrationThatFailsReportsWhyAndNotTheToken(t *testing.T) {
 	for name, c := range map[string]struct{ how, wantErr string }{
-		"refused":         {"echo \"level=error msg=\\\"token $token is not valid\\\"\" >&2; exit 1\n", "token [token] is not valid"},
+		"refused": {"echo \"level=error msg=\\\"token $token is not valid\\\"\" >&2; exit 1\n",
+			"token [token] is not valid"},
 		"prints commands": {"printf 'a\\n::set-env name=x::y\\n'; exit 1\n", `"::set-env name=x::y"`},
 		"prints too much": {"head -c 200000 /dev/zero | tr '\\0' x; exit 1\n", `"xxxx`},
 		"prints nothing":  {"exit 3\n", "exit status 3"},

@@ -75,7 +75,8 @@ func TestAPlaceIsTheUsersOwn(t *testing.T) {
 	}
 	uid := os.Getuid()
 	for dir, wantErr := range map[string]string{
-		"new": "", "act-runner": "", "real/new": "", "link/new": "is a link", "link": "is a link", "file": "is not a directory", "file/new": "is not a directory",
+		"new": "", "act-runner": "", "real/new": "", "link/new": "is a link", "link": "is a link",
+		"file": "is not a directory", "file/new": "is not a directory",
 		"missing/new": "no such file",
 	} {
 		err := CheckPlace(filepath.Join(home, dir), uid)

@@ -69,7 +69,8 @@ func TestAFileThatSomebodyChangesIsLeftAlone(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "config.yaml")
 	write(t, "theirs", path)
-	if err := Replace(path, "kept", []byte("old"), []byte("new")); err == nil || !strings.Contains(err.Error(), "it has been changed since it was read") {
+	if err := Replace(path, "kept", []byte("old"), []byte("new")); err == nil ||
+		!strings.Contains(err.Error(), "it has been changed since it was read") {
 		t.Error(err)
 	}
 	if err := Restore(path, "kept", []byte("old"), []byte("new")); err == nil || !strings.Contains(err.Error(), `as it was before it is "kept"`) {
@@ -86,7 +87,8 @@ func TestAFileThatSomebodyChangesIsLeftAlone(t *testing.T) {
 	if err := os.Symlink("config.yaml", link); err != nil {
 		t.Fatal(err)
 	}
-	if err := Replace(link, "other", []byte("theirs"), []byte("new")); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+	if err := Replace(link, "other", []byte("theirs"), []byte("new")); err == nil ||
+		!strings.Contains(err.Error(), "not a regular file") {
 		t.Error(err)
 	}
 }

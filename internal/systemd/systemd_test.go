@@ -138,7 +138,8 @@ func TestTheLogOfAUnit(t *testing.T) {
 	unit := runner.Unit{Name: "a.service", Scope: User}
 	var lines []string
 	visit := func(line string) { lines = append(lines, line) }
-	if err := Log(t.Context(), unit, time.Hour, visit); err == nil || !strings.Contains(err.Error(), "journalctl is not installed") {
+	if err := Log(t.Context(), unit, time.Hour, visit); err == nil ||
+		!strings.Contains(err.Error(), "journalctl is not installed") {
 		t.Error(err)
 	}
 	script := func(text string) {

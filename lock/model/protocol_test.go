@@ -358,7 +358,8 @@ func (m *model) add(s *state, p uint8) {
 func (m *model) adopt(s *state, i int, seen mask, emit emitter) {
 	t := *s
 	c := &t.contenders[i]
-	move := step{who: int8(i), what: "finds nothing of its create and goes again", seen: seen, listed: true, progress: true}
+	move := step{who: int8(i), what: "finds nothing of its create and goes again", seen: seen, listed: true,
+		progress: true}
 	if seen.has(c.mine) {
 		c.ids, c.unk = c.ids|bit(c.mine), c.unk&^bit(c.mine)
 		c.pc = m.afterCreate()
@@ -540,7 +541,8 @@ func (m *model) withdraw(s *state, i int, emit emitter) {
 func (m *model) withdrawn(s *state, i int, seen mask, emit emitter) {
 	t := *s
 	c := &t.contenders[i]
-	move := step{who: int8(i), what: "finds nothing more and ends without the lock", seen: seen, listed: true, progress: true}
+	move := step{who: int8(i), what: "finds nothing more and ends without the lock", seen: seen, listed: true,
+		progress: true}
 	if c.todo = seen & c.own; c.todo != 0 {
 		move.what = "finds what landed late"
 		c.pc = withdraw
