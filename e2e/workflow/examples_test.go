@@ -117,7 +117,7 @@ case $call in
 "docker build "*)
 	exec 9>"$HOST/building"
 	flock --nonblock 9 || { echo "$GITHUB_REPOSITORY: $call" >>"$HOST/overlaps"; : >"$HOST/met"; }
-	for _ in $(seq 1200); do # for a minute, should the test be gone
+	for _ in $(seq 4800); do # for four minutes, should the test be gone
 		[ ! -e "$HOST/met" ] || break
 		sleep 0.05
 	done
@@ -153,7 +153,7 @@ func runExamples(t *testing.T, examples []example, build string, env ...string) 
 	env = append(env, "HOST="+host, "HOSTGUARD_BIN="+filepath.Join(host, "hostguard"),
 		"GIT_CONFIG_GLOBAL="+filepath.Join(host, "gitconfig"), "PATH="+host+":"+os.Getenv("PATH"))
 
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute) // on a busy machine it took 85 s
 	defer cancel()
 	var jobs sync.WaitGroup
 	var met atomic.Int32
