@@ -102,7 +102,7 @@ fuzz: ## each fuzz target, 20,000 times
 
 # The longest first: all others run beside it.
 e2e: build ## against real engines, runners, Gitea and systemd
-	cd e2e && go test -count=1 -timeout 40m ./conformance ./...
+	cd e2e && go test -count=1 -timeout 40m ./conformance ./workflow ./...
 
 # The operator's commands on machines whose init is a real systemd.
 systemd: engines build ## of e2e, the machines with a real systemd
