@@ -14,16 +14,16 @@ import (
 	"hostguard/runner/finding"
 )
 
-const helpRunnerAudit = `Tells what runs jobs on this host: the runner's service and configuration, its
-labels and whose they are, a runner in a container, the containers of jobs, and
-the tasks of the last 2 hours by repository; then what is wrong with it and what
-mends it. Changes nothing and needs no root; what it could not see it says.
+const helpRunnerAudit = `Prints what runs jobs on this host: the runner's service and configuration, its
+labels and their owners, a runner in a container, the containers of jobs, and the
+tasks of the last 2 hours by repository; then each problem and its fix. Changes
+nothing and needs no root; it reports what it could not see.
 
 {inputs}
 
-TASK_LOG_LINES=20 in the environment shows so many lines of the tasks' log.
+TASK_LOG_LINES=20 in the environment also prints the last 20 lines of the tasks' log.
 
-exit status: 0 told, 2 wrong use.
+exit status: 0 printed, 2 wrong use.
 
 example: ssh HOST TASK_LOG_LINES=20 hostguard runner audit
 `
@@ -40,7 +40,7 @@ func (a *audit) Inputs() []cli.Input {
 
 func jsonInput(v *bool) cli.Input {
 	return cli.Input{Name: "json", Kind: cli.Bool(v), FlagOnly: true,
-		Text: `one line of JSON; its "version" changes with its form`}
+		Text: `one line of JSON; its "version" changes with its format`}
 }
 
 func (a *audit) Run(ctx context.Context, s *cli.Session) error {
@@ -48,7 +48,7 @@ func (a *audit) Run(ctx context.Context, s *cli.Session) error {
 	if v := s.Getenv("TASK_LOG_LINES"); v != "" {
 		var err error
 		if lines, err = strconv.Atoi(v); err != nil || lines < 0 {
-			return cli.Usagef("TASK_LOG_LINES is %q; want a whole number such as 20", v)
+			return cli.Usagef("TASK_LOG_LINES is %q; it must be a whole number such as 20", v)
 		}
 	}
 	h := lookAtHost(ctx, s, a.hostOptions)
@@ -67,7 +67,7 @@ func (a *audit) Run(ctx context.Context, s *cli.Session) error {
 
 // auditReport is what "runner audit -json" prints.
 type auditReport struct {
-	Version    int                      `json:"version"` // of this form
+	Version    int                      `json:"version"` // of this formatat
 	Time       time.Time                `json:"time"`
 	Services   []serviceReport          `json:"services"`
 	Config     string                   `json:"config"`
@@ -144,7 +144,7 @@ func newAuditReport(h runner.Host, lines int) auditReport {
 	return r
 }
 
-// unseenOf is what a look at the host could not see, each once.
+// unseenOf returns what the look at the host could not see, without duplicates.
 func unseenOf(h runner.Host) []string {
 	all := []string{}
 	for _, why := range slices.Concat(h.UnitsUnseen, []string{h.ConfigUnseen, h.DockerUnseen, h.ProcessesUnseen,
@@ -159,56 +159,56 @@ func unseenOf(h runner.Host) []string {
 func (r auditReport) print(s *cli.Session) {
 	h := r.host
 	for _, u := range r.Services {
-		s.Say("service=%s %s/%s, NRestarts=%d, MainPID=%d, scope=%s", cli.Word(u.Name), cli.Word(u.Active),
+		s.Print("service=%s %s/%s, NRestarts=%d, MainPID=%d, scope=%s", cli.Word(u.Name), cli.Word(u.Active),
 			cli.Word(u.Sub), u.Restarts, u.MainPID, u.Scope)
 	}
 	if len(r.Services) == 0 {
-		s.Say("service=%s %s", runner.PrimaryService, cond(len(h.UnitsUnseen) > 0, "unknown", "not-found"))
+		s.Print("service=%s %s", runner.PrimaryService, choose(len(h.UnitsUnseen) > 0, "unknown", "not-found"))
 	}
-	s.Say("runner.config=%s", cli.Word(r.Config))
+	s.Print("runner.config=%s", cli.Word(r.Config))
 	if r.Runner == nil {
-		s.Say("runner.capacity=unknown")
+		s.Print("runner.capacity=unknown")
 	} else {
-		s.Say("runner.capacity=%d", r.Runner.Capacity)
-		s.Say("runner.timeout=%s", r.Runner.Timeout)
-		s.Say("runner.shutdown_timeout=%s", r.Runner.ShutdownTimeout)
+		s.Print("runner.capacity=%d", r.Runner.Capacity)
+		s.Print("runner.timeout=%s", r.Runner.Timeout)
+		s.Print("runner.shutdown_timeout=%s", r.Runner.ShutdownTimeout)
 	}
 	if len(h.Containers) == 0 {
-		s.Say("docker %s: %s", runner.WrappedContainer, cond(h.DockerUnseen != "", "unknown", "none"))
+		s.Print("docker %s: %s", runner.WrappedContainer, choose(h.DockerUnseen != "", "unknown", "none"))
 	}
 	for _, c := range r.Docker {
-		s.Say("docker %s: Restart=%s Status=%s Running=%t", cli.Word(c.Name), cli.Word(c.Restart), cli.Word(c.Status),
+		s.Print("docker %s: Restart=%s Status=%s Running=%t", cli.Word(c.Name), cli.Word(c.Restart), cli.Word(c.Status),
 			c.Running)
 	}
-	s.Say("active_action_containers=%s", active(h))
-	s.Say("active_host_jobs=%s", activeHostJobs(h))
-	s.Say("owner=%s", cond(r.Owner == "", "none", cli.Word(r.Owner)))
+	s.Print("active_action_containers=%s", active(h))
+	s.Print("active_host_jobs=%s", activeHostJobs(h))
+	s.Print("owner=%s", choose(r.Owner == "", "none", cli.Word(r.Owner)))
 	var foreign []string
 	for _, l := range r.Labels {
-		s.Say("label %s %s", cli.Word(l.Label), cli.Word(l.Class))
+		s.Print("label %s %s", cli.Word(l.Label), cli.Word(l.Class))
 		if l.Class == "foreign_or_cross_repo" {
 			foreign = append(foreign, cli.Word(l.Label))
 		}
 	}
-	s.Say("foreign_labels=%s", cond(foreign == nil, "none", strings.Join(foreign, ",")))
+	s.Print("foreign_labels=%s", choose(foreign == nil, "none", strings.Join(foreign, ",")))
 	var counts []string
 	for _, c := range r.Recent {
 		counts = append(counts, fmt.Sprintf("%s=%d", cli.Word(c.Repository), c.Tasks))
 	}
-	none := cond(h.TasksUnseen != "", "unknown", "none")
-	s.Say("recent 2h repo counts: %s", cond(counts != nil, strings.Join(counts, " "), none))
+	none := choose(h.TasksUnseen != "", "unknown", "none")
+	s.Print("recent 2h repo counts: %s", choose(counts != nil, strings.Join(counts, " "), none))
 	for _, line := range r.Log {
-		s.Say("  log %.500q", line)
+		s.Print("  log %.500q", line)
 	}
 	for _, f := range r.Findings {
-		s.Say("%s: %s; fix: %s", f.Level, f.Evidence, f.Fix)
+		s.Print("%s: %s; fix: %s", f.Level, f.Evidence, f.Fix)
 	}
 	for _, why := range r.Unseen {
-		s.Say("not seen: %s", why)
+		s.Print("not seen: %s", why)
 	}
 }
 
-// active names the containers of jobs that run.
+// active returns the containers of running jobs.
 func active(h runner.Host) string {
 	if h.DockerUnseen != "" {
 		return "unknown"
@@ -216,7 +216,7 @@ func active(h runner.Host) string {
 	return listed(h.ActiveContainers)
 }
 
-// activeHostJobs names the directories of jobs that run on the host itself.
+// activeHostJobs returns the directories of jobs that run on the host itself.
 func activeHostJobs(h runner.Host) string {
 	if h.JobDirsUnseen != "" {
 		return "unknown"

@@ -18,7 +18,8 @@ import (
 	"hostguard/runner/yamltree"
 )
 
-// checkoutInput is the directory of a checkout. The text says what it is for.
+// checkoutInput returns the input for the directory of a checkout; text is appended to
+// its description.
 func checkoutInput(dir *string, text string) cli.Input {
 	*dir = "."
 	return cli.Input{Name: "checkout", Kind: cli.Text(dir, nil), FlagOnly: true, Arg: "DIR",
@@ -28,8 +29,8 @@ func checkoutInput(dir *string, text string) cli.Input {
 // A checkout is a directory with a repository in it: its workflows, and the
 // server that its remotes name.
 
-// localWorkflows reads the workflows of a checkout and of the folders below, as Gitea
-// does, never through a link out of it. A file that cannot be read is a problem of its own.
+// localWorkflows reads the workflows of a checkout, also in subdirectories, as Gitea does;
+// it never follows a link out of the checkout. Each file that cannot be read is a problem.
 func localWorkflows(dir string) (workflows []workflow.Workflow, problems []error, err error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -63,26 +64,26 @@ func localWorkflows(dir string) (workflows []workflow.Workflow, problems []error
 		if err != nil {
 			return nil, nil, fmt.Errorf("read %q: %w", filepath.Join(dir, folder), cli.Pathless(err))
 		}
-		break // as Gitea does: the first that is there
+		break // as Gitea does: only the first that exists
 	}
 	return workflows, problems, nil
 }
 
 // remoteOf returns the server that a checkout's remotes name, and the token for it:
-// GITEA_TOKEN, or the one in a remote's URL, which is of no use to other hosts.
+// GITEA_TOKEN, or the one in a URL of the same server.
 func remoteOf(ctx context.Context, s *cli.Session, dir string) (gitea.Remote, error) {
 	err := exec.CommandContext(ctx, "git", "-C", dir, "rev-parse", "--git-dir").Run()
 	if errors.Is(err, exec.ErrNotFound) {
-		return gitea.Remote{}, errors.New("there is no git to ask for the remotes of the checkout")
+		return gitea.Remote{}, errors.New("git is not installed, so the remotes of the checkout are not known")
 	}
 	if err != nil {
-		return gitea.Remote{}, fmt.Errorf("%q is no git checkout, or another user's, which git does not read unless "+
-			"its safe.directory names it; give -checkout", dir)
+		return gitea.Remote{}, fmt.Errorf("%q is not a git checkout, or belongs to another user and is not in git's "+
+			"safe.directory; give -checkout", dir)
 	}
 	var found []gitea.Remote
 	for _, name := range []string{"gitea", "origin"} {
 		out, err := exec.CommandContext(ctx, "git", "-C", dir, "remote", "get-url", name).Output()
-		if err != nil { // its text may have the URL, and so a token
+		if err != nil { // its text may hold the URL, and so a token
 			continue
 		}
 		r, err := gitea.ParseRemote(strings.TrimSpace(string(out)))
@@ -97,10 +98,10 @@ func remoteOf(ctx context.Context, s *cli.Session, dir string) (gitea.Remote, er
 	r := found[0]
 	switch {
 	case r.Server == "":
-		return r, fmt.Errorf("the remote on %q speaks no HTTP, so the address of its API is not known; add a remote "+
-			"\"gitea\" with an https:// URL", r.Host)
+		return r, fmt.Errorf("the remote on %q is not an HTTP URL, so the address of its API is not known; add a "+
+			"remote \"gitea\" with an https:// URL", r.Host)
 	case r.Host == "github.com":
-		return r, errors.New("the remote is on github.com, which is no Gitea; add a remote \"gitea\"")
+		return r, errors.New("the remote is on github.com, which is not a Gitea server; add a remote \"gitea\"")
 	}
 	if token := s.Getenv("GITEA_TOKEN"); token != "" {
 		r.Token = gitea.NewToken(token)
@@ -113,7 +114,7 @@ func remoteOf(ctx context.Context, s *cli.Session, dir string) (gitea.Remote, er
 	return r, nil
 }
 
-// openInventory asks the server that a checkout's remotes name.
+// openInventory returns the server that a checkout's remotes name, and its inventory.
 func openInventory(ctx context.Context, s *cli.Session, checkout string) (gitea.Remote, *gitea.Inventory, error) {
 	remote, err := remoteOf(ctx, s, checkout)
 	if err != nil {

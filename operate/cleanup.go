@@ -22,22 +22,22 @@ import (
 const helpRunnerCleanupTimer = `usage: hostguard runner cleanup-timer -runner-root DIR [-runner-root DIR]... [-apply]
        hostguard runner cleanup-timer -status | -run | -remove [-apply]
 
-Makes hostguard-clean-diag.service and .timer, which run clean-diag for roots of
-GitHub's runner 5 minutes after the boot and every 5 minutes, and turns the old
-runner-diag-cleanup.timer off. Prints the plan, and changes nothing without
--apply; what fails is taken back, and a second run changes nothing.
+Creates hostguard-clean-diag.service and .timer, which run clean-diag for roots of
+GitHub's runner 5 minutes after boot and every 5 minutes, and disables the old
+runner-diag-cleanup.timer. Prints the plan, and changes nothing without -apply; a
+failed change is undone, and a second run changes nothing.
 
-The units are the system's for root or with sudo that asks for no password
-(-apply then runs itself by sudo), and run as the owner of the roots; else they
-are the user's. Those of the system may write nothing but _diag of the roots. The
-hostguard that runs this is what the timer runs: for the system's it must be where
-that owner and root alone can change it, such as below /usr/local.
+The units are system units for root or with passwordless sudo (-apply then runs
+itself through sudo), and run as the owner of the roots; else they are user units.
+System units may write only _diag of the roots. The timer runs this program: for
+system units it must be where only that owner and root can change it, such as below
+/usr/local.
 
 {inputs}
 
 exit status: 0 done, planned or nothing to change; 1 refused, or -status of a
-timer that does not run; 2 wrong use, 3 something failed and was taken back, or
-the run has failed; 130 or 143 interrupted and taken back.
+timer that is not active; 2 wrong use; 3 something failed and was undone, or the
+run failed; 130 or 143 interrupted and undone.
 
 example: sudo hostguard runner cleanup-timer -runner-root /home/ci/actions-runner -apply
 `
@@ -54,13 +54,13 @@ type cleaningTimer struct {
 func (c *cleaningTimer) Inputs() []cli.Input {
 	return []cli.Input{
 		{Name: "runner-root", Kind: cli.Value("DIR", c.addRoots), FlagOnly: true,
-			Text: "the directory of run.sh and _diag; may be given again, or be a list with commas. All must be one " +
-				"user's"},
+			Text: "the directory of run.sh and _diag; may be repeated, or be a comma-separated list. All must belong " +
+				"to one user"},
 		applyInput(&c.apply),
 		{Name: "status", Kind: cli.Bool(&c.status), FlagOnly: true,
-			Text: "whether it is active, its last and next run, and the last lines of its journal"},
-		{Name: "run", Kind: cli.Bool(&c.run), FlagOnly: true, Text: "clean now, and tell how that ended"},
-		{Name: "remove", Kind: cli.Bool(&c.remove), FlagOnly: true, Text: "take it away again; with -apply"},
+			Text: "print whether it is active, its last and next run, and the last lines of its journal"},
+		{Name: "run", Kind: cli.Bool(&c.run), FlagOnly: true, Text: "clean now, and print the result"},
+		{Name: "remove", Kind: cli.Bool(&c.remove), FlagOnly: true, Text: "remove the timer; with -apply"},
 	}
 }
 
@@ -92,7 +92,7 @@ func (c *cleaningTimer) Run(ctx context.Context, s *cli.Session) error {
 	c.h.Units, c.h.UnitsUnseen = readUnits(ctx, s)
 	if os.Geteuid() == 0 && slices.ContainsFunc(c.h.Units,
 		func(u runner.Unit) bool { return u.Scope == systemd.System }) {
-		c.h.UnitsUnseen = nil // root has a manager of its own when it is logged in only
+		c.h.UnitsUnseen = nil // root has a user manager only while it is logged in
 	}
 	if c.roots != nil {
 		return c.install(ctx)
@@ -104,14 +104,14 @@ func (c *cleaningTimer) Run(ctx context.Context, s *cli.Session) error {
 	case !seen, timers[0].Name != runner.CleanupTimer && !c.status:
 		return cli.Refusedf("there is no %s; give -runner-root to make one", runner.CleanupTimer)
 	case c.status:
-		return c.tell(ctx, timers)
+		return c.printStatus(ctx, timers)
 	case c.run:
 		return c.start(ctx, c.manager(timers[0]))
 	}
-	return c.takeAway(ctx, c.manager(timers[0]))
+	return c.uninstall(ctx, c.manager(timers[0]))
 }
 
-// install plans the timer, and with apply makes it.
+// install plans the timer, and with apply creates it.
 func (c *cleaningTimer) install(ctx context.Context) error {
 	scope, sudo := unitScope(ctx, c.Session)
 	owner, err := c.owner()
@@ -152,20 +152,20 @@ func (c *cleaningTimer) install(ctx context.Context) error {
 		return err
 	}
 	if changes != nil {
-		changes[0].say += "; " + m.command("start", runner.CleanupService) + ", which cleans once"
+		changes[0].text += "; " + m.command("start", runner.CleanupService) + ", which cleans once"
 	}
 	back := []string{"hostguard runner cleanup-timer -remove -apply"}
 	changes = append(changes, c.enable(m)...)
 	retired, commands := c.retire(m)
 	if sudo {
-		c.Say("with -apply it runs as root, by sudo")
+		c.Print("-apply runs as root through sudo")
 	}
-	if err := carryOut(ctx, c.Session, append(changes, retired...), c.apply,
+	if err := runPlan(ctx, c.Session, append(changes, retired...), c.apply,
 		fmt.Sprintf("%q", strings.Join(append(back, commands...), "; "))); err != nil {
 		return err
 	}
 	if scope == systemd.User && !systemd.Lingers(me.Username) {
-		sayLinger(c.Session, runner.CleanupTimer)
+		warnLinger(c.Session, runner.CleanupTimer)
 	}
 	return nil
 }
@@ -184,7 +184,7 @@ func checkProgram(program string, owner *user.User) error {
 	return nil
 }
 
-// owner is the one user whose all roots are; each has to be a runner's.
+// owner returns the owner of all roots; each must be the root of a runner.
 func (c *cleaningTimer) owner() (owner *user.User, err error) {
 	for _, root := range c.roots {
 		r, err := clean.OpenRunner(root, c.Getenv("HOME"))
@@ -207,25 +207,25 @@ func (c *cleaningTimer) owner() (owner *user.User, err error) {
 	return owner, nil
 }
 
-// enable is the change that starts the timer, now and at each boot.
+// enable returns the change that starts the timer, now and at each boot.
 func (c *cleaningTimer) enable(m manager) []change {
 	for _, u := range c.h.Units {
 		if u.Name == runner.CleanupTimer && u.Scope == m.scope && u.Active == "active" && u.File == "enabled" {
 			return nil
 		}
 	}
-	return []change{m.turnTimer(runner.CleanupTimer, "enable", "disable")}
+	return []change{m.toggleTimer(runner.CleanupTimer, "enable", "disable")}
 }
 
-// manager is that of a timer.
+// manager returns the manager of a timer.
 func (c *cleaningTimer) manager(timer runner.Unit) manager { return manager{c.Session, timer.Scope} }
 
-// turnTimer is the change that enables or disables a timer.
-func (m manager) turnTimer(timer, do, undo string) change {
+// toggleTimer returns the change that enables or disables a timer.
+func (m manager) toggleTimer(timer, do, undo string) change {
 	return m.turn([]string{do, "--now", timer}, []string{undo, "--now", timer}, nil)
 }
 
-// retire is the change that turns the old timer off, and the commands back.
+// retire returns the changes that disable the old timer, and the commands that undo them.
 func (c *cleaningTimer) retire(m manager) (changes []change, back []string) {
 	for _, u := range c.h.Cleanups() {
 		if u.Name != runner.OldCleanupTimer || u.Active != "active" && u.File != "enabled" {
@@ -236,13 +236,13 @@ func (c *cleaningTimer) retire(m manager) (changes []change, back []string) {
 				c.manager(u).command("disable", "--now", u.Name))
 			continue
 		}
-		changes = append(changes, c.manager(u).turnTimer(u.Name, "disable", "enable"))
+		changes = append(changes, c.manager(u).toggleTimer(u.Name, "disable", "enable"))
 		back = append(back, c.manager(u).command("enable", "--now", u.Name))
 	}
 	return changes, back
 }
 
-// clean runs the service once and tells how it ended.
+// clean runs the service once, and fails if the service does.
 func (c *cleaningTimer) clean(ctx context.Context, m manager) error {
 	if err := m.control(ctx, "start", runner.CleanupService); err != nil {
 		return err
@@ -257,9 +257,9 @@ func (c *cleaningTimer) clean(ctx context.Context, m manager) error {
 	return nil
 }
 
-// rooted runs this again as root where a unit of the system is to be changed by
-// somebody else; false if nothing is in the way.
-func (c *cleaningTimer) rooted(ctx context.Context, m manager, flags ...string) (bool, error) {
+// rerunAsRoot re-runs the command through sudo if a system unit must change and this
+// user is not root. It returns false if this process can go on itself.
+func (c *cleaningTimer) rerunAsRoot(ctx context.Context, m manager, flags ...string) (bool, error) {
 	if m.scope == systemd.User || os.Geteuid() == 0 {
 		return false, nil
 	}
@@ -271,29 +271,29 @@ func (c *cleaningTimer) rooted(ctx context.Context, m manager, flags ...string) 
 
 // start runs the service now.
 func (c *cleaningTimer) start(ctx context.Context, m manager) error {
-	if done, err := c.rooted(ctx, m, "-run"); done {
+	if done, err := c.rerunAsRoot(ctx, m, "-run"); done {
 		return err
 	}
 	began := time.Now()
 	err := c.clean(ctx, m)
 	for end := time.Now().Add(journalTime); ; time.Sleep(50 * time.Millisecond) {
 		lines, unread := c.log(ctx, m, time.Since(began)+time.Second, 50)
-		told := slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "clean-diag: ") })
-		if told || unread != nil || time.Now().After(end) || ctx.Err() != nil {
-			c.tellLog(lines, unread)
+		logged := slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "clean-diag: ") })
+		if logged || unread != nil || time.Now().After(end) || ctx.Err() != nil {
+			c.printLog(lines, unread)
 			break
 		}
 	}
 	if err == nil {
-		c.Say("%s ended with Result=success after %s", runner.CleanupService, cli.Short(time.Since(began)))
+		c.Print("%s ended with Result=success after %s", runner.CleanupService, cli.Short(time.Since(began)))
 	}
 	return err
 }
 
-// takeAway plans that the timer goes, and with apply does it.
-func (c *cleaningTimer) takeAway(ctx context.Context, m manager) error {
+// uninstall plans the removal of the timer, and with apply carries it out.
+func (c *cleaningTimer) uninstall(ctx context.Context, m manager) error {
 	if c.apply {
-		if done, err := c.rooted(ctx, m, "-remove", "-apply"); done {
+		if done, err := c.rerunAsRoot(ctx, m, "-remove", "-apply"); done {
 			return err
 		}
 	}
@@ -308,29 +308,29 @@ func (c *cleaningTimer) takeAway(ctx context.Context, m manager) error {
 	if err != nil {
 		return err
 	}
-	changes := append([]change{m.turnTimer(runner.CleanupTimer, "disable", "enable")}, files...)
-	return carryOut(ctx, c.Session, changes, c.apply, "\"hostguard runner cleanup-timer -runner-root ROOT -apply\"")
+	changes := append([]change{m.toggleTimer(runner.CleanupTimer, "disable", "enable")}, files...)
+	return runPlan(ctx, c.Session, changes, c.apply, "\"hostguard runner cleanup-timer -runner-root ROOT -apply\"")
 }
 
-// journalTime is how long the journal may take to show what the service has said.
-// Of a user's service it may lack lines for ever: it finds out too late whose a
-// process was that has ended.
+// journalTime is how long the journal may take to show the output of the service. It
+// may miss lines of a user's service for ever, since it looks up the unit of a process
+// too late if that has ended.
 const journalTime = time.Second
 
-// statusLog is how far back the status shows the journal, and how much of it.
+// statusLog is the age, and statusLines the number, of journal lines in the status.
 const (
 	statusLog   = 24 * time.Hour
 	statusLines = 10
 )
 
-// tell is the status.
-func (c *cleaningTimer) tell(ctx context.Context, timers []runner.Unit) error {
+// printStatus prints the status of the timers.
+func (c *cleaningTimer) printStatus(ctx context.Context, timers []runner.Unit) error {
 	now := time.Now()
 	for _, t := range timers {
-		c.Say("timer=%s scope=%s %s/%s, %s", t.Name, t.Scope, cli.Word(t.Active), cli.Word(t.Sub), cli.Word(t.File))
-		c.Say("last_run=%s", cond(t.Last.IsZero(), "never", cli.Since(t.Last, now)))
+		c.Print("timer=%s scope=%s %s/%s, %s", t.Name, t.Scope, cli.Word(t.Active), cli.Word(t.Sub), cli.Word(t.File))
+		c.Print("last_run=%s", choose(t.Last.IsZero(), "never", cli.Since(t.Last, now)))
 		next := fmt.Sprintf("%s (in %s)", t.Next.UTC().Format("2006-01-02 15:04:05Z"), cli.Short(t.Next.Sub(now)))
-		c.Say("next_run=%s", cond(t.Next.IsZero(), "never", next))
+		c.Print("next_run=%s", choose(t.Next.IsZero(), "never", next))
 		if t.Name != runner.CleanupTimer {
 			continue
 		}
@@ -338,17 +338,17 @@ func (c *cleaningTimer) tell(ctx context.Context, timers []runner.Unit) error {
 		if err != nil {
 			return err
 		}
-		c.Say("service=%s %s/%s, Result=%s", u.Name, cli.Word(u.Active), cli.Word(u.Sub), cli.Word(u.Result))
-		c.tellLog(c.log(ctx, c.manager(t), statusLog, statusLines))
+		c.Print("service=%s %s/%s, Result=%s", u.Name, cli.Word(u.Active), cli.Word(u.Sub), cli.Word(u.Result))
+		c.printLog(c.log(ctx, c.manager(t), statusLog, statusLines))
 	}
 	if timers[0].Active != "active" {
-		return cli.Refusedf("%s does not run; fix: %s", timers[0].Name,
+		return cli.Refusedf("%s is not active; fix: %s", timers[0].Name,
 			c.manager(timers[0]).command("enable", "--now", timers[0].Name))
 	}
 	return nil
 }
 
-// log is the last of what the service has logged.
+// log returns the last lines in the journal of the service.
 func (c *cleaningTimer) log(
 	ctx context.Context, m manager, since time.Duration, most int,
 ) (lines []string, err error) {
@@ -360,11 +360,11 @@ func (c *cleaningTimer) log(
 	return lines, err
 }
 
-func (c *cleaningTimer) tellLog(lines []string, unread error) {
+func (c *cleaningTimer) printLog(lines []string, unread error) {
 	for _, line := range lines {
-		c.Say("  log %.500q", line)
+		c.Print("  log %.500q", line)
 	}
 	if unread != nil {
-		c.Say("not seen: %s", cli.OneLine(unread))
+		c.Print("not seen: %s", cli.OneLine(unread))
 	}
 }

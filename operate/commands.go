@@ -1,29 +1,28 @@
-// Package operate holds the commands that the operator of a host calls: what looks
-// at the host, and what changes it by a plan that is printed first and can be
-// taken back.
+// Package operate holds the commands for the operator of a host. They inspect the host,
+// or change it by a plan that is printed first and can be undone.
 package operate
 
 import "hostguard/internal/cli"
 
-// Commands are those of the operator.
+// Commands returns the commands of the operator.
 func Commands() []cli.Command {
 	return []cli.Command{
 		{Name: "doctor", Help: helpDoctor, New: func() cli.Action { return new(doctor) },
-			Summary: "what is wrong here and in this checkout, and what mends it"},
+			Summary: "problems found here and in this checkout, and how to fix each"},
 		{Name: "runner audit", Help: helpRunnerAudit, New: func() cli.Action { return new(audit) },
 			Summary: "the host's runner: service, labels, containers, tasks"},
 		{Name: "runner labels", Help: helpRunnerLabels, New: func() cli.Action { return newLabels() },
 			Summary: "which job of which repository can run on which runner"},
 		{Name: "runner readiness", Help: helpRunnerReadiness, New: func() cli.Action { return new(readiness) },
-			Summary: "whether the runner of several owners can be split now"},
+			Summary: "whether a runner of several owners can be split now"},
 		{Name: "runner drain", Help: helpRunnerDrain, New: func() cli.Action { return new(drain) },
-			Summary: "retire the runner in a container when its jobs have ended"},
+			Summary: "retire the runner in a container once its jobs have ended"},
 		{Name: "runner resume", Help: helpRunnerResume, New: func() cli.Action { return new(resume) },
-			Summary: "start it again"},
+			Summary: "start a drained runner again"},
 		{Name: "runner service", Help: helpRunnerService, New: func() cli.Action { return new(servicing) },
-			Summary: "make the runner a service that lets its jobs end"},
+			Summary: "run the runner as a service that lets its jobs end"},
 		{Name: "runner split", Help: helpRunnerSplit, New: func() cli.Action { return newSplit() },
-			Summary: "make one runner for each owner out of one for all"},
+			Summary: "split a runner of several owners into one for each"},
 		{Name: "runner cleanup-timer", Help: helpRunnerCleanupTimer,
 			New:     func() cli.Action { return new(cleaningTimer) },
 			Summary: "run clean-diag every 5 minutes"},

@@ -22,7 +22,7 @@ import (
 	"hostguard/runner/workflow"
 )
 
-// doctor is one run of doctor: what it looks at itself, beside the runner.
+// doctor is one run of doctor, with its own findings beside those about the runner.
 type doctor struct {
 	hostOptions
 	checkout string
@@ -36,7 +36,7 @@ type doctor struct {
 func (d *doctor) Inputs() []cli.Input {
 	return append([]cli.Input{checkoutInput(&d.checkout, "")}, append(d.hostOptions.Inputs(), cli.Input{
 		Name: "json", Kind: cli.Bool(&d.json), FlagOnly: true,
-		Text: `one line of JSON with every finding; its "version" changes with its form`})...)
+		Text: `one line of JSON with every finding; its "version" changes with its format`})...)
 }
 
 func (d *doctor) Run(ctx context.Context, s *cli.Session) error {
@@ -62,14 +62,14 @@ func (d *doctor) Run(ctx context.Context, s *cli.Session) error {
 		report.print(s)
 	}
 	if slices.ContainsFunc(report.Layers, func(l runner.Layer) bool { return l.Level == finding.Bad }) {
-		return cli.WithStatus(cli.StatusRefused, cli.ErrSaid)
+		return cli.WithStatus(cli.StatusRefused, cli.ErrReported)
 	}
 	return nil
 }
 
 // doctorReport is what "doctor -json" prints.
 type doctorReport struct {
-	Version int            `json:"version"` // of this form
+	Version int            `json:"version"` // of this formatat
 	Time    time.Time      `json:"time"`
 	Layers  []runner.Layer `json:"layers"`
 	Unseen  []string       `json:"unseen"`
@@ -84,10 +84,10 @@ func (r doctorReport) print(s *cli.Session) {
 		if more := len(l.Findings) - 1; more > 0 {
 			line += fmt.Sprintf(" (%d more: -json)", more)
 		}
-		s.Say("%s", line)
+		s.Print("%s", line)
 	}
 	for _, why := range r.Unseen {
-		s.Say("not seen: %s", why)
+		s.Print("not seen: %s", why)
 	}
 }
 
@@ -96,25 +96,25 @@ func (d *doctor) find(layer int, level finding.Level, fix, format string, args .
 		Fix: fix})
 }
 
-// workflows reads those of the checkout, if it is one.
+// workflows returns the workflows of the checkout, if it is one.
 func (d *doctor) workflows(checkout string) []workflow.Workflow {
 	workflows, problems, err := localWorkflows(checkout)
 	if err != nil {
 		d.find(5, finding.Warn, "give -checkout a directory that can be read", "%s", err)
 	}
 	for _, p := range problems {
-		d.find(5, finding.Bad, "mend the file; Gitea runs nothing of it", "%s", p)
+		d.find(5, finding.Bad, "fix the file; Gitea runs nothing of it", "%s", p)
 	}
 	if len(workflows) == 0 {
 		dir, _ := filepath.Abs(checkout)
-		d.good[5] = fmt.Sprintf("%q has no workflows to look at", dir)
+		d.good[5] = fmt.Sprintf("%q has no workflows to check", dir)
 		d.good[10] = d.good[5]
 	}
 	return workflows
 }
 
-// leftDiagnostics looks for files that would fail the next "Set up job" of a
-// GitHub runner.
+// leftDiagnostics looks for files that would make the next "Set up job" of a GitHub
+// runner fail.
 func (d *doctor) leftDiagnostics(ctx context.Context, h runner.Host) {
 	roots := slices.Compact(slices.Clone(h.GitHubRoots))
 	if len(roots) == 0 {
@@ -129,16 +129,16 @@ func (d *doctor) leftDiagnostics(ctx context.Context, h runner.Host) {
 		left, err := d.leftIn(ctx, root)
 		switch {
 		case err != nil:
-			d.find(1, finding.Warn, "run it as the runner's user", "%.200q was not looked at: %.200q", root, err)
+			d.find(1, finding.Warn, "run it as the runner's user", "%.200q was not inspected: %.200q", root, err)
 		case left > 0:
 			d.find(1, finding.Bad, "hostguard clean-diag -runner-root "+shell.Quote(root),
-				"%d files of dead jobs in %.200q fail the next \"Set up job\"", left, root)
+				"files of dead jobs in %.200q make the next \"Set up job\" fail: %d", root, left)
 		}
 	}
-	d.good[1] = fmt.Sprintf("nothing left in %d roots", len(roots))
+	d.good[1] = fmt.Sprintf("nothing left behind in %s", cli.Plural(len(roots), "root"))
 }
 
-// leftIn counts by clean-diag's own plan, of which nothing is carried out.
+// leftIn returns how many files clean-diag would plan to remove.
 func (d *doctor) leftIn(ctx context.Context, root string) (int, error) {
 	r, err := clean.OpenRunner(root, d.Getenv("HOME"))
 	if err != nil {
@@ -165,8 +165,7 @@ func (d *doctor) leftIn(ctx context.Context, root string) (int, error) {
 	return left, errors.Join(problems...)
 }
 
-// cleaning looks for the timer that cleans in the background, where there is
-// something to clean.
+// cleaning checks the timer that cleans in the background, if a GitHub runner runs here.
 func (d *doctor) cleaning(h runner.Host) {
 	timers := h.Cleanups()
 	active := slices.IndexFunc(timers, func(u runner.Unit) bool { return u.Active == "active" })
@@ -189,7 +188,7 @@ func (d *doctor) cleaning(h runner.Host) {
 	}
 }
 
-// locks looks at the host's lock.
+// locks checks the locks of the host.
 func (d *doctor) locks(ctx context.Context) {
 	store, err := lockwire.Open(ctx, d.Session, lockwire.BackendDocker, 0)
 	var surveys []lock.Survey
@@ -198,7 +197,7 @@ func (d *doctor) locks(ctx context.Context) {
 	}
 	if err != nil {
 		d.find(3, finding.Bad, "start Docker, or use lock-backend: file for jobs of a host without it",
-			"no lock can be taken: %s", cli.OneLine(err))
+			"no lock can be acquired: %s", cli.OneLine(err))
 		return
 	}
 	held := 0
@@ -217,12 +216,12 @@ func (d *doctor) locks(ctx context.Context) {
 	switch {
 	case place.Boot == "" || place.PIDs == "":
 		d.find(3, finding.Warn, "mount /proc as on any Linux",
-			"whether a holder lives cannot be looked up: the boot id or the pid namespace of this process cannot be "+
+			"whether a holder is alive cannot be checked: the boot id or the pid namespace of this process cannot be "+
 				"read")
 	case !place.Local:
-		d.good[3] += "; the daemon may be on another machine: whether a holder on a host lives is not looked up"
+		d.good[3] += "; the daemon may be on another machine: whether a holder on a host is alive is not checked"
 	case place.Machine == "":
-		d.good[3] += "; /etc/machine-id has no ID: the boot id alone tells this machine"
+		d.good[3] += "; /etc/machine-id has no ID: only the boot id identifies this machine"
 	}
 }
 
@@ -237,18 +236,18 @@ func (d *doctor) pressure(ctx context.Context) {
 	docker.Name(ctx, look.Blockers)
 	d.good[8] = "no heavy build runs (" + pressurewire.LookedAt(look) + ")"
 	if !look.Clear() {
-		d.good[8] = "presses now: " + pressurewire.Pressing(look)
+		d.good[8] = "under pressure now: " + pressurewire.Pressing(look)
 	}
 }
 
-const helpDoctor = `Looks at each layer that keeps this host usable, L1 to L12, at the workflows of
-a checkout, and at what cron, timers and units run. One line each: ok, warn or
-bad, the evidence, and what mends it. Changes nothing and needs no root; what it could not
-see it says.
+const helpDoctor = `Checks each layer that keeps this host usable, L1 to L12, the workflows of a checkout,
+and what cron, timers and units run. Prints a line for each layer: ok, warn or bad,
+the evidence, and how to fix it. Changes nothing and needs no root; it reports what
+it could not see.
 
 {inputs}
 
-exit status: 0 nothing is bad, 1 something is, 2 wrong use.
+exit status: 0 nothing is bad, 1 something is bad, 2 wrong use.
 
 example: hostguard doctor -checkout ~/src/awoooi
 `

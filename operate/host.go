@@ -23,27 +23,27 @@ import (
 	"hostguard/runner"
 )
 
-// taskLog is how far back the journal is read.
+// taskLog is the age of the oldest journal lines that are read.
 const taskLog = 2 * time.Hour
 
 // hostOptions are the inputs of the commands that look at the host's runner.
 type hostOptions struct{ dir, owner string }
 
-// Inputs is the table of the options.
+// Inputs returns the table of the options.
 func (o *hostOptions) Inputs() []cli.Input {
 	return []cli.Input{runnerDir(&o.dir),
 		{Name: "owner", Kind: cli.Text(&o.owner, nil), FlagOnly: true, Arg: "WORD",
-			Text: "whose host it is, such as awoooi of awoooi-host; default the most common owner of its labels"},
+			Text: "the owner of the host, such as awoooi of awoooi-host; default the most common owner of its labels"},
 	}
 }
 
 func runnerDir(dir *string) cli.Input {
 	return cli.Input{Name: "runner-dir", Kind: cli.Text(dir, nil), FlagOnly: true, Arg: "DIR",
-		Text: "where the host's runner works; default its service's, else ~/act-runner"}
+		Text: "the directory of the host's runner; default that of its service, else ~/act-runner"}
 }
 
-// lookAtHost sees what there is to see of the host's runner. It never fails:
-// what it could not see it says.
+// lookAtHost returns what can be seen of the host's runner. It never fails: the result
+// also names what could not be seen.
 func lookAtHost(ctx context.Context, s *cli.Session, in hostOptions) runner.Host {
 	h := runner.Host{Owner: in.owner, Lingers: true}
 	h.Units, h.UnitsUnseen = readUnits(ctx, s)
@@ -53,9 +53,9 @@ func lookAtHost(ctx context.Context, s *cli.Session, in hostOptions) runner.Host
 		h.ProcessesUnseen = cli.OneLine(err)
 	}
 	for _, p := range processes {
-		d := runner.Daemon{PID: p.PID, Unit: p.Unit, Scope: cond(p.User, systemd.User, systemd.System)}
+		d := runner.Daemon{PID: p.PID, Unit: p.Unit, Scope: choose(p.User, systemd.User, systemd.System)}
 		if p.Dir == "" {
-			h.ProcessesUnseen = fmt.Sprintf("where process %d, a runner, works: that takes root or its user", p.PID)
+			h.ProcessesUnseen = fmt.Sprintf("the directory of process %d, a runner: that takes root or its user", p.PID)
 		} else {
 			d.Registration = registrationOf(p.Dir, actrunner.ConfigOf(p.Argv))
 		}
@@ -67,20 +67,20 @@ func lookAtHost(ctx context.Context, s *cli.Session, in hostOptions) runner.Host
 	if me, err := user.Current(); err == nil {
 		h.Lingers = systemd.Lingers(me.Username)
 	}
-	if len(h.Splits()) > 1 {
-		for _, owner := range h.Splits() {
+	if len(h.LabelOwners()) > 1 {
+		for _, owner := range h.LabelOwners() {
 			h.SplitDirs = append(h.SplitDirs, splitOf(h, owner, found))
 		}
 	}
-	seeJobs(ctx, s, &h)
+	readJobs(ctx, s, &h)
 	return h
 }
 
-// findRunners reads the runners that units and processes of this host run.
+// findRunners returns the runners that units and processes of this host run.
 func findRunners(h runner.Host, processes []proc.RunnerProcess) []runner.Found {
 	var found []runner.Found
 	add := func(dir string, argv, environ []string, active bool) {
-		dir = strings.TrimPrefix(dir, "!") // systemd marks a tolerated one
+		dir = strings.TrimPrefix(dir, "!") // systemd's mark of a directory that may be missing
 		config := cmp.Or(actrunner.ConfigOf(argv), "config.yaml")
 		switch {
 		case dir == "" && filepath.IsAbs(config):
@@ -90,7 +90,7 @@ func findRunners(h runner.Host, processes []proc.RunnerProcess) []runner.Found {
 		case !filepath.IsAbs(config):
 			config = filepath.Join(dir, config)
 		}
-		known := func(f runner.Found) bool { return linkless(f.ConfigPath) == linkless(config) }
+		known := func(f runner.Found) bool { return resolveLinks(f.ConfigPath) == resolveLinks(config) }
 		if i := slices.IndexFunc(found, known); i >= 0 {
 			found[i].Active = found[i].Active || active
 			return
@@ -112,7 +112,7 @@ func findRunners(h runner.Host, processes []proc.RunnerProcess) []runner.Found {
 	return found
 }
 
-// readRunner reads the configuration of a runner that is started with an environment.
+// readRunner reads the configuration of a runner, whose unit sets environ.
 func readRunner(dir, config string, environ []string) runner.Found {
 	f := runner.Found{Dir: dir, ConfigPath: config}
 	f.Config, _, _, _ = runnerdir.Read(dir, config)
@@ -125,8 +125,8 @@ func readRunner(dir, config string, environ []string) runner.Found {
 	return f
 }
 
-// splitOf is the runner that an owner of the primary's labels has alone: in the
-// directory that a split makes, or where a plan has put it.
+// splitOf returns the runner that serves one owner of the primary's labels alone: in
+// the directory that a split creates, or in the one that a plan named.
 func splitOf(h runner.Host, owner string, found []runner.Found) runner.SplitDir {
 	d := runner.SplitDir{Path: runner.SplitDirOf(h.Dir, owner)}
 	if d.Status = runnerdir.Status(d.Path); d.Status != "registered" {
@@ -147,8 +147,8 @@ func splitOf(h runner.Host, owner string, found []runner.Found) runner.SplitDir 
 	return d
 }
 
-// seeJobs looks at the containers, and at the jobs that run now.
-func seeJobs(ctx context.Context, s *cli.Session, h *runner.Host) {
+// readJobs reads the containers, and the jobs that run now.
+func readJobs(ctx context.Context, s *cli.Session, h *runner.Host) {
 	h.DockerUnseen, h.JobDirsUnseen = "", ""
 	engine, err := docker.Connect(ctx, s.Getenv)
 	if err == nil {
@@ -159,14 +159,14 @@ func seeJobs(ctx context.Context, s *cli.Session, h *runner.Host) {
 	}
 	for _, c := range h.Containers {
 		for i := range c.Mounts {
-			c.Mounts[i] = linkless(c.Mounts[i])
+			c.Mounts[i] = resolveLinks(c.Mounts[i])
 		}
 	}
 	readJobDirs(s, h)
 }
 
-// readUnits returns the units of the system and of this user, with the timers that clean and the
-// name of the service that a new runner would get among them.
+// readUnits returns the units of the system and of this user, including the timers that
+// clean and the service that a new runner would get, even if they do not exist.
 func readUnits(ctx context.Context, s *cli.Session) (units []runner.Unit, unseen []string) {
 	named := []string{runner.PrimaryService, runner.CleanupTimer, runner.OldCleanupTimer}
 	for _, scope := range []string{systemd.System, systemd.User} {
@@ -179,11 +179,11 @@ func readUnits(ctx context.Context, s *cli.Session) (units []runner.Unit, unseen
 	return units, unseen
 }
 
-// readPrimary reads the directory and the configuration of the host's own runner: those
-// given, or what runs here, or ~/act-runner.
+// readPrimary reads the directory and the configuration of the host's own runner: the
+// given directory, or that of the runner that runs here, or ~/act-runner.
 func readPrimary(s *cli.Session, h *runner.Host, dir string, found []runner.Found) {
 	config, usual := "", filepath.Join(s.Getenv("HOME"), "act-runner")
-	// A retired primary may have no unit any more.
+	// The unit of a retired primary may have been removed.
 	if own, known := runner.ChoosePrimary(found); dir == "" && known &&
 		!(own.Split() && runnerdir.Status(usual) == "registered") {
 		dir, config = own.Dir, own.ConfigPath
@@ -198,27 +198,27 @@ func readPrimary(s *cli.Session, h *runner.Host, dir string, found []runner.Foun
 	h.Dir, h.ConfigPath = dir, config
 	var err error
 	h.Config, h.RegistrationPath, h.Registered, err = runnerdir.Read(dir, config)
-	h.RegistrationPath = linkless(h.RegistrationPath)
+	h.RegistrationPath = resolveLinks(h.RegistrationPath)
 	if err != nil {
 		h.ConfigUnseen = fmt.Sprintf("%.200q: %.200q", config, cli.Pathless(err))
 	}
 }
 
-// registrationOf is the file by which a daemon that works in dir is registered.
+// registrationOf returns the registration file of a daemon that works in dir.
 func registrationOf(dir, config string) string {
 	if config == "" {
-		return linkless(filepath.Join(dir, ".runner"))
+		return resolveLinks(filepath.Join(dir, ".runner"))
 	}
 	if !filepath.IsAbs(config) {
 		config = filepath.Join(dir, config)
 	}
 	_, registration, _, _ := runnerdir.Read(dir, config)
-	return linkless(registration)
+	return resolveLinks(registration)
 }
 
-// linkless is a path by which two names of one file are equal: a daemon that is
-// known by a link's name must not get a second one beside it.
-func linkless(path string) string {
+// resolveLinks returns a path that is equal for two names of one file: a daemon that is
+// known by the name of a link must not get a second one beside it.
+func resolveLinks(path string) string {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		return real
 	}
@@ -228,13 +228,13 @@ func linkless(path string) string {
 	return path
 }
 
-// nameFiles finds the configuration and the registration of each daemon's unit.
+// nameFiles sets the configuration and the registration of each daemon's unit.
 func nameFiles(units []runner.Unit) {
 	for i := range units {
 		u := &units[i]
 		dir := strings.TrimPrefix(u.WorkDir, "!")
 		if dir == "" && u.Scope == systemd.System {
-			dir = "/" // where a service works that says nothing else
+			dir = "/" // the default of a service
 		}
 		for _, argv := range u.Exec {
 			if !actrunner.IsDaemon(argv) || dir == "" {
@@ -248,27 +248,26 @@ func nameFiles(units []runner.Unit) {
 	}
 }
 
-// runnerUser is whose the runner's directory is, and so its processes.
+// runnerUser returns the owner of the runner's directory, and so of its processes.
 func runnerUser(dir string) (*user.User, error) {
 	info, err := os.Stat(dir)
 	if err != nil {
-		return nil, fmt.Errorf("look at the runner's directory %q: %w", dir, cli.Pathless(err))
+		return nil, fmt.Errorf("inspect the runner's directory %q: %w", dir, cli.Pathless(err))
 	}
 	return user.LookupId(strconv.Itoa(int(info.Sys().(*syscall.Stat_t).Uid)))
 }
 
-// readJobDirs looks at the jobs of the primary and of the runners that are split off.
+// readJobDirs reads the job directories of the primary and of the runners split from it.
 func readJobDirs(s *cli.Session, h *runner.Host) {
 	h.ActiveHostJobs, h.JobDirs, h.JobDirsUnseen = nil, nil, ""
-	// Where another user's jobs are and what works in them is not ours to see.
+	// Another user's job directories, and the processes in them, cannot be seen.
 	if info, err := os.Stat(h.Dir); err == nil && os.Geteuid() != 0 &&
 		int(info.Sys().(*syscall.Stat_t).Uid) != os.Geteuid() {
-		h.JobDirsUnseen = fmt.Sprintf("jobs on the host, of the user whose %.200q is: that takes root or this user",
-			h.Dir)
+		h.JobDirsUnseen = fmt.Sprintf("jobs on the host, of the owner of %.200q: that takes root or this user", h.Dir)
 		return
 	}
 	home := s.Getenv("HOME")
-	if owner, err := runnerUser(h.Dir); err == nil && os.Geteuid() == 0 { // that sees other users' jobs
+	if owner, err := runnerUser(h.Dir); err == nil && os.Geteuid() == 0 { // root sees other users' jobs
 		home = owner.HomeDir
 	}
 	parents := []string{h.Config.JobParent(home)}
@@ -278,7 +277,7 @@ func readJobDirs(s *cli.Session, h *runner.Host) {
 		}
 		c, _, _, err := runnerdir.Read(d.Path, filepath.Join(d.Path, "config.yaml"))
 		if err != nil {
-			h.JobDirsUnseen = fmt.Sprintf("those of the runner in %.200q: %.200q", d.Path, cli.Pathless(err))
+			h.JobDirsUnseen = fmt.Sprintf("jobs of the runner in %.200q: %.200q", d.Path, cli.Pathless(err))
 		} else if parent := c.JobParent(home); !slices.Contains(parents, parent) {
 			parents = append(parents, parent)
 		}
@@ -294,7 +293,7 @@ func readJobDirs(s *cli.Session, h *runner.Host) {
 	}
 	// A step may work elsewhere: "cd /srv/app && ./deploy".
 	for _, d := range h.Daemons {
-		if len(h.ActiveHostJobs) > 0 || differ(d.Registration, h.RegistrationPath) {
+		if len(h.ActiveHostJobs) > 0 || differentFiles(d.Registration, h.RegistrationPath) {
 			continue
 		}
 		if started, _ := proc.Local().Started(d.PID, os.Getpid()); len(started) > 0 {
@@ -303,8 +302,8 @@ func readJobDirs(s *cli.Session, h *runner.Host) {
 	}
 }
 
-// differ reports that two paths are there and name two files.
-func differ(a, b string) bool {
+// differentFiles reports whether two paths exist and name different files.
+func differentFiles(a, b string) bool {
 	one, err := os.Stat(a)
 	if err != nil {
 		return false

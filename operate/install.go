@@ -19,20 +19,19 @@ import (
 	"hostguard/runner"
 )
 
-const helpInstall = `Puts this program in place on the host, with the names it answers to as the
-runner's hooks, a completion for bash and a man page. Prints the plan, and what
-the config.yaml of each runner here has to say for the runner to find it, with the
-mounts that jobs in containers need; changes nothing without -apply. A second run
-changes nothing.
+const helpInstall = `Installs this program on the host, with links named as the runner's hooks, a
+completion for bash and a man page. Prints the plan, and the lines that the
+config.yaml of each runner here needs to find the program, with the mounts for jobs in
+containers; changes nothing without -apply. A second run changes nothing.
 
 {inputs}
 
-What is there and is not hostguard's is never replaced or removed. For root every
-directory above must be root's and not writable by others: what a job's user
-could change must not run as root. With a file SHA256SUMS beside this program its
-sum must match.
+Existing files that are not hostguard's are never replaced or removed. For root every
+directory above must be root's and not writable by others: a program that a job's
+user could change must not run as root. With a file SHA256SUMS beside this program
+its sum must match.
 
-exit status: 0 done or planned, 2 wrong use, 3 something is in the way.
+exit status: 0 done or planned, 2 wrong use, 3 a file or directory is in the way.
 
 example: sudo ./hostguard-linux-amd64 install -apply
 `
@@ -45,7 +44,8 @@ type installation struct {
 
 func (i *installation) Inputs() []cli.Input {
 	return []cli.Input{applyInput(&i.apply),
-		{Name: "uninstall", Kind: cli.Bool(&i.uninstall), FlagOnly: true, Text: "take it all away again; nothing else"},
+		{Name: "uninstall", Kind: cli.Bool(&i.uninstall), FlagOnly: true,
+			Text: "remove what install created, and nothing else"},
 		{Name: "prefix", Kind: cli.Text(&i.prefix, cli.BelowRoot), FlagOnly: true, Arg: "DIR",
 			Text: "default /usr/local for root, else $HOME/.local"},
 	}
@@ -73,26 +73,26 @@ func (i *installation) Run(ctx context.Context, s *cli.Session) error {
 	if err != nil {
 		return err
 	}
-	s.Say("%s of hostguard %s (sha256 %s) below %q", verb, s.Version, sum, i.prefix)
+	s.Print("%s of hostguard %s (sha256 %s) below %q", verb, s.Version, sum, i.prefix)
 	todo, err := i.exchange(s, changes)
 	switch {
 	case err != nil:
 		return err
 	case todo == 0:
-		s.Say("nothing to change")
+		s.Print("nothing to change")
 	case !i.apply:
-		s.Say("nothing is changed yet; run it again with -apply")
+		s.Print("nothing is changed yet; run it again with -apply")
 	default:
-		s.Say("done; the way back is \"hostguard install %s\"%s",
+		s.Print("done; undo with \"hostguard install %s\"%s",
 			map[bool]string{false: "-uninstall -apply", true: "-apply"}[i.uninstall], withPrefix)
 	}
 	bin := filepath.Dir(files[0].Path)
 	if i.uninstall {
-		s.Say("the runner's config.yaml must not name %q or what begins so: a hook that is missing fails jobs",
+		s.Print("the runner's config.yaml must not name %q or a path that begins with it: a missing hook fails jobs",
 			filepath.Join(bin, "hostguard"))
 		return nil
 	}
-	sayConfiguration(ctx, s, bin)
+	printConfiguration(ctx, s, bin)
 	return nil
 }
 
@@ -107,14 +107,14 @@ func (i *installation) exchange(s *cli.Session, changes []install.Change) (todo 
 	for _, c := range changes {
 		if i.apply {
 			if err := c.Apply(); err != nil {
-				return todo, fmt.Errorf("%s %q: %w; %d of %d changes are made, run it again to go on", c.Do, c.Path,
+				return todo, fmt.Errorf("%s %q: %w; %d of %d changes are made, run it again to continue", c.Do, c.Path,
 					cli.Pathless(err), done, todo)
 			}
 		}
 		if c.Do != install.Keep {
 			done++
 		}
-		s.Say("  %-8s %q", c.Do, c.Path)
+		s.Print("  %-8s %q", c.Do, c.Path)
 	}
 	return todo, nil
 }
@@ -125,15 +125,14 @@ func defaultPrefix(getenv func(string) string, uid int) (string, error) {
 	}
 	home := getenv("HOME")
 	if cli.BelowRoot(home) != nil {
-		return "", cli.Usagef("HOME is %q, no home directory to install below; give -prefix", home)
+		return "", cli.Usagef("HOME is %q, not a directory to install below; give -prefix", home)
 	}
 	return filepath.Join(home, ".local"), nil
 }
 
-// ownProgram is the program that runs here and its sum, which has to be that of
-// a SHA256SUMS beside it.
+// ownProgram returns this program and its sum, which must match a SHA256SUMS beside it.
 func ownProgram() (program []byte, sum string, err error) {
-	program, err = os.ReadFile("/proc/self/exe") // whatever has its name by now
+	program, err = os.ReadFile("/proc/self/exe") // its path may name another file by now
 	if err != nil {
 		return nil, "", fmt.Errorf("read own program: %w", err)
 	}
@@ -157,7 +156,7 @@ func ownProgram() (program []byte, sum string, err error) {
 	return program, sum, nil
 }
 
-// installed are the files, the program first.
+// installed returns the files to install, the program first.
 func installed(s *cli.Session, prefix string, program []byte) []install.File {
 	bin := filepath.Join(prefix, "bin")
 	files := []install.File{{Path: filepath.Join(bin, "hostguard"), Data: program, Mode: 0o755}}
@@ -177,19 +176,19 @@ func installed(s *cli.Session, prefix string, program []byte) []install.File {
 	)
 }
 
-// jobCompletedHook is the name of the hook that the lines for the runner name twice.
+// jobCompletedHook is the hook's name in the lines for the configuration.
 const jobCompletedHook = "hostguard-job-completed"
 
-// hookScript runs a hook for GitHub's runner, which takes one whose name ends in .sh
-// only and gives that to bash.
+// hookScript returns a script that runs a hook for GitHub's runner, which accepts only a
+// hook whose name ends in .sh, and runs it by bash.
 func hookScript(hook string) []byte {
 	return fmt.Appendf(nil, "#!/bin/sh\n# %s install: GitHub's runner takes no hook of another ending.\nexec '%s'\n",
 		install.Marker, strings.ReplaceAll(hook, "'", `'\''`))
 }
 
-// sayConfiguration prints what the runners' configuration has to say. It must break
+// printConfiguration prints the lines for the runners' configuration. They must break
 // no job: a hook of a job runs where the job's steps do.
-func sayConfiguration(ctx context.Context, s *cli.Session, bin string) {
+func printConfiguration(ctx context.Context, s *cli.Session, bin string) {
 	units, _ := readUnits(ctx, s)
 	processes, roots, _ := proc.Local().Runners()
 	found := findRunners(runner.Host{Units: units}, processes)
@@ -197,15 +196,15 @@ func sayConfiguration(ctx context.Context, s *cli.Session, bin string) {
 	if len(found) == 0 && runnerdir.Status(usual) == "registered" {
 		found = append(found, readRunner(usual, filepath.Join(usual, "config.yaml"), nil))
 	}
-	s.Say("")
+	s.Print("")
 	if install.SearchedByServices(bin) {
-		s.Say("services find it on their PATH")
+		s.Print("services find it on their PATH")
 	} else {
-		s.Say("services do not look in %q: only for a runner whose jobs run as the same user, who may change them,",
-			bin)
+		s.Print("services do not look in %q; only for a runner whose jobs run as the same user, who can change the "+
+			"files there:", bin)
 	}
 	if len(found) == 0 {
-		s.Say("no runner was found here; in the config.yaml of one that is a process of this host:")
+		s.Print("no runner was found here; in the config.yaml of one that is a process of this host:")
 		found = []runner.Found{{}}
 	}
 	var blocks []string
@@ -219,23 +218,24 @@ func sayConfiguration(ctx context.Context, s *cli.Session, bin string) {
 	}
 	for _, block := range blocks {
 		if found[0].ConfigPath != "" {
-			s.Say("in %s:", strings.Join(of[block], " and "))
+			s.Print("in %s:", strings.Join(of[block], " and "))
 		}
-		s.Say("")
+		s.Print("")
 		for line := range strings.Lines(block) {
-			s.Say("  %s", strings.TrimSuffix(line, "\n"))
+			s.Print("  %s", strings.TrimSuffix(line, "\n"))
 		}
-		s.Say("")
+		s.Print("")
 	}
-	s.Say("a key that is there already gets these lines and keeps what it has: no runner starts with a key twice")
-	s.Say("the runner reads it when it starts: restart it while no job runs")
+	s.Print("add these lines to a key that exists already, and keep its other lines: no runner starts with a " +
+		"duplicate key")
+	s.Print("the runner reads it when it starts: restart it while no job runs")
 	for _, root := range slices.Compact(roots) {
-		s.Say("GitHub's runner: ACTIONS_RUNNER_HOOK_JOB_COMPLETED=%s in %q",
+		s.Print("GitHub's runner: ACTIONS_RUNNER_HOOK_JOB_COMPLETED=%s in %q",
 			cli.Word(filepath.Join(bin, jobCompletedHook+".sh")), filepath.Join(root, ".env"))
 	}
 }
 
-// configLines are the lines for the configuration of one runner.
+// configLines returns the lines for the configuration of one runner.
 func configLines(bin string, f runner.Found) string {
 	var out strings.Builder
 	program, hook := filepath.Join(bin, "hostguard"), filepath.Join(bin, jobCompletedHook)
@@ -252,7 +252,7 @@ func configLines(bin string, f runner.Found) string {
 	}
 	fmt.Fprintf(&out, "  post_task_script: %q # from v2.0.0\n", filepath.Join(bin, "hostguard-post-task"))
 	if why == "" {
-		options, volumes := f.Config.Mounting(program, hook)
+		options, volumes := f.Config.WithMounts(program, hook)
 		fmt.Fprintf(&out, "container:\n  options: %q\n  valid_volumes:\n", options)
 		for _, v := range volumes {
 			fmt.Fprintf(&out, "    - %q\n", v)

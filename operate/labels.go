@@ -14,22 +14,22 @@ import (
 	"hostguard/runner/workflow"
 )
 
-const helpRunnerLabels = `Tells for each job of each workflow which labels it wants, whose they are, and
-which runners have them. Changes nothing.
+const helpRunnerLabels = `Prints for each job of each workflow which labels it wants, their owner, and which
+runners have them. Changes nothing.
 
 {inputs}
 
-The token is GITEA_TOKEN, else that of the remote's URL. It goes to the remote's
-host alone, never after a redirect, and is never printed. The scope
+The token is GITEA_TOKEN, else that of the remote's URL. It is sent only to the
+remote's host, never after a redirect, and is never printed. The scope
 read:repository shows workflows, read:admin all runners of the server.
 
   ok              a runner that has all labels is online
   offline-only    those that have them are offline or disabled
   unsatisfiable   no runner of the server has them
-  unknown         none has them of those that the token may see
+  unknown         no runner that the token may see has them
   unresolved      the labels are not in the file (an expression, a called workflow)
 
-exit status: 0 told, 2 wrong use, 3 a repository or all could not be read.
+exit status: 0 printed, 2 wrong use, 3 a repository or all could not be read.
 
 example: hostguard runner labels -local-repo wooo/stockplatform-v2=/srv/stockplatform
 `
@@ -56,7 +56,7 @@ func (l *labels) Inputs() []cli.Input {
 
 func (l *labels) Run(ctx context.Context, s *cli.Session) error {
 	if l.json && l.markdown {
-		return cli.Usagef("json and markdown are two forms; give one")
+		return cli.Usagef("give only one of -json and -markdown")
 	}
 	report := surveyLabels(ctx, s, l.checkout, l.repositories, l.local)
 	if ctx.Err() != nil {
@@ -77,47 +77,49 @@ func (l *labels) Run(ctx context.Context, s *cli.Session) error {
 	return err
 }
 
-// localRepositories are checkouts by repository, for where a server does not tell.
+// localRepositories are checkouts by repository, for workflows that the server does not
+// show.
 type localRepositories map[string]string
 
 func (l localRepositories) input() cli.Input {
 	return cli.Input{Name: "local-repo", FlagOnly: true, Kind: cli.Value("OWNER/NAME=PATH", func(v string) error {
 		full, path, found := strings.Cut(v, "=")
 		if err := checkRepository(full); !found || path == "" || err != nil {
-			return fmt.Errorf("want OWNER/NAME=PATH")
+			return fmt.Errorf("must be OWNER/NAME=PATH")
 		}
 		l[full] = path
 		return nil
-	}), Text: "where the server does not tell a repository's workflows, they are read from PATH; may be given again"}
+	}), Text: "read a repository's workflows from PATH if the server does not show them; may be repeated"}
 }
 
 func checkRepository(full string) error {
 	owner, name, found := strings.Cut(full, "/")
 	if !found || owner == "" || name == "" || strings.Contains(name, "/") {
-		return fmt.Errorf("want OWNER/NAME")
+		return fmt.Errorf("must be OWNER/NAME")
 	}
 	return nil
 }
 
 // labelsReport is what "runner labels -json" prints.
 type labelsReport struct {
-	Version       int               `json:"version"` // of this form
+	Version       int               `json:"version"` // of this formatat
 	Time          time.Time         `json:"time"`
 	Server        string            `json:"server,omitempty"`
 	Runners       []workflow.Runner `json:"runners"`
-	RunnersUnseen string            `json:"runners_unseen,omitempty"` // why not all were told
+	RunnersUnseen string            `json:"runners_unseen,omitempty"` // why not all are known
 	Wants         []workflow.Want   `json:"wants"`
 	Notes         []string          `json:"notes"`
-	Unread        []unread          `json:"unread"` // what could be read nowhere
+	Unread        []unread          `json:"unread"`
 }
 
+// unread is a repository that could not be read, or all of them.
 type unread struct {
 	Repository string `json:"repository,omitempty"`
 	Why        string `json:"why"`
 }
 
-// surveyLabels asks the server that the checkout names about the repositories,
-// and looks into local where it does not tell.
+// surveyLabels reads the repositories from the server that the checkout names, or from
+// local checkouts if the server does not show them.
 func surveyLabels(
 	ctx context.Context, s *cli.Session, checkout string, names []string, local map[string]string,
 ) labelsReport {
@@ -172,7 +174,7 @@ func surveyLabels(
 	return report
 }
 
-// reading is what could be learned of one repository.
+// reading is the result of reading one repository.
 type reading struct {
 	repository workflow.Repository
 	broken     []string // workflows that cannot be read
@@ -180,7 +182,7 @@ type reading struct {
 	err        error
 }
 
-// readRepositories reads each as readRepository does.
+// readRepositories calls readRepository for each name.
 func readRepositories(inventory *gitea.Inventory, err error, names []string, local map[string]string) []reading {
 	reads := make([]reading, len(names))
 	var group sync.WaitGroup
@@ -191,8 +193,8 @@ func readRepositories(inventory *gitea.Inventory, err error, names []string, loc
 	return reads
 }
 
-// readRepository asks the server, if there is one to ask, then looks into the
-// checkout, if there is one.
+// readRepository reads a repository from the server, if one is known, or else from the
+// checkout, if one is given.
 func readRepository(inventory *gitea.Inventory, err error, full, dir string) (f reading) {
 	f.repository.Name = full
 	if inventory != nil {
@@ -226,17 +228,17 @@ func readRepository(inventory *gitea.Inventory, err error, full, dir string) (f 
 }
 
 func (r labelsReport) printNotes(s *cli.Session) {
-	said := map[string]bool{"": true}
+	printed := map[string]bool{"": true}
 	texts := append([]string{r.RunnersUnseen}, r.Notes...)
 	for i, u := range r.Unread {
-		if i == 0 { // the error that this ends in
-			said[u.Why] = true
+		if i == 0 { // the command's error reports it
+			printed[u.Why] = true
 		}
 		texts = append(texts, u.Why)
 	}
 	for _, text := range texts {
-		if !said[text] {
-			said[text] = true
+		if !printed[text] {
+			printed[text] = true
 			s.Warning("%s", text)
 		}
 	}
@@ -254,7 +256,7 @@ func (r labelsReport) print(s *cli.Session) {
 	for _, w := range r.Wants {
 		count[w.Verdict]++
 	}
-	s.Say("jobs: %d; ok %d, offline-only %d, unsatisfiable %d, unknown %d, unresolved %d; runners told: %d",
+	s.Print("jobs: %d; ok %d, offline-only %d, unsatisfiable %d, unknown %d, unresolved %d; runners seen: %d",
 		len(r.Wants), count[workflow.Satisfiable],
 		count[workflow.OfflineOnly], count[workflow.Unsatisfiable], count[workflow.NotSeen],
 		count[workflow.Unresolved], len(r.Runners))
@@ -262,16 +264,16 @@ func (r labelsReport) print(s *cli.Session) {
 
 func (r labelsReport) printMarkdown(s *cli.Session) {
 	r.printNotes(s)
-	s.Say("| verdict | class | repository | workflow | job | runs-on | runners | last run |")
-	s.Say("|---|---|---|---|---|---|---|---|")
+	s.Print("| verdict | class | repository | workflow | job | runs-on | runners | last run |")
+	s.Print("|---|---|---|---|---|---|---|---|")
 	for _, w := range r.Wants {
-		s.Say("| %s | %s | %s | %s | %s | %s | %s | %s |", w.Verdict, cmp.Or(w.Class, "-"),
+		s.Print("| %s | %s | %s | %s | %s | %s | %s | %s |", w.Verdict, cmp.Or(w.Class, "-"),
 			code(cli.Word(w.Repository)), code(cli.Word(w.Workflow)),
 			code(cli.Word(w.Job)), code(runsOn(w)), code(runners(w)), code(lastRun(w)))
 	}
 }
 
-// code is a cell that Markdown shows as it is.
+// code returns a table cell that Markdown shows literally.
 func code(s string) string {
 	return "`" + strings.NewReplacer("`", "'", "|", `\|`).Replace(s) + "`"
 }

@@ -18,7 +18,7 @@ import (
 
 const canary = "c0ffee-canary"
 
-// run is one run of hostguard: its exit status and all that it said.
+// run runs hostguard and returns its exit status and output.
 func run(env map[string]string, args ...string) (status int, stdout, stderr string) {
 	var out, errs bytes.Buffer
 	status = cli.Main(cli.World{
@@ -28,7 +28,7 @@ func run(env map[string]string, args ...string) (status int, stdout, stderr stri
 	return status, out.String(), errs.String()
 }
 
-// checkoutOf is a git checkout with these remotes and one workflow.
+// checkoutOf returns a git checkout with these remotes and one workflow.
 func checkoutOf(t *testing.T, remotes map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -56,7 +56,7 @@ func writeFile(t *testing.T, text string, path ...string) {
 	}
 }
 
-// labelsServer is a Gitea of two repositories, of which it counts who asks how.
+// labelsServer starts a Gitea with two repositories; asked counts the requests by token.
 func labelsServer(t *testing.T, wrong func(w http.ResponseWriter, r *http.Request) bool) (url string,
 	asked func(token string) int) {
 	t.Helper()
@@ -110,7 +110,7 @@ func TestTheMatrixOfALabel(t *testing.T) {
 		"ok             dedicated  wooo/awoooi  cd.yaml",
 		"host-110 idle  #3 success",
 		"unsatisfiable  foreign    wooo/ewoooc  cd.yaml   \"\\n::set-env name=BASH_ENV::x\"  \"e|w\\u202eoooc\"",
-		"jobs: 2; ok 1, offline-only 0, unsatisfiable 1, unknown 0, unresolved 0; runners told: 1\n",
+		"jobs: 2; ok 1, offline-only 0, unsatisfiable 1, unknown 0, unresolved 0; runners seen: 1\n",
 	} {
 		if !strings.Contains(out, line) {
 			t.Errorf("no %q in\n%s", line, out)
@@ -129,7 +129,7 @@ func TestTheMatrixOfALabel(t *testing.T) {
 }
 
 // However a server fails, and wherever the token comes from, it is in nothing
-// that hostguard says, and goes to no other server.
+// that hostguard prints, and goes to no other server.
 func TestTheTokenIsNeverPrinted(t *testing.T) {
 	other, others := labelsServer(t, nil)
 	all := func(status int, body string) func(http.ResponseWriter, *http.Request) bool {
@@ -197,15 +197,15 @@ func TestATokenIsForItsOwnHostAlone(t *testing.T) {
 	if asked("") == 0 || asked(canary) > 0 {
 		t.Errorf("asked %d times without, %d times with the token", asked(""), asked(canary))
 	}
-	for remote, says := range map[string]string{
-		"https://github.com/wooo/awoooi":      "github.com, which is no Gitea",
-		"git@gitea.example.com:wooo/awoooi":   "speaks no HTTP",
+	for remote, want := range map[string]string{
+		"https://github.com/wooo/awoooi":      "github.com, which is not a Gitea server",
+		"git@gitea.example.com:wooo/awoooi":   "is not an HTTP URL",
 		"https://ci:" + canary + "@h%zz/a/b":  "not the URL of a repository",
 		"https://ci:" + canary + "@127.0.0.1": "not the URL of a repository",
 	} {
 		status, out, errs := run(map[string]string{"GITEA_TOKEN": canary}, "runner", "labels", "-checkout",
 			checkoutOf(t, map[string]string{"origin": remote}))
-		if status != cli.StatusFailed || !strings.Contains(errs, says) || strings.Contains(out+errs, canary) {
+		if status != cli.StatusFailed || !strings.Contains(errs, want) || strings.Contains(out+errs, canary) {
 			t.Errorf("%s: exit status %d\n%s%s", remote, status, out, errs)
 		}
 	}
@@ -231,19 +231,19 @@ func TestACheckoutWithoutAServer(t *testing.T) {
 	if err := os.Lchown(theirs, 65534, 65534); err != nil {
 		t.Fatal(err)
 	}
-	for dir, says := range map[string]string{
+	for dir, want := range map[string]string{
 		checkoutOf(t, nil): `has no remote "gitea" or "origin"`,
-		t.TempDir():        "is no git checkout",
-		theirs:             "or another user's, which git does not read",
+		t.TempDir():        "is not a git checkout",
+		theirs:             "or belongs to another user and is not in git's safe.directory",
 	} {
 		status, _, errs := run(nil, "runner", "labels", "-checkout", dir)
-		if status != cli.StatusFailed || !strings.Contains(errs, says) {
+		if status != cli.StatusFailed || !strings.Contains(errs, want) {
 			t.Errorf("%s: exit status %d\n%s", dir, status, errs)
 		}
 	}
 }
 
-func TestACheckoutIsReadWhereTheServerDoesNotTell(t *testing.T) {
+func TestACheckoutIsReadIfTheServerRefuses(t *testing.T) {
 	url, _ := labelsServer(t, func(w http.ResponseWriter, r *http.Request) bool {
 		refused := strings.Contains(r.URL.Path, "/repos/wooo/ewoooc") || strings.Contains(r.URL.Path, "/runners")
 		if refused {
@@ -254,17 +254,17 @@ func TestACheckoutIsReadWhereTheServerDoesNotTell(t *testing.T) {
 	checkout := checkoutOf(t, map[string]string{"gitea": url + "/wooo/awoooi"})
 	status, out, errs := run(nil, "runner", "labels", "-checkout", checkout, "-local-repo", "wooo/ewoooc="+checkout,
 		"-local-repo", "wooo/third="+checkout)
-	for _, says := range []string{`"wooo/ewoooc" is read from`,
+	for _, want := range []string{`"wooo/ewoooc" is read from`,
 		"unknown  foreign    wooo/ewoooc  ci.yml    local  awoooi-host"} {
-		if !strings.Contains(out+errs, says) {
-			t.Errorf("no %q in\n%s%s", says, out, errs)
+		if !strings.Contains(out+errs, want) {
+			t.Errorf("no %q in\n%s%s", want, out, errs)
 		}
 	}
 	if status != cli.StatusOK || !strings.Contains(out, "wooo/third") ||
 		!strings.Contains(errs, "not all runners can be seen") {
 		t.Errorf("exit status %d\n%s%s", status, out, errs)
 	}
-	// Nor from there: that is said, and the exit status tells.
+	// Nor from there: that is an error.
 	status, out, errs = run(nil, "runner", "labels", "-checkout", checkout, "-local-repo",
 		"wooo/ewoooc="+filepath.Join(checkout, "none"))
 	if status != cli.StatusFailed || !strings.Contains(errs, "open the checkout") ||

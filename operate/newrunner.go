@@ -18,9 +18,9 @@ import (
 	"hostguard/runner/workflow"
 )
 
-// The changes that make one runner of a split.
+// The changes that create one runner of a split.
 
-// service is the unit that a runner of the plan gets.
+// service returns the service for a runner of the plan.
 func (v *splitting) service(r runner.SplitRunner) runner.Service {
 	return runner.Service{
 		Name: r.Service, Scope: v.primary.Scope, Dir: r.Dir, ConfigPath: configOf(r),
@@ -29,21 +29,20 @@ func (v *splitting) service(r runner.SplitRunner) runner.Service {
 	}
 }
 
-// planRunner is what makes one runner of the plan: nothing if it is there and
-// runs.
+// planRunner returns the changes that create one runner of the plan; none if it exists
+// and runs.
 func (v *splitting) planRunner(r runner.SplitRunner) ([]change, error) {
 	var changes []change
 	sv := v.service(r)
 	switch c, registered := v.found[r.Dir]; {
 	case registered:
-		if err := r.Agrees(c); err != nil {
+		if err := r.CheckConfig(c); err != nil {
 			return nil, cli.Refusedf("the runner in %q is registered already, but %w; change its config.yaml, or the "+
 				"plan", r.Dir, err)
 		}
 		sv.ShutdownTimeout, sv.RegistrationPath = c.ShutdownTimeout, registrationOf(r.Dir, configOf(r))
 	case exists(r.Dir):
-		return nil, cli.Refusedf("%q is there and has no registration, so whose it is cannot be told; move it away",
-			r.Dir)
+		return nil, cli.Refusedf("%q exists without a registration, so its runner is not known; move it away", r.Dir)
 	default:
 		var err error
 		if changes, err = v.newRunner(r); err != nil {
@@ -59,8 +58,8 @@ func (v *splitting) planRunner(r runner.SplitRunner) ([]change, error) {
 	case found && unit.Active == "active":
 		return changes, nil
 	case sv.Binary == "":
-		return nil, cli.Refusedf("the runner in %q does not run, and no unit of the primary in %q tells by which "+
-			"program it would; start it: %s",
+		return nil, cli.Refusedf("the runner in %q does not run, and no unit of the primary in %q names the program "+
+			"for it; start it: %s",
 			r.Dir, v.h.Dir, v.manager().command("enable", "--now", sv.Name))
 	}
 	service, err := v.manager().install(sv)
@@ -74,11 +73,11 @@ func (v *splitting) planRunner(r runner.SplitRunner) ([]change, error) {
 	return append(changes, service...), nil
 }
 
-// newRunner makes the directory of a runner and registers it.
+// newRunner returns the changes that create the directory of a runner and register it.
 func (v *splitting) newRunner(r runner.SplitRunner) ([]change, error) {
 	host, err := os.Hostname()
 	if err != nil || cli.Word(host) != host {
-		return nil, cli.Refusedf("the host's name %.100q is none for a runner; set a plain one", host)
+		return nil, cli.Refusedf("the host name %.100q cannot be part of a runner's name; set a plain one", host)
 	}
 	want := config.Want{
 		Capacity: 1, ShutdownTimeout: shutdownTime, Registration: ".runner",
@@ -87,7 +86,7 @@ func (v *splitting) newRunner(r runner.SplitRunner) ([]change, error) {
 	if env := v.h.Config.EnvFile; env != "" && !filepath.IsAbs(env) {
 		want.EnvFile = filepath.Join(v.h.Dir, env)
 	}
-	text, said, err := config.Edit(v.config, want)
+	text, edits, err := config.Edit(v.config, want)
 	if err == nil {
 		var labels []string
 		for _, l := range r.Takes(v.h.Config.Labels) {
@@ -106,38 +105,38 @@ func (v *splitting) newRunner(r runner.SplitRunner) ([]change, error) {
 	}
 	var made runnerdir.Made
 	begun := false
-	make := change{
-		say: fmt.Sprintf("make %q, %q's alone, with a copy of %q that has the labels %s: %s", r.Dir, v.owner.Username,
-			v.h.ConfigPath, quotedList(r.Labels), strings.Join(said, ", ")),
+	create := change{
+		text: fmt.Sprintf("create %q, for %q alone, with a copy of %q that has the labels %s: %s", r.Dir,
+			v.owner.Username, v.h.ConfigPath, quotedList(r.Labels), strings.Join(edits, ", ")),
 		do: func(context.Context) (err error) {
 			made, err = runnerdir.Make(r.Dir, uid, gid, text)
-			begun = err == nil // else it has taken itself back
+			begun = err == nil // else it has undone itself
 			return err
 		},
 		undo: func(ctx context.Context) error {
 			if !begun {
 				return nil
 			}
-			if err := v.stopped(ctx, r); err != nil {
+			if err := v.checkStopped(ctx, r); err != nil {
 				return err
 			}
 			return made.Remove()
 		},
 	}
-	return []change{make, v.registration(r, program)}, nil
+	return []change{create, v.registration(r, program)}, nil
 }
 
-// registration is the change that registers a runner whose directory is made.
+// registration returns the change that registers a runner in its new directory.
 func (v *splitting) registration(r runner.SplitRunner, program register.Runner) change {
 	return change{
-		say: fmt.Sprintf("register %q at %q by %q", program.Name, program.Instance, program.Program),
+		text: fmt.Sprintf("register %q at %q with %q", program.Name, program.Instance, program.Program),
 		do: func(ctx context.Context) error {
 			if err := program.Do(ctx, v.Getenv, v.token); err != nil {
 				return err
 			}
 			c, path, registered, err := runnerdir.Read(r.Dir, configOf(r))
 			if err != nil || !registered || c.ID == 0 || c.Name != program.Name {
-				return fmt.Errorf("register %q: %q says that it is done, and %q has no such registration",
+				return fmt.Errorf("register %q: %q reports success, but %q has no such registration",
 					program.Name, program.Program, path)
 			}
 			return nil
@@ -146,9 +145,9 @@ func (v *splitting) registration(r runner.SplitRunner, program register.Runner) 
 	}
 }
 
-// stopped fails unless a runner is known not to run. What belongs to one that still waits
-// for a job is not taken away from under it.
-func (v *splitting) stopped(ctx context.Context, r runner.SplitRunner) error {
+// checkStopped fails unless a runner has stopped: the directory and the registration of
+// a runner that waits for its job must stay.
+func (v *splitting) checkStopped(ctx context.Context, r runner.SplitRunner) error {
 	u, err := v.manager().unit(ctx, r.Service)
 	if err == nil && u.Active != "inactive" && u.Active != "failed" {
 		err = fmt.Errorf("%q is %.20q: a job of it may run", r.Service, u.Active)
@@ -159,42 +158,42 @@ func (v *splitting) stopped(ctx context.Context, r runner.SplitRunner) error {
 	return nil
 }
 
-// unregister takes back a registration that was made, or begun.
+// unregister undoes a registration that was made, or begun.
 func (v *splitting) unregister(ctx context.Context, r runner.SplitRunner, name string) error {
-	if err := v.stopped(ctx, r); err != nil {
+	if err := v.checkStopped(ctx, r); err != nil {
 		return err
 	}
 	by := fmt.Sprintf("remove it at %q by hand", v.h.Config.Server)
 	c, _, registered, err := runnerdir.Read(r.Dir, configOf(r))
-	if err == nil && registered && c.ID != 0 && !v.knew(c.ID) {
+	if err == nil && registered && c.ID != 0 && !v.registeredBefore(c.ID) {
 		if err := v.inventory.RemoveRunner(v.takes, c.ID, c.Name); err != nil {
 			return fmt.Errorf("%w; %s", err, by)
 		}
 		return nil
 	}
-	// No registration is here, but a reply may have been lost: a runner of this
-	// name that was not there before may be ours or somebody else's.
+	// There is no registration file, but a reply may have been lost: a runner of this
+	// name that was not registered before may be this one or somebody else's.
 	runners, err := v.inventory.RunnersOf(v.takes)
 	if err != nil {
-		return fmt.Errorf("whether a runner %q is left is not known: %w; if so, %s", name, err, by)
+		return fmt.Errorf("whether a runner %q was left behind is not known: %w; if so, %s", name, err, by)
 	}
 	for _, l := range runners {
-		if l.Name == name && !v.knew(l.ID) {
-			return fmt.Errorf("a runner %q, whose id is %d, may be left of it; if so, %s", name, l.ID, by)
+		if l.Name == name && !v.registeredBefore(l.ID) {
+			return fmt.Errorf("runner %q (id %d) may have been left behind; if so, %s", name, l.ID, by)
 		}
 	}
 	return nil
 }
 
-// knew reports whether the server had a runner of this id before.
-func (v *splitting) knew(id int64) bool {
+// registeredBefore reports whether the server had a runner of this id before.
+func (v *splitting) registeredBefore(id int64) bool {
 	return slices.ContainsFunc(v.before, func(l workflow.Runner) bool { return l.ID == id })
 }
 
-// smokeTest is the change after which a runner is known to serve its labels.
+// smokeTest returns the change that checks that a runner serves its labels.
 func (v *splitting) smokeTest(r runner.SplitRunner) change {
 	return change{
-		say: fmt.Sprintf("see that %q runs and that its runner is online with %s, within %s", r.Service,
+		text: fmt.Sprintf("check that %q runs and that its runner is online with %s, within %s", r.Service,
 			quotedList(r.Labels), cli.Short(smokeTime)),
 		do: func(ctx context.Context) error {
 			return until(ctx, smokeTime, func() error {
@@ -214,7 +213,7 @@ func (v *splitting) smokeTest(r runner.SplitRunner) change {
 				case err != nil:
 					return err
 				case !l.Online || l.Disabled:
-					return fmt.Errorf("the server calls the runner %q offline or disabled", l.Name)
+					return fmt.Errorf("the server shows the runner %q as offline or disabled", l.Name)
 				case !sameSet(l.Labels, r.Labels):
 					return fmt.Errorf("the runner %q has the labels %s, not %s", l.Name, quotedList(l.Labels),
 						quotedList(r.Labels))

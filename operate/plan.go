@@ -9,39 +9,38 @@ import (
 	"hostguard/internal/cli"
 )
 
-// change is one thing that a command of the operator would do to the host.
+// change is one change to the host, of a plan.
 //
-// A failed do may have done a part: undo is called after it, too, and makes it
-// as it was before in either case. Where undo is nil nothing has to be taken
-// back, as after a wait.
+// A failed do may have done a part of it: undo is called after it too, and restores the
+// former state in either case. A nil undo means that there is nothing to undo, as after
+// a wait.
 type change struct {
-	say  string // what becomes of what, in one line
+	text string // its description, in one line
 	do   func(context.Context) error
 	undo func(context.Context) error
 }
 
-// applyInput is the flag that makes a plan happen.
+// applyInput returns the flag that carries out a plan.
 func applyInput(v *bool) cli.Input {
 	return cli.Input{Name: "apply", Kind: cli.Bool(v), FlagOnly: true, Text: "make the changes"}
 }
 
-// undoTime bounds taking back one change.
+// undoTime bounds the undo of one change.
 const undoTime = time.Minute
 
-// carryOut prints a plan, and with apply makes its changes one after the other.
-// back is how a person goes back later. It stops at the first failure, or when
-// it is interrupted, takes back what was done, the last first, and says whether
-// that has left all as it was.
-func carryOut(ctx context.Context, s *cli.Session, changes []change, apply bool, back string) error {
+// runPlan prints a plan, and with apply makes its changes in order; back describes how
+// to undo them later. At the first failure, or when it is interrupted, it undoes the
+// changes made so far, the last first, and reports whether that succeeded.
+func runPlan(ctx context.Context, s *cli.Session, changes []change, apply bool, back string) error {
 	if len(changes) == 0 {
-		s.Say("nothing to change")
+		s.Print("nothing to change")
 		return nil
 	}
 	for i, c := range changes {
-		s.Say("  %d. %s", i+1, c.say)
+		s.Print("  %d. %s", i+1, c.text)
 	}
 	if !apply {
-		s.Say("nothing is changed yet; run it again with -apply")
+		s.Print("nothing is changed yet; run it again with -apply")
 		return nil
 	}
 	for i, c := range changes {
@@ -52,17 +51,17 @@ func carryOut(ctx context.Context, s *cli.Session, changes []change, apply bool,
 			begun++
 		}
 		if err != nil {
-			return fmt.Errorf("change %d of %d: %w; %s", i+1, len(changes), err, takeBack(ctx, s, changes[:begun]))
+			return fmt.Errorf("change %d of %d: %w; %s", i+1, len(changes), err, rollBack(ctx, s, changes[:begun]))
 		}
-		s.Say("  %d. done", i+1)
+		s.Print("  %d. done", i+1)
 	}
-	s.Say("done; the way back is %s", back)
+	s.Print("done; undo with %s", back)
 	return nil
 }
 
-// takeBack returns how it has left the host. It says so as well: the text of an
-// interruption hides that of an error.
-func takeBack(ctx context.Context, s *cli.Session, changes []change) (state string) {
+// rollBack undoes changes and returns the resulting state of the host. After an
+// interruption it also prints the state, since the error of the interruption hides it.
+func rollBack(ctx context.Context, s *cli.Session, changes []change) (state string) {
 	var errs []error
 	for i := len(changes) - 1; i >= 0; i-- {
 		if changes[i].undo == nil {
@@ -77,7 +76,7 @@ func takeBack(ctx context.Context, s *cli.Session, changes []change) (state stri
 	}
 	state = "everything is as it was before"
 	if len(errs) > 0 {
-		state = fmt.Sprintf("could not take back all of it: %s; the rest is as it was before",
+		state = fmt.Sprintf("could not undo everything: %s; the rest is as it was before",
 			cli.OneLine(errors.Join(errs...)))
 	}
 	if ctx.Err() != nil {

@@ -14,26 +14,26 @@ import (
 
 // A host of switches, each thrown by one change of a plan. Whatever fails, all are
 // as they were before, or all are thrown.
-func TestAPlanIsCarriedOutOrTakenBack(t *testing.T) {
+func TestAPlanIsCarriedOutOrUndone(t *testing.T) {
 	for name, tt := range map[string]struct {
 		apply      bool
 		fails      int // the change that does; 0: none
 		interrupts int // the change during which somebody presses Ctrl-C
-		stuck      int // the change that cannot be taken back
+		stuck      int // the change that cannot be undone
 		on         string
-		says       string
+		want       string
 	}{
-		"told only": {on: "...", says: "nothing is changed yet; run it again with -apply"},
-		"applied":   {apply: true, on: "###", says: `done; the way back is "back"`},
+		"printed only": {on: "...", want: "nothing is changed yet; run it again with -apply"},
+		"applied":      {apply: true, on: "###", want: `done; undo with "back"`},
 		"the first fails": {apply: true, fails: 1, on: "...",
-			says: "change 1 of 3: disk full; everything is as it was before"},
+			want: "change 1 of 3: disk full; everything is as it was before"},
 		"the last fails": {apply: true, fails: 3, on: "...",
-			says: "change 3 of 3: disk full; everything is as it was before"},
+			want: "change 3 of 3: disk full; everything is as it was before"},
 		"interrupted": {apply: true, interrupts: 1, on: "...",
-			says: "warning: everything is as it was before"},
-		"interrupted at the end": {apply: true, interrupts: 3, on: "###", says: "done"},
-		"fails and cannot take back": {apply: true, fails: 3, stuck: 2, on: ".#.",
-			says: "could not take back all of it: change 2: stuck; the rest is as it was before"},
+			want: "warning: everything is as it was before"},
+		"interrupted at the end": {apply: true, interrupts: 3, on: "###", want: "done"},
+		"fails and cannot undo": {apply: true, fails: 3, stuck: 2, on: ".#.",
+			want: "could not undo everything: change 2: stuck; the rest is as it was before"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(t.Context())
@@ -42,7 +42,7 @@ func TestAPlanIsCarriedOutOrTakenBack(t *testing.T) {
 			var changes []change
 			for i := range on {
 				changes = append(changes, change{
-					say: fmt.Sprintf("throw switch %d", i+1),
+					text: fmt.Sprintf("throw switch %d", i+1),
 					do: func(context.Context) error {
 						on[i] = '#' // a change that fails may have been half done
 						if tt.interrupts == i+1 {
@@ -67,9 +67,9 @@ func TestAPlanIsCarriedOutOrTakenBack(t *testing.T) {
 			}
 			var out bytes.Buffer
 			s := cli.NewSession(cli.World{Stdout: &out, Stderr: &out, Getenv: func(string) string { return "" }}, nil)
-			err := carryOut(ctx, s, changes, tt.apply, `"back"`)
-			if said := fmt.Sprint(out.String(), err); !strings.Contains(said, tt.says) {
-				t.Errorf("it says %s, want %s", said, tt.says)
+			err := runPlan(ctx, s, changes, tt.apply, `"back"`)
+			if printed := fmt.Sprint(out.String(), err); !strings.Contains(printed, tt.want) {
+				t.Errorf("it prints %s, want %s", printed, tt.want)
 			}
 			if wants := tt.fails > 0 || tt.interrupts == 1; (err != nil) != wants {
 				t.Errorf("error %v", err)
@@ -81,10 +81,10 @@ func TestAPlanIsCarriedOutOrTakenBack(t *testing.T) {
 	}
 }
 
-func TestAnEmptyPlanSaysSo(t *testing.T) {
+func TestAnEmptyPlanIsReported(t *testing.T) {
 	var out bytes.Buffer
 	s := cli.NewSession(cli.World{Stdout: &out, Stderr: &out, Getenv: func(string) string { return "" }}, nil)
-	if err := carryOut(t.Context(), s, nil, true, ""); err != nil || out.String() != "nothing to change\n" {
+	if err := runPlan(t.Context(), s, nil, true, ""); err != nil || out.String() != "nothing to change\n" {
 		t.Errorf("%q, %v", out.String(), err)
 	}
 }

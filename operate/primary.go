@@ -19,10 +19,10 @@ import (
 	"hostguard/runner/workflow"
 )
 
-// The changes by which the primary of a split loses its labels.
+// The changes that take labels from the primary of a split.
 
-// planPrimary is what takes the moved labels from the primary: nothing if it has
-// none of them any more.
+// planPrimary returns the changes that take the moved labels from the primary; none if
+// it has none of them any more.
 func (v *splitting) planPrimary() ([]change, error) {
 	stays := runner.Stays(v.plan, v.h)
 	switch len(stays) {
@@ -34,7 +34,7 @@ func (v *splitting) planPrimary() ([]change, error) {
 	return v.relabelPrimary(stays)
 }
 
-// stopPrimary is what stops a primary of which others have all labels: nothing if it
+// stopPrimary returns the changes that stop a primary whose labels all moved; none if it
 // is stopped already.
 func (v *splitting) stopPrimary() []change {
 	if v.unit.Name == "" || v.unit.Off() {
@@ -50,22 +50,22 @@ func (v *splitting) stopPrimary() []change {
 	v.back = append([]string{v.manager().command(start...)}, v.back...)
 	stop := []string{"disable", "--now", v.primary.Name}
 	turn := v.manager().turn(stop, start, nil)
-	turn.say += ", as others have all its labels"
+	turn.text += ", as others have all its labels"
 	return []change{v.idle(), turn}
 }
 
-// relabelPrimary is what leaves the primary the labels that stay.
+// relabelPrimary returns the changes that leave the primary only the labels that stay.
 func (v *splitting) relabelPrimary(stays []config.Label) ([]change, error) {
 	if v.unit.Active != "active" {
-		return nil, cli.Refusedf("the primary's service %q is %.20q; start it first, so that it serves what stays "+
-			"with it", v.unit.Name, v.unit.Active)
+		return nil, cli.Refusedf("the primary's service %q is %.20q; start it first, so that it serves the labels that "+
+			"stay", v.unit.Name, v.unit.Active)
 	}
 	var labels []string
 	for _, l := range stays {
 		labels = append(labels, l.Full)
 	}
 	path := v.h.ConfigPath
-	is, said, err := config.Edit(v.config, config.Want{Labels: labels})
+	is, edits, err := config.Edit(v.config, config.Want{Labels: labels})
 	if err != nil {
 		return nil, cli.Refusedf("edit %q: %w", path, err)
 	}
@@ -76,7 +76,7 @@ func (v *splitting) relabelPrimary(stays []config.Label) ([]change, error) {
 	restarted := false
 	again := func(ctx context.Context) error { return v.manager().control(ctx, "restart", v.primary.Name) }
 	return []change{v.idle(), {
-		say: fmt.Sprintf("in %q: %s; the previous one is kept as %q; %s", path, strings.Join(said, ", "), kept,
+		text: fmt.Sprintf("in %q: %s; the previous file is kept as %q; %s", path, strings.Join(edits, ", "), kept,
 			restart),
 		do: func(ctx context.Context) error {
 			if err := runnerdir.Replace(path, kept, v.config, is); err != nil {
@@ -98,21 +98,21 @@ func (v *splitting) relabelPrimary(stays []config.Label) ([]change, error) {
 	}}, nil
 }
 
-// idle is the change after which no job of the primary runs.
+// idle returns the change that waits until no job of the primary runs.
 func (v *splitting) idle() change {
 	return change{
-		say: fmt.Sprintf("see that no job of %q runs%s", v.primary.Name,
-			cond(v.wait > 0, ", within "+config.Duration(v.wait), "")),
+		text: fmt.Sprintf("check that no job of %q runs%s", v.primary.Name,
+			choose(v.wait > 0, ", within "+config.Duration(v.wait), "")),
 		do: func(ctx context.Context) error {
 			return untilIdle(ctx, v.Session, v.wait, func() string { return v.busy(ctx) })
 		},
 	}
 }
 
-// busy says what may be a job of the primary: not those that the new runners'
-// logs name, nor those in their directories.
+// busy describes what may be a job of the primary: jobs that the new runners' logs name,
+// and those in their directories, are not.
 func (v *splitting) busy(ctx context.Context) string {
-	seeJobs(ctx, v.Session, &v.h)
+	readJobs(ctx, v.Session, &v.h)
 	h := v.h
 	for _, r := range runner.Moves(v.plan, v.h.Dir) {
 		h.ActiveHostJobs = slices.DeleteFunc(slices.Clone(h.ActiveHostJobs),
@@ -127,23 +127,23 @@ func (v *splitting) busy(ctx context.Context) string {
 			}
 		})
 		if err == nil { // else they may be the primary's
-			h.ActiveContainers = runner.Others(h.ActiveContainers, tasks)
+			h.ActiveContainers = runner.ContainersWithout(h.ActiveContainers, tasks)
 		}
 	}
 	return h.Busy()
 }
 
-// servedOnce is the change after which each label is served by the one runner
-// that the plan gives it to.
+// servedOnce returns the change that checks that each label is served by the runner of
+// the plan alone.
 func (v *splitting) servedOnce() change {
-	var dirs []string // as in the plan, and the primary's, if it is not there
+	var dirs []string // those of the plan, and the primary's
 	for _, r := range append(slices.Clone(v.plan), runner.SplitRunner{Dir: v.h.Dir}) {
 		if !slices.Contains(dirs, r.Dir) {
 			dirs = append(dirs, r.Dir)
 		}
 	}
 	return change{
-		say: fmt.Sprintf("see that each label is served by the runner of the plan alone, within %s",
+		text: fmt.Sprintf("check that each label is served by the runner of the plan alone, within %s",
 			cli.Short(servedTime)),
 		do: func(ctx context.Context) error {
 			return until(ctx, servedTime, func() error {

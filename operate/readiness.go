@@ -9,10 +9,10 @@ import (
 	"hostguard/runner"
 )
 
-const helpRunnerReadiness = `Tells whether a runner whose labels belong to several owners can be split now:
-each label's owner class, the directories and services of the split, jobs that
-run, what blocks it, and the next step that is safe. Changes nothing. What it
-could not see makes it not ready, where there is something to split.
+const helpRunnerReadiness = `Prints whether a runner whose labels belong to several owners can be split now:
+each label's owner class, the directories and services of the split, running jobs,
+what blocks the split, and the next safe step. Changes nothing. If there is
+something to split, anything that could not be seen makes it not ready.
 
 {inputs}
 
@@ -32,12 +32,12 @@ type readiness struct {
 
 func (o *readiness) Inputs() []cli.Input {
 	return append(o.hostOptions.Inputs(), jsonInput(&o.json),
-		cli.Input{Name: "table", Kind: cli.Bool(&o.table), FlagOnly: true, Text: "another form of the same"})
+		cli.Input{Name: "table", Kind: cli.Bool(&o.table), FlagOnly: true, Text: "print a table"})
 }
 
 func (o *readiness) Run(ctx context.Context, s *cli.Session) error {
 	if o.json && o.table {
-		return cli.Usagef("json and table are two forms; give one")
+		return cli.Usagef("give only one of -json and -table")
 	}
 	h := lookAtHost(ctx, s, o.hostOptions)
 	if ctx.Err() != nil {
@@ -47,7 +47,7 @@ func (o *readiness) Run(ctx context.Context, s *cli.Session) error {
 	switch {
 	case o.json:
 		if err := s.JSON(struct {
-			Version int `json:"version"` // of this form
+			Version int `json:"version"` // of this formatat
 			runner.Readiness
 		}{1, r}); err != nil {
 			return err
@@ -60,11 +60,11 @@ func (o *readiness) Run(ctx context.Context, s *cli.Session) error {
 		s.Table(rows)
 	default:
 		for _, f := range readinessFields(h, r) {
-			s.Say("%s%s%s", f.name, f.sign, f.value)
+			s.Print("%s%s%s", f.name, f.sign, f.value)
 		}
 	}
 	if !r.Ready {
-		return cli.WithStatus(cli.StatusRefused, cli.ErrSaid)
+		return cli.WithStatus(cli.StatusRefused, cli.ErrReported)
 	}
 	return nil
 }
@@ -96,7 +96,7 @@ func readinessFields(h runner.Host, r runner.Readiness) []readinessField {
 		}
 		all = append(all, readinessField{"  " + strings.Join(names, " / "), " -> ", cli.Word(l.Class)})
 	}
-	add("mixed_owner_classes", "%s", cond(r.Mixed, "1", "0"))
+	add("mixed_owner_classes", "%s", choose(r.Mixed, "1", "0"))
 	for _, d := range r.SplitDirs {
 		add("split_dir", "%s status=%s", cli.Word(d.Dir), d.Status)
 	}

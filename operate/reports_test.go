@@ -15,7 +15,7 @@ import (
 	"hostguard/runner/finding"
 )
 
-// host110 is the host whose old reports people know.
+// host110 returns the host of the old reports.
 func host110() runner.Host {
 	h := runner.Host{
 		Units: []runner.Unit{{
@@ -38,7 +38,7 @@ func host110() runner.Host {
 	return h
 }
 
-// printed is what print says outside a workflow.
+// printed returns the output of print outside a workflow.
 func printed(print func(s *cli.Session)) string {
 	var out bytes.Buffer
 	w := cli.World{Stdout: &out, Stderr: &out, Getenv: func(string) string { return "" }}
@@ -46,7 +46,7 @@ func printed(print func(s *cli.Session)) string {
 	return out.String()
 }
 
-func TestTheAuditSaysTheOldReportsLines(t *testing.T) {
+func TestTheAuditPrintsTheLinesOfTheOldReport(t *testing.T) {
 	r := newAuditReport(host110(), 0)
 	got := printed(r.print)
 	want := `service=gitea-act-runner-host.service active/running, NRestarts=0, MainPID=4711, scope=user
@@ -92,16 +92,16 @@ func TestTheTasksOfTheLastHours(t *testing.T) {
 	}
 }
 
-func TestReadinessSaysTheOldReportsLines(t *testing.T) {
+func TestReadinessPrintsTheLinesOfTheOldReport(t *testing.T) {
 	h := host110()
-	for _, owner := range h.Splits() {
+	for _, owner := range h.LabelOwners() {
 		h.SplitDirs = append(h.SplitDirs, runner.SplitDir{Path: runner.SplitDirOf(h.Dir, owner), Status: "missing",
 			Service: runner.SplitServiceOf(owner)})
 	}
 	h.ActiveContainers = []string{"GITEA-ACTIONS-TASK-3435_WORKFLOW-ci_JOB-frontend"}
 	got := printed(func(s *cli.Session) {
 		for _, f := range readinessFields(h, runner.CheckReadiness(h)) {
-			s.Say("%s%s%s", f.name, f.sign, f.value)
+			s.Print("%s%s%s", f.name, f.sign, f.value)
 		}
 	})
 	want := `primary_service=gitea-act-runner-host.service scope=user LoadState=loaded ActiveState=active SubState=running
@@ -141,14 +141,14 @@ func TestHostileValuesStayInTheirPlace(t *testing.T) {
 	h.Tasks = []runner.Task{{Repository: evil, Line: evil}}
 	h.Schedule = []runner.Scheduled{{Where: "x", Command: "docker start gitea-runner " + evil}}
 	h.Dir, h.ConfigPath = "/"+evil, "/"+evil
-	for _, owner := range h.Splits() {
+	for _, owner := range h.LabelOwners() {
 		h.SplitDirs = append(h.SplitDirs, runner.SplitDir{Path: runner.SplitDirOf(h.Dir, owner), Status: "missing",
 			Service: runner.SplitServiceOf(owner)})
 	}
 	got := printed(func(s *cli.Session) {
 		newAuditReport(h, 9).print(s)
 		for _, f := range readinessFields(h, runner.CheckReadiness(h)) {
-			s.Say("%s%s%s", f.name, f.sign, f.value)
+			s.Print("%s%s%s", f.name, f.sign, f.value)
 		}
 		doctorReport{Layers: runner.Diagnose(h, nil, nil, nil), Unseen: unseenOf(h)}.print(s)
 		if err := s.JSON(newAuditReport(h, 9)); err != nil {

@@ -9,10 +9,10 @@ import (
 	"hostguard/runner"
 )
 
-const helpRunnerResume = `Undoes "runner drain": restart policy, enabled at Gitea, started. Refuses while the
-host's own runner works by the same registration: two on one cancel each other's
-jobs. Prints the plan; changes nothing without -apply, and waits 2 seconds
-whether the container runs on.
+const helpRunnerResume = `Undoes "runner drain": sets the restart policy, enables the runner at Gitea and starts
+it. Refuses while the host's own runner uses the same registration: two runners with
+one registration cancel each other's jobs. Prints the plan; changes nothing without
+-apply, and checks after 2 seconds that the container is still running.
 
 {inputs}
 
@@ -46,7 +46,7 @@ func (r *resume) Run(ctx context.Context, s *cli.Session) (err error) {
 	if r.container, err = r.find(ctx, s); err != nil {
 		return err
 	}
-	for _, f := range runner.Rivals(h, r.c) {
+	for _, f := range runner.DuplicateDaemons(h, r.c) {
 		return cli.Refusedf("%s; %s, or leave %q drained", f.Evidence, f.Fix, r.c.Name)
 	}
 	var changes []change
@@ -59,17 +59,18 @@ func (r *resume) Run(ctx context.Context, s *cli.Session) (err error) {
 	if !r.c.Running {
 		changes = append(changes, r.start())
 	}
-	if err := carryOut(ctx, s, changes, r.apply, `"hostguard runner drain -apply"`+withContainer(r.c)); err != nil {
+	if err := runPlan(ctx, s, changes, r.apply, `"hostguard runner drain -apply"`+withContainer(r.c)); err != nil {
 		return err
 	}
 	_, err = r.now(ctx)
 	return err
 }
 
-// start starts the container, and sees that it does not end at once.
+// start returns the change that starts the container and checks that it does not end at
+// once.
 func (r *resume) start() change {
 	return change{
-		say: fmt.Sprintf("start %q", r.c.Name),
+		text: fmt.Sprintf("start %q", r.c.Name),
 		do: func(ctx context.Context) error {
 			r.begin = time.Now()
 			if err := r.engine.StartContainer(context.WithoutCancel(ctx), r.c.ID); err != nil {
@@ -79,12 +80,12 @@ func (r *resume) start() change {
 			select {
 			case <-ctx.Done():
 				return context.Cause(ctx)
-			case <-time.After(drainCalm):
+			case <-time.After(drainSettle):
 			}
 			w := r.look(ctx)
 			if w.err == nil && (!w.c.Running || w.restarts() || w.c.Started != first.c.Started) {
-				r.sayLog(ctx, r.begin)
-				return fmt.Errorf("the container %q ends when it is started; its log above tells why", r.c.Name)
+				r.printLog(ctx, r.begin)
+				return fmt.Errorf("the container %q ends when it is started; its log above shows why", r.c.Name)
 			}
 			return w.err
 		},

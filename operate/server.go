@@ -16,25 +16,25 @@ import (
 	"hostguard/runner/workflow"
 )
 
-// What a split has to know from the runners' server.
+// What a split needs from the runners' server.
 
-// checkServer finds the primary at its server, and that builds of its jobs wait
-// for each other whatever runner they run on.
+// checkServer finds the primary at its server, and fails unless builds of its jobs wait
+// for each other on whichever runner they run.
 func (v *splitting) checkServer(ctx context.Context) error {
 	remote, inventory, err := openInventory(ctx, v.Session, v.checkout)
 	if err == nil {
-		// To take things back after an interruption.
+		// For the undo after an interruption.
 		v.inventory, err = gitea.NewInventory(context.WithoutCancel(ctx), remote.Server, remote.Token)
 	}
 	if err != nil {
-		return cli.Refusedf("the runners' server cannot be asked: %w", err)
+		return cli.Refusedf("the runners' server cannot be queried: %w", err)
 	}
 	names, unlisted := inventory.Siblings(remote.Repository)
 	if unlisted != nil {
 		names = []string{remote.Repository}
 	}
 	if v.takes, err = inventory.ScopeOf(v.h.Config.ID, v.h.Config.Name, names); err != nil {
-		return cli.Refusedf("%w; whether the new runners serve their labels could not be seen: give a GITEA_TOKEN "+
+		return cli.Refusedf("%w; whether the new runners serve their labels could not be checked: give a GITEA_TOKEN "+
 			"with %s", err, gitea.Scope{}.Reads())
 	}
 	if v.takes.Whole() { // or another owner's
@@ -53,7 +53,7 @@ func (v *splitting) checkServer(ctx context.Context) error {
 	}
 	builds, err := v.checkBuilds(inventory, names)
 	if err == nil {
-		v.Say("the primary is the runner %q of %s at %q; the builds of %d repositories take the lock",
+		v.Print("the primary is the runner %q of %s at %q; repositories whose builds take the lock: %d",
 			v.h.Config.Name, v.takes, remote.Server, builds)
 	}
 	return err
@@ -75,7 +75,7 @@ func (v *splitting) checkBuilds(inventory *gitea.Inventory, names []string) (int
 				shell.Quote(f.repository.Name))
 		}
 		if len(f.broken) > 0 {
-			return 0, cli.Refusedf("whether its builds take the lock is not known: %s; mend the file", f.broken[0])
+			return 0, cli.Refusedf("whether its builds take the lock is not known: %s; fix the file", f.broken[0])
 		}
 		read = append(read, f.repository)
 	}
@@ -94,18 +94,18 @@ func (v *splitting) checkBuilds(inventory *gitea.Inventory, names []string) (int
 	return len(read), nil
 }
 
-// findToken gets the registration token, if one is needed now: from stdin, the
-// environment or the server.
+// findToken gets the registration token from stdin, the environment or the server, if
+// one is needed now.
 func (v *splitting) findToken(moves []runner.SplitRunner) error {
 	if len(v.found) == len(moves) {
 		return nil
 	}
 	switch given := v.Getenv(cli.RegistrationVariable); {
 	case given != "":
-		v.Say("the registration token comes from %s", cond(v.stdin, "stdin", cli.RegistrationVariable))
+		v.Print("the registration token comes from %s", choose(v.stdin, "stdin", cli.RegistrationVariable))
 		v.token = strings.TrimSpace(given)
 	default:
-		v.Say("the registration token is asked for at the server, for %s", v.takes)
+		v.Print("the registration token is requested from the server, for %s", v.takes)
 		if !v.apply {
 			return nil
 		}
@@ -119,8 +119,7 @@ func (v *splitting) findToken(moves []runner.SplitRunner) error {
 	return nil
 }
 
-// live finds the runner that is registered in a directory among those that the
-// server tells.
+// live returns the runner of the server's list that is registered in a directory.
 func (v *splitting) live(runners []workflow.Runner, dir string) (workflow.Runner, error) {
 	c := v.h.Config
 	if dir != v.h.Dir {
@@ -134,11 +133,11 @@ func (v *splitting) live(runners []workflow.Runner, dir string) (workflow.Runner
 			return l, nil
 		}
 	}
-	return workflow.Runner{}, fmt.Errorf("the runner %q, whose id is %d, is not among those of %s; was the "+
-		"registration token for that?", c.Name, c.ID, v.takes)
+	return workflow.Runner{}, fmt.Errorf("the runner %q (id %d) is not among those of %s; was the registration token "+
+		"for that?", c.Name, c.ID, v.takes)
 }
 
-// runners are all that the server tells.
+// runners returns the runners that the server lists.
 func (v *splitting) runners() ([]workflow.Runner, error) {
 	all, err := v.inventory.RunnersOf(v.takes)
 	if err != nil {

@@ -22,27 +22,26 @@ import (
 	"hostguard/runner/workflow"
 )
 
-const helpRunnerService = `Makes the host's runner a service that survives a reboot and lets its jobs end
-when it is stopped. Prints the plan, and changes nothing without -apply; what
-fails is taken back, and a second run changes nothing.
+const helpRunnerService = `Runs the host's runner as a service that survives a reboot and lets its jobs end
+when it is stopped. Prints the plan, and changes nothing without -apply; a failed
+change is undone, and a second run changes nothing.
 
   - config.yaml: capacity 1, shutdown_timeout 1h unless it is longer, and the
-    labels that are given; everything else stays, and the previous one is kept
-    beside it;
+    given labels; everything else stays, and the previous file is kept beside it;
   - the unit that runs this configuration, whatever its name, gets a drop-in
-    with KillMode=mixed and a TimeoutStopSec that fits. Where none does, the unit
-    gitea-act-runner-host.service is made: the system's for root or with sudo
-    that asks for no password (-apply then runs itself by sudo), else the user's;
-  - the restart policy of the container gitea-runner is turned off.
+    with KillMode=mixed and a TimeoutStopSec that fits. If there is none, it
+    creates gitea-act-runner-host.service: a system unit for root or with
+    passwordless sudo (-apply then runs itself through sudo), else a user unit;
+  - the restart policy of the container gitea-runner is set to no.
 
-It never starts a second daemon on one registration: it refuses where a second
-unit, a process outside of units or a container runs it, or where that cannot be
+It never starts a second daemon on one registration: it refuses if a second unit,
+a process outside any unit or a container runs the runner, or if that cannot be
 seen.
 
 {inputs}
 
 exit status: 0 done, planned or nothing to change; 1 refused, 2 wrong use,
-3 something failed and was taken back, 130 or 143 interrupted and taken back.
+3 something failed and was undone, 130 or 143 interrupted and undone.
 
 example: hostguard runner service -labels awoooi-host:host -restart-now -wait 1h
 `
@@ -57,27 +56,27 @@ type servicing struct {
 	*cli.Session
 	h    runner.Host
 	sv   runner.Service
-	unit runner.Unit // that runs this runner already, if there is one
+	unit runner.Unit // that runs this runner already, if any
 
-	edited bool     // the configuration is another than the runner has read
-	back   []string // commands
+	edited bool     // the configuration has changed since the runner read it
+	back   []string // commands that undo the changes
 }
 
 func (v *servicing) Inputs() []cli.Input {
 	return []cli.Input{applyInput(&v.apply), runnerDir(&v.dir),
 		{Name: "labels", Kind: cli.List(&v.labels, func(l string) error { return config.CheckLabels([]string{l}) }),
 			FlagOnly: true,
-			Text: "all labels that the runner is to have, such as awoooi-host:host. One that goes must have another " +
-				"runner, online and enabled; the server of the checkout's remote is asked, with GITEA_TOKEN"},
+			Text: "all labels for the runner, such as awoooi-host:host. A label that it loses must have another " +
+				"runner, online and enabled, at the server of the checkout's remote, read with GITEA_TOKEN"},
 		checkoutInput(&v.checkout, ""),
 		{Name: "restart-now", Kind: cli.Bool(&v.restart), FlagOnly: true,
-			Text: "restart a runner whose configuration is changed, as RESTART_NOW=1 in the environment does; " +
+			Text: "restart a runner whose configuration has changed, as RESTART_NOW=1 in the environment does; " +
 				"refused while GITEA-ACTIONS-TASK-* containers or host jobs run"},
 		{Name: "wait", Kind: cli.Duration(&v.wait, 0, 24*time.Hour), FlagOnly: true,
-			Text: "wait so long for their end instead"},
+			Text: "wait up to this long for their end instead"},
 		{Name: "binary", Kind: cli.Text(&v.binary, nil), FlagOnly: true, Arg: "FILE",
-			Text: "the runner of a new unit; default act_runner or gitea-runner in its directory, on PATH, in " +
-				"/usr/local/bin or ~/.local/bin"},
+			Text: "the runner's program for a new unit; default act_runner or gitea-runner in its directory, on " +
+				"PATH, in /usr/local/bin or ~/.local/bin"},
 	}
 }
 
@@ -92,11 +91,11 @@ func (v *servicing) Run(ctx context.Context, s *cli.Session) (err error) {
 	}
 	if given := v.binary; given != "" {
 		if v.binary, err = filepath.Abs(given); err != nil || !isProgram(v.binary) {
-			return cli.Usagef("binary %q is no program", given)
+			return cli.Usagef("binary %q is not an executable file", given)
 		}
 	}
 	if v.wait > 0 && !v.restart {
-		return cli.Usagef("wait is how long a restart may wait; give -restart-now or RESTART_NOW=1 as well")
+		return cli.Usagef("-wait needs a restart to wait for; give -restart-now or RESTART_NOW=1 as well")
 	}
 	return v.run(ctx)
 }
@@ -128,17 +127,17 @@ func (v *servicing) run(ctx context.Context) error {
 		return err
 	}
 	if sudo {
-		v.Say("with -apply it runs as root, by sudo")
+		v.Print("-apply runs as root through sudo")
 	}
-	if err := carryOut(ctx, v.Session, changes, v.apply, fmt.Sprintf("%q", strings.Join(v.back, "; "))); err != nil {
+	if err := runPlan(ctx, v.Session, changes, v.apply, fmt.Sprintf("%q", strings.Join(v.back, "; "))); err != nil {
 		return err
 	}
-	v.sayRest()
+	v.printRemaining()
 	return nil
 }
 
-// place finds the unit to adopt, or where a new one goes, and whether that takes
-// sudo.
+// place finds the unit to adopt, or the place of a new one, and reports whether that
+// takes sudo.
 func (v *servicing) place(ctx context.Context) (sudo bool, err error) {
 	v.sv = v.h.PrimaryUnit()
 	v.sv.Scope, sudo = unitScope(ctx, v.Session)
@@ -153,7 +152,7 @@ func (v *servicing) place(ctx context.Context) (sudo bool, err error) {
 				"with -runner-dir %s", unit.Name, shell.Quote(v.h.Dir))
 		}
 		v.sv.Scope, sudo = unit.Scope, sudo && unit.Scope == systemd.System
-		v.Say("the %s's unit %q runs this runner (%q): its file stays as it is", unit.Scope, unit.Name, unit.Active)
+		v.Print("the %s's unit %q runs this runner (%q): its file stays as it is", unit.Scope, unit.Name, unit.Active)
 		return sudo, v.followConfig(unit.Config)
 	}
 	owner, err := runnerUser(v.h.Dir)
@@ -174,8 +173,8 @@ func (v *servicing) place(ctx context.Context) (sudo bool, err error) {
 	return sudo, v.findBinary(owner)
 }
 
-// followConfig takes the configuration that the adopted unit names, which need
-// not be the one in the runner's directory.
+// followConfig switches to the configuration that the adopted unit names, which may not
+// be the one in the runner's directory.
 func (v *servicing) followConfig(path string) (err error) {
 	if path == "" || path == v.h.ConfigPath {
 		return nil
@@ -203,7 +202,7 @@ func (v *servicing) findBinary(owner *user.User) (err error) {
 	return err
 }
 
-// arguments are those of the same run as root.
+// arguments returns the arguments for the same run as root.
 func (v *servicing) arguments() []string {
 	args := []string{"-apply", "-runner-dir", v.h.Dir, "-checkout", v.checkout}
 	for name, value := range map[string]string{"-binary": v.binary, "-labels": strings.Join(v.labels, ",")} {
@@ -245,7 +244,7 @@ func (v *servicing) plan(ctx context.Context) ([]change, error) {
 	return changes, nil
 }
 
-// planConfig is the change of config.yaml, if there is one.
+// planConfig returns the change of config.yaml, if any.
 func (v *servicing) planConfig(ctx context.Context) ([]change, error) {
 	path := v.h.ConfigPath
 	was, err := runnerdir.ReadFile(path)
@@ -256,11 +255,11 @@ func (v *servicing) planConfig(ctx context.Context) ([]change, error) {
 	if v.h.Config.ShutdownTimeout < shutdownTime {
 		want.ShutdownTimeout, v.sv.ShutdownTimeout = shutdownTime, shutdownTime
 	}
-	is, said, err := config.Edit(was, want)
+	is, edits, err := config.Edit(was, want)
 	if err != nil {
 		return nil, cli.Refusedf("edit %q: %w", path, err)
 	}
-	if len(said) == 0 {
+	if len(edits) == 0 {
 		return nil, nil
 	}
 	if v.labels != nil {
@@ -272,13 +271,13 @@ func (v *servicing) planConfig(ctx context.Context) ([]change, error) {
 	v.back = append(v.back, fmt.Sprintf("mv %s %s", shell.Quote(filepath.Join(filepath.Dir(path), kept)),
 		shell.Quote(path)))
 	return []change{{
-		say:  fmt.Sprintf("in %q: %s; the previous one is kept as %q", path, strings.Join(said, ", "), kept),
+		text: fmt.Sprintf("in %q: %s; the previous file is kept as %q", path, strings.Join(edits, ", "), kept),
 		do:   func(context.Context) error { return runnerdir.Replace(path, kept, was, is) },
 		undo: func(context.Context) error { return runnerdir.Restore(path, kept, was, is) },
 	}}, nil
 }
 
-// checkReplaced refuses to take away labels that no other runner serves.
+// checkReplaced refuses to remove labels that no other runner serves.
 func (v *servicing) checkReplaced(ctx context.Context) error {
 	removed := config.Removed(v.h.Config.Labels, v.labels)
 	if len(removed) == 0 {
@@ -289,11 +288,11 @@ func (v *servicing) checkReplaced(ctx context.Context) error {
 	if err == nil {
 		pool, err = inventory.Runners([]string{remote.Repository})
 	}
-	refusal := pool.Replaced(removed, v.h.Config.Name)
+	refusal := pool.CheckReplaced(removed, v.h.Config.Name)
 	switch {
 	case refusal != nil && err != nil:
-		return cli.Refusedf("labels would go (%s), and whether another runner has them is not known: %w; run it in a "+
-			"checkout whose remote is the runner's server, with a GITEA_TOKEN that has read:admin",
+		return cli.Refusedf("labels would be removed (%s), and whether another runner has them is not known: %w; run "+
+			"it in a checkout whose remote is the runner's server, with a GITEA_TOKEN that has read:admin",
 			quotedList(removed), err)
 	case refusal != nil:
 		return cli.Refusedf("%w", refusal)
@@ -301,14 +300,14 @@ func (v *servicing) checkReplaced(ctx context.Context) error {
 	return nil
 }
 
-// planUnit is the change of the unit, if there is one.
+// planUnit returns the changes of the unit, if any.
 func (v *servicing) planUnit() ([]change, error) {
 	if v.unit.Name == "" {
 		v.back = append(v.back, v.manager().removal(v.sv))
 		return v.manager().install(v.sv)
 	}
 	var changes []change
-	if !v.unit.Stops(v.sv.ShutdownTimeout) {
+	if !v.unit.StopsGracefully(v.sv.ShutdownTimeout) {
 		var err error
 		if changes, err = v.manager().letStop(v.sv); err != nil {
 			return nil, err
@@ -338,7 +337,7 @@ func (v *servicing) checkRuns(ctx context.Context) error {
 	return v.manager().checkRuns(ctx, v.sv.Name)
 }
 
-// planContainer turns off that Docker starts the retired runner again.
+// planContainer returns the changes that keep Docker from starting the retired runner.
 func (v *servicing) planContainer() []change {
 	var changes []change
 	for _, c := range v.h.Containers {
@@ -358,7 +357,7 @@ func (v *servicing) planContainer() []change {
 		v.back = append(v.back, fmt.Sprintf("docker update --restart=%s %s", shell.Quote(c.Restart),
 			shell.Quote(c.Name)))
 		changes = append(changes, change{
-			say:  "docker update --restart=no " + c.Name,
+			text: "docker update --restart=no " + c.Name,
 			do:   func(ctx context.Context) error { return set(ctx, "no") },
 			undo: func(ctx context.Context) error { return set(ctx, c.Restart) },
 		})
@@ -372,18 +371,18 @@ func (v *servicing) changedSince(start time.Time) bool {
 	return err == nil && !start.IsZero() && info.ModTime().After(start)
 }
 
-// addRestart adds the restart as the last change. Whatever fails with it, the
-// runner has to come back as it was when all else is taken back, so that this is
-// done with the first change, which is the last that is taken back.
+// addRestart adds the restart as the last change. If it fails, the runner must be
+// restarted again once everything else is undone, so the undo of the first change,
+// which runs last, does that.
 func (v *servicing) addRestart(changes []change) []change {
 	restarted := false
 	restart := func(ctx context.Context) error { return v.manager().control(ctx, "restart", v.sv.Name) }
 	changes = append(changes, change{
-		say: v.manager().command("restart", v.sv.Name) + cond(v.wait > 0,
+		text: v.manager().command("restart", v.sv.Name) + choose(v.wait > 0,
 			fmt.Sprintf(", once no job runs, within %s", config.Duration(v.wait)), ", as no job runs"),
 		do: func(ctx context.Context) error {
 			busy := func() string {
-				seeJobs(ctx, v.Session, &v.h)
+				readJobs(ctx, v.Session, &v.h)
 				return v.h.Busy()
 			}
 			if err := untilIdle(ctx, v.Session, v.wait, busy); err != nil {
@@ -409,13 +408,13 @@ func (v *servicing) addRestart(changes []change) []change {
 	return changes
 }
 
-// sayRest says what is left to a person.
-func (v *servicing) sayRest() {
+// printRemaining prints what remains to be done by hand.
+func (v *servicing) printRemaining() {
 	if v.sv.Scope == systemd.User && !v.h.Lingers {
-		sayLinger(v.Session, v.sv.Name)
+		warnLinger(v.Session, v.sv.Name)
 	}
 	if v.unit.Active == "active" && v.edited && !v.restart {
-		v.Say("the runner reads its configuration when it starts: -restart-now, or while no job runs \"%s\"",
+		v.Print("the runner reads its configuration when it starts: -restart-now, or while no job runs \"%s\"",
 			v.manager().command("restart", v.sv.Name))
 	}
 }

@@ -22,7 +22,7 @@ func TestALabelIsTakenAwayOnlyIfTheServerShowsAnotherRunner(t *testing.T) {
 	for name, c := range map[string]struct {
 		server, own string
 		keeps       string
-		says        string // the refusal
+		want        string // the refusal
 	}{
 		"another has it": {whole, "host110", "ewoooc-host:host", ""},
 		"it is the only one": {whole, "host-110", "ewoooc-host:host",
@@ -30,9 +30,9 @@ func TestALabelIsTakenAwayOnlyIfTheServerShowsAnotherRunner(t *testing.T) {
 		"none has it": {whole, "host110", "awoooi-host:host",
 			`no other runner that is online and enabled has the label "ewoooc-host"`},
 		"nothing goes":             {whole, "host110", "awoooi-host:host,ewoooc-host:host", ""},
-		"not all runners are told": {partly, "host110", "ewoooc-host:host", "a GITEA_TOKEN that has read:admin"},
+		"not all runners are seen": {partly, "host110", "ewoooc-host:host", "a GITEA_TOKEN that has read:admin"},
 		"no server": {"", "host110", "ewoooc-host:host",
-			`labels would go ("awoooi-host"), and whether another runner has them is not known`},
+			`labels would be removed ("awoooi-host"), and whether another runner has them is not known`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			remotes := map[string]string{}
@@ -47,14 +47,14 @@ func TestALabelIsTakenAwayOnlyIfTheServerShowsAnotherRunner(t *testing.T) {
 			v.h.Config.Labels = []config.Label{config.ParseLabel("awoooi-host:host"),
 				config.ParseLabel("ewoooc-host:host")}
 			err := v.checkReplaced(t.Context())
-			if c.says == "" {
+			if c.want == "" {
 				if err != nil {
 					t.Error(err)
 				}
 				return
 			}
-			if err == nil || !strings.Contains(err.Error(), c.says) || cli.StatusOf(err) != cli.StatusRefused {
-				t.Errorf("%v (status %d), want %q", err, cli.StatusOf(err), c.says)
+			if err == nil || !strings.Contains(err.Error(), c.want) || cli.StatusOf(err) != cli.StatusRefused {
+				t.Errorf("%v (status %d), want %q", err, cli.StatusOf(err), c.want)
 			}
 		})
 	}

@@ -21,14 +21,14 @@ const helpRunnerSplit = `usage: hostguard runner split [-runner-dir DIR] [-owner
        hostguard runner split -plan FILE [-wait 1h] [-apply] [-checkout DIR]
                  [-local-repo OWNER/NAME=PATH]... [-token-stdin]
 
-Makes of one runner that serves several owners one for each of them. Without
--plan it prints the plan that the labels suggest, as YAML to be saved. With one it
-prints what it would do; with -apply, for each runner of the plan, it makes its
-directory with a copy of the primary's config.yaml, registers it, installs its
-service, and sees at the server that it is online with exactly its labels. Then
+Splits a runner that serves several owners into one runner for each of them. Without
+-plan it prints the plan that the labels suggest, as YAML to be saved. With a plan it
+prints what it would do. With -apply, for each runner of the plan, it creates the
+directory with a copy of the primary's config.yaml, registers the runner, installs
+its service, and checks at the server that it is online with exactly its labels. Then
 the primary loses these labels, or is stopped for good if it has no others, and
-each label must be served by one runner alone. It stops at the first failure with
-everything as it was, and a second run changes nothing.
+each label must be served by one runner alone. At the first failure everything is
+undone; a second run changes nothing.
 
 {inputs}
 
@@ -38,10 +38,10 @@ builds images takes the same lock: runners that share a Docker daemon run at onc
 GITEA_TOKEN, or the token of the remote's URL, needs read:repository and read:admin
 (for a runner of an organization, read:organization). The registration token comes
 from stdin, from GITEA_RUNNER_REGISTRATION_TOKEN, or from the server, for which the
-token needs write:admin. No token is ever printed, or an argument of a program.
+token needs write:admin. No token is ever printed, or passed as an argument.
 
-exit status: 0 done, planned or nothing to change, 1 refused (what is missing, or
-a new runner that does not serve its labels), 2 wrong use, a plan that is none,
+exit status: 0 done, planned or nothing to change, 1 refused (something is missing,
+or a new runner does not serve its labels), 2 wrong use or an invalid plan,
 3 hostguard could not do its work, 130 or 143 interrupted.
 
 example: hostguard runner split >split.yaml
@@ -58,11 +58,11 @@ func newSplit() *split {
 func (v *split) Inputs() []cli.Input {
 	return append([]cli.Input{
 		{Name: "plan", Kind: cli.Text(&v.path, nil), FlagOnly: true, Arg: "FILE",
-			Text: "runners: a list of owner, labels, directory and service; the last two have defaults. One with the " +
-				"primary's directory is the primary, and keeps those labels"},
+			Text: "runners: a list of owner, labels, directory and service; the last two have defaults. The runner " +
+				"with the primary's directory is the primary, and keeps those labels"},
 		applyInput(&v.apply),
 		{Name: "wait", Kind: cli.Duration(&v.wait, 0, 24*time.Hour), FlagOnly: true,
-			Text: "how long to wait until no job of the primary runs; by default not at all"},
+			Text: "how long to wait until no job of the primary runs; no waiting by default"},
 		checkoutInput(&v.checkout, "; its remote names the server"), v.local.input(),
 		{Name: "token-stdin", Kind: cli.Bool(&v.stdin), FlagOnly: true, Text: "read the registration token from stdin"},
 	}, v.host.Inputs()...)
@@ -92,8 +92,7 @@ func (v *split) Run(ctx context.Context, s *cli.Session) (err error) {
 	return v.run(ctx)
 }
 
-// readToken reads the registration token from stdin, as if it came from the
-// environment.
+// readToken reads the registration token from stdin, and makes Getenv return it.
 func (v *split) readToken() error {
 	line, err := bufio.NewReader(io.LimitReader(v.Stdin, 4096)).ReadString('\n')
 	if err != nil && err != io.EOF {
@@ -101,7 +100,7 @@ func (v *split) readToken() error {
 	}
 	token, getenv := strings.TrimSpace(line), v.Getenv
 	if token == "" {
-		return cli.Usagef("there is no registration token on stdin")
+		return cli.Usagef("no registration token on stdin")
 	}
 	v.Getenv = func(name string) string {
 		if name == cli.RegistrationVariable {
@@ -120,13 +119,13 @@ func (v *split) propose() error {
 	}
 	plan := runner.ProposeSplit(v.h)
 	if len(plan) < 2 {
-		v.Say("# nothing to split: the runner in %q has labels of one owner, or none", v.h.Dir)
+		v.Print("# nothing to split: the runner in %q has labels of one owner, or none", v.h.Dir)
 		return nil
 	}
-	v.Say("# Which runner takes which labels of the one in %q. Labels that are", v.h.Dir)
-	v.Say("# to stay with it go to one with its directory. Then: hostguard runner split -plan FILE")
+	v.Print("# Which runner takes which labels of the runner in %q.", v.h.Dir)
+	v.Print("# Give labels that stay there to a runner with that directory. Then: hostguard runner split -plan FILE")
 	for line := range strings.Lines(runner.FormatSplit(plan)) {
-		v.Say("%s", strings.TrimSuffix(line, "\n"))
+		v.Print("%s", strings.TrimSuffix(line, "\n"))
 	}
 	return nil
 }
@@ -136,10 +135,10 @@ func (v *split) run(ctx context.Context) error {
 		return err
 	}
 	unit, found := v.h.Primary()
-	if !found && v.h.Retired() { // its unit was removed; those of the split are of the same manager
+	if !found && v.h.Retired() { // its unit was removed; the units of the split have the same manager
 		unit, _ = v.h.Named(v.h.SplitDirs[0].Service)
 	}
-	// Root sees all that has to be known.
+	// Only root sees everything that must be known.
 	if unit.Scope == systemd.System && os.Geteuid() != 0 {
 		if scope, _ := unitScope(ctx, v.Session); scope != systemd.System {
 			return fmt.Errorf("the unit %q is the system's, and sudo asks for a password: run it as root, with "+
@@ -154,17 +153,17 @@ func (v *split) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := carryOut(ctx, v.Session, changes, v.apply, fmt.Sprintf("%q", strings.Join(v.back, "; "))); err != nil {
+	if err := runPlan(ctx, v.Session, changes, v.apply, fmt.Sprintf("%q", strings.Join(v.back, "; "))); err != nil {
 		return err
 	}
 	if changes != nil && v.primary.Scope == systemd.User && !v.h.Lingers {
-		sayLinger(v.Session, moves[0].Service)
+		warnLinger(v.Session, moves[0].Service)
 	}
 	return nil
 }
 
-// planChanges are those of the plan, and the runners that it makes; no changes if all
-// is as it says.
+// planChanges returns the changes of the plan, none if the host matches it already, and
+// the runners that it creates.
 func (v *split) planChanges(ctx context.Context) (changes []change, moves []runner.SplitRunner, err error) {
 	moves = runner.Moves(v.plan, v.h.Dir)
 	var runners [][]change
@@ -199,7 +198,7 @@ func (v *split) planChanges(ctx context.Context) (changes []change, moves []runn
 	return changes, moves, v.findToken(moves)
 }
 
-// arguments are those of the same run as root.
+// arguments returns the arguments for the same run as root.
 func (v *split) arguments() []string {
 	path, err := filepath.Abs(v.path)
 	if err != nil {

@@ -22,11 +22,11 @@ import (
 
 const (
 	smokeTime  = time.Minute     // for a new runner to be online
-	servedTime = 2 * time.Minute // Gitea calls a runner online for a minute after its last word
+	servedTime = 2 * time.Minute // Gitea shows a runner as online for a minute after its last request
 )
 
-// splitting is what the parts of a split know: what is wanted, and what was seen of
-// the host and the server.
+// splitting is the state that the parts of a split share: the options, and what was
+// seen of the host and the server.
 type splitting struct {
 	host           hostOptions
 	path, checkout string
@@ -45,12 +45,12 @@ type splitting struct {
 
 	inventory *gitea.Inventory
 	takes     gitea.Scope       // whose jobs the primary takes
-	before    []workflow.Runner // before anything is done
+	before    []workflow.Runner // runners before the first change
 	token     string
-	back      []string // commands
+	back      []string // commands that undo the changes
 }
 
-// readPlan reads the plan and looks at what it names on this host.
+// readPlan reads the plan and checks what it names on this host.
 func (v *splitting) readPlan() error {
 	data, err := runnerdir.ReadFile(v.path)
 	if err != nil {
@@ -103,8 +103,7 @@ func (v *splitting) readPlan() error {
 
 func configOf(r runner.SplitRunner) string { return filepath.Join(r.Dir, "config.yaml") }
 
-// place finds the unit of the primary; the others become units of the same
-// manager.
+// place finds the unit of the primary; the other runners get units of the same manager.
 func (v *splitting) place() error {
 	v.primary = v.h.PrimaryUnit()
 	if v.primary.Scope = systemd.User; os.Geteuid() == 0 {
@@ -114,7 +113,7 @@ func (v *splitting) place() error {
 	switch {
 	case err != nil:
 		return cli.Refusedf("%w", err)
-	case !found && v.h.Retired(): // its unit was removed since the split
+	case !found && v.h.Retired(): // its unit was removed after the split
 		return nil
 	case !found:
 		return cli.Refusedf("no service runs the primary in %q, so that it cannot be stopped and started again; "+
@@ -124,11 +123,11 @@ func (v *splitting) place() error {
 			v.h.ProcessesUnseen)
 	case v.h.DockerUnseen != "":
 		return cli.Refusedf("whether a container runs the primary's registration is not known: %s", v.h.DockerUnseen)
-	case unit.Active == "active" && (v.h.Config.ShutdownTimeout == 0 || !unit.Stops(v.h.Config.ShutdownTimeout)):
+	case unit.Active == "active" && (v.h.Config.ShutdownTimeout == 0 || !unit.StopsGracefully(v.h.Config.ShutdownTimeout)):
 		return cli.Refusedf("the unit %q would cancel a job that begins while it is stopped; \"hostguard runner "+
-			"service -apply\" mends that", unit.Name)
+			"service -apply\" fixes that", unit.Name)
 	case unit.Config != v.h.ConfigPath:
-		return cli.Refusedf("the unit %q runs the primary by %.200q, not by %.200q; give -runner-dir", unit.Name,
+		return cli.Refusedf("the unit %q runs the primary with %.200q, not with %.200q; give -runner-dir", unit.Name,
 			unit.Config, v.h.ConfigPath)
 	case unit.Scope == systemd.User && strconv.Itoa(os.Geteuid()) != v.owner.Uid:
 		return cli.Refusedf("%q is %q's, and so is its unit: run it as that user", v.h.Dir, v.owner.Username)
@@ -143,18 +142,18 @@ func (v *splitting) place() error {
 		}
 	}
 	if !filepath.IsAbs(v.primary.Binary) || !isProgram(v.primary.Binary) {
-		return cli.Refusedf("the unit %q runs %.200q, which is no program by its full path", unit.Name,
+		return cli.Refusedf("the unit %q runs %.200q, which is not the full path of a program", unit.Name,
 			v.primary.Binary)
 	}
 	return nil
 }
 
-// checkShared reads the configuration that is to be copied.
+// checkShared fails unless the primary's configuration can be copied.
 func (v *splitting) checkShared() (err error) {
 	server, err := url.Parse(v.h.Config.Server)
 	if err != nil || server.Scheme != "http" && server.Scheme != "https" || server.Host == "" ||
 		cli.Word(v.h.Config.Server) != v.h.Config.Server {
-		return cli.Refusedf("the address in %q is %.200q, none of a Gitea; register the primary anew",
+		return cli.Refusedf("the address in %q is %.200q, not that of a Gitea server; register the primary again",
 			v.h.RegistrationPath, v.h.Config.Server)
 	}
 	if err := config.CheckShareable(v.config); err != nil {
@@ -163,5 +162,5 @@ func (v *splitting) checkShared() (err error) {
 	return nil
 }
 
-// manager is that of the primary and of the runners beside it.
+// manager returns the manager of the primary and of the runners beside it.
 func (v *splitting) manager() manager { return manager{v.Session, v.primary.Scope} }

@@ -20,7 +20,7 @@ import (
 	"hostguard/runner/shell"
 )
 
-// unitScope is whose manager gets a new unit, and whether that takes sudo: the
+// unitScope returns the manager for a new unit, and whether that takes sudo: the
 // system's if this user may change it without a password, else the user's own.
 func unitScope(ctx context.Context, s *cli.Session) (scope string, sudo bool) {
 	if os.Geteuid() == 0 {
@@ -35,8 +35,8 @@ func unitScope(ctx context.Context, s *cli.Session) (scope string, sudo bool) {
 // shutdownTime is how long the runner waits for its jobs when it is stopped.
 const shutdownTime = time.Hour
 
-// settle is how long a service has to run to count as started: one whose program
-// ends at once is started again and again.
+// settle is how long a service must run to count as started: systemd restarts one whose
+// program ends at once again and again.
 const settle = time.Second
 
 // manager is systemd's manager of the system or of this user.
@@ -51,15 +51,15 @@ func (m manager) control(ctx context.Context, words ...string) error {
 	return systemd.Control(ctx, m.scope, m.Getenv, words...)
 }
 
-// path is the file of a unit of ours.
+// path returns the path of a unit file.
 func (m manager) path(name string) string {
 	return filepath.Join(systemd.Dir(m.scope, m.Getenv("HOME")), name)
 }
 
-// turn is the change by one command to the manager, and the way back by another.
+// turn returns the change that one command to the manager makes and another undoes.
 func (m manager) turn(words, back []string, check func(context.Context) error) change {
 	return change{
-		say: m.command(words...),
+		text: m.command(words...),
 		do: func(ctx context.Context) error {
 			if err := m.control(ctx, words...); err != nil || check == nil {
 				return err
@@ -70,9 +70,8 @@ func (m manager) turn(words, back []string, check func(context.Context) error) c
 	}
 }
 
-// install is the part of a plan that makes a runner a service of its own and starts
-// it: an empty one where its unit is as it should be and runs. The caller has asked
-// runner.Host.Adopt whether it may.
+// install returns the changes that create the service of a runner and start it. The
+// caller must have called runner.Host.Adopt, which checks whether it may.
 func (m manager) install(sv runner.Service) ([]change, error) {
 	text, err := sv.Unit()
 	if err != nil {
@@ -87,18 +86,18 @@ func (m manager) install(sv runner.Service) ([]change, error) {
 		func(ctx context.Context) error { return m.checkRuns(ctx, sv.Name) })), nil
 }
 
-// removal is the way back from install, as a command.
+// removal returns the command that undoes install.
 func (m manager) removal(sv runner.Service) string {
 	return fmt.Sprintf("%s && rm %s && %s", m.command("disable", "--now", sv.Name), shell.Quote(m.path(sv.Name)),
 		m.command("daemon-reload"))
 }
 
-// letStop is the part of a plan that lets a unit that is there already end its jobs:
-// a drop-in, its own file is left alone.
+// letStop returns the changes that let an existing unit end its jobs: a drop-in, without
+// touching the unit's own file.
 func (m manager) letStop(sv runner.Service) ([]change, error) {
 	check := func(ctx context.Context) error { return m.checkStops(ctx, sv) }
 	changes, err := m.put([]install.File{m.dropIn(sv)}, check)
-	if changes == nil && err == nil { // the manager has not read it, or something else overrules it
+	if changes == nil && err == nil { // the manager has not read it, or another drop-in overrides it
 		reload := m.turn([]string{"daemon-reload"}, nil, check)
 		reload.undo = nil
 		changes = []change{reload}
@@ -111,8 +110,8 @@ func (m manager) dropIn(sv runner.Service) install.File {
 	return install.File{Path: path, Data: []byte(runner.DropIn(sv.ShutdownTimeout)), Mode: 0o644}
 }
 
-// put is the change that puts files of units in place, has the manager read them,
-// and looks what has become of it; none if all are there.
+// put returns the change that installs unit files, makes the manager read them, and
+// checks the result; none if all files are in place.
 func (m manager) put(files []install.File, check func(context.Context) error) ([]change, error) {
 	plan, err := install.Plan(files)
 	if err != nil {
@@ -121,7 +120,7 @@ func (m manager) put(files []install.File, check func(context.Context) error) ([
 	return m.exchange(plan, check)
 }
 
-// exchange makes one change of several files.
+// exchange returns one change for several files.
 func (m manager) exchange(plan []install.Change, check func(context.Context) error) ([]change, error) {
 	plan = slices.DeleteFunc(plan, func(c install.Change) bool { return c.Do == install.Keep })
 	if len(plan) == 0 {
@@ -143,7 +142,7 @@ func (m manager) exchange(plan []install.Change, check func(context.Context) err
 		back[i] = func() error { return install.Change{File: was, Do: install.Replace}.Apply() }
 	}
 	return []change{{
-		say: strings.Join(does, ", ") + "; " + m.command("daemon-reload"),
+		text: strings.Join(does, ", ") + "; " + m.command("daemon-reload"),
 		do: func(ctx context.Context) error {
 			for _, c := range plan {
 				if err := c.Apply(); err != nil {
@@ -165,8 +164,7 @@ func (m manager) exchange(plan []install.Change, check func(context.Context) err
 	}}, nil
 }
 
-// removeFile takes away what an install has put there, and the directory of a
-// drop-in if it was the last.
+// removeFile removes an installed file, and the directory of a drop-in if it was the last.
 func removeFile(f install.File) error {
 	plan, err := install.PlanRemoval([]install.File{f})
 	for _, c := range plan {
@@ -178,21 +176,21 @@ func removeFile(f install.File) error {
 	return err
 }
 
-// checkStops looks whether the manager has taken a unit's text as it is meant:
-// another drop-in may say otherwise.
+// checkStops fails unless the manager has accepted the settings of a unit: another
+// drop-in may override them.
 func (m manager) checkStops(ctx context.Context, sv runner.Service) error {
 	u, err := m.unit(ctx, sv.Name)
 	if err != nil {
 		return err
 	}
-	if !u.Stops(sv.ShutdownTimeout) {
-		return fmt.Errorf("%q has KillMode=%.20q TimeoutStopSec=%d all the same; see \"%s\" for what says so", sv.Name,
+	if !u.StopsGracefully(sv.ShutdownTimeout) {
+		return fmt.Errorf("%q still has KillMode=%.20q TimeoutStopSec=%d; \"%s\" shows what sets them", sv.Name,
 			u.KillMode, int(u.StopTimeout.Seconds()), m.command("cat", sv.Name))
 	}
 	return nil
 }
 
-// checkRuns looks whether a service goes on running.
+// checkRuns fails unless a service keeps running.
 func (m manager) checkRuns(ctx context.Context, name string) error {
 	first, err := m.unit(ctx, name)
 	if err != nil {
@@ -208,13 +206,13 @@ func (m manager) checkRuns(ctx context.Context, name string) error {
 		return err
 	}
 	if u.Active != "active" || u.MainPID == 0 || u.MainPID != first.MainPID {
-		return fmt.Errorf("%q does not go on running (%.20q, Result=%.30q); see journalctl %s%s", name, u.Active,
+		return fmt.Errorf("%q does not keep running (%.20q, Result=%.30q); see journalctl %s%s", name, u.Active,
 			u.Result, map[string]string{systemd.System: "-u ", systemd.User: "--user -u "}[m.scope], shell.Quote(name))
 	}
 	return nil
 }
 
-// unit is how one unit is now.
+// unit returns the present state of one unit.
 func (m manager) unit(ctx context.Context, name string) (runner.Unit, error) {
 	units, err := systemd.Units(ctx, m.scope, m.Getenv, []string{name})
 	if err != nil {
@@ -223,7 +221,8 @@ func (m manager) unit(ctx context.Context, name string) (runner.Unit, error) {
 	return units[slices.IndexFunc(units, func(u runner.Unit) bool { return u.Name == name })], nil
 }
 
-// findProgram finds an executable by its names: in the directories, and on PATH.
+// findProgram returns the path of an executable of one of the names, in the directories
+// or on PATH.
 func findProgram(s *cli.Session, names []string, before, after []string) (string, error) {
 	dirs := slices.Concat(before, filepath.SplitList(s.Getenv("PATH")), after)
 	for _, dir := range dirs {
@@ -248,8 +247,8 @@ func exists(path string) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// sayLinger says that a user's unit waits for a login.
-func sayLinger(s *cli.Session, unit string) {
+// warnLinger warns that a user's unit does not start before a login.
+func warnLinger(s *cli.Session, unit string) {
 	name := "USER"
 	if me, err := user.Current(); err == nil {
 		name = me.Username

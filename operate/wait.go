@@ -9,14 +9,14 @@ import (
 )
 
 const (
-	askEvery  = 2 * time.Second  // the server, while something has to be seen there
-	lookEvery = 2 * time.Second  // for jobs, while a restart waits for their end
-	sayEvery  = 30 * time.Second // what it waits for, if that does not change
+	pollEvery   = 2 * time.Second  // for requests to the server
+	lookEvery   = 2 * time.Second  // for running jobs
+	reportEvery = 30 * time.Second // for lines about an unchanged wait
 )
 
-// untilIdle waits until no job runs here, as far as busy tells.
+// untilIdle waits until busy, which describes the running jobs, returns "".
 func untilIdle(ctx context.Context, s *cli.Session, wait time.Duration, busy func() string) error {
-	start, said, saidAt := time.Now(), "", time.Time{}
+	start, last, reported := time.Now(), "", time.Time{}
 	for {
 		is := busy()
 		switch waited := time.Since(start); {
@@ -25,10 +25,10 @@ func untilIdle(ctx context.Context, s *cli.Session, wait time.Duration, busy fun
 		case is == "":
 			return nil
 		case waited >= wait:
-			return cli.Refusedf("jobs run after %s: %s", cli.Short(waited), is)
-		case is != said || time.Since(saidAt) >= sayEvery:
-			s.Say("waiting %s of %s: %s", cli.Short(waited), config.Duration(wait), is)
-			said, saidAt = is, time.Now()
+			return cli.Refusedf("jobs still run after %s: %s", cli.Short(waited), is)
+		case is != last || time.Since(reported) >= reportEvery:
+			s.Print("waiting %s of %s: %s", cli.Short(waited), config.Duration(wait), is)
+			last, reported = is, time.Now()
 		}
 		select {
 		case <-ctx.Done():
@@ -37,7 +37,7 @@ func untilIdle(ctx context.Context, s *cli.Session, wait time.Duration, busy fun
 	}
 }
 
-// until tries until it works; the last error tells why not in time.
+// until calls try until it succeeds or the limit has passed, and returns its last error.
 func until(ctx context.Context, limit time.Duration, try func() error) error {
 	start := time.Now()
 	for {
@@ -53,7 +53,7 @@ func until(ctx context.Context, limit time.Duration, try func() error) error {
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(min(askEvery, max(0, limit-time.Since(start)))):
+		case <-time.After(min(pollEvery, max(0, limit-time.Since(start)))):
 		}
 	}
 }

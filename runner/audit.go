@@ -12,17 +12,17 @@ import (
 	"time"
 )
 
-// grace is what a unit needs beyond shutdown_timeout: the runner's post-task
-// script may take 5 minutes, and then it reports.
+// grace is the time that a unit needs after shutdown_timeout: the runner's post-task
+// script may take 5 minutes, and then the runner reports.
 const grace = 6 * time.Minute
 
-// Audit finds what is wrong with the runner of a host.
+// Audit returns the problems of a host's runner.
 func Audit(h Host) []finding.Finding {
 	return slices.Concat(auditConfig(h), auditUnits(h), auditWrapped(h), auditDaemons(h), auditLeftovers(h),
 		checkSchedule(h.Schedule, h.wrapped()))
 }
 
-// configFix is for a configuration that could not be read.
+// configFix is the fix for a configuration that could not be read.
 const configFix = "run it as the runner's user, or give -runner-dir"
 
 func auditConfig(h Host) []finding.Finding {
@@ -41,16 +41,16 @@ func auditConfig(h Host) []finding.Finding {
 	}
 	for _, hook := range h.Config.JobHooks {
 		if h.Config.RunsContainers() && !h.Config.Mounts(hook) {
-			all.Warn(4, "hostguard install prints the mounts that belong to it, or take it out of runner.hooks",
+			all.Warn(4, "add the mounts that hostguard install prints, or remove it from runner.hooks",
 				"the hook %.200q runs in the containers of jobs and is not mounted there: "+
-					"where their image has no such file, each of them fails", hook)
+					"each job whose image has no such file fails", hook)
 		}
 	}
 	if h.Config.HealthScript != "" && !h.Config.HealthEnabled {
 		all.Warn(4, "set health_check.enabled to true", "the health check %.200q never runs", h.Config.HealthScript)
 	}
 	if len(h.Config.Labels) > 0 && len(h.HostLabels()) == 0 {
-		all.Warn(4, fmt.Sprintf("add one to runner.labels in %.200q, where builds have to run on the host", h.ConfigPath),
+		all.Warn(4, fmt.Sprintf("add one to runner.labels in %.200q, if builds must run on the host", h.ConfigPath),
 			"no label runs jobs on the host itself, such as awoooi-host:host")
 	}
 	if h.Config.ShutdownTimeout == 0 {
@@ -76,14 +76,14 @@ func auditUnits(h Host) []finding.Finding {
 		for _, name := range h.stoppedSplits() {
 			u, _ := h.Named(name)
 			all.Bad(6, systemctl(u)+"start "+shell.Quote(name),
-				"the service %q, of a runner that was split off, does not run: its jobs wait", name)
+				"the service %q of a split-off runner does not run: its jobs wait", name)
 		}
 	case !found && len(h.UnitsUnseen) > 0:
 		all.Warn(6, "run it on the host, as the runner's user",
 			"the runner's service was not seen: %s", strings.Join(h.UnitsUnseen, "; "))
 	case !found:
 		all.Warn(6, serviceFix(h.Dir),
-			"no service runs the runner in %.200q: after a crash or a reboot nobody starts it", h.Dir)
+			"no service runs the runner in %.200q: after a crash or a reboot nothing starts it", h.Dir)
 	case primary.Active != "active":
 		all.Bad(6, systemctl(primary)+"start "+shell.Quote(primary.Name),
 			"%.100q is %q/%q", primary.Name, primary.Active, primary.Sub)
@@ -95,22 +95,23 @@ func auditUnits(h Host) []finding.Finding {
 		if u.KillMode != "mixed" {
 			all.Bad(6, serviceFix(cmp.Or(u.WorkDir, h.Dir)),
 				"unit %q has KillMode=%q: systemd ends the jobs' steps together with the runner, and "+
-					"shutdown_timeout is worth nothing", u.Name, u.KillMode)
+					"shutdown_timeout has no effect", u.Name, u.KillMode)
 		}
-		if least := StopTimeout(h.Config.ShutdownTimeout); h.Config.ShutdownTimeout > 0 && u.StopTimeout > 0 && u.StopTimeout < least {
+		if shutdown := h.Config.ShutdownTimeout; shutdown > 0 && u.StopTimeout > 0 &&
+			u.StopTimeout < StopTimeout(shutdown) {
 			all.Bad(6, serviceFix(cmp.Or(u.WorkDir, h.Dir)),
-				"unit %q has TimeoutStopSec=%s, less than shutdown_timeout (%s) and what comes after it",
-				u.Name, config.Duration(u.StopTimeout), config.Duration(h.Config.ShutdownTimeout))
+				"unit %q has TimeoutStopSec=%s, less than shutdown_timeout (%s) and the time to report after it",
+				u.Name, config.Duration(u.StopTimeout), config.Duration(shutdown))
 		}
 		if u.Scope == "user" && !h.Lingers {
 			all.Warn(6, "sudo loginctl enable-linger",
-				"unit %q is a user's, and Linger=no: after a reboot it does not start without a login", u.Name)
+				"unit %q is a user unit, and Linger=no: after a reboot it does not start without a login", u.Name)
 		}
 	}
 	return all
 }
 
-// serviceFix is the command that mends a runner's configuration and its unit.
+// serviceFix returns the command that fixes a runner's configuration and its unit.
 func serviceFix(dir string) string {
 	return "hostguard runner service -runner-dir " + shell.Quote(dir) + " -apply"
 }
@@ -136,7 +137,7 @@ func auditWrapped(h Host) []finding.Finding {
 		case c.Running && c.Name == WrappedContainer:
 			all.Bad(7, c.drain(), "the container %q takes jobs again", c.Name)
 		case c.Running:
-			all.Warn(7, "where the host's own runner is to do its jobs: "+c.drain(),
+			all.Warn(7, "if the host's own runner is to take its jobs: "+c.drain(),
 				"the container %.100q runs a runner", c.Name)
 		case c.Restart != "no" && c.Restart != "":
 			all.Bad(7, c.drain(),
@@ -146,7 +147,7 @@ func auditWrapped(h Host) []finding.Finding {
 	return all
 }
 
-// wrapped is the retired container, or what is known of it where there is none.
+// wrapped returns the retired container, or only its name if there is none.
 func (h Host) wrapped() Container {
 	if i := slices.IndexFunc(h.Containers, func(c Container) bool { return c.Name == WrappedContainer }); i >= 0 {
 		return h.Containers[i]
@@ -154,8 +155,8 @@ func (h Host) wrapped() Container {
 	return Container{Name: WrappedContainer}
 }
 
-// servesHost tells whether the container would take jobs of a :host label, by
-// the labels in its environment or by the configuration that it shares.
+// servesHost reports whether the container would take jobs of a :host label, by the
+// labels in its environment or by the configuration that it mounts.
 func (c Container) servesHost(h Host) bool {
 	for _, l := range c.Labels {
 		if config.ParseLabel(l).Schema == "host" {
@@ -165,7 +166,7 @@ func (c Container) servesHost(h Host) bool {
 	return len(h.HostLabels()) > 0 && (c.mounts(h.ConfigPath) || len(c.Labels) == 0 && c.mounts(h.RegistrationPath))
 }
 
-// mounts tells whether the container has a file of the host.
+// mounts reports whether the container mounts a file of the host.
 func (c Container) mounts(file string) bool {
 	return file != "" && slices.ContainsFunc(c.Mounts, func(m string) bool {
 		return m != "/" && (m == file || strings.HasPrefix(file, strings.TrimSuffix(m, "/")+"/"))
@@ -188,7 +189,7 @@ func auditDaemons(h Host) []finding.Finding {
 			add(d.Registration, fmt.Sprintf("process %d", d.PID))
 		}
 	}
-	if !seen && h.RegistrationPath != "" { // where another user's processes work is not always seen
+	if !seen && h.RegistrationPath != "" { // the directories of another user's processes may not be visible
 		for _, u := range h.UnitsOf(h.PrimaryUnit()) {
 			if u.Active == "active" {
 				add(h.RegistrationPath, fmt.Sprintf("the %s's unit %q", u.Scope, u.Name))
@@ -202,7 +203,7 @@ func auditDaemons(h Host) []finding.Finding {
 	}
 	for _, file := range files {
 		all.Bad(9, "stop all but one; each runner needs a registration of its own",
-			"%s take jobs by one registration, %.200q, and cancel each other's",
+			"%s take jobs with one registration, %.200q, and cancel each other's",
 			strings.Join(users[file], " and "), file)
 	}
 	listeners := map[string]int{}
@@ -221,8 +222,8 @@ func auditLeftovers(h Host) []finding.Finding {
 	if len(h.JobDirs) > 0 {
 		oldest := slices.MinFunc(h.JobDirs, func(a, b JobDir) int { return a.Changed.Compare(b.Changed) })
 		all.Warn(9, "while no job runs: rm -rf "+shell.Quote(filepath.Dir(oldest.Path))+"/"+strings.Repeat("[0-9a-f]", 16),
-			"%d directories of jobs that no process uses, the oldest %.200q of %s: "+
-				"act_runner before v3 never removes what a killed runner leaves",
+			"job directories that no process uses: %d, the oldest %.200q of %s; "+
+				"act_runner before v3 never removes those of a killed runner",
 			len(h.JobDirs), oldest.Path, oldest.Changed.UTC().Format(time.DateOnly))
 	}
 	return all

@@ -12,7 +12,7 @@ import (
 	"hostguard/runner/shell"
 )
 
-// good is the host as it should be: one user's service, the container retired.
+// good returns a host as it should be: one user's service, the container retired.
 func good() Host {
 	return Host{
 		Units: []Unit{{
@@ -43,11 +43,11 @@ func TestWhatIsWrongWithAHost(t *testing.T) {
 		change func(*Host)
 		layer  int
 		level  finding.Level
-		says   string
+		text   string
 		fix    string
 	}{
 		"two jobs at once":         {func(h *Host) { h.Config.Capacity = 2 }, 4, finding.Bad, "capacity is 2", "runner service -runner-dir /srv/act-runner -apply"},
-		"a bad value":              {func(h *Host) { h.Config.Problems = []string{"runner.capacity is \"x\", no number"} }, 4, finding.Bad, "no number", ""},
+		"a bad value":              {func(h *Host) { h.Config.Problems = []string{"runner.capacity is \"x\", not a number"} }, 4, finding.Bad, "not a number", ""},
 		"a hook not in containers": {func(h *Host) { h.Config.JobHooks = []string{"/opt/done"} }, 4, finding.Warn, `the hook "/opt/done" runs in the containers of jobs`, "hostguard install"},
 		"a mount that is dropped": {func(h *Host) {
 			h.Config.JobHooks, h.Config.Options = []string{"/opt/done"}, "-v /opt/done:/opt/done"
@@ -72,7 +72,7 @@ func TestWhatIsWrongWithAHost(t *testing.T) {
 			h.Containers[0] = Container{Name: "x; rm -rf /", Running: true, Labels: []string{"a:docker://b"}}
 		}, 7, finding.Warn, `"x; rm -rf /" runs a runner`, "hostguard runner drain -container 'x; rm -rf /' -apply"},
 		"no Docker":                {func(h *Host) { h.Containers, h.DockerUnseen = nil, "no Docker" }, 7, finding.Warn, "were not seen", ""},
-		"two daemons":              {func(h *Host) { h.Daemons = append(h.Daemons, Daemon{PID: 8, Registration: "/srv/act-runner/.runner"}) }, 9, finding.Bad, "process 7 and process 8 take jobs by one registration", ""},
+		"two daemons":              {func(h *Host) { h.Daemons = append(h.Daemons, Daemon{PID: 8, Registration: "/srv/act-runner/.runner"}) }, 9, finding.Bad, "process 7 and process 8 take jobs with one registration", ""},
 		"a daemon and a container": {func(h *Host) { h.Containers[0].Running = true }, 9, finding.Bad, `process 7 and container "gitea-runner"`, ""},
 		"a unit and a container":   {func(h *Host) { h.Daemons, h.Containers[0].Running = nil, true }, 9, finding.Bad, `unit "gitea-act-runner-host.service" and container`, ""},
 		"two units": {func(h *Host) {
@@ -82,24 +82,24 @@ func TestWhatIsWrongWithAHost(t *testing.T) {
 			h.Units = append(h.Units, u)
 		}, 9, finding.Bad, `the user's unit "gitea-act-runner-host.service" and the system's unit "act_runner.service" take jobs`, ""},
 		"two GitHub listeners": {func(h *Host) { h.GitHubRoots = []string{"/a", "/a", "/b"} }, 9, finding.Bad, `runs in "/a"`, ""},
-		"left directories":     {func(h *Host) { h.JobDirs = []JobDir{{"/c/0123456789abcdef", time.Unix(1e9, 0)}} }, 9, finding.Warn, "1 directories of jobs", "rm -rf /c/[0-9a-f]"},
-		"an auto-healer":       {func(h *Host) { h.Schedule = timer("docker start gitea-runner") }, 7, finding.Bad, `"/etc/cron.d/heal" line 2 starts the retired runner`, "take it out of that command"},
+		"left directories":     {func(h *Host) { h.JobDirs = []JobDir{{"/c/0123456789abcdef", time.Unix(1e9, 0)}} }, 9, finding.Warn, "job directories that no process uses: 1", "rm -rf /c/[0-9a-f]"},
+		"an auto-healer":       {func(h *Host) { h.Schedule = timer("docker start gitea-runner") }, 7, finding.Bad, `"/etc/cron.d/heal" line 2 starts the retired runner`, "remove it from that command"},
 		"an auto-healer's script": {func(h *Host) {
 			h.Schedule = timer("/usr/bin/heal.sh", Script{"/usr/bin/heal.sh", "#!/bin/sh\nfor c in gitea gitea-runner; do\n  docker restart \"$c\"\ndone"})
 		}, 7, finding.Bad, `runs "/usr/bin/heal.sh", whose line 3 starts the retired runner`, ""},
 		"whatever is unhealthy": {func(h *Host) { h.Schedule = timer("docker ps -q --filter health=unhealthy | xargs -r docker restart") }, 7, finding.Warn, "starts containers that it does not name", ""},
-		"a prune":               {func(h *Host) { h.Schedule = timer("docker system prune -af --volumes") }, 3, finding.Warn, "deletes locks made by plain docker network create", ""},
+		"a prune":               {func(h *Host) { h.Schedule = timer("docker system prune -af --volumes") }, 3, finding.Warn, "deletes locks created by plain docker network create", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := good()
 			c.change(&h)
 			found := Audit(h)
 			for _, f := range found {
-				if f.Layer == c.layer && f.Level == c.level && strings.Contains(f.Evidence, c.says) && strings.Contains(f.Fix, c.fix) && f.Fix != "" {
+				if f.Layer == c.layer && f.Level == c.level && strings.Contains(f.Evidence, c.text) && strings.Contains(f.Fix, c.fix) && f.Fix != "" {
 					return
 				}
 			}
-			t.Errorf("no finding %q in %+v", c.says, found)
+			t.Errorf("no finding %q in %+v", c.text, found)
 		})
 	}
 }
@@ -204,7 +204,7 @@ func TestParseTask(t *testing.T) {
 	}
 }
 
-// The example is what this project tells others to write.
+// The example is what this project recommends.
 func TestTheExampleOfAConfigurationIsRight(t *testing.T) {
 	data, err := os.ReadFile("../examples/runner-config.yaml")
 	if err != nil {
@@ -224,7 +224,7 @@ func FuzzRevivedBy(f *testing.F) {
 	f.Fuzz(func(t *testing.T, script string) {
 		commands, _ := shell.Commands(script)
 		for _, c := range commands {
-			_ = Container{Name: WrappedContainer}.revivedBy(c, script)
+			_ = Container{Name: WrappedContainer}.startedBy(c, script)
 		}
 	})
 }

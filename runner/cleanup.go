@@ -6,14 +6,14 @@ import (
 	"strings"
 )
 
-// The units that clean in the background, and the timer that they replace.
+// The units that clean in the background, and the timer which they replace.
 const (
 	CleanupService  = "hostguard-clean-diag.service"
 	CleanupTimer    = "hostguard-clean-diag.timer"
 	OldCleanupTimer = "runner-diag-cleanup.timer"
 )
 
-// Cleanup is the cleaning of GitHub runners' roots by a timer.
+// Cleanup describes the units that clean the roots of GitHub runners.
 type Cleanup struct {
 	Scope   string // system or user
 	User    string // of a system unit
@@ -21,12 +21,11 @@ type Cleanup struct {
 	Roots   []string
 }
 
-// Service is the text of its service. That of the system may write nothing but
-// _diag of its roots. A user's is not kept from writing: that manager can only do
-// that in a user namespace (PrivateUsers, which later versions than 252 imply),
-// from which the kernel lets nobody look into the processes outside, and then
-// clean-diag does not see what a worker has open. For the same reason nothing
-// here hides processes (ProtectProc).
+// Service returns the text of the service. A system service may write only _diag of
+// its roots. A user service is not restricted: its manager could do that only in a
+// user namespace (PrivateUsers, which systemd after 252 implies), from which the kernel
+// does not show processes outside, so clean-diag could not see the open files of a
+// worker. For the same reason the service does not hide processes (ProtectProc).
 func (c Cleanup) Service() (string, error) {
 	for _, path := range append([]string{c.Program}, c.Roots...) {
 		if err := CheckUnitPath(path); err != nil {
@@ -34,7 +33,8 @@ func (c Cleanup) Service() (string, error) {
 		}
 	}
 	var t strings.Builder
-	t.WriteString("# Written by hostguard runner cleanup-timer.\n[Unit]\nDescription=Removal of left-over diagnostics of GitHub's runner\n\n[Service]\nType=oneshot\n")
+	t.WriteString("# Written by hostguard runner cleanup-timer.\n" +
+		"[Unit]\nDescription=Removal of left-over diagnostics of GitHub's runner\n\n[Service]\nType=oneshot\n")
 	if c.Scope == "system" {
 		fmt.Fprintf(&t, "User=%s\n", c.User)
 	}
@@ -45,7 +45,7 @@ func (c Cleanup) Service() (string, error) {
 	if c.Scope != "system" {
 		return t.String(), nil
 	}
-	// strict alone leaves /home, /root and /run/user as they are (systemd 252).
+	// strict alone leaves /home, /root and /run/user writable (systemd 252).
 	t.WriteString("ProtectSystem=strict\nProtectHome=read-only\nReadWritePaths=")
 	for i, root := range c.Roots {
 		if i > 0 {
@@ -57,7 +57,7 @@ func (c Cleanup) Service() (string, error) {
 	return t.String(), nil
 }
 
-// Timer is the text of its timer.
+// Timer returns the text of the timer.
 func (c Cleanup) Timer() string {
 	return `# Written by hostguard runner cleanup-timer.
 [Unit]
@@ -72,7 +72,7 @@ WantedBy=timers.target
 `
 }
 
-// Cleanups are the timers that clean here, the one of hostguard first.
+// Cleanups returns the timers that clean on this host, hostguard's first.
 func (h Host) Cleanups() []Unit {
 	var timers []Unit
 	for _, name := range []string{CleanupTimer, OldCleanupTimer} {

@@ -9,14 +9,14 @@ import (
 	"strings"
 )
 
-// Layer is one of the layers that keep a host usable, and how it is here.
+// Layer is one of the layers that keep a host usable, and its state on this host.
 type Layer struct {
 	Layer    string            `json:"layer"` // L1 to L12
 	Title    string            `json:"title"`
 	Level    finding.Level     `json:"level"`
 	Evidence string            `json:"evidence"`
 	Fix      string            `json:"fix,omitempty"`
-	Findings []finding.Finding `json:"findings"` // the worst first; the line tells that one
+	Findings []finding.Finding `json:"findings"` // the worst first, which the line shows
 }
 
 var titles = [...]string{
@@ -25,15 +25,17 @@ var titles = [...]string{
 	"labels that the workflows want", "isolation readiness", "split by owner",
 }
 
-// Diagnose makes one line of each layer. found is what others have looked at,
-// good says what is well where nothing was found.
+// Diagnose returns the state of each layer. found holds findings of other checks, and
+// good the evidence for layers without findings.
 func Diagnose(h Host, workflows []workflow.Workflow, found []finding.Finding, good map[int]string) []Layer {
-	found = slices.Concat(found, Audit(h), workflow.Check(workflows, h.HostLabels()), checkWanted(h, workflows), checkSplit(h), checkSeen(h))
+	found = slices.Concat(found, Audit(h), workflow.Check(workflows, h.HostLabels()), checkWanted(h, workflows),
+		checkSplit(h), checkUnseen(h))
 	layers := make([]Layer, 0, len(titles))
 	for i, title := range titles {
-		l := Layer{Layer: fmt.Sprintf("L%d", i+1), Title: title, Evidence: h.good(i+1, len(workflows)), Findings: []finding.Finding{}}
-		if say := good[i+1]; say != "" {
-			l.Evidence = say
+		l := Layer{Layer: fmt.Sprintf("L%d", i+1), Title: title, Evidence: h.good(i+1, len(workflows)),
+			Findings: []finding.Finding{}}
+		if text := good[i+1]; text != "" {
+			l.Evidence = text
 		}
 		for _, f := range found {
 			if f.Layer == i+1 {
@@ -49,30 +51,32 @@ func Diagnose(h Host, workflows []workflow.Workflow, found []finding.Finding, go
 	return layers
 }
 
-// good is the evidence of a layer that nothing was found about.
+// good returns the evidence for a layer without findings.
 func (h Host) good(layer, workflows int) string {
 	switch layer {
 	case 4:
-		return fmt.Sprintf("capacity %d, %d labels", h.Config.Capacity, len(h.Config.Labels))
+		return fmt.Sprintf("capacity %d, labels: %d", h.Config.Capacity, len(h.Config.Labels))
 	case 5:
-		return fmt.Sprintf("%d workflows looked at", workflows)
+		return fmt.Sprintf("workflows checked: %d", workflows)
 	case 6:
 		return "KillMode=mixed, shutdown_timeout " + config.Duration(h.Config.ShutdownTimeout)
 	case 7:
 		for _, c := range h.Containers {
 			if c.Name == WrappedContainer {
-				return fmt.Sprintf("Restart=%.20q Status=%.20q, and nothing scheduled%s starts it", c.Restart, c.Status, h.asFar())
+				return fmt.Sprintf("Restart=%.20q Status=%.20q, and nothing scheduled%s starts it", c.Restart, c.Status,
+					h.visibleNote())
 			}
 		}
-		return fmt.Sprintf("no runner in a container, and nothing scheduled%s starts one", h.asFar())
+		return fmt.Sprintf("no runner in a container, and nothing scheduled%s starts one", h.visibleNote())
 	case 9:
-		return fmt.Sprintf("one daemon on each registration, %d tasks of late, no job directories left", len(h.Tasks))
+		return fmt.Sprintf("one daemon on each registration, no job directories left behind, recent tasks: %d",
+			len(h.Tasks))
 	case 10:
-		return fmt.Sprintf("every label of %d workflows is served here", workflows)
+		return fmt.Sprintf("every label is served here, workflows checked: %d", workflows)
 	case 11:
 		return "isolation_ready=true"
 	case 12:
-		if len(h.Splits()) < 2 {
+		if len(h.LabelOwners()) < 2 {
 			return "not needed: the labels are of one owner"
 		}
 		return "each owner has a runner of its own"
@@ -80,15 +84,16 @@ func (h Host) good(layer, workflows int) string {
 	return "nothing found"
 }
 
-func (h Host) asFar() string {
+// visibleNote returns a restriction to what could be seen, if some schedules could not.
+func (h Host) visibleNote() string {
 	if len(h.ScheduleUnseen) > 0 {
 		return " that could be seen"
 	}
 	return ""
 }
 
-// checkSeen says of the runner pool what was looked at in vain.
-func checkSeen(h Host) []finding.Finding {
+// checkUnseen reports what could not be inspected of the runner pool.
+func checkUnseen(h Host) []finding.Finding {
 	var unseen []string
 	for _, why := range []string{h.ProcessesUnseen, h.DockerUnseen, h.TasksUnseen, h.JobDirsUnseen} {
 		if why != "" {
@@ -97,13 +102,14 @@ func checkSeen(h Host) []finding.Finding {
 	}
 	var all finding.List
 	if unseen != nil {
-		all.Warn(9, "run it on the host, as the runner's user", "not all of it was seen: %s", strings.Join(unseen, "; "))
+		all.Warn(9, "run it on the host, as the runner's user", "some of it was not seen: %s",
+			strings.Join(unseen, "; "))
 	}
 	return all
 }
 
-// checkWanted joins the checkout's workflows with the labels of this host's
-// runner. Others may serve the rest.
+// checkWanted reports labels of the checkout's workflows that this host's runner does
+// not serve. Other runners may serve them.
 func checkWanted(h Host, workflows []workflow.Workflow) []finding.Finding {
 	var all finding.List
 	if h.ConfigUnseen != "" {
@@ -125,13 +131,13 @@ func checkWanted(h Host, workflows []workflow.Workflow) []finding.Finding {
 		}
 	}
 	if missing != nil {
-		all.Warn(10, "hostguard runner labels tells whether another does",
+		all.Warn(10, "hostguard runner labels shows whether another does",
 			"this host's runner does not serve %s", strings.Join(missing[:min(3, len(missing))], ", "))
 	}
 	return all
 }
 
-const splitFix = "hostguard runner split tells the plan and carries it out; safe_next_step="
+const splitFix = "hostguard runner split prints the plan and carries it out; safe_next_step="
 
 func checkSplit(h Host) []finding.Finding {
 	r := CheckReadiness(h)
@@ -151,7 +157,7 @@ func checkSplit(h Host) []finding.Finding {
 		}
 		if registered < r.WantedServices || r.InstalledServices < r.WantedServices {
 			all.Warn(12, splitFix+r.Next,
-				"one runner serves %d owners; of theirs %d are registered, %d have a service",
+				"one runner serves %d owners; of their own runners %d are registered, and %d have a service",
 				r.WantedServices, registered, r.InstalledServices)
 		} else if !h.Separated() {
 			all.Warn(12, splitFix+r.Next,

@@ -8,10 +8,10 @@ import (
 	"hostguard/runner/shell"
 )
 
-// IsRunner tells a runner's container by its name or its image.
+// IsRunner reports whether a container is a runner's, by its name or its image.
 func IsRunner(name, image string) bool { return name == WrappedContainer || IsDaemonImage(image) }
 
-// drain is the command that retires a container.
+// drain returns the command that retires a container.
 func (c Container) drain() string {
 	if c.Name == WrappedContainer {
 		return "hostguard runner drain -apply"
@@ -19,9 +19,9 @@ func (c Container) drain() string {
 	return "hostguard runner drain -container " + shell.Quote(c.Name) + " -apply"
 }
 
-// OwnJobs are the processes of a runner's container that are neither its daemon
-// nor what started that: steps of jobs that run inside it, or what these left, or
-// a Docker daemon beside it. Without a daemon among them it is not known.
+// OwnJobs returns the processes of a runner's container that are neither its daemon nor
+// an ancestor of it: steps of jobs that run inside it, processes that these left behind,
+// or a Docker daemon beside it. Without a daemon among the processes they are not known.
 func OwnJobs(processes []Process) (jobs []Process, known bool) {
 	parents := map[int]int{}
 	for _, p := range processes {
@@ -45,22 +45,22 @@ func OwnJobs(processes []Process) (jobs []Process, known bool) {
 	return jobs, known
 }
 
-// Revivers find what starts a container again by itself, from cron, a timer or a
-// unit: Bad where it does, Warn where it may. What is not seen is not in it.
-func Revivers(h Host, c Container) []finding.Finding {
+// RestartTriggers returns what starts a container again by itself, from cron, a timer or
+// a unit: Bad if it does, Warn if it may. Schedules that could not be seen are missing.
+func RestartTriggers(h Host, c Container) []finding.Finding {
 	return slices.DeleteFunc(checkSchedule(h.Schedule, c), func(f finding.Finding) bool { return f.Layer != 7 })
 }
 
-// Rivals find who would take jobs by the registration of a container if that
-// ran: two daemons on one cancel each other's jobs.
-func Rivals(h Host, c Container) []finding.Finding {
+// DuplicateDaemons returns the daemons that would take jobs with the registration of a
+// container if that ran: two daemons with one registration cancel each other's jobs.
+func DuplicateDaemons(h Host, c Container) []finding.Finding {
 	c.Running = true
 	h.Containers, h.GitHubRoots = []Container{c}, nil
 	all := finding.List(auditDaemons(h))
 	for _, d := range h.Daemons {
 		if d.Registration == "" && c.mounts(h.RegistrationPath) && len(all) == 0 {
-			all.Bad(9, "run it as root, who may see where that works",
-				"process %d, a runner, may work by the same registration", d.PID)
+			all.Bad(9, "run it as root, who can see the directory of that process",
+				"process %d, a runner, may use the same registration", d.PID)
 		}
 	}
 	return all

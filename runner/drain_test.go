@@ -57,7 +57,7 @@ func TestWhatStartsAContainerAgain(t *testing.T) {
 		"cd /srv/ci && docker compose up -d gitea": finding.Warn, "cd /srv/db && docker compose up -d": finding.OK, "docker compose -f /srv/ci/compose.yaml ps": finding.OK,
 		"docker system prune -af": finding.OK, // of another layer
 	} {
-		found := Revivers(Host{Schedule: []Scheduled{{Where: "cron", Command: command}}}, other)
+		found := RestartTriggers(Host{Schedule: []Scheduled{{Where: "cron", Command: command}}}, other)
 		got := finding.OK
 		if len(found) > 0 {
 			got = found[0].Level
@@ -74,21 +74,21 @@ func TestWhatStartsAContainerAgain(t *testing.T) {
 func TestTwoOnOneRegistrationAreRivals(t *testing.T) {
 	h := good()
 	c := h.Containers[0]
-	if found := Rivals(h, c); len(found) != 1 || !strings.Contains(found[0].Evidence, `process 7 and container "gitea-runner"`) {
+	if found := DuplicateDaemons(h, c); len(found) != 1 || !strings.Contains(found[0].Evidence, `process 7 and container "gitea-runner"`) {
 		t.Errorf("%+v", found)
 	}
 	h.Daemons[0].Registration = "" // another user's, and its unit is not seen
 	h.Units = nil
-	if found := Rivals(h, c); len(found) != 1 || !strings.Contains(found[0].Evidence, "process 7, a runner, may work") {
+	if found := DuplicateDaemons(h, c); len(found) != 1 || !strings.Contains(found[0].Evidence, "process 7, a runner, may use") {
 		t.Errorf("%+v", found)
 	}
 	h.Daemons = nil
-	if found := Rivals(h, c); len(found) != 0 {
+	if found := DuplicateDaemons(h, c); len(found) != 0 {
 		t.Errorf("%+v", found)
 	}
 	h = good()
 	c.Mounts = []string{"/srv/other"}
-	if found := Rivals(h, c); len(found) != 0 {
+	if found := DuplicateDaemons(h, c); len(found) != 0 {
 		t.Errorf("a registration of its own: %+v", found)
 	}
 }

@@ -12,17 +12,17 @@ import (
 	"hostguard/runner/config"
 )
 
-// PrimaryService is the unit that the host's own runner gets where it has none. One
-// that it has is known by what it runs, whatever its name.
+// PrimaryService is the unit of the host's own runner, if it has none yet. An existing
+// unit is recognized by what it runs, whatever its name.
 const PrimaryService = "gitea-act-runner-host.service"
 
-// WrappedContainer is the runner in a container that the host's own replaced.
+// WrappedContainer is the container of the runner that the host's own runner replaced.
 const WrappedContainer = "gitea-runner"
 
-// Host is what could be seen of a host. A text in one of the Unseen fields says
-// why the facts beside it are not, or not all, there.
+// Host is what could be seen of a host. A text in one of the Unseen fields is the reason
+// why the facts beside it are missing or incomplete.
 type Host struct {
-	Owner string // whose host it is; "" for the most common owner of its labels
+	Owner string // of the host; "" for the most common owner of its labels
 
 	Units       []Unit
 	UnitsUnseen []string // one for each scope
@@ -39,7 +39,7 @@ type Host struct {
 	JobDirsUnseen    string
 	Containers       []Container // that run a runner
 	ActiveContainers []string    // that run a job
-	ActiveHostJobs   []string    // of a :host label: directories that processes work in, or a process of the runner
+	ActiveHostJobs   []string    // of a :host label: directories in use by processes, or a process of the runner
 	DockerUnseen     string
 	Daemons          []Daemon // processes of this host
 	GitHubRoots      []string // of running listeners of GitHub's runner, one each
@@ -57,24 +57,24 @@ type Unit struct {
 	File              string // enabled, disabled, static, ...
 	MainPID, Restarts int
 	Started           time.Time // its main process; zero if it has none
-	Result            string    // how it ended the last time: success, exit-code, ...
+	Result            string    // of its last run: success, exit-code, ...
 	KillMode          string
 	StopTimeout       time.Duration // 0 for none
 	Exec              [][]string    // the arguments of each ExecStart
 	WorkDir           string
-	Environment       []string  // NAME=value; there may be secrets among them
+	Environment       []string  // NAME=value, perhaps with secrets
 	EnvironmentFiles  []string  // with a "-" before one that may be missing
 	Triggers          []string  // of a timer
 	Last, Next        time.Time // of a timer; zero for never
 
-	Config, Registration string // of a daemon: files, "" if that is not known
+	Config, Registration string // of a daemon: files, "" if not known
 }
 
-// Enabled tells whether it starts at boot, or when what wants it does.
+// Enabled reports whether the unit starts at boot, or with a unit that wants it.
 func (u Unit) Enabled() bool { return strings.HasPrefix(u.File, "enabled") }
 
-// SplitDir is the directory of a runner that one owner would have alone, and the
-// unit that runs it, or would.
+// SplitDir is the directory of a runner for one owner alone, and the unit that runs it,
+// or would.
 type SplitDir struct {
 	Path, Status string // missing, unregistered or registered
 	Service      string
@@ -91,13 +91,13 @@ type Container struct {
 	ID, Name, Image            string
 	Restart, Status            string
 	Running                    bool
-	Started                    string   // when it last was, "" if never: another time is another start
-	Labels                     []string // of its environment
+	Started                    string   // the time of its last start, "" if never
+	Labels                     []string // from its environment
 	Mounts                     []string // directories and files of the host
-	ComposeDir, ComposeService string   // "" if it is none of docker compose's
+	ComposeDir, ComposeService string   // "" if docker compose did not create it
 }
 
-// Process is a process of a container, as its host's ps shows it.
+// Process is a process of a container, as ps on the host shows it.
 type Process struct {
 	PID, Parent int
 	Argv        []string
@@ -106,11 +106,11 @@ type Process struct {
 // Daemon is a process that takes jobs.
 type Daemon struct {
 	PID          int
-	Registration string // the file, "" if that is not known
-	Unit, Scope  string // whose control group it is in, "" for none
+	Registration string // the file, "" if not known
+	Unit, Scope  string // of its control group, "" for none
 }
 
-// Named finds a unit, the one that runs first; false if there is none.
+// Named returns the unit of a name, preferably an active one; false if there is none.
 func (h Host) Named(name string) (Unit, bool) {
 	best, found := Unit{}, false
 	for _, u := range h.Units {
@@ -121,7 +121,7 @@ func (h Host) Named(name string) (Unit, bool) {
 	return best, found
 }
 
-// Off tells that the unit does not run, and is not started by a boot.
+// Off reports whether the unit does not run and does not start at boot.
 func (u Unit) Off() bool {
 	return (u.Active == "inactive" || u.Active == "failed") && !strings.HasPrefix(u.File, "enabled")
 }
@@ -131,8 +131,8 @@ func (d Daemon) of(u Unit) bool {
 	return u.MainPID != 0 && d.PID == u.MainPID || u.Name != "" && d.Unit == u.Name && d.Scope == u.Scope
 }
 
-// daemonUnits are the units that run a runner, by their command or by a process of
-// theirs.
+// daemonUnits returns the units that run a runner, by their command or by one of their
+// processes.
 func (h Host) daemonUnits() []Unit {
 	var units []Unit
 	for _, u := range h.Units {
@@ -147,7 +147,7 @@ func (h Host) daemonUnits() []Unit {
 	return units
 }
 
-// Services are the units that run a runner, the primary's first.
+// Services returns the units that run a runner, the primary's first.
 func (h Host) Services() []Unit {
 	services := h.daemonUnits()
 	primary, _ := h.Primary()
@@ -158,8 +158,8 @@ func (h Host) Services() []Unit {
 	return services
 }
 
-// Primary is the unit that runs the host's own runner, of several the one that is
-// active; false if none does.
+// Primary returns the unit that runs the host's own runner, preferably an active one;
+// false if there is none.
 func (h Host) Primary() (Unit, bool) {
 	units := h.UnitsOf(h.PrimaryUnit())
 	if len(units) == 0 {
@@ -173,19 +173,19 @@ type Found struct {
 	Dir, ConfigPath string
 	Config          config.Config
 	Active          bool
-	DockerHost      string // of its daemon, "" for the usual one
+	DockerHost      string // of its daemon, "" for the default
 }
 
-// Split reports whether the runner is what a split makes: of one owner, in the
-// directory of that name.
+// Split reports whether a split created the runner: it serves one owner, in the directory
+// of that name.
 func (f Found) Split() bool {
 	owners := ownersOf(f.Config.Labels)
 	return len(owners) == 1 && filepath.Base(f.Dir) == filepath.Base(SplitDirOf(f.Dir, owners[0]))
 }
 
-// ChoosePrimary finds the host's own runner among all that it has: not one that a
-// split made, the one of most owners, one that runs, the one registered first. It is
-// false if there is none.
+// ChoosePrimary returns the host's own runner among all its runners. It prefers, in this
+// order, one that no split created, the one of the most owners, one that runs, and the
+// one registered first. It returns false if there is none.
 func ChoosePrimary(found []Found) (Found, bool) {
 	if len(found) == 0 {
 		return Found{}, false
@@ -206,7 +206,7 @@ func ChoosePrimary(found []Found) (Found, bool) {
 	}), true
 }
 
-// OwnedBy is whose host it is.
+// OwnedBy returns the owner of the host.
 func (h Host) OwnedBy() string {
 	if h.Owner != "" {
 		return h.Owner
@@ -214,7 +214,7 @@ func (h Host) OwnedBy() string {
 	return config.MostCommonOwner(h.Config.Labels)
 }
 
-// HostLabels are the labels whose jobs run on the host itself.
+// HostLabels returns the labels whose jobs run on the host itself.
 func (h Host) HostLabels() []string {
 	var labels []string
 	for _, l := range h.Config.Labels {
@@ -233,24 +233,24 @@ func IsDaemonImage(image string) bool {
 	return actrunner.RoleOf(name) == actrunner.Daemon || name == "runner" && strings.Contains(image, "gitea")
 }
 
-// CannotMount says why a file of this host cannot be mounted into the containers of
-// all jobs of a runner; "" if it can.
+// CannotMount returns why a file of this host cannot be mounted into the containers of
+// all jobs of a runner, or "" if it can.
 func (f Found) CannotMount(file string) string {
 	for _, l := range f.Config.Labels {
 		if l.Schema != "host" && l.Schema != "docker" {
-			return fmt.Sprintf("for jobs of %q do not run in this host's containers", l.Full)
+			return fmt.Sprintf("since jobs of %q do not run in this host's containers", l.Full)
 		}
 	}
 	host := f.DockerHost
 	local := host == "" || host == "-" || strings.HasPrefix(host, "unix://") || strings.HasPrefix(host, "/")
 	if !local && f.Config.RunsContainers() {
-		return fmt.Sprintf("for their containers are those of the Docker daemon at %q, which has other files", host)
+		return fmt.Sprintf("since their containers run on the Docker daemon at %q, which has other files", host)
 	}
 	if strings.Trim(file, pathCharacters) != "" {
-		return "for container.options cannot name its path"
+		return "since container.options cannot name its path"
 	}
 	return ""
 }
 
-// pathCharacters need no quotes in the options of a container, nor in a volume.
+// pathCharacters need no quotes in the options of a container or in a volume.
 const pathCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+@"

@@ -12,7 +12,7 @@ func TestWhereAHookCannotBeMounted(t *testing.T) {
 	const hook = "/usr/local/bin/hostguard-job-completed"
 	for name, c := range map[string]struct {
 		labels, dockerHost, file string
-		says                     string
+		want                     string
 	}{
 		"on the host and in containers":  {"awoooi-host:host ubuntu-latest:docker://x", "", hook, ""},
 		"a daemon's socket":              {"ubuntu-latest:docker://x", "unix:///run/user/1000/docker.sock", hook, ""},
@@ -27,8 +27,8 @@ func TestWhereAHookCannotBeMounted(t *testing.T) {
 		for l := range strings.FieldsSeq(c.labels) {
 			f.Config.Labels = append(f.Config.Labels, config.ParseLabel(l))
 		}
-		if got := f.CannotMount(c.file); (c.says == "") != (got == "") || !strings.Contains(got, c.says) {
-			t.Errorf("%s: %q, want %q", name, got, c.says)
+		if got := f.CannotMount(c.file); (c.want == "") != (got == "") || !strings.Contains(got, c.want) {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 	}
 }

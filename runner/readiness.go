@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Readiness answers whether the runner of several owners can be split now. Its
-// names and values are those of the script that it replaces.
+// Readiness reports whether a runner of several owners can be split now. Its names and
+// values are those of the script that it replaces.
 type Readiness struct {
 	PrimaryService    string           `json:"primary_service"`
 	Unit              *ReadinessUnit   `json:"unit,omitempty"`
@@ -28,6 +28,7 @@ type Readiness struct {
 	Unseen            []string         `json:"unseen"`
 }
 
+// ReadinessUnit is the state of the primary's unit.
 type ReadinessUnit struct {
 	Scope  string `json:"scope"`
 	Load   string `json:"LoadState"`
@@ -41,12 +42,13 @@ type LabelClass struct {
 	Class  string   `json:"class"`
 }
 
+// ReadinessSplit is the state of one directory of a split.
 type ReadinessSplit struct {
 	Dir    string `json:"split_dir"`
 	Status string `json:"status"`
 }
 
-// ownersOf are the owners of labels, in their order.
+// ownersOf returns the owners of labels, in their order.
 func ownersOf(labels []config.Label) []string {
 	var owners []string
 	for _, l := range labels {
@@ -57,9 +59,9 @@ func ownersOf(labels []config.Label) []string {
 	return owners
 }
 
-// Splits are the owners that the primary's labels belong to: its own first, then
-// shared, then the others.
-func (h Host) Splits() []string {
+// LabelOwners returns the owners of the primary's labels: the host's first, then shared,
+// then the others.
+func (h Host) LabelOwners() []string {
 	own, owners := h.OwnedBy(), ownersOf(h.Config.Labels)
 	rank := func(o string) int {
 		switch o {
@@ -74,13 +76,13 @@ func (h Host) Splits() []string {
 	return owners
 }
 
-// SplitDirOf is where the runner of one owner lives, beside the primary's.
+// SplitDirOf returns the directory for the runner of one owner, beside the primary's.
 func SplitDirOf(primary, owner string) string {
 	return filepath.Join(filepath.Dir(primary), "act-runner-"+owner)
 }
 
-// ServesAlone reports whether a runner has all the labels that an owner has at the
-// primary, and no other owner's.
+// ServesAlone reports whether a runner has all labels that an owner has at the primary,
+// and no other owner's.
 func (h Host) ServesAlone(owner string, c config.Config) bool {
 	for _, l := range h.Config.Labels {
 		same := func(has config.Label) bool { return has.Name == l.Name }
@@ -91,18 +93,18 @@ func (h Host) ServesAlone(owner string, c config.Config) bool {
 	return slices.Equal(ownersOf(c.Labels), []string{owner})
 }
 
-// SplitServiceOf is the unit of that runner.
+// SplitServiceOf returns the unit for the runner of one owner.
 func SplitServiceOf(owner string) string { return "gitea-act-runner-" + owner + ".service" }
 
-// Retired reports whether the primary is stopped for good, since each owner of its
-// labels has a runner that is registered: a start of it would take their jobs.
+// Retired reports whether the primary is stopped for good because each owner of its
+// labels has a registered runner, whose jobs it would take after a start.
 func (h Host) Retired() bool {
-	if len(h.Splits()) < 2 || len(h.SplitDirs) != len(h.Splits()) {
+	if len(h.LabelOwners()) < 2 || len(h.SplitDirs) != len(h.LabelOwners()) {
 		return false
 	}
 	primary, found := h.Primary()
 	runs := slices.ContainsFunc(h.Daemons, func(d Daemon) bool { return d.Registration == h.RegistrationPath })
-	// The runners of a split are of the manager that the primary's unit was of.
+	// The runners of a split have the same manager as the primary's unit.
 	_, seen := h.Named(h.SplitDirs[0].Service)
 	if runs || found && !primary.Off() || !found && !seen {
 		return false
@@ -114,7 +116,7 @@ func (h Host) Retired() bool {
 // runners of all owners run.
 func (h Host) Separated() bool { return h.Retired() && len(h.stoppedSplits()) == 0 }
 
-// stoppedSplits are the services of a split that do not run.
+// stoppedSplits returns the services of a split that do not run.
 func (h Host) stoppedSplits() []string {
 	var stopped []string
 	for _, d := range h.SplitDirs {
@@ -125,11 +127,13 @@ func (h Host) stoppedSplits() []string {
 	return stopped
 }
 
-// CheckReadiness judges. What could not be seen makes it not ready.
+// CheckReadiness returns the readiness of a host. Anything that could not be seen makes
+// it not ready.
 func CheckReadiness(h Host) Readiness {
 	r := Readiness{
-		PrimaryService: PrimaryService, Dir: h.Dir, Registration: "missing", Labels: []LabelClass{}, SplitDirs: []ReadinessSplit{},
-		Active: append([]string{}, h.ActiveContainers...), ActiveHost: append([]string{}, h.ActiveHostJobs...), Unseen: []string{},
+		PrimaryService: PrimaryService, Dir: h.Dir, Registration: "missing", Labels: []LabelClass{},
+		SplitDirs: []ReadinessSplit{}, Active: append([]string{}, h.ActiveContainers...),
+		ActiveHost: append([]string{}, h.ActiveHostJobs...), Unseen: []string{},
 	}
 	if u, found := h.Primary(); found {
 		r.PrimaryService, r.Unit = u.Name, &ReadinessUnit{u.Scope, u.Load, u.Active, u.Sub}
@@ -150,7 +154,7 @@ func CheckReadiness(h Host) Readiness {
 		}
 		r.Labels[at].Labels = append(r.Labels[at].Labels, l.Name)
 	}
-	owners := h.Splits()
+	owners := h.LabelOwners()
 	r.Mixed = len(owners) > 1
 	registered := true
 	if r.Mixed {
@@ -173,6 +177,7 @@ func CheckReadiness(h Host) Readiness {
 	return r
 }
 
+// judge returns what blocks the split and the next safe step.
 func (r Readiness) judge(h Host, registered bool) (blocker, next string) {
 	switch {
 	case h.ConfigUnseen != "":
@@ -182,7 +187,8 @@ func (r Readiness) judge(h Host, registered bool) (blocker, next string) {
 	case !r.Mixed:
 		return "none", "none"
 	case !registered:
-		return "single_registered_runner_with_mixed_owner_labels", "register_additional_runner_dirs_before_removing_live_labels"
+		return "single_registered_runner_with_mixed_owner_labels",
+			"register_additional_runner_dirs_before_removing_live_labels"
 	case h.Separated():
 		return "none", "none"
 	case r.InstalledServices < r.WantedServices && len(h.UnitsUnseen) > 0:

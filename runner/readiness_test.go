@@ -9,18 +9,18 @@ import (
 	"hostguard/runner/finding"
 )
 
-// mixed is a host whose one runner serves three owners.
+// mixed returns a host whose one runner serves three owners.
 func mixed() Host {
 	h := good()
 	h.Config.Labels = append(h.Config.Labels, config.ParseLabel("ewoooc-host:docker://x"))
-	for _, owner := range h.Splits() {
+	for _, owner := range h.LabelOwners() {
 		h.SplitDirs = append(h.SplitDirs, SplitDir{SplitDirOf(h.Dir, owner), "missing", SplitServiceOf(owner)})
 	}
 	return h
 }
 
 func (h *Host) split(registered, installed int) {
-	for i, owner := range h.Splits() {
+	for i, owner := range h.LabelOwners() {
 		if i < registered {
 			h.SplitDirs[i].Status = "registered"
 		}
@@ -70,7 +70,7 @@ func TestWhatBlocksASplit(t *testing.T) {
 	}
 }
 
-// After a split the stopped primary is as it should be: nobody is told to start it.
+// After a split the stopped primary is as it should be: no finding suggests a start.
 func TestASeparatedHostIsGood(t *testing.T) {
 	h := mixed()
 	h.split(3, 3)
@@ -156,8 +156,8 @@ func TestThePrimaryAmongSeveralRunners(t *testing.T) {
 func TestTheContainersOfOtherTasks(t *testing.T) {
 	containers := []string{"GITEA-ACTIONS-TASK-1_WORKFLOW-ci_JOB-a", "GITEA-ACTIONS-TASK-12_WORKFLOW-ci_JOB-b", "GITEA-ACTIONS-TASK-x"}
 	task, found := ParseTask(`level=info msg="task 1 repo is wooo/awoooi http://g"`)
-	got := Others(containers, []Task{task})
-	if !found || !slices.Equal(got, containers[1:]) || len(Others(containers, nil)) != 3 {
+	got := ContainersWithout(containers, []Task{task})
+	if !found || !slices.Equal(got, containers[1:]) || len(ContainersWithout(containers, nil)) != 3 {
 		t.Errorf("%q", got)
 	}
 }

@@ -11,10 +11,10 @@ import (
 	"hostguard/runner/shell"
 )
 
-// Scheduled is a command that the host runs by itself, from a cron table or a
-// timer, with the scripts that it names, one level deep.
+// Scheduled is a command that the host runs by itself, from a cron table or a timer,
+// with the scripts that it names, one level deep.
 type Scheduled struct {
-	Where   string // of ours, with names quoted
+	Where   string // its place, with foreign names quoted
 	Command string
 	Scripts []Script
 }
@@ -30,7 +30,7 @@ type CronLine struct {
 
 const maxCronLines = 1000
 
-// ParseCrontab reads a cron table, a system's one with a user in each line.
+// ParseCrontab parses a cron table; a system's has a user in each line.
 func ParseCrontab(data string, withUser bool) []CronLine {
 	var all []CronLine
 	n := 0
@@ -68,7 +68,7 @@ func firstSpace(s string) string {
 	return " "
 }
 
-// ScriptsOf are the files that a command may run, by an absolute path or one
+// ScriptsOf returns the files that a command may run, by an absolute path or a path
 // below home.
 func ScriptsOf(command, home string) []string {
 	var paths []string
@@ -97,8 +97,8 @@ func ScriptsOf(command, home string) []string {
 
 var mentionsRunner = regexp.MustCompile(`gitea[-_]runner|act[-_]runner`)
 
-// namedIn tells whether a text names the container: the retired one by any of
-// its usual names.
+// namedIn reports whether a text names the container; the retired runner's has several
+// usual names.
 func (c Container) namedIn(text string) bool {
 	if c.Name == WrappedContainer && mentionsRunner.MatchString(text) {
 		return true
@@ -106,18 +106,18 @@ func (c Container) namedIn(text string) bool {
 	return strings.Contains(text, c.Name) || len(text) >= 12 && strings.HasPrefix(c.ID, text)
 }
 
-// checkSchedule finds what would start a container again, and what deletes plain
-// locks.
+// checkSchedule reports commands that would start a container again, and commands that
+// delete plain locks.
 func checkSchedule(schedule []Scheduled, c Container) []finding.Finding {
 	var all finding.List
 	for _, s := range schedule {
 		texts := []Script{{Text: s.Command}}
 		for _, script := range append(texts, s.Scripts...) {
 			where := s.Where
-			told := map[finding.Finding]bool{} // by layer and level: the first of each is enough
+			reported := map[finding.Finding]bool{} // by layer and level: one of each is enough
 			add := func(layer int, level finding.Level, what, evidence, fix string) {
-				if kind := (finding.Finding{Layer: layer, Level: level}); !told[kind] {
-					told[kind] = true
+				if kind := (finding.Finding{Layer: layer, Level: level}); !reported[kind] {
+					reported[kind] = true
 					all.Add(layer, level, fix, "%s %s: %.120q", where, what, evidence)
 				}
 			}
@@ -127,16 +127,16 @@ func checkSchedule(schedule []Scheduled, c Container) []finding.Finding {
 					where = fmt.Sprintf("%s runs %.200q, whose line %d", s.Where, script.Path, command.Line)
 				}
 				words := strings.Join(command.Words, " ")
-				switch c.revivedBy(command, script.Text) {
+				switch c.startedBy(command, script.Text) {
 				case finding.Bad:
 					add(7, finding.Bad, "starts the retired runner", words,
-						"take it out of that command, then "+c.drain())
+						"remove it from that command, then "+c.drain())
 				case finding.Warn:
 					add(7, finding.Warn, "starts containers that it does not name", words,
-						fmt.Sprintf("see that it leaves out %.100q", c.Name))
+						fmt.Sprintf("make sure that it leaves out %.100q", c.Name))
 				}
 				if command.PrunesNetworks() {
-					add(3, finding.Warn, "deletes locks made by plain docker network create", words, pruneFix)
+					add(3, finding.Warn, "deletes locks created by plain docker network create", words, pruneFix)
 				}
 			}
 			if err == nil || !shell.MayUseDocker(script.Text) {
@@ -147,11 +147,11 @@ func checkSchedule(schedule []Scheduled, c Container) []finding.Finding {
 			}
 			if c.namedIn(script.Text) {
 				add(7, finding.Warn, "names the retired runner and cannot be read as shell", err.Error(),
-					"see that it does not start the runner")
+					"make sure that it does not start the runner")
 			}
 			if strings.Contains(script.Text, "prune") {
 				add(3, finding.Warn,
-					"may delete locks made by plain docker network create, and cannot be read as shell", err.Error(),
+					"may delete locks created by plain docker network create, and cannot be read as shell", err.Error(),
 					pruneFix)
 			}
 		}
@@ -159,11 +159,11 @@ func checkSchedule(schedule []Scheduled, c Container) []finding.Finding {
 	return all
 }
 
-const pruneFix = "take locks by hostguard acquire-lock, which no prune removes, or prune images and containers only"
+const pruneFix = "take locks with hostguard acquire-lock, which no prune removes, or prune only images and containers"
 
-// revivedBy judges a command of a script: Bad if it starts the container, Warn if
-// it starts what a variable names, or others of the same compose project.
-func (c Container) revivedBy(command shell.Command, script string) finding.Level {
+// startedBy returns Bad if a command of a script starts the container, and Warn if it
+// starts a container that a variable names, or others of the same compose project.
+func (c Container) startedBy(command shell.Command, script string) finding.Level {
 	d := command.Docker()
 	if len(d) > 0 && d[0] == "container" {
 		d = d[1:]

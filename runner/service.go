@@ -11,30 +11,31 @@ import (
 	"hostguard/internal/actrunner"
 )
 
-// Service is the unit that one runner is to have: one daemon on one registration.
+// Service describes the unit for one runner: one daemon with one registration.
 type Service struct {
 	Name, Scope      string // system or user
 	Dir, ConfigPath  string
 	RegistrationPath string
 	Binary           string
-	User             string        // of a system unit; a user's unit is that user's
+	User             string        // of a system unit; a user unit runs as its user
 	ShutdownTimeout  time.Duration // of the configuration
 	Environment      []string      // NAME=value
 	EnvironmentFiles []string      // with a "-" before one that may be missing
 }
 
-// PrimaryUnit is the service that the host's own runner is to have; Adopt finds the
-// one that it has.
+// PrimaryUnit returns the service for the host's own runner; Adopt finds the one that
+// it has.
 func (h Host) PrimaryUnit() Service {
-	return Service{Name: PrimaryService, Dir: h.Dir, ConfigPath: h.ConfigPath, RegistrationPath: h.RegistrationPath, ShutdownTimeout: h.Config.ShutdownTimeout}
+	return Service{Name: PrimaryService, Dir: h.Dir, ConfigPath: h.ConfigPath, RegistrationPath: h.RegistrationPath,
+		ShutdownTimeout: h.Config.ShutdownTimeout}
 }
 
-// StopTimeout is the TimeoutStopSec that lets jobs end and be reported.
+// StopTimeout returns the TimeoutStopSec that lets jobs end and be reported.
 func StopTimeout(shutdown time.Duration) time.Duration { return shutdown + grace }
 
-// Stops tells whether the unit lets jobs end when it is stopped: systemd signals
-// the runner alone, and kills no sooner than it must.
-func (u Unit) Stops(shutdown time.Duration) bool {
+// StopsGracefully reports whether the unit lets jobs end when it is stopped: systemd
+// signals only the runner, and kills it no sooner than necessary.
+func (u Unit) StopsGracefully(shutdown time.Duration) bool {
 	return u.KillMode == "mixed" && (u.StopTimeout == 0 || u.StopTimeout >= StopTimeout(shutdown))
 }
 
@@ -44,12 +45,13 @@ KillMode=mixed
 TimeoutStopSec=%d
 `
 
-// DropIn is the text of what changes in a unit that is there already.
+// DropIn returns the text of a drop-in for an existing unit.
 func DropIn(shutdown time.Duration) string {
-	return "# Written by hostguard runner service.\n[Service]\n" + fmt.Sprintf(stopLines, int(StopTimeout(shutdown).Seconds()))
+	return "# Written by hostguard runner service.\n[Service]\n" +
+		fmt.Sprintf(stopLines, int(StopTimeout(shutdown).Seconds()))
 }
 
-// Unit is the text of a new one.
+// Unit returns the text of a new unit.
 func (s Service) Unit() (string, error) {
 	for _, path := range []string{s.Dir, s.ConfigPath, s.Binary} {
 		if err := CheckUnitPath(path); err != nil {
@@ -63,7 +65,8 @@ func (s Service) Unit() (string, error) {
 		t.WriteString("Wants=network-online.target\nAfter=network-online.target docker.service\n")
 		wantedBy, user = "multi-user.target", "User="+s.User+"\n"
 	}
-	fmt.Fprintf(&t, "\n[Service]\n%sWorkingDirectory=%s\nExecStart=%q daemon --config %q\nRestart=on-failure\nRestartSec=5\n", user, s.Dir, s.Binary, s.ConfigPath)
+	fmt.Fprintf(&t, "\n[Service]\n%sWorkingDirectory=%s\nExecStart=%q daemon --config %q\n"+
+		"Restart=on-failure\nRestartSec=5\n", user, s.Dir, s.Binary, s.ConfigPath)
 	for _, file := range s.EnvironmentFiles {
 		if err := CheckUnitPath(strings.TrimPrefix(file, "-")); err != nil {
 			return "", err
@@ -73,7 +76,8 @@ func (s Service) Unit() (string, error) {
 	for _, variable := range s.Environment {
 		if strings.ContainsFunc(variable, func(r rune) bool { return !unicode.IsPrint(r) }) {
 			name, _, _ := strings.Cut(variable, "=")
-			return "", fmt.Errorf("the value of the variable %.100q has characters that a unit cannot have in one line; set it in an EnvironmentFile", name)
+			return "", fmt.Errorf("the value of the variable %.100q has characters that a unit cannot have in one "+
+				"line; set it in an EnvironmentFile", name)
 		}
 		fmt.Fprintf(&t, "Environment=\"%s\"\n", unitEscapes.Replace(variable))
 	}
@@ -82,22 +86,23 @@ func (s Service) Unit() (string, error) {
 	return t.String(), nil
 }
 
-// unitEscapes are for a text in double quotes (systemd.syntax(7), systemd.unit(5)).
+// unitEscapes escapes a text in double quotes (systemd.syntax(7), systemd.unit(5)).
 var unitEscapes = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "%", "%%")
 
-// CheckUnitPath refuses a path that a unit's text would turn into another one:
-// systemd expands % and $, and unescapes.
+// CheckUnitPath refuses a path that would change in the text of a unit: systemd expands
+// % and $, and unescapes.
 func CheckUnitPath(path string) error {
 	switch {
 	case !filepath.IsAbs(path) || filepath.Clean(path) != path:
-		return fmt.Errorf("%.200q is no absolute path without dots; a unit needs one", path)
-	case strings.ContainsAny(path, `%$"'\`), strings.HasSuffix(path, " "), strings.ContainsFunc(path, func(r rune) bool { return !unicode.IsPrint(r) }):
+		return fmt.Errorf("%.200q must be an absolute path without dots, for a unit", path)
+	case strings.ContainsAny(path, `%$"'\`), strings.HasSuffix(path, " "),
+		strings.ContainsFunc(path, func(r rune) bool { return !unicode.IsPrint(r) }):
 		return fmt.Errorf("%.200q has characters that a unit cannot name; give the directory a plain name", path)
 	}
 	return nil
 }
 
-// UnitsOf are the units that run this runner, now or when they are started.
+// UnitsOf returns the units that run this runner, now or when they are started.
 func (h Host) UnitsOf(s Service) []Unit {
 	var of []Unit
 	for _, u := range h.daemonUnits() {
@@ -115,9 +120,9 @@ func (h Host) UnitsOf(s Service) []Unit {
 	return of
 }
 
-// Adopt finds the unit that runs this runner already; false if a new one may be
-// made. An error says why neither may be: two daemons on one registration cancel
-// each other's jobs, and what could not be seen may be one.
+// Adopt returns the unit that runs this runner already, or false if a new one may be
+// created. It returns an error if neither is safe: two daemons with one registration
+// cancel each other's jobs, and something that could not be seen may be such a daemon.
 func (h Host) Adopt(s Service) (Unit, bool, error) {
 	for _, scope := range s.scopes() {
 		if !slices.ContainsFunc(h.Units, func(u Unit) bool { return u.Scope == scope }) {
@@ -125,11 +130,12 @@ func (h Host) Adopt(s Service) (Unit, bool, error) {
 			if scope == "user" {
 				hint = "; its manager runs without a login after sudo loginctl enable-linger"
 			}
-			return Unit{}, false, fmt.Errorf("whether a unit of the %s runs this runner is not known: %s%s", scope, strings.Join(h.UnitsUnseen, "; "), hint)
+			return Unit{}, false, fmt.Errorf("whether a unit of the %s runs this runner is not known: %s%s", scope,
+				strings.Join(h.UnitsUnseen, "; "), hint)
 		}
 	}
 	units := h.UnitsOf(s)
-	if on := slices.DeleteFunc(slices.Clone(units), Unit.Off); len(on) == 1 { // the others are former ones
+	if on := slices.DeleteFunc(slices.Clone(units), Unit.Off); len(on) == 1 { // the others are disabled
 		units = on
 	}
 	if len(units) > 1 {
@@ -138,24 +144,28 @@ func (h Host) Adopt(s Service) (Unit, bool, error) {
 			names = append(names, fmt.Sprintf("the %s's %q", u.Scope, u.Name))
 		}
 		slices.Sort(names)
-		return Unit{}, false, fmt.Errorf("%d units run this runner: %s; remove all but one", len(units), strings.Join(names, " and "))
+		return Unit{}, false, fmt.Errorf("%d units run this runner: %s; remove all but one", len(units),
+			strings.Join(names, " and "))
 	}
 	unit, found := Unit{}, len(units) == 1
 	if found {
 		unit = units[0]
 		if slices.ContainsFunc(unit.Exec, actrunner.IsDaemon) && unit.Config == "" {
-			return Unit{}, false, fmt.Errorf("the unit %q runs the runner without a configuration; add \"--config %s\" to its ExecStart", unit.Name, s.ConfigPath)
+			return Unit{}, false, fmt.Errorf("the unit %q runs the runner without a configuration; add \"--config %s\" "+
+				"to its ExecStart", unit.Name, s.ConfigPath)
 		}
 	} else if u, exists := h.Named(s.Name); exists {
-		return Unit{}, false, fmt.Errorf("the %s's unit %q is there and does not run %.200q (LoadState=%.20q, ExecStart=%.200q); remove it, or give -runner-dir the directory of its runner", u.Scope, u.Name, s.ConfigPath, u.Load, u.Exec)
+		return Unit{}, false, fmt.Errorf("the %s's unit %q is there and does not run %.200q (LoadState=%.20q, "+
+			"ExecStart=%.200q); remove it, or give -runner-dir the directory of its runner", u.Scope, u.Name,
+			s.ConfigPath, u.Load, u.Exec)
 	}
-	if err := h.alone(s, unit); err != nil {
+	if err := h.checkExclusive(s, unit); err != nil {
 		return Unit{}, false, err
 	}
 	return unit, found, nil
 }
 
-// scopes are those in which a unit could be that this user's new one must not meet.
+// scopes returns the managers that could have another unit of the runner.
 func (s Service) scopes() []string {
 	if s.Scope == "user" {
 		return []string{"system", "user"}
@@ -163,11 +173,13 @@ func (s Service) scopes() []string {
 	return []string{"system"}
 }
 
-// alone tells whether nothing but the unit runs the runner.
-func (h Host) alone(s Service, unit Unit) error {
+// checkExclusive fails if anything but the unit runs the runner, or if that could not be
+// seen.
+func (h Host) checkExclusive(s Service, unit Unit) error {
 	for _, d := range h.Daemons {
 		if d.Registration == s.RegistrationPath && !d.of(unit) {
-			return fmt.Errorf("process %d runs this runner, outside of any unit that was seen; end it while no job runs", d.PID)
+			return fmt.Errorf("process %d runs this runner, outside of any unit that was seen; end it while no job runs",
+				d.PID)
 		}
 	}
 	for _, c := range h.Containers {
@@ -187,7 +199,7 @@ func (h Host) alone(s Service, unit Unit) error {
 	return nil
 }
 
-// Busy says what runs jobs now, or why that is not known; "" if nothing does.
+// Busy describes the running jobs, or why they are not known; "" if there are none.
 func (h Host) Busy() string {
 	var busy []string
 	if h.DockerUnseen != "" {

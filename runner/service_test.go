@@ -92,7 +92,7 @@ func TestAServiceThatRunsThisConfigIsAdopted(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*Host)
 		adopts string
-		says   string // the refusal
+		text   string // the refusal
 	}{
 		"nothing runs it":          {func(h *Host) { h.Units, h.Daemons = []Unit{system}, nil }, "", ""},
 		"one of its name":          {func(*Host) {}, PrimaryService, ""},
@@ -137,9 +137,9 @@ func TestAServiceThatRunsThisConfigIsAdopted(t *testing.T) {
 			s := h.PrimaryUnit()
 			s.Scope = "system"
 			u, found, err := h.Adopt(s)
-			if c.says != "" {
-				if err == nil || !strings.Contains(err.Error(), c.says) {
-					t.Errorf("%v, %v; want %q", u.Name, err, c.says)
+			if c.text != "" {
+				if err == nil || !strings.Contains(err.Error(), c.text) {
+					t.Errorf("%v, %v; want %q", u.Name, err, c.text)
 				}
 				return
 			}
@@ -156,7 +156,7 @@ func TestAUnitThatLetsJobsEnd(t *testing.T) {
 		stop time.Duration
 		want bool
 	}{{"mixed", 66 * time.Minute, true}, {"mixed", 0, true}, {"mixed", time.Hour, false}, {"control-group", 0, false}, {"", 0, false}} {
-		if got := (Unit{KillMode: c.mode, StopTimeout: c.stop}).Stops(time.Hour); got != c.want {
+		if got := (Unit{KillMode: c.mode, StopTimeout: c.stop}).StopsGracefully(time.Hour); got != c.want {
 			t.Errorf("%+v: %v", c, got)
 		}
 	}

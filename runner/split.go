@@ -16,21 +16,21 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// SplitRunner is the runner that one owner gets, as a plan declares it. One whose
-// directory is the primary's is the primary: those labels stay where they are.
+// SplitRunner is the runner for one owner, as a plan declares it. The one with the
+// primary's directory is the primary, and keeps its labels.
 type SplitRunner struct {
 	Owner   string   `yaml:"owner"`
-	Labels  []string `yaml:"labels"` // their names
+	Labels  []string `yaml:"labels"` // names
 	Dir     string   `yaml:"directory"`
 	Service string   `yaml:"service"`
-	Line    int      `yaml:"-"` // of the plan, where it begins
+	Line    int      `yaml:"-"` // its first line in the plan
 }
 
-// ProposeSplit is the plan that the primary's labels suggest: a runner for each
+// ProposeSplit returns the plan that the primary's labels suggest: a runner for each
 // owner, beside the primary's directory.
 func ProposeSplit(h Host) []SplitRunner {
 	var plan []SplitRunner
-	for _, owner := range h.Splits() {
+	for _, owner := range h.LabelOwners() {
 		r := SplitRunner{Owner: owner, Dir: SplitDirOf(h.Dir, owner), Service: SplitServiceOf(owner)}
 		for _, l := range h.Config.Labels {
 			if config.OwnerOf(l.Name) == owner && !slices.Contains(r.Labels, l.Name) {
@@ -42,12 +42,12 @@ func ProposeSplit(h Host) []SplitRunner {
 	return plan
 }
 
-// FormatSplit writes a plan as ParseSplit reads it.
+// FormatSplit returns a plan in the format of ParseSplit.
 func FormatSplit(plan []SplitRunner) string {
 	var out bytes.Buffer
 	e := yaml.NewEncoder(&out)
 	e.SetIndent(2)
-	_ = e.Encode(map[string][]SplitRunner{"runners": plan}) // of strings, into memory
+	_ = e.Encode(map[string][]SplitRunner{"runners": plan}) // strings, into memory: never fails
 	return out.String()
 }
 
@@ -58,11 +58,11 @@ var (
 
 const (
 	maxOwner   = 50
-	maxService = 255 // systemd's own
+	maxService = 255 // systemd's limit
 )
 
-// ParseSplit reads a plan for a primary of this directory and service. Each error
-// begins with the line that it is about.
+// ParseSplit parses a plan for a primary with this directory and service. Each error
+// begins with its line.
 func ParseSplit(data []byte, primary, primaryService string) ([]SplitRunner, error) {
 	root, err := yamltree.Parse(data)
 	if err != nil {
@@ -73,7 +73,7 @@ func ParseSplit(data []byte, primary, primaryService string) ([]SplitRunner, err
 		err = documents.Decode(new(yaml.Node))
 	}
 	if !errors.Is(err, io.EOF) {
-		return nil, errors.New("line 1: it has more than one document")
+		return nil, errors.New("line 1: more than one document")
 	}
 	fields, err := strict(root, "runners")
 	if err != nil {
@@ -81,16 +81,16 @@ func ParseSplit(data []byte, primary, primaryService string) ([]SplitRunner, err
 	}
 	list := fields["runners"]
 	if list == nil || list.Kind != yaml.SequenceNode || len(list.Content) == 0 {
-		return nil, yamltree.ErrorAt(root, "want a list \"runners\" of owner, labels, directory and service")
+		return nil, yamltree.ErrorAt(root, "must have a list \"runners\" of owner, labels, directory and service")
 	}
 	if len(list.Content) > config.MaxLabels {
-		return nil, yamltree.ErrorAt(list, "it has %d runners; want at most %d", len(list.Content), config.MaxLabels)
+		return nil, yamltree.ErrorAt(list, "%d runners, more than the limit of %d", len(list.Content), config.MaxLabels)
 	}
 	var plan []SplitRunner
 	for _, item := range list.Content {
 		r, err := parseSplitRunner(item, primary, primaryService)
 		if err == nil {
-			err = r.differs(plan)
+			err = r.checkDistinct(plan)
 		}
 		if err != nil {
 			return nil, err
@@ -109,7 +109,7 @@ func parseSplitRunner(n *yaml.Node, primary, primaryService string) (SplitRunner
 	for name, to := range map[string]*string{"owner": &r.Owner, "directory": &r.Dir, "service": &r.Service} {
 		if v := fields[name]; v != nil {
 			if *to = yamltree.Text(v); *to == "" {
-				return r, yamltree.ErrorAt(v, "%s is empty or no text", name)
+				return r, yamltree.ErrorAt(v, "%s is empty or not a text", name)
 			}
 		}
 	}
@@ -120,13 +120,16 @@ func parseSplitRunner(n *yaml.Node, primary, primaryService string) (SplitRunner
 		return n
 	}
 	if !ownerWord.MatchString(r.Owner) || len(r.Owner) > maxOwner {
-		return r, yamltree.ErrorAt(line("owner"), "owner is %.100q; want a word of a-z, 0-9 and -, such as %q", r.Owner, config.Shared)
+		return r, yamltree.ErrorAt(line("owner"), "owner is %.100q; it must be a word of a-z, 0-9 and -, such as %q",
+			r.Owner, config.Shared)
 	}
 	if r.Dir == "" {
 		r.Dir = SplitDirOf(primary, r.Owner)
 	}
-	if strings.ContainsFunc(r.Dir, func(c rune) bool { return !unicode.IsPrint(c) }) || !filepath.IsAbs(r.Dir) || filepath.Clean(r.Dir) != r.Dir {
-		return r, yamltree.ErrorAt(line("directory"), "directory is %.200q; want a full path without .., such as %q", r.Dir, SplitDirOf(primary, r.Owner))
+	if strings.ContainsFunc(r.Dir, func(c rune) bool { return !unicode.IsPrint(c) }) || !filepath.IsAbs(r.Dir) ||
+		filepath.Clean(r.Dir) != r.Dir {
+		return r, yamltree.ErrorAt(line("directory"), "directory is %.200q; it must be a full path without .., such as %q",
+			r.Dir, SplitDirOf(primary, r.Owner))
 	}
 	if r.Service == "" {
 		if r.Service = SplitServiceOf(r.Owner); r.Dir == primary {
@@ -134,10 +137,12 @@ func parseSplitRunner(n *yaml.Node, primary, primaryService string) (SplitRunner
 		}
 	}
 	if !serviceName.MatchString(r.Service) || len(r.Service) > maxService {
-		return r, yamltree.ErrorAt(line("service"), "service is %.200q; want a name such as %q", r.Service, SplitServiceOf(r.Owner))
+		return r, yamltree.ErrorAt(line("service"), "service is %.200q; it must be a name such as %q", r.Service,
+			SplitServiceOf(r.Owner))
 	}
 	if (r.Service == primaryService) != (r.Dir == primary) {
-		return r, yamltree.ErrorAt(line("service"), "%q is the service of the primary's directory %q, and of no other", primaryService, primary)
+		return r, yamltree.ErrorAt(line("service"), "%q is the service of the primary's directory %q, and of no other",
+			primaryService, primary)
 	}
 	labels := fields["labels"]
 	if labels == nil || labels.Kind != yaml.SequenceNode || len(labels.Content) == 0 {
@@ -145,19 +150,22 @@ func parseSplitRunner(n *yaml.Node, primary, primaryService string) (SplitRunner
 	}
 	for _, l := range labels.Content {
 		name := yamltree.Text(l)
-		if name == "" || strings.ContainsFunc(name, func(c rune) bool { return !unicode.IsPrint(c) || c == ':' || c == ',' }) {
-			return r, yamltree.ErrorAt(l, "label %.100q is not the name of one; want what stands before its colon, such as %q", name, "ubuntu-latest")
+		invalid := func(c rune) bool { return !unicode.IsPrint(c) || c == ':' || c == ',' }
+		if name == "" || strings.ContainsFunc(name, invalid) {
+			return r, yamltree.ErrorAt(l, "%.100q is not the name of a label, which is the part before its colon, such as %q",
+				name, "ubuntu-latest")
 		}
 		if slices.Contains(r.Labels, name) {
-			return r, yamltree.ErrorAt(l, "label %q is there twice", name)
+			return r, yamltree.ErrorAt(l, "duplicate label %q", name)
 		}
 		r.Labels = append(r.Labels, name)
 	}
 	return r, nil
 }
 
-// differs tells that the runner shares nothing with those before it.
-func (r SplitRunner) differs(before []SplitRunner) error {
+// checkDistinct reports an owner, directory, service or label shared with an earlier
+// runner.
+func (r SplitRunner) checkDistinct(before []SplitRunner) error {
 	for _, o := range before {
 		clash := ""
 		switch {
@@ -174,7 +182,7 @@ func (r SplitRunner) differs(before []SplitRunner) error {
 			}
 		}
 		if clash != "" {
-			return fmt.Errorf("line %d: %s is that of line %d too; each runner has its own", r.Line, clash, o.Line)
+			return fmt.Errorf("line %d: %s is already that of line %d; each runner needs its own", r.Line, clash, o.Line)
 		}
 	}
 	return nil
@@ -182,28 +190,28 @@ func (r SplitRunner) differs(before []SplitRunner) error {
 
 func below(path, dir string) bool { return strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/") }
 
-// strict are the values of a mapping that has no other keys than these.
+// strict returns the values of a mapping, which must have no other keys than these.
 func strict(n *yaml.Node, known ...string) (map[string]*yaml.Node, error) {
 	if n.Kind != yaml.MappingNode {
-		return nil, yamltree.ErrorAt(n, "want %s", strings.Join(known, ", "))
+		return nil, yamltree.ErrorAt(n, "must be a mapping with %s", strings.Join(known, ", "))
 	}
 	fields := map[string]*yaml.Node{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key := n.Content[i]
 		switch {
 		case !slices.Contains(known, key.Value):
-			return nil, yamltree.ErrorAt(key, "unknown key %.100q; want %s", key.Value, strings.Join(known, ", "))
+			return nil, yamltree.ErrorAt(key, "unknown key %.100q; known keys: %s", key.Value, strings.Join(known, ", "))
 		case fields[key.Value] != nil:
-			return nil, yamltree.ErrorAt(key, "key %q is there twice", key.Value)
+			return nil, yamltree.ErrorAt(key, "duplicate key %q", key.Value)
 		}
 		fields[key.Value] = n.Content[i+1]
 	}
 	return fields, nil
 }
 
-// CheckSplit tells whether a plan is about all labels of the primary, and about
-// no other, but those that an earlier run has moved. moved are the labels of the
-// plan's own runners that are registered, by directory.
+// CheckSplit fails unless a plan has all labels of the primary, and no others but those
+// that an earlier run moved. moved holds the labels of the plan's registered runners, by
+// directory.
 func CheckSplit(plan []SplitRunner, primary []config.Label, moved map[string][]config.Label) error {
 	named := func(labels []config.Label, name string) bool {
 		return slices.ContainsFunc(labels, func(l config.Label) bool { return l.Name == name })
@@ -219,18 +227,19 @@ func CheckSplit(plan []SplitRunner, primary []config.Label, moved map[string][]c
 	}
 	for _, l := range primary {
 		if !slices.Contains(planned, l.Name) {
-			return fmt.Errorf("line %d: no runner of the plan has the primary's label %.100q; give it to one, or to one with the primary's directory, where it stays", plan[len(plan)-1].Line, l.Name)
+			return fmt.Errorf("line %d: no runner of the plan has the primary's label %.100q; give it to one, or to one "+
+				"with the primary's directory, where it stays", plan[len(plan)-1].Line, l.Name)
 		}
 	}
 	return nil
 }
 
-// Moves are the runners of a plan that are not the primary.
+// Moves returns the runners of a plan that are not the primary.
 func Moves(plan []SplitRunner, primary string) []SplitRunner {
 	return slices.DeleteFunc(slices.Clone(plan), func(r SplitRunner) bool { return r.Dir == primary })
 }
 
-// Stays are the primary's labels that a plan leaves to it.
+// Stays returns the primary's labels that a plan leaves to it.
 func Stays(plan []SplitRunner, h Host) []config.Label {
 	var stay []config.Label
 	for _, r := range plan {
@@ -246,7 +255,7 @@ func Stays(plan []SplitRunner, h Host) []config.Label {
 	return stay
 }
 
-// Takes are the runner's labels as the primary's configuration has them.
+// Takes returns the runner's labels, as the primary's configuration has them.
 func (r SplitRunner) Takes(primary []config.Label) []config.Label {
 	var takes []config.Label
 	for _, l := range primary {
@@ -257,8 +266,8 @@ func (r SplitRunner) Takes(primary []config.Label) []config.Label {
 	return takes
 }
 
-// Agrees tells whether a runner that is registered already is the one of the plan.
-func (r SplitRunner) Agrees(c config.Config) error {
+// CheckConfig fails unless the configuration of a registered runner matches the plan.
+func (r SplitRunner) CheckConfig(c config.Config) error {
 	has := make([]string, 0, len(c.Labels))
 	for _, l := range c.Labels {
 		has = append(has, l.Name)

@@ -13,7 +13,7 @@ import (
 
 const home110 = "/home/wooo/act-runner"
 
-// host110 is the host whose one runner serves three owners.
+// host110 returns the host whose one runner serves three owners.
 func host110() Host {
 	h := Host{Dir: home110, ConfigPath: home110 + "/config.yaml"}
 	for _, l := range []string{"ubuntu-latest:docker://image", "ubuntu-22.04:docker://image", "awoooi-host:host", "ewoooc-host:docker://image"} {
@@ -94,33 +94,33 @@ func TestAnOwnerMayStayWithThePrimary(t *testing.T) {
 func TestAPlanIsReadStrictly(t *testing.T) {
 	one := func(fields string) string { return "runners:\n- owner: awoooi\n  labels: [awoooi-host]\n" + fields }
 	long := strings.Repeat("a", 300)
-	for name, c := range map[string]struct{ yaml, says string }{
-		"empty":                      {"", `line 1: want a list "runners"`},
-		"no mapping":                 {"- owner: a", "line 1: want runners"},
+	for name, c := range map[string]struct{ yaml, text string }{
+		"empty":                      {"", `line 1: must have a list "runners"`},
+		"no mapping":                 {"- owner: a", "line 1: must be a mapping with runners"},
 		"no YAML":                    {"runners: [", `"yaml: `},
-		"no runners":                 {"runners: []", `line 1: want a list "runners"`},
-		"two documents":              {plan110 + "---\nrunners: []\n", "line 1: it has more than one document"},
-		"an unknown key":             {"owners: []", `line 1: unknown key "owners"; want runners`},
-		"an unknown key of one":      {one("  dir: /x\n"), `line 4: unknown key "dir"; want owner, labels, directory, service`},
-		"a key twice":                {one("  owner: b\n"), `line 4: key "owner" is there twice`},
-		"a runner that is a word":    {"runners:\n- awoooi", "line 2: want owner, labels"},
+		"no runners":                 {"runners: []", `line 1: must have a list "runners"`},
+		"two documents":              {plan110 + "---\nrunners: []\n", "line 1: more than one document"},
+		"an unknown key":             {"owners: []", `line 1: unknown key "owners"; known keys: runners`},
+		"an unknown key of one":      {one("  dir: /x\n"), `line 4: unknown key "dir"; known keys: owner, labels, directory, service`},
+		"a key twice":                {one("  owner: b\n"), `line 4: duplicate key "owner"`},
+		"a runner that is a word":    {"runners:\n- awoooi", "line 2: must be a mapping with owner, labels"},
 		"no owner":                   {"runners:\n- labels: [a]", `line 2: owner is ""`},
 		"an owner of two words":      {"runners:\n- labels: [a]\n  owner: a b", `line 3: owner is "a b"`},
 		"an owner that is a path":    {"runners:\n- owner: ../a\n  labels: [a]", `line 2: owner is "../a"`},
 		"a long owner":               {"runners:\n- owner: " + long + "\n  labels: [a]", "line 2: owner is"},
 		"no labels":                  {"runners:\n- owner: a", `line 2: "a" has no list of labels`},
 		"labels that are no list":    {"runners:\n- owner: a\n  labels: x", `line 3: "a" has no list of labels`},
-		"a label with its image":     {"runners:\n- owner: a\n  labels:\n  - x\n  - awoooi-host:host", `line 5: label "awoooi-host:host" is not the name of one`},
-		"two labels in one":          {"runners:\n- owner: a\n  labels: ['x,y']", `line 3: label "x,y" is not the name of one`},
-		"a label of two lines":       {"runners:\n- owner: a\n  labels: [\"x\\n::set-env name=a::b\"]", `line 3: label "x\n::set-env`},
-		"a label that is a list":     {"runners:\n- owner: a\n  labels: [[x]]", `line 3: label "" is not`},
-		"a label twice":              {"runners:\n- owner: a\n  labels: [x, x]", `line 3: label "x" is there twice`},
-		"a label of two runners":     {one("- owner: b\n  labels: [awoooi-host]\n"), `line 4: label "awoooi-host" is that of line 2 too`},
-		"an owner twice":             {one("- owner: awoooi\n  labels: [b]\n  directory: /h/b\n  service: b.service\n"), `line 4: owner "awoooi" is that of line 2 too`},
-		"a directory twice":          {one("- owner: b\n  labels: [b]\n  directory: /home/wooo/act-runner-awoooi\n"), `line 4: directory "/home/wooo/act-runner-awoooi" is that of line 2 too`},
+		"a label with its image":     {"runners:\n- owner: a\n  labels:\n  - x\n  - awoooi-host:host", `line 5: "awoooi-host:host" is not the name of a label`},
+		"two labels in one":          {"runners:\n- owner: a\n  labels: ['x,y']", `line 3: "x,y" is not the name of a label`},
+		"a label of two lines":       {"runners:\n- owner: a\n  labels: [\"x\\n::set-env name=a::b\"]", `line 3: "x\n::set-env`},
+		"a label that is a list":     {"runners:\n- owner: a\n  labels: [[x]]", `line 3: "" is not`},
+		"a label twice":              {"runners:\n- owner: a\n  labels: [x, x]", `line 3: duplicate label "x"`},
+		"a label of two runners":     {one("- owner: b\n  labels: [awoooi-host]\n"), `line 4: label "awoooi-host" is already that of line 2`},
+		"an owner twice":             {one("- owner: awoooi\n  labels: [b]\n  directory: /h/b\n  service: b.service\n"), `line 4: owner "awoooi" is already that of line 2`},
+		"a directory twice":          {one("- owner: b\n  labels: [b]\n  directory: /home/wooo/act-runner-awoooi\n"), `line 4: directory "/home/wooo/act-runner-awoooi" is already that of line 2`},
 		"a directory in another":     {one("- owner: b\n  labels: [b]\n  directory: /home/wooo/act-runner-awoooi/b\n"), "line 4: directory"},
-		"a service twice":            {one("- owner: b\n  labels: [b]\n  service: gitea-act-runner-awoooi.service\n"), `line 4: service "gitea-act-runner-awoooi.service" is that of line 2 too`},
-		"a relative directory":       {one("  directory: act-runner\n"), `line 4: directory is "act-runner"; want a full path`},
+		"a service twice":            {one("- owner: b\n  labels: [b]\n  service: gitea-act-runner-awoooi.service\n"), `line 4: service "gitea-act-runner-awoooi.service" is already that of line 2`},
+		"a relative directory":       {one("  directory: act-runner\n"), `line 4: directory is "act-runner"; it must be a full path`},
 		"a directory upwards":        {one("  directory: /home/wooo/../root\n"), `line 4: directory is "/home/wooo/../root"`},
 		"a directory of two lines":   {one("  directory: \"/home/x\\ny\"\n"), `line 4: directory is "/home/x\ny"`},
 		"a directory with an escape": {one("  directory: \"/home/x\\u202e\"\n"), `line 4: directory is "/home/x\u202e"`},
@@ -134,8 +134,8 @@ func TestAPlanIsReadStrictly(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			plan, err := ParseSplit([]byte(c.yaml), home110, PrimaryService)
-			if err == nil || !strings.Contains(err.Error(), c.says) || strings.ContainsAny(err.Error(), "\n\u202e") {
-				t.Errorf("%v, %v; want %q", plan, err, c.says)
+			if err == nil || !strings.Contains(err.Error(), c.text) || strings.ContainsAny(err.Error(), "\n\u202e") {
+				t.Errorf("%v, %v; want %q", plan, err, c.text)
 			}
 		})
 	}
@@ -150,12 +150,12 @@ func TestAPlanIsAboutAllLabelsAndNoOther(t *testing.T) {
 		}
 		return plan
 	}
-	for says, yaml := range map[string]string{
+	for want, yaml := range map[string]string{
 		`line 7: the primary has no label "gpu"`:                                      strings.Replace(plan110, "- ubuntu-22.04", "- gpu", 1), // where its runner begins
 		`line 12: no runner of the plan has the primary's label "ubuntu-22.04"; give`: strings.Replace(plan110, "      - ubuntu-22.04\n", "", 1),
 	} {
-		if err := CheckSplit(parse(yaml), h.Config.Labels, nil); err == nil || !strings.Contains(err.Error(), says) {
-			t.Errorf("%v, want %q", err, says)
+		if err := CheckSplit(parse(yaml), h.Config.Labels, nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
 		}
 	}
 	// After the split the runners of the plan have them.
@@ -175,17 +175,17 @@ func TestAPlanIsAboutAllLabelsAndNoOther(t *testing.T) {
 func TestARunnerThatIsThereIsThePlans(t *testing.T) {
 	r := SplitRunner{Labels: []string{"b", "a"}}
 	good := config.Config{Capacity: 1, ShutdownTimeout: time.Hour, Labels: []config.Label{config.ParseLabel("a:host"), config.ParseLabel("b:host")}}
-	if err := r.Agrees(good); err != nil {
+	if err := r.CheckConfig(good); err != nil {
 		t.Error(err)
 	}
-	for says, change := range map[string]func(*config.Config){
+	for want, change := range map[string]func(*config.Config){
 		`its labels are ["a"]`: func(c *config.Config) { c.Labels = c.Labels[:1] }, "its capacity is 2": func(c *config.Config) { c.Capacity = 2 },
 		"its shutdown_timeout is 0s": func(c *config.Config) { c.ShutdownTimeout = 0 },
 	} {
 		c := good
 		change(&c)
-		if err := r.Agrees(c); err == nil || !strings.Contains(err.Error(), says) {
-			t.Errorf("%v, want %q", err, says)
+		if err := r.CheckConfig(c); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
 		}
 	}
 }

@@ -8,16 +8,16 @@ import (
 	"hostguard/internal/actrunner"
 )
 
-// Task is a task of the runner's log.
+// Task is a task in the runner's log.
 type Task struct {
-	ID         string // its container's name has it
+	ID         string // also in the name of its container
 	Repository string
 	Line       string
 }
 
 var taskLine = regexp.MustCompile(`level=info msg="task (\d+) repo is ([^\s"\\]+)`)
 
-// ParseTask reads a line of the runner's log; false if it names no task.
+// ParseTask parses a line of the runner's log; false if it names no task.
 func ParseTask(line string) (Task, bool) {
 	m := taskLine.FindStringSubmatch(line)
 	if m == nil {
@@ -26,21 +26,21 @@ func ParseTask(line string) (Task, bool) {
 	return Task{ID: m[1], Repository: m[2], Line: line}, true
 }
 
-// Others are the containers of jobs that run none of the tasks.
-func Others(containers []string, tasks []Task) []string {
+// ContainersWithout returns the containers of jobs that run none of the tasks.
+func ContainersWithout(containers []string, tasks []Task) []string {
 	return slices.DeleteFunc(slices.Clone(containers), func(name string) bool {
 		task, _ := actrunner.TaskOf(name)
 		return slices.ContainsFunc(tasks, func(t Task) bool { return t.ID == task.ID })
 	})
 }
 
-// RepositoryCount is how many tasks a repository had.
+// RepositoryCount is the number of tasks of a repository.
 type RepositoryCount struct {
 	Repository string `json:"repository"`
 	Tasks      int    `json:"tasks"`
 }
 
-// CountTasks counts them, the most first.
+// CountTasks returns the number of tasks of each repository, the highest first.
 func CountTasks(tasks []Task) []RepositoryCount {
 	counts := []RepositoryCount{}
 	for _, t := range tasks {

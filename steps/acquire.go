@@ -16,15 +16,15 @@ import (
 
 const helpAcquireLock = `usage: hostguard acquire-lock [-input value ...]
 
-Takes the host-wide lock, waiting its turn, and keeps it until release-lock.
-While it waits it tells who holds the lock, since when and from which run.
+Acquires the host-wide lock, waiting its turn, and keeps it until release-lock.
+While it waits it prints who holds the lock, since when and from which run.
 
 {inputs}
 
 outputs: lock-id, acquired, waited-seconds, took-over-from
 
 exit status: 0 acquired, 1 not free in time, 2 wrong use, 3 no Docker or no
-permission, 130 or 143 interrupted (nothing is left behind).
+permission, 130 or 143 interrupted (and everything undone).
 
 example: hostguard acquire-lock -timeout 30m -reason "image build"
 `
@@ -38,11 +38,11 @@ type acquireLock struct {
 func (a *acquireLock) Inputs() []cli.Input {
 	return append(a.acquireOptions.Inputs(), cli.Input{
 		Name: "mode", Kind: cli.Choice(&a.mode, cli.HardFail, cli.WarnOnly), Default: cli.HardFail,
-		Text: "warn-only warns and goes on without the lock"})
+		Text: "warn-only warns and continues without the lock"})
 }
 
 func (a *acquireLock) Run(ctx context.Context, s *cli.Session) error {
-	s.SayInputs()
+	s.PrintInputs()
 	noticeOtherLock(s)
 	err := a.acquire(ctx, s)
 	if err != nil {
@@ -65,13 +65,14 @@ func (a *acquireLock) acquire(ctx context.Context, s *cli.Session) error {
 	}
 	m := store.Lock(a.Lock)
 	if e, ok := reentered(waiting, s, m, a.Options); ok {
-		s.Say("this job has the lock already (id %.12s); its first acquire-lock gives it back, not this one", e.ID)
+		s.Print("this job already holds the lock (id %.12s), and keeps it until the release of its first acquire-lock",
+			e.ID)
 		s.State("record", "reentered")
 		return writeOutputs(s, e.ID, 0, nil)
 	}
 	start := time.Now()
 	held, err := a.hold(waiting, s, m, store)
-	if err == nil && ctx.Err() != nil { // interrupted since it was acquired
+	if err == nil && ctx.Err() != nil { // interrupted after the lock was acquired
 		err = errors.Join(context.Cause(ctx), m.Release(ctx, held.ID))
 	}
 	if err != nil {
@@ -84,25 +85,26 @@ func (a *acquireLock) acquire(ctx context.Context, s *cli.Session) error {
 		return errors.Join(err, m.Release(ctx, held.ID))
 	}
 	m.Finish()
-	s.Say("acquired lock %q after %s (id %s)", a.Lock, cli.Short(waited), held.ID)
-	a.sayWayBack(s, store, held.ID)
+	s.Print("acquired lock %q after %s (id %s)", a.Lock, cli.Short(waited), held.ID)
+	a.printReleaseHint(s, store, held.ID)
 	s.Summary(fmt.Sprintf("**hostguard**: acquired lock `%s` after %s\n", a.Lock, cli.Short(waited)))
 	return nil
 }
 
-// sayWayBack prints, outside a workflow, how the lock is given back.
-func (a *acquireLock) sayWayBack(s *cli.Session, store *lockwire.Store, id string) {
+// printReleaseHint prints, outside a workflow, the command that gives the lock back.
+func (a *acquireLock) printReleaseHint(s *cli.Session, store *lockwire.Store, id string) {
 	switch {
 	case s.InWorkflow():
 	case !store.Self.SameJob(store.Self) && !store.Self.SameCaller(store.Self): // no shell above, or a remote engine
-		s.Warning("no release-lock will know that lock %q is its own to give back; use with-lock, or give it back "+
-			"with: hostguard release-lock -lock-name %s -lock-backend %s -lock-id %s", a.Lock, a.Lock, a.Backend, id)
+		s.Warning("no release-lock can recognize lock %q as its own; use with-lock, or give it back with: hostguard "+
+			"release-lock -lock-name %s -lock-backend %s -lock-id %s", a.Lock, a.Lock, a.Backend, id)
 	default:
-		s.Say("give it back from this shell with: hostguard release-lock -lock-name %s -lock-backend %s", a.Lock,
+		s.Print("give it back from this shell with: hostguard release-lock -lock-name %s -lock-backend %s", a.Lock,
 			a.Backend)
 	}
 }
 
+// writeOutputs sets the outputs of an acquired lock.
 func writeOutputs(s *cli.Session, id string, waited time.Duration, from []lock.Judged) error {
 	var taken []string
 	for _, e := range from {

@@ -16,17 +16,17 @@ import (
 
 const helpBreakLock = `usage: hostguard break-lock -reason TEXT [-force] [-input value ...]
 
-Takes the lock away from whoever holds it, by its ID, after writing a line about
-it into the audit file. A holder that lives is not told: it may go on building,
-and its release will say that the lock was lost. Refuses a lock whose holder is
-seen to live, unless -force is given.
+Takes the lock away from its holder, by its ID, after recording that in the audit
+file. A living holder is not notified: it may go on building, and its release
+reports that the lock was lost. Refuses a lock whose holder is known to be alive,
+unless -force is given.
 
 {inputs}
 
 Each line of the audit file is JSON: when, who (user, sudo user, SSH client, or
 the workflow's run), why, and what was removed with the evidence about its holder.
-It proves nothing against those who can write it, and knows nothing of locks that
-were removed by "docker network rm".
+It proves nothing against users who can write it, and has no record of locks removed
+by "docker network rm".
 
 exit status: 0 broken or nothing to break, 1 its holder lives, 2 wrong use,
 3 hostguard could not do its work.
@@ -42,9 +42,9 @@ type breakLock struct {
 }
 
 func (b *breakLock) Inputs() []cli.Input {
-	return append(b.Options.Inputs(), []cli.Input{ // flags of this one time, not of an environment
+	return append(b.Options.Inputs(), []cli.Input{ // flags, since these are decided case by case
 		{Name: "reason", Kind: cli.Text(&b.reason, checkReason), FlagOnly: true, Text: "why; the audit file keeps it"},
-		{Name: "force", Kind: cli.Bool(&b.force), FlagOnly: true, Text: "also from a holder that lives"},
+		{Name: "force", Kind: cli.Bool(&b.force), FlagOnly: true, Text: "even if the holder is alive"},
 		{Name: "audit-file", Kind: cli.Text(&b.audit, cli.BelowRoot), Arg: "FILE",
 			Text: "default /var/log/hostguard/audit.jsonl for root, else $HOME/.local/state/hostguard/audit.jsonl"},
 	}...)
@@ -52,15 +52,14 @@ func (b *breakLock) Inputs() []cli.Input {
 
 func (b *breakLock) Run(ctx context.Context, s *cli.Session) (err error) {
 	if b.reason == "" {
-		return cli.Usagef("no reason given; say in -reason why lock %q has to be broken: the audit file keeps it",
-			b.Lock)
+		return cli.Usagef("-reason must say why lock %q has to be broken: the audit file keeps it", b.Lock)
 	}
 	if b.audit == "" {
 		if b.audit, err = defaultAuditFile(s.Getenv, os.Geteuid()); err != nil {
 			return err
 		}
 	}
-	s.SayInputs()
+	s.PrintInputs()
 	store, err := lockwire.Open(ctx, s, b.Backend, 0)
 	if err != nil {
 		return err
@@ -71,25 +70,25 @@ func (b *breakLock) Run(ctx context.Context, s *cli.Session) (err error) {
 		return line.writeTo(b.audit)
 	})
 	for _, j := range broken {
-		s.Say("broke lock %q (id %.64q): it was %s; %s: %s", b.Lock, j.ID,
+		s.Print("broke lock %q (id %.64q): it was %s; %s: %s", b.Lock, j.ID,
 			lockwire.DescribeHolder(j.Entry, time.Now()), j.State(), j.Verdict.Evidence)
 	}
 	switch {
 	case errors.Is(err, lock.ErrAlive):
-		return cli.Refusedf("%w; end its job, or give -force to break it all the same", err)
+		return cli.Refusedf("%w; end its job, or give -force to break it anyway", err)
 	case err != nil:
 		return err
 	case len(broken) == 0:
-		s.Say("nothing to break: lock %q is free", b.Lock)
+		s.Print("nothing to break: lock %q is free", b.Lock)
 		return nil
 	}
-	s.Say("recorded in %q. Who held it may still work as if it did", b.audit)
+	s.Print("recorded in %q; the former holder may still work as if it held the lock", b.audit)
 	return nil
 }
 
 // auditLine is one line of the audit file: what is about to be removed.
 type auditLine struct {
-	Version int         `json:"version"` // of this form
+	Version int         `json:"version"` // of this format
 	Time    time.Time   `json:"time"`
 	By      auditor     `json:"by"`
 	Reason  string      `json:"reason"`
@@ -99,7 +98,7 @@ type auditLine struct {
 	Entry   entryReport `json:"entry"`
 }
 
-// auditor is who says that they broke a lock.
+// auditor identifies who broke a lock, by their own account.
 type auditor struct {
 	User       string `json:"user"`
 	UID        int    `json:"uid"`
@@ -107,7 +106,7 @@ type auditor struct {
 	From       string `json:"from,omitempty"` // the address of an SSH client
 	Host       string `json:"host"`
 	PID        int    `json:"pid"`
-	Repository string `json:"repository,omitempty"` // where a workflow did it
+	Repository string `json:"repository,omitempty"` // of the workflow, if one broke the lock
 	RunID      string `json:"run_id,omitempty"`
 }
 
@@ -129,21 +128,21 @@ func defaultAuditFile(getenv func(string) string, uid int) (string, error) {
 	}
 	home := getenv("HOME")
 	if cli.BelowRoot(home) != nil {
-		return "", cli.Usagef("HOME is %q, no home directory to keep the audit file in; give -audit-file", home)
+		return "", cli.Usagef("HOME is %q, not a directory for the audit file; give -audit-file", home)
 	}
 	return filepath.Join(home, ".local/state/hostguard/audit.jsonl"), nil
 }
 
-// writeTo appends the line to the audit file before anything is removed: what is removed has been
-// recorded, though what is recorded may have been gone already.
+// writeTo appends the line to the audit file before the lock is removed: every removal is
+// recorded, though a recorded lock may have been gone already.
 func (l auditLine) writeTo(path string) error {
 	line, err := cli.Printable(l)
 	if err != nil {
 		return err
 	}
 	fail := func(err error) error {
-		return fmt.Errorf("write audit file %q: %w; nothing more is broken without it, give another -audit-file", path,
-			cli.Pathless(err))
+		return fmt.Errorf("write audit file %q: %w; no lock is broken without a record, give another -audit-file",
+			path, cli.Pathless(err))
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fail(err)

@@ -15,24 +15,24 @@ import (
 	"hostguard/internal/proc"
 )
 
-// toldByName is how many entries of a folder are told one by one.
-const toldByName = 20
+// maxListed is the number of entries of a directory that are printed one by one.
+const maxListed = 20
 
-const helpCleanDiag = `Removes what dead jobs left behind, and waits for nothing:
+const helpCleanDiag = `Removes what dead jobs left behind, without waiting:
 
   - files in _diag/pages and _diag/blocks of GitHub's runner that make "Set up
-    job" fail with "already exists": regular files named as the runner names
-    them, open in no process, older than the oldest live worker of this runner;
-  - the paths inside the workspace (.claude/worktrees), whole, unless a process
-    other than hostguard and its ancestors works in them. Git forgets the
-    worktrees among them;
-  - with -jobs, the directories that a killed act_runner left of its jobs, whole.
-    Without it they are only printed.
+    job" fail with "already exists": regular files with a name that the runner
+    gives, open in no process, older than the oldest live worker of this runner;
+  - the paths inside the workspace (.claude/worktrees), completely, unless a
+    process other than hostguard and its ancestors works in them. Worktrees among
+    them are also removed from git;
+  - with -jobs, the job directories that a killed act_runner left behind,
+    completely. Without -jobs they are only printed.
 
 {inputs}
 
-Never touched: directories in _diag, links, files with a second name, _work,
-_temp, and the files of a running job.
+Never touched: directories in _diag, symbolic links, files with several hard links,
+_work, _temp, and the files of a running job.
 
 exit status: 0 done, 2 wrong use, 3 something could not be cleaned,
 130 or 143 interrupted.
@@ -52,33 +52,33 @@ type cleanDiag struct {
 func (c *cleanDiag) Inputs() []cli.Input {
 	return []cli.Input{
 		{Name: "runner-root", Kind: cli.Text(&c.runnerRoot, nil), Arg: "DIR",
-			Text: "the directory of run.sh and _diag, or the one in which act_runner makes those of its jobs; found " +
-				"from RUNNER_TEMP, and outside a job ~/.cache/act. A host without one has nothing to clean there, " +
-				"and that is said"},
+			Text: "the directory of run.sh and _diag, or the one in which act_runner creates its job directories; " +
+				"derived from RUNNER_TEMP, and outside a job ~/.cache/act. A host without one has nothing to clean " +
+				"there, which is reported"},
 		{Name: "jobs", Kind: cli.Bool(&c.removeJobs),
 			Text: "also remove <16 hex digits>/{act,hostexecutor,tmp} that are older than every living runner of " +
-				"their owner, and that no process works in, has open, mounted or in its environment. Processes that " +
-				"may not be looked into and are not older keep it: run it as root"},
+				"their owner, and that no process works in, has open, mounted or in its environment. A process that " +
+				"cannot be inspected and is not older keeps the directory: run it as root"},
 		{Name: "min-age", Kind: cli.Duration(&c.minAge, 0, 10000*time.Hour), Arg: "AGE",
-			Text: "how old a file in _diag, or such a directory, must be as well. Where live workers cannot be seen " +
-				"(in a container) the default is 10m, else 0s"},
+			Text: "minimum age of a file in _diag, or of a job directory. Where live workers cannot be seen (in a " +
+				"container) the default is 10m, else 0s"},
 		{Name: "paths", Kind: cli.List(&c.paths, clean.CheckPath), Arg: "PATH,...",
 			Text: "directories inside GITHUB_WORKSPACE, separated by commas; default .claude/worktrees"},
-		{Name: "dry-run", Kind: cli.Bool(&c.dryRun), Text: "tells the same and removes nothing"},
+		{Name: "dry-run", Kind: cli.Bool(&c.dryRun), Text: "print the same, but remove nothing"},
 		{Name: "mode", Kind: cli.Choice(&c.mode, cli.WarnOnly, cli.HardFail), Default: cli.WarnOnly,
-			Text: "warn-only makes a warning of statuses 1 and 3"},
+			Text: "warn-only turns exit statuses 1 and 3 into a warning"},
 	}
 }
 
 func (c *cleanDiag) Run(ctx context.Context, s *cli.Session) error {
 	c.Session = s
-	s.SayInputs()
+	s.PrintInputs()
 	defer c.close()
 	return s.Soften(ctx, c.mode, c.clean(ctx))
 }
 
-// clean plans, tells the plan and removes. A dry run stops before the removal,
-// so that both tell the same.
+// clean makes the plan, prints it and carries it out. A dry run stops before the
+// removal, so it prints the same.
 func (c *cleanDiag) clean(ctx context.Context) error {
 	if err := c.CheckFiles(); err != nil {
 		return err
@@ -86,7 +86,7 @@ func (c *cleanDiag) clean(ctx context.Context) error {
 	if err := c.plan(ctx); err != nil {
 		return err
 	}
-	c.Say("clean-diag: files to remove: %d (%d bytes), skipped: %d", c.files, c.bytes, c.skipped)
+	c.Print("clean-diag: files to remove: %d (%d bytes), skipped: %d", c.files, c.bytes, c.skipped)
 	var done clean.Done
 	if !c.dryRun {
 		done = c.remove(ctx)
@@ -98,7 +98,7 @@ func (c *cleanDiag) clean(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	if len(c.problems) > 0 {
-		return fmt.Errorf("%w (problems in all: %d, told above)", c.problems[0], len(c.problems))
+		return fmt.Errorf("%w (%s in total, listed above)", c.problems[0], cli.Plural(len(c.problems), "problem"))
 	}
 	return nil
 }
@@ -126,11 +126,11 @@ func (c *cleanDiag) report(done clean.Done) error {
 		c.Output("skipped", strconv.Itoa(skipped)))
 }
 
-// planRunner plans for what a runner keeps: _diag in the root of GitHub's, or the
-// job directories of Gitea's. Without runner-root, RUNNER_TEMP hints at it: GitHub's
-// has it at <root>/_work/_temp, Gitea's at <parent>/<job>/tmp. A wrong hint is no
-// mistake of anybody's. Outside a job, Gitea's runner has them in the home of its
-// user.
+// planRunner plans the cleaning of a runner's directory: _diag in the root of GitHub's
+// runner, or the job directories of Gitea's. Without runner-root the directory follows
+// from RUNNER_TEMP, which is <root>/_work/_temp for GitHub's runner and
+// <parent>/<job>/tmp for Gitea's; a wrong guess is no error. Outside a job, Gitea's
+// runner has its job directories in the home of its user.
 func (c *cleanDiag) planRunner(ctx context.Context) error {
 	path, home := c.runnerRoot, c.Getenv("HOME")
 	if temp := filepath.Clean(c.Getenv("RUNNER_TEMP")); path == "" && filepath.IsAbs(temp) {
@@ -139,7 +139,7 @@ func (c *cleanDiag) planRunner(ctx context.Context) error {
 		if err := c.planJobs(ctx, filepath.Join(home, ".cache", "act"), home); !isNotRunner(err) {
 			return err
 		}
-		c.Say("no runner to clean: neither runner-root nor RUNNER_TEMP is set")
+		c.Print("no runner to clean: neither runner-root nor RUNNER_TEMP is set")
 		return nil
 	}
 	path, err := filepath.Abs(path)
@@ -154,13 +154,13 @@ func (c *cleanDiag) planRunner(ctx context.Context) error {
 		return err
 	}
 	if c.runnerRoot == "" {
-		c.Say("no GitHub runner to clean: %s (two above RUNNER_TEMP)", err)
+		c.Print("no GitHub runner to clean: %s (two levels above RUNNER_TEMP)", err)
 	}
 	switch jobsErr := c.planJobs(ctx, path, home); {
 	case !isNotRunner(jobsErr):
 		return jobsErr
 	case c.runnerRoot != "":
-		return cli.Usagef("runner-root %w; give the directory that holds run.sh and _diag, or leave the input out", err)
+		return cli.Usagef("runner-root %w; give the directory that holds run.sh and _diag, or omit the input", err)
 	}
 	return nil
 }
@@ -170,7 +170,7 @@ func isNotRunner(err error) bool {
 	return ok
 }
 
-// planDiag plans for _diag of a GitHub runner's root.
+// planDiag plans the cleaning of _diag in the root of a GitHub runner.
 func (c *cleanDiag) planDiag(ctx context.Context, runner *clean.Runner) error {
 	evidence, err := c.evidence(runner.Path())
 	if err != nil {
@@ -185,27 +185,27 @@ func (c *cleanDiag) planDiag(ctx context.Context, runner *clean.Runner) error {
 		c.files += len(plan.Files)
 		c.bytes += plan.Bytes
 		c.skipped += plan.Skipped()
-		c.Say("in %q: remove %d (%d bytes); skip %d newer, %d open, %d odd", plan.Path,
+		c.Print("in %q: remove %d (%d bytes); skip %d newer, %d open, %d unexpected", plan.Path,
 			len(plan.Files), plan.Bytes, plan.Newer, plan.Open, len(plan.Odd))
-		for _, file := range plan.Files[:min(toldByName, len(plan.Files))] {
-			c.Say("  remove %q", file.Name)
+		for _, file := range plan.Files[:min(maxListed, len(plan.Files))] {
+			c.Print("  remove %q", file.Name)
 		}
-		if more := len(plan.Files) - toldByName; more > 0 {
-			c.Say("  remove %d more", more)
+		if more := len(plan.Files) - maxListed; more > 0 {
+			c.Print("  remove %d more", more)
 		}
-		for _, odd := range plan.Odd[:min(toldByName, len(plan.Odd))] {
-			c.Say("  skip %q: %s", odd.Name, odd.Why)
+		for _, odd := range plan.Odd[:min(maxListed, len(plan.Odd))] {
+			c.Print("  skip %q: %s", odd.Name, odd.Why)
 		}
-		if more := len(plan.Odd) - toldByName; more > 0 {
-			c.Say("  skip %d more odd ones", more)
+		if more := len(plan.Odd) - maxListed; more > 0 {
+			c.Print("  skip %d more unexpected", more)
 		}
 	}
 	return nil
 }
 
-// evidence looks at the processes of the host and says what that means.
+// evidence returns what the processes of the host show about the files of a runner.
 func (c *cleanDiag) evidence(root string) (clean.Evidence, error) {
-	now := time.Now() // first: who starts after this look writes later than this
+	now := time.Now() // first: files of a process that starts during this look are newer
 	root, err := filepath.EvalSymlinks(root)
 	if err != nil {
 		return clean.Evidence{}, err
@@ -213,7 +213,7 @@ func (c *cleanDiag) evidence(root string) (clean.Evidence, error) {
 	workers := proc.Local().GitHubWorkers(root)
 	open, err := proc.Local().OpenFilesNamed(clean.IsDiagName)
 	if err != nil {
-		workers.Unseen = "there is no process table here"
+		workers.Unseen = "this machine has no process table"
 	} else if open.Blind && workers.Unseen == "" {
 		workers.Unseen = "processes do not show their open files to this user namespace"
 	}
@@ -221,33 +221,36 @@ func (c *cleanDiag) evidence(root string) (clean.Evidence, error) {
 	return clean.Evidence{Before: before, OthersBefore: others, Open: open.Has}, nil
 }
 
-// limits says how old a file has to be, and the file of another user.
+// limits returns the time before which a file may be removed, and that for files of
+// other users.
 func (c *cleanDiag) limits(now time.Time, workers proc.RunnerWorkers, complete bool) (before, others time.Time) {
 	before = now
 	blind := now.Add(-clean.BlindAge)
 	if c.minAge >= 0 {
-		c.Say("only what is older than min-age (%v) may go", c.minAge)
+		c.Print("only what is older than min-age (%v) may be removed", c.minAge)
 		before = now.Add(-c.minAge)
 		blind = before
 	}
 	if len(workers.PIDs) > 0 {
-		c.Say("live workers of this runner: %d; only what is older than the oldest (%s) may go",
+		c.Print("live workers of this runner: %d; only what is older than the oldest (%s) may be removed",
 			len(workers.PIDs), workers.Oldest.UTC().Format(time.DateTime+"Z"))
 		before = earlier(before, workers.Oldest)
 	}
 	if workers.Unseen != "" {
-		c.Say("live workers cannot be seen: %s; only what is older than %v may go", workers.Unseen, now.Sub(blind))
+		c.Print("live workers cannot be seen: %s; only what is older than %v may be removed", workers.Unseen,
+			now.Sub(blind))
 		before = earlier(before, blind)
 	}
 	others = before
 	if !complete {
-		c.Say("not every process shows its open files: files of other users may go when older than %v", now.Sub(blind))
+		c.Print("open files of some processes cannot be seen: files of other users may be removed when older than %v",
+			now.Sub(blind))
 		others = earlier(before, blind)
 	}
 	return before, others
 }
 
-// planWorkspace plans for the extra paths.
+// planWorkspace plans the removal of the paths in the workspace.
 func (c *cleanDiag) planWorkspace(ctx context.Context) {
 	paths := c.paths
 	if paths == nil {
@@ -256,13 +259,13 @@ func (c *cleanDiag) planWorkspace(ctx context.Context) {
 	given := c.Getenv("GITHUB_WORKSPACE")
 	if given == "" {
 		if c.paths != nil {
-			c.Say("paths are left alone: GITHUB_WORKSPACE is not set, they lie inside the workspace")
+			c.Print("paths are skipped: they are inside the workspace, and GITHUB_WORKSPACE is not set")
 		}
 		return
 	}
 	workspace, err := clean.OpenWorkspace(given, c.Getenv("HOME"))
 	if errors.Is(err, fs.ErrNotExist) {
-		c.Say("paths are left alone: there is no workspace %q (GITHUB_WORKSPACE)", given)
+		c.Print("paths are skipped: there is no workspace %q (GITHUB_WORKSPACE)", given)
 		return
 	} else if err != nil {
 		c.problem(err)
@@ -277,19 +280,19 @@ func (c *cleanDiag) planWorkspace(ctx context.Context) {
 			c.problem(err)
 			continue
 		case tree == nil:
-			continue // not there
+			continue // does not exist
 		}
 		c.plans = append(c.plans, tree)
 		if len(tree.Users) > 0 {
 			c.skipped++
-			c.Say("keep %q: processes work in it: %v", tree.Path, tree.Users)
+			c.Print("keep %q: processes work in it: %v", tree.Path, tree.Users)
 			continue
 		}
 		c.files += tree.Files
 		c.bytes += tree.Bytes
-		c.Say("remove %q whole: %d files (%d bytes)", tree.Path, tree.Files, tree.Bytes)
+		c.Print("remove %q completely: %s (%d bytes)", tree.Path, cli.Plural(tree.Files, "file"), tree.Bytes)
 		for _, id := range tree.Worktrees {
-			c.Say("  git forgets its worktree %q", id)
+			c.Print("  remove git's worktree %q", id)
 		}
 	}
 }

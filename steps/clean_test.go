@@ -26,12 +26,12 @@ func TestHowOldALeftOverHasToBe(t *testing.T) {
 	}{
 		{"no worker lives", notGiven, none, true, now, now},
 		{"a worker lives", notGiven, worker, true, ago(time.Hour), ago(time.Hour)},
-		{"workers are out of sight", notGiven, unseen, true, ago(clean.BlindAge), ago(clean.BlindAge)},
-		{"open files are out of sight", notGiven, none, false, now, ago(clean.BlindAge)},
+		{"workers cannot be seen", notGiven, unseen, true, ago(clean.BlindAge), ago(clean.BlindAge)},
+		{"open files cannot be seen", notGiven, none, false, now, ago(clean.BlindAge)},
 		{"min-age where nothing lives", time.Minute, none, true, ago(time.Minute), ago(time.Minute)},
 		{"min-age beside a worker", 2 * time.Hour, worker, true, ago(2 * time.Hour), ago(2 * time.Hour)},
 		{"min-age below a worker's", time.Minute, worker, false, ago(time.Hour), ago(time.Hour)},
-		{"min-age where workers are out of sight", time.Minute, unseen, false, ago(time.Minute), ago(time.Minute)},
+		{"min-age where workers cannot be seen", time.Minute, unseen, false, ago(time.Minute), ago(time.Minute)},
 	} {
 		c := cleanDiag{cleaning: cleaning{Session: cli.NewSession(cli.World{Stdout: io.Discard,
 			Getenv: func(string) string { return "" }}, nil), minAge: test.minAge}}

@@ -8,7 +8,7 @@ import (
 	"hostguard/internal/cli"
 )
 
-// cleaning is what a run of clean-diag may remove, as its plans say.
+// cleaning holds the removals that a run of clean-diag plans.
 type cleaning struct {
 	*cli.Session
 	minAge     time.Duration // negative: not given
@@ -18,7 +18,7 @@ type cleaning struct {
 	jobs      *clean.Jobs
 
 	plans    []removal
-	files    int // what the plans say
+	files    int // planned
 	bytes    int64
 	skipped  int
 	problems []error
@@ -53,14 +53,14 @@ func (c *cleaning) remove(ctx context.Context) (done clean.Done) {
 		}
 	}
 	if done.Changed > 0 {
-		c.Say("clean-diag: changed since the plan and kept: %d", done.Changed)
+		c.Print("clean-diag: kept because they changed after the plan: %d", done.Changed)
 	}
 	return done
 }
 
 func (c *cleaning) problem(err error) {
 	c.problems = append(c.problems, err)
-	c.Say("not cleaned: %s", err)
+	c.Print("not cleaned: %s", err)
 }
 
 func earlier(a, b time.Time) time.Time {

@@ -10,16 +10,17 @@ import (
 
 	"hostguard/clean"
 	"hostguard/internal/actrunner"
+	"hostguard/internal/cli"
 	"hostguard/internal/proc"
 )
 
-// planJobs looks for the directories of jobs whose runner was killed, prints them,
-// and plans their removal if that is asked for.
+// planJobs finds the directories of jobs whose runner was killed, prints them, and
+// plans their removal if -jobs is given.
 func (c *cleaning) planJobs(ctx context.Context, path, home string) (err error) {
 	if c.jobs, err = clean.OpenJobs(path, home); err != nil {
 		return err
 	}
-	now := time.Now() // first: what is made after this look is newer than this
+	now := time.Now() // first: a directory created during this look is newer
 	runners := proc.Local().JobRunners(c.jobs.Owner())
 	runners.Unseen = cmp.Or(proc.Local().OutOfSight(), runners.Unseen)
 	dirs, odd, err := c.jobs.List()
@@ -46,7 +47,7 @@ func (c *cleaning) planJobs(ctx context.Context, path, home string) (err error) 
 	if len(old) > 0 {
 		look = proc.Local().LookForJobs(parent, names)
 	}
-	c.Say("in %q: %d job directories older than the oldest living runner, as a killed one leaves them",
+	c.Print("in %q: job directories left by a killed runner, older than the oldest living one: %d",
 		c.jobs.Path(), len(old))
 	var blind error
 	for _, dir := range old {
@@ -64,18 +65,18 @@ func (c *cleaning) planJobs(ctx context.Context, path, home string) (err error) 
 	}
 	for _, o := range odd {
 		c.skipped++
-		c.Say("  skip %q: %s", o.Name, o.Why)
+		c.Print("  skip %q: %s", o.Name, o.Why)
 	}
 	if blind != nil {
-		c.problem(fmt.Errorf("job directories stay where it cannot be seen whether anything works in them: %w; run "+
-			"clean-diag as root on the host", blind))
+		c.problem(fmt.Errorf("job directories stay if a process may use them unseen: %w; run clean-diag as root on "+
+			"the host", blind))
 	}
 	return nil
 }
 
-// jobLimit is from when on a job directory may be that of a job that goes on.
-// Between two steps no process shows such a job, so only its runner does: what a
-// living runner may have made stays.
+// jobLimit returns the time before which a job directory cannot belong to a running
+// job. Between two steps a job has no process, and only its runner shows that it runs:
+// every directory that a living runner may have created stays.
 func (c *cleaning) jobLimit(now time.Time, runners proc.RunnerWorkers) time.Time {
 	before := now
 	if c.minAge >= 0 {
@@ -91,12 +92,12 @@ func (c *cleaning) planJob(ctx context.Context, parent string, dir *clean.JobDir
 	made := dir.Made.UTC().Format(time.DateTime + "Z")
 	switch {
 	case use.PID != 0:
-		c.Say("  keep %q of %s: process %d %s", dir.Name, made, use.PID, use.How)
+		c.Print("  keep %q of %s: process %d %s", dir.Name, made, use.PID, use.How)
 	case !c.removeJobs:
-		c.Say("  left: %q of %s; clean-diag -jobs (jobs: true) removes it", dir.Name, made)
+		c.Print("  left behind: %q of %s; clean-diag -jobs (jobs: true) removes it", dir.Name, made)
 		return nil
 	case unseen != nil:
-		c.Say("  keep %q of %s: not everything can be seen", dir.Name, made)
+		c.Print("  keep %q of %s: some processes cannot be seen", dir.Name, made)
 	default:
 		if err := dir.Measure(ctx); err != nil {
 			if ctx.Err() != nil {
@@ -112,7 +113,7 @@ func (c *cleaning) planJob(ctx context.Context, parent string, dir *clean.JobDir
 		c.plans = append(c.plans, dir)
 		c.files += dir.Files
 		c.bytes += dir.Bytes
-		c.Say("  remove %q of %s whole: %d files (%d bytes)", dir.Name, made, dir.Files, dir.Bytes)
+		c.Print("  remove %q of %s completely: %s (%d bytes)", dir.Name, made, cli.Plural(dir.Files, "file"), dir.Bytes)
 		return nil
 	}
 	if c.removeJobs {

@@ -1,31 +1,31 @@
-// Package steps holds the commands that a job calls, one file each: their inputs,
-// their wiring and what they print. The algorithms are in lock, pressure and clean.
+// Package steps holds the commands that a job calls, one file each: inputs, wiring and
+// output. The algorithms are in lock, pressure and clean.
 package steps
 
 import "hostguard/internal/cli"
 
-// Commands are the steps of a workflow, what else handles locks, and the hooks of
-// the runner.
+// Commands returns the steps of a workflow, the other commands for locks, and the hooks
+// of the runner.
 func Commands() []cli.Command {
 	hook := func(run cli.Func) func() cli.Action { return func() cli.Action { return run } }
 	return []cli.Command{
 		{Name: "clean-diag", Step: true, Help: helpCleanDiag,
 			New:     func() cli.Action { return &cleanDiag{cleaning: cleaning{minAge: -1}} },
-			Summary: `remove left-over runner diagnostics that make "Set up job" fail`},
+			Summary: `remove leftover runner diagnostics that make "Set up job" fail`},
 		{Name: "wait-pressure", Step: true, Help: helpWaitPressure, New: func() cli.Action { return newWaitPressure() },
 			Summary: "wait until no other heavy build runs on this host"},
 		{Name: "acquire-lock", Step: true, Help: helpAcquireLock,
 			New:     func() cli.Action { return &acquireLock{acquireOptions: newAcquireOptions()} },
-			Summary: "take the host-wide build lock, waiting its turn"},
+			Summary: "acquire the host-wide build lock, waiting its turn"},
 		{Name: "release-lock", Step: true, Help: helpReleaseLock, New: func() cli.Action { return new(releaseLock) },
-			Summary: "give it back; harmless when there is nothing to give back"},
+			Summary: "give the lock back; harmless if there is nothing to give back"},
 		{Name: "with-lock", Wraps: true, Help: helpWithLock,
 			New:     func() cli.Action { return &withLock{acquireOptions: newAcquireOptions()} },
 			Summary: "run a command while holding the lock"},
 		{Name: "break-lock", Help: helpBreakLock, New: func() cli.Action { return new(breakLock) },
 			Summary: "take a lock away by force, and record who did it and why"},
 		{Name: "status", Help: helpStatus, New: func() cli.Action { return new(hostStatus) },
-			Summary: "who holds what, who waits, what presses"},
+			Summary: "who holds which lock, who waits, which heavy builds are running"},
 		{Name: "hostguard-job-completed", Hook: true, Help: helpHooks, New: hook(jobCompleted)},
 		{Name: "hostguard-post-task", Hook: true, Help: helpHooks, New: hook(postTask)},
 		{Name: "hostguard-health", Hook: true, Help: helpHooks, New: hook(health)},

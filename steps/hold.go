@@ -24,45 +24,44 @@ type acquireOptions struct {
 
 func newAcquireOptions() acquireOptions { return acquireOptions{settle: -1} }
 
-// Inputs is the table of the options.
+// Inputs returns the table of the options.
 func (o *acquireOptions) Inputs() []cli.Input {
 	return append(o.Options.Inputs(), []cli.Input{
 		{Name: "timeout", Kind: cli.Duration(&o.timeout, 0, 24*time.Hour), Default: "60m",
 			Text: "how long to wait for the lock; 0s tries once"},
 		{Name: "stale-after", Kind: cli.Duration(&o.staleAfter, time.Second, lock.MaxStaleAfter), Default: "2h",
-			Text: "a lock older than what its holder gave here, with no proof that the holder lives, may be taken " +
-				"over"},
-		{Name: "reason", Kind: cli.Text(&o.reason, checkReason), Text: "shown to those who wait"},
+			Text: "the age at which others may take this lock over, unless its holder is proven to be alive"},
+		{Name: "reason", Kind: cli.Text(&o.reason, checkReason), Text: "shown to waiting jobs"},
 		{Name: "priority", Kind: cli.Choice(&o.priority, lock.PriorityNormal, lock.PriorityHigh),
 			Default: lock.PriorityNormal,
-			Text:    "high goes before normal ones that wait"},
+			Text:    "high goes before waiting jobs of normal priority"},
 		{Name: "legacy-settle", Kind: cli.Duration(&o.settle, 0, time.Minute), FlagOnly: true,
-			Text: `how long to look out for a rival that runs plain "docker network create"; ` +
+			Text: `how long to watch for a rival that runs plain "docker network create"; ` +
 				"default 500ms on engines below API 1.44, else 0s"},
 	}...)
 }
 
-const maxReason = 1000 // characters; the reason is shown to everyone who waits
+const maxReason = 1000 // bytes; every waiting job prints the reason
 
 func checkReason(reason string) error {
 	if len(reason) > maxReason {
-		return fmt.Errorf("it has %d bytes; want at most %d", len(reason), maxReason)
+		return fmt.Errorf("must have at most %d bytes, not %d", maxReason, len(reason))
 	}
 	return nil
 }
 
-// noticeOtherLock says that this is not the lock which the host names for all of
-// its jobs: those that leave it to the host are not kept out.
+// noticeOtherLock prints a notice if this is not the lock that the host sets for all
+// its jobs: jobs that use the host's lock are not excluded.
 func noticeOtherLock(s *cli.Session) {
 	for _, name := range []string{"lock-name", "lock-backend"} {
-		s.NoticeOverruled(name, "jobs that name none take the host's, and the two locks do not exclude each other")
+		s.NoticeOverridden(name, "jobs that set none use the host's, and the two locks do not exclude each other")
 	}
 }
 
-// tryTime is how long a single try may take, with a timeout of 0s.
+// tryTime bounds the single attempt of a timeout of 0s.
 const tryTime = 3 * time.Second
 
-// deadline ends all waiting of an acquire, for the store too.
+// deadline returns a context that ends all waiting of an acquire, for the store too.
 func (o *acquireOptions) deadline(ctx context.Context) (context.Context, context.CancelFunc) {
 	limit := o.timeout
 	if limit == 0 {
@@ -71,12 +70,12 @@ func (o *acquireOptions) deadline(ctx context.Context) (context.Context, context
 	return context.WithTimeoutCause(ctx, limit, lock.ErrTimeout)
 }
 
-// open waits a moment for a daemon that cannot be reached.
+// open opens the store; it waits a moment for a daemon that cannot be reached.
 func (o *acquireOptions) open(ctx context.Context, s *cli.Session) (*lockwire.Store, error) {
 	return lockwire.Open(ctx, s, o.Backend, min(lockwire.FirstLook, o.timeout))
 }
 
-// hold waits for the lock until the deadline of ctx and reports the waiting.
+// hold acquires the lock before the deadline of ctx, and reports while it waits.
 func (o *acquireOptions) hold(
 	ctx context.Context, s *cli.Session, m *lock.Mutex, store *lockwire.Store,
 ) (lock.Acquired, error) {
@@ -97,49 +96,49 @@ func (o *acquireOptions) hold(
 	waiting, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
 	m.OnWait = func(w lock.Wait) {
-		log.sayStore()
+		log.printStore()
 		log.wait(w)
-		if o.timeout == 0 { // it cannot have the lock now
+		if o.timeout == 0 { // the lock is not free now
 			giveUp(lock.ErrTimeout)
 		}
 	}
 	m.OnTakeover = func(j lock.Judged) {
-		log.sayStore()
+		log.printStore()
 		s.Notice("lock %q taken over: %s; %s because %s", m.Name(), lockwire.DescribeHolder(j.Entry, time.Now()),
 			j.Verdict.Life, j.Verdict.Evidence)
 	}
 	held, err := m.Acquire(waiting)
-	log.sayStore()
+	log.printStore()
 	if err != nil {
 		return held, o.explain(err, m.Name(), log)
 	}
 	if store.Prunable() {
-		s.Warning("this engine keeps lock %q as an ordinary network, as Podman does: its network and system prune "+
+		s.Warning("this engine keeps lock %q as an ordinary network, as Podman does: network prune and system prune "+
 			"delete it", m.Name())
 	}
 	return held, nil
 }
 
-// explain returns why the lock was not got, with the exit status that this means.
+// explain returns the reason why the lock was not acquired, with its exit status.
 func (o *acquireOptions) explain(err error, name string, log *lockLog) error {
 	switch {
 	case errors.Is(err, lock.ErrJobGone):
-		return cli.WithStatus(cli.StatusInterrupted, fmt.Errorf("lock %q: %w; nothing is left behind", name, err))
+		return cli.WithStatus(cli.StatusInterrupted, fmt.Errorf("lock %q: %w; the attempt is undone", name, err))
 	case errors.Is(err, lock.ErrTimeout) && log.last.Err != nil:
-		return fmt.Errorf("lock %q not got within %s: %w", name, o.timeout, log.last.Err)
+		return fmt.Errorf("lock %q not acquired within %s: %w", name, o.timeout, log.last.Err)
 	case errors.Is(err, lock.ErrTimeout) && o.timeout == 0:
 		return cli.Refusedf("lock %q is not free, not this change's fault: %s; give a timeout to wait for it", name,
-			log.inTheWay())
+			log.waitedFor())
 	case errors.Is(err, lock.ErrTimeout):
 		return cli.Refusedf("lock %q not free within %s, not this change's fault: %s; see \"hostguard status\", or "+
 			"give a longer timeout",
-			name, o.timeout, log.inTheWay())
+			name, o.timeout, log.waitedFor())
 	}
 	return err
 }
 
-// reentered finds the lock that an earlier step of this job, or a with-lock
-// above this process, holds: nobody waits for himself.
+// reentered returns the lock if an earlier step of this job, or a with-lock above this
+// process, already holds it: a job must not wait for itself.
 func reentered(ctx context.Context, s *cli.Session, m *lock.Mutex, o lockwire.Options) (lock.Entry, bool) {
 	record, recorded := lock.ParseRecord(readRecord(s, o))
 	above := s.Getenv(proc.HoldVariable)
@@ -148,7 +147,7 @@ func reentered(ctx context.Context, s *cli.Session, m *lock.Mutex, o lockwire.Op
 	}
 	entries, err := m.Entries(ctx)
 	if err != nil {
-		return lock.Entry{}, false // acquire says it
+		return lock.Entry{}, false // acquire reports the error
 	}
 	for _, e := range entries {
 		h, ours := e.Claim()

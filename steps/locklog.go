@@ -13,20 +13,21 @@ import (
 // lockLog reports a wait: at every change, and every 30 seconds.
 type lockLog struct {
 	*cli.Session
-	start time.Time
-	last  lock.Wait
-	told  time.Time
+	start    time.Time
+	last     lock.Wait
+	reported time.Time
 
 	leaving bool
 
 	settle    time.Duration
-	described chan string // which store this is; nil once that is printed
+	described chan string // the description of the store; nil once it is printed
 }
 
-const tellEvery = 30 * time.Second
+const reportEvery = 30 * time.Second
 
-// describeTime is how long a line about a wait may be held back for the one about
-// the store: asking an engine who it is takes it longer than the lock does.
+// describeTime is how long the first line about a wait may be delayed so that the
+// description of the store precedes it: an engine takes longer to identify itself than
+// to answer about the lock.
 const describeTime = 2500 * time.Millisecond
 
 func newLockLog(ctx context.Context, s *cli.Session, store *lockwire.Store, settle time.Duration) *lockLog {
@@ -36,19 +37,19 @@ func newLockLog(ctx context.Context, s *cli.Session, store *lockwire.Store, sett
 	return l
 }
 
-// sayStore prints once which store this is. A daemon that hangs says nothing of
-// itself.
-func (l *lockLog) sayStore() {
+// printStore prints the description of the store once; that of a hung daemon never
+// comes.
+func (l *lockLog) printStore() {
 	if l.described == nil {
 		return
 	}
 	select {
 	case line := <-l.described:
 		l.described = nil
-		l.Say("%s", line)
+		l.Print("%s", line)
 		if l.settle > 0 {
-			l.Say("this engine takes a second network of the same name: looking out %s for a plain \"docker network "+
-				"create\"; one that takes longer is not seen", l.settle)
+			l.Print("this engine can create two networks of one name; watching %s for a plain \"docker network "+
+				"create\" of the same name, which goes unnoticed if it takes longer", l.settle)
 		}
 	case <-time.After(time.Until(l.start.Add(describeTime))):
 	}
@@ -57,36 +58,36 @@ func (l *lockLog) sayStore() {
 func (l *lockLog) wait(w lock.Wait) {
 	if w.Leaving {
 		if !l.leaving {
-			l.Say("after %s: giving back what was half taken takes longer", cli.Short(time.Since(l.start)))
+			l.Print("after %s: undoing the incomplete acquire takes longer", cli.Short(time.Since(l.start)))
 		}
 		l.leaving = true
 		return
 	}
-	changed := l.told.IsZero() || w.Holder.ID != l.last.Holder.ID || w.Holder.Verdict != l.last.Holder.Verdict ||
+	changed := l.reported.IsZero() || w.Holder.ID != l.last.Holder.ID || w.Holder.Verdict != l.last.Holder.Verdict ||
 		w.Position != l.last.Position || (w.Err != nil) != (l.last.Err != nil)
 	if w.Err != nil && l.last.Err == nil {
 		w.Holder = l.last.Holder
 	}
 	l.last = w
-	if !changed && time.Since(l.told) < tellEvery {
+	if !changed && time.Since(l.reported) < reportEvery {
 		return
 	}
-	l.told = time.Now()
+	l.reported = time.Now()
 	if w.Err != nil {
-		l.Say("waiting %s: %s; trying again", cli.Short(time.Since(l.start)), w.Err)
+		l.Print("waiting %s: %s; trying again", cli.Short(time.Since(l.start)), w.Err)
 		return
 	}
-	l.Say("waiting %s: %s; position %d of %d", cli.Short(time.Since(l.start)), l.inTheWay(), w.Position,
+	l.Print("waiting %s: %s; position %d of %d", cli.Short(time.Since(l.start)), l.waitedFor(), w.Position,
 		max(w.Waiters, w.Position))
 }
 
-// inTheWay says what the wait was for.
-func (l *lockLog) inTheWay() string {
+// waitedFor describes what the wait was for.
+func (l *lockLog) waitedFor() string {
 	switch {
-	case l.told.IsZero():
-		return "the store took longer to answer"
+	case l.reported.IsZero():
+		return "the store did not answer in time"
 	case l.last.Holder.ID == "":
-		return "others were there before"
+		return "other jobs are ahead"
 	}
 	text := lockwire.DescribeHolder(l.last.Holder.Entry, time.Now())
 	if v := l.last.Holder.Verdict; v.Evidence != "" {

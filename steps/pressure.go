@@ -18,26 +18,26 @@ import (
 const helpWaitPressure = `Waits until no heavy build of another job runs here (Next.js, Turborepo, Vite and
 SvelteKit, webpack, Rollup, Nuxt, Astro, Angular, Gatsby, Docusaurus, Remix and
 Parcel; esbuild and tsc from 20s of CPU time or 1 GiB of memory on), whatever
-started it, and until memory and stall are within the limits that are given. It
-only looks; it never signals or changes a process. Builds of this job do not
-count: what its step started, what is in its container or cgroup, and what works
-below its workspace, its git worktrees or its private directory.
+started it, and until memory and stall are within the given limits. It only looks;
+it never signals or changes a process. Builds of this job do not count: processes
+that its step started, that are in its container or cgroup, or that work below its
+workspace, its git worktrees or its private directory.
 
 {inputs}
 
-Inside a container Docker is asked for the processes of the others; without it
-memory and stall decide, by the limits given or else 10% of memory, 20% and 60%.
-The log says what could be seen.
+Inside a container, Docker lists the processes of other containers; without Docker
+memory and stall decide, by the given limits or else 10% of memory, 20% and 60%.
+The log shows what could be seen.
 
-Those who wait take turns, by a lock beside the build lock: one goes on at a time,
+Waiting jobs take turns, by a lock beside the build lock: one continues at a time,
 the next an interval later, and builds of jobs that wait behind do not count.
 
-outputs: pressure (true if something pressed at the end), blockers (JSON: tool,
-pid, since, directory, cpu_seconds, memory_bytes, container, repository, workflow,
-job, run_id, run_number, task; at most 20), waited-seconds.
+outputs: pressure (true if the host was still under pressure at the end), blockers
+(JSON: tool, pid, since, directory, cpu_seconds, memory_bytes, container, repository,
+workflow, job, run_id, run_number, task; at most 20), waited-seconds.
 
-exit status: 0 nothing presses, or warned; 1 something pressed at the end;
-2 wrong use; 3 the processes could not be read; 130 or 143 interrupted.
+exit status: 0 no pressure, or warned; 1 still under pressure at the end; 2 wrong
+use; 3 the processes could not be read; 130 or 143 interrupted.
 
   hostguard wait-pressure -mode hard-fail -max-attempts 6 -patterns "gradle assemble"
 `
@@ -62,27 +62,27 @@ func newWaitPressure() *waitPressure { return &waitPressure{rules: pressure.Know
 func (w *waitPressure) Inputs() []cli.Input {
 	return []cli.Input{
 		{Name: "mode", Kind: cli.Choice(&w.mode, cli.WarnOnly, cli.HardFail),
-			Text: "what to do when something presses after the last attempt: warn-only (default) warns and goes on, " +
-				"hard-fail exits 1. HOST_WEB_BUILD_PRESSURE_WARN_ONLY=0 means hard-fail where no mode is given"},
+			Text: "what to do if the host is under pressure after the last attempt: warn-only (default) warns and " +
+				"continues, hard-fail exits 1. HOST_WEB_BUILD_PRESSURE_WARN_ONLY=0 means hard-fail if no mode is given"},
 		{Name: "max-attempts", Kind: cli.Count(&w.attempts, 1, 10000), Default: "60", Text: "how often to look"},
 		{Name: "interval", Kind: cli.Duration(&w.interval, 100*time.Millisecond, time.Hour), Default: "10s",
 			Text: "time between two looks"},
 		{Name: "patterns", Kind: cli.List(new([]string), w.addPattern),
-			Text: "more heavy builds, separated by commas or line ends, each a program and words that must stand " +
-				`among its arguments as whole tokens, in that order: "jest, gradle assemble, make all". The program ` +
+			Text: "more heavy builds, separated by commas or newlines, each a program and words that must be among " +
+				`its arguments as whole tokens, in that order: "jest, gradle assemble, make all". The program ` +
 				"is named as ps shows it, without its directory, or as the script that node runs"},
 		{Name: "exclude", Kind: cli.List(&w.exclude, cli.BelowRoot),
-			Text: "working directories that never count, and all below them, separated by commas or line ends; " +
+			Text: "working directories that never count, and all below them, separated by commas or newlines; " +
 				`inside containers too, as ps on this host sees them: "/app/apps/web"`},
 		{Name: "min-memory", Kind: parsed("SIZE", &w.limits.MinMemory, parseSize),
-			Text: "wait while less than this is available, such as 2G. No default"},
+			Text: "wait while less memory than this is available, such as 2G. No default"},
 		{Name: "max-memory-stall", Kind: parsed("SHARE", &w.limits.MaxMemoryStall, parsePercent),
-			Text: "wait while programs stand still for memory more of the time than this, such as 20%. No default: " +
-				"what is not limited is only shown, as are CPU stall and load"},
+			Text: "wait while processes stall for memory for a larger share of the time than this, such as 20%. No " +
+				"default: without a limit it is only shown, as are CPU stall and load"},
 		{Name: "max-io-stall", Kind: parsed("SHARE", &w.limits.MaxIOStall, parsePercent), Text: "the same for disks"},
 		{Name: "check", Kind: cli.Bool(&w.check), FlagOnly: true,
-			Text: "look once and answer by the exit status, 0 or 1, whatever the mode, within 0.3s: for the runner's " +
-				"health_check script. A flag only"},
+			Text: "look once and exit 0 or 1, whatever the mode, within 0.3s: for the runner's health_check script. A " +
+				"flag only"},
 	}
 }
 
@@ -92,7 +92,7 @@ func (w *waitPressure) addPattern(text string) error {
 	return err
 }
 
-// parsed is a value that parse reads.
+// parsed returns the kind of values that parse accepts.
 func parsed[T any](arg string, v *T, parse func(string) (T, error)) cli.Kind {
 	return cli.Value(arg, func(text string) (err error) {
 		*v, err = parse(text)
@@ -105,7 +105,7 @@ func (w *waitPressure) Run(ctx context.Context, s *cli.Session) error {
 	if err != nil {
 		return err
 	}
-	s.SayInputs()
+	s.PrintInputs()
 	w.Session = s
 	w.gate, w.docker = pressurewire.New(s.Getenv, w.rules)
 	w.gate.Exclude, w.gate.Limits = w.exclude, w.limits
@@ -115,26 +115,26 @@ func (w *waitPressure) Run(ctx context.Context, s *cli.Session) error {
 	return s.Soften(ctx, cmp.Or(w.mode, mode), w.wait(ctx))
 }
 
-// parseSize reads 512M, 2GiB or 2g; the units are powers of 1024. A number without one
-// is refused: bytes are not what anybody means by it.
+// parseSize parses 512M, 2GiB or 2g; the units are powers of 1024. A number without a
+// unit is refused, since nobody means bytes.
 func parseSize(text string) (int64, error) {
 	n, err := units.RAMInBytes(text)
 	if unitless := strings.Trim(text, "0123456789. ") == ""; err != nil || unitless || n <= 0 || n >= 1<<60 {
-		return 0, errors.New("want a size such as 512M or 2G")
+		return 0, errors.New("must be a size such as 512M or 2G")
 	}
 	return n, nil
 }
 
-// parsePercent reads 20 or 20%.
+// parsePercent parses 20 or 20%.
 func parsePercent(text string) (float64, error) {
 	if n, err := strconv.ParseFloat(strings.TrimSuffix(text, "%"), 64); err == nil && n > 0 && n <= 100 {
 		return n, nil
 	}
-	return 0, errors.New("want a share of time such as 20%, above 0 and up to 100%")
+	return 0, errors.New("must be a share of time such as 20%, above 0 and up to 100%")
 }
 
-// legacyPressureMode is the mode where none is given. The variable is what
-// workflows set for the script that this command replaces.
+// legacyPressureMode returns the mode if none is given. Workflows set the variable for
+// the script that this command replaces.
 func legacyPressureMode(getenv func(string) string) (string, error) {
 	const variable = "HOST_WEB_BUILD_PRESSURE_WARN_ONLY"
 	switch value := getenv(variable); value {
@@ -143,12 +143,12 @@ func legacyPressureMode(getenv func(string) string) (string, error) {
 	case "0":
 		return cli.HardFail, nil
 	default:
-		return "", cli.Usagef("invalid value %q for %s: want 0 (mode %s) or 1 (mode %s)", value, variable,
+		return "", cli.Usagef("invalid value %q for %s: must be 0 (mode %s) or 1 (mode %s)", value, variable,
 			cli.HardFail, cli.WarnOnly)
 	}
 }
 
-// lookOnce looks once and answers by the exit status.
+// lookOnce looks once and returns a refusal if the host is under pressure.
 func (w *waitPressure) lookOnce(ctx context.Context) error {
 	if err := w.CheckFiles(); err != nil {
 		return err
@@ -169,22 +169,22 @@ func (w *waitPressure) lookOnce(ctx context.Context) error {
 	if err := w.writeOutputs(last); err != nil {
 		return err
 	}
-	w.Say("%s", pressurewire.LookedAt(verdict))
+	w.Print("%s", pressurewire.LookedAt(verdict))
 	if !last.Clear() {
 		return cli.Refusedf("not this change's fault: %s; nothing heavy should begin here now",
 			pressurewire.Pressing(verdict))
 	}
-	w.Say("no other heavy build runs here")
+	w.Print("no other heavy build runs here")
 	return nil
 }
 
-// wait waits until nothing presses any more. What presses at the end is
-// a refusal.
+// wait waits until the host is no longer under pressure, and returns a refusal if it
+// still is at the end.
 func (w *waitPressure) wait(ctx context.Context) error {
 	if err := w.CheckFiles(); err != nil {
 		return err
 	}
-	log := pressureLog{say: w.Say}
+	log := pressureLog{print: w.Print}
 	look := func(ctx context.Context) (pressure.Verdict, error) {
 		verdict, err := w.gate.Look(ctx)
 		w.docker.Name(ctx, verdict.Blockers)
@@ -193,9 +193,9 @@ func (w *waitPressure) wait(ctx context.Context) error {
 	if w.attempts > 1 {
 		turn := takeTurn(ctx, w.Session, time.Duration(w.attempts)*w.interval, w.interval)
 		defer turn.end()
-		w.gate.Waiting = func() []pressure.Owner { return turn.behind(ctx, w.Getenv("HOME")) }
+		w.gate.Waiting = func() []pressure.Owner { return turn.waitersBehind(ctx, w.Getenv("HOME")) }
 		look = turn.guard(look)
-		log.alone = turn.alone
+		log.unordered = turn.failure
 	}
 	end := w.Group("hostguard wait-pressure")
 	last, err := pressure.Wait(ctx, w.attempts, w.interval, look, log.report)
@@ -210,14 +210,14 @@ func (w *waitPressure) wait(ctx context.Context) error {
 	if !last.Clear() {
 		advice := "raise max-attempts to wait longer"
 		if len(last.Blockers) > 0 {
-			advice += ", or name what may go on building in exclude"
+			advice += ", or name directories that do not count in exclude"
 		}
 		return cli.Refusedf("not this change's fault: %s; %s", pressurewire.Pressing(last.Verdict), advice)
 	}
 	if last.Number > 1 {
-		w.Say("no other heavy build runs here any more, waited %s", cli.Short(last.Waited))
+		w.Print("no other heavy build runs here any more, waited %s", cli.Short(last.Waited))
 	} else {
-		w.Say("no other heavy build runs here")
+		w.Print("no other heavy build runs here")
 	}
 	return nil
 }

@@ -16,32 +16,32 @@ import (
 	"hostguard/pressure"
 )
 
-func TestAWaitIsToldWhenItChangesAndEveryHalfMinute(t *testing.T) {
+func TestAWaitIsReportedWhenItChangesAndEveryHalfMinute(t *testing.T) {
 	start := time.Now().Add(-time.Hour)
 	next := pressure.Blocker{Tool: "next build", PID: 40, Since: start, Dir: "/a"}
 	vite := pressure.Blocker{Tool: "vite build", PID: 50, Since: start}
 	reused := next
 	reused.Since = start.Add(time.Minute)
 
-	var told []int
-	log := pressureLog{say: func(format string, args ...any) {
+	var reported []int
+	log := pressureLog{print: func(format string, args ...any) {
 		if strings.HasPrefix(format, "waiting") {
-			told = append(told, args[1].(int))
+			reported = append(reported, args[1].(int))
 		}
 	}}
 	looks := [][]pressure.Blocker{
-		1: {next}, 2: {next}, 3: {next, vite}, 4: {next, vite}, 5: {next, vite}, // told 1, 3
-		6: {next, vite}, 7: {next, vite}, 8: {next}, 9: {reused}, 10: {}, // told 6, 8, 9
+		1: {next}, 2: {next}, 3: {next, vite}, 4: {next, vite}, 5: {next, vite}, // reported 1, 3
+		6: {next, vite}, 7: {next, vite}, 8: {next}, 9: {reused}, 10: {}, // reported 6, 8, 9
 	}
 	for number := 1; number < len(looks); number++ {
 		log.report(pressure.Attempt{Number: number, Of: 60, Waited: time.Duration(number-1) * 10 * time.Second,
 			Verdict: pressure.Verdict{Blockers: looks[number]}})
 	}
-	// The last look is told by the verdict.
+	// The verdict reports the last look.
 	log.report(pressure.Attempt{Number: 60, Of: 60, Waited: 590 * time.Second,
 		Verdict: pressure.Verdict{Blockers: looks[1]}})
-	if diff := cmp.Diff([]int{1, 3, 6, 8, 9}, told); diff != "" {
-		t.Errorf("attempts that were told (-want +got):\n%s", diff)
+	if diff := cmp.Diff([]int{1, 3, 6, 8, 9}, reported); diff != "" {
+		t.Errorf("reported attempts (-want +got):\n%s", diff)
 	}
 }
 

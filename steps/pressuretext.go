@@ -12,21 +12,21 @@ import (
 	"hostguard/pressure"
 )
 
-// What wait-pressure and status say of what presses. Directories, containers and
+// The output of wait-pressure and status about pressure. Directories, containers and
 // jobs are foreign text, and may be forged.
 
-// pressureLog reports a wait: a line when what presses changes, and one every
-// half minute.
+// pressureLog reports a wait: a line when the blockers change, and one every half
+// minute.
 type pressureLog struct {
-	say   func(format string, args ...any)
-	alone func() string // why waiters cannot agree who goes first, or ""
-	named string
-	at    time.Duration
+	print     func(format string, args ...any)
+	unordered func() string // why waiting jobs cannot take turns, or ""
+	named     string
+	at        time.Duration
 }
 
 func (l *pressureLog) report(a pressure.Attempt) {
 	if a.Number == 1 {
-		l.say("%s", pressurewire.LookedAt(a.Verdict))
+		l.print("%s", pressurewire.LookedAt(a.Verdict))
 	}
 	if a.Clear() || a.Number == a.Of {
 		return // the verdict follows
@@ -35,23 +35,22 @@ func (l *pressureLog) report(a pressure.Attempt) {
 	for _, b := range a.Blockers {
 		fmt.Fprintln(&named, b.PID, b.Since.UnixMilli())
 	}
-	fmt.Fprintln(&named, len(a.Over)) // the values change at each look
+	fmt.Fprintln(&named, len(a.Over)) // the values change with each look
 	if named.String() == l.named && a.Waited-l.at < 30*time.Second {
 		return
 	}
-	if l.named == "" && l.alone != nil {
-		if why := l.alone(); why != "" {
-			l.say("those who wait cannot agree here who goes first, each goes after a pause of chance: %s", why)
+	if l.named == "" && l.unordered != nil {
+		if why := l.unordered(); why != "" {
+			l.print("waiting jobs cannot take turns here; each continues after a random delay: %s", why)
 		}
 	}
 	l.named, l.at = named.String(), a.Waited
-	l.say("waiting, %s so far, attempt %d/%d: %s", cli.Short(a.Waited), a.Number, a.Of,
+	l.print("waiting, %s so far, attempt %d/%d: %s", cli.Short(a.Waited), a.Number, a.Of,
 		pressurewire.Pressing(a.Verdict))
 }
 
-// blockersJSON is the output for later steps. Foreign text is written without
-// control characters, and never holds the delimiter that the file of outputs is
-// written with.
+// blockersJSON returns the output for later steps. Its foreign text has no control
+// characters, and never holds the delimiter of the file of outputs.
 func blockersJSON(all []pressure.Blocker) string {
 	type blocker struct {
 		Tool       string `json:"tool"`
@@ -68,7 +67,7 @@ func blockersJSON(all []pressure.Blocker) string {
 		RunNumber  string `json:"run_number,omitempty"`
 		Task       string `json:"task,omitempty"`
 	}
-	plain := func(text string) string { return actions.Plain(text[:min(len(text), mostText)]) }
+	plain := func(text string) string { return actions.Plain(text[:min(len(text), maxText)]) }
 	list := make([]blocker, 0, pressurewire.MostNamed)
 	for _, b := range all[:min(pressurewire.MostNamed, len(all))] {
 		item := blocker{
@@ -86,9 +85,8 @@ func blockersJSON(all []pressure.Blocker) string {
 	return strings.ReplaceAll(string(text), "_GitHubActions", `\u005fGitHubActions`)
 }
 
-// mostText is how much of a directory's name goes into the output: all of any
-// real one.
-const mostText = 1000
+// maxText bounds a foreign text in the output; real ones are shorter.
+const maxText = 1000
 
 func pressureSummary(last pressure.Attempt) string {
 	var b strings.Builder

@@ -12,7 +12,7 @@ import (
 	"hostguard/internal/lockwire"
 )
 
-// jobGone reports whether the runner has removed this job's directory: the job was
+// jobGone reports whether the runner has removed this job's directory: then the job was
 // cancelled, and its post steps may have run already.
 func jobGone(dir string) bool {
 	if dir == "" {
@@ -23,17 +23,18 @@ func jobGone(dir string) bool {
 	return errors.Is(err, os.ErrNotExist) && parentErr == nil
 }
 
-// heldVariable carries the record of a lock to the later steps of the job.
+// heldVariable returns the variable that carries the record of a lock to later steps of
+// the job.
 func heldVariable(o lockwire.Options) string {
 	sum := sha256.Sum256([]byte(o.Backend + ":" + o.Lock))
 	return "HOSTGUARD_HELD_" + strings.ToUpper(hex.EncodeToString(sum[:6]))
 }
 
-// releasedMark goes before the record of a lock that this job has given back.
+// releasedMark precedes the record of a lock that this job has given back.
 const releasedMark = "released:"
 
-// readRecord reads the record: from this step's own environment file first, where an
-// acquire of the same step wrote it, else from the environment.
+// readRecord returns the record of the lock, from this step's environment file if an
+// acquire of the same step wrote it there, else from the environment.
 func readRecord(s *cli.Session, o lockwire.Options) string {
 	variable := heldVariable(o)
 	value := s.Getenv(variable)

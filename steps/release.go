@@ -17,16 +17,16 @@ import (
 
 const helpReleaseLock = `usage: hostguard release-lock [-input value ...]
 
-Gives back the lock that this job's acquire-lock took, by its full ID, and never
+Gives back the lock that this job's acquire-lock acquired, by its full ID, and never
 another's. Nothing to give back is no error.
 
 At the end of a job that did not succeed it first waits up to 15 s for other
-processes of that job to end. If one is left the lock stays, with a warning: who
-waits takes it over when that process has ended or come to rest.
+processes of that job to end. If one is still running the lock stays, with a warning:
+a waiting job takes it over when that process has ended or become idle.
 
-Outside any job it knows the lock by the process, such as a shell, that called
-both. Where that has called another acquire-lock for it since, as a server or make
-that does several things at once, it takes the ID that acquire-lock said.
+Outside any job it recognizes the lock by the process, such as a shell, that called
+both commands. If that process has called another acquire-lock for the lock since, as
+a server or make with parallel jobs does, give the ID that acquire-lock printed.
 
 {inputs}
 
@@ -36,7 +36,7 @@ not do its work (hard-fail), 130 or 143 interrupted.
 example: hostguard release-lock -lock-name awoooi-cd-docker-build-lock
 `
 
-// releasePatience is how long a release waits for a daemon that restarts.
+// releasePatience is how long a release waits for a daemon that is restarting.
 const releasePatience = 30 * time.Second
 
 // releaseLock is one run of release-lock.
@@ -53,22 +53,22 @@ type releaseLock struct {
 func (r *releaseLock) Inputs() []cli.Input {
 	return append(r.Options.Inputs(), []cli.Input{
 		{Name: "mode", Kind: cli.Choice(&r.mode, cli.HardFail, cli.WarnOnly), Default: cli.WarnOnly,
-			Text: "hard-fail fails the step when Docker is unreachable"},
+			Text: "hard-fail fails the step if Docker is unreachable"},
 		{Name: "lock-id", Kind: cli.Text(&r.id, checkLockID), FlagOnly: true, Arg: "ID",
-			Text: "of a lock that was taken outside any job"},
+			Text: "the ID of a lock that was acquired outside any job"},
 	}...)
 }
 
 func checkLockID(id string) error {
 	if !hexid.Is(id, 64) {
-		return errors.New("want the 64 hex digits that acquire-lock said")
+		return errors.New("must be the 64 hex digits that acquire-lock printed")
 	}
 	return nil
 }
 
 func (r *releaseLock) Run(ctx context.Context, s *cli.Session) error {
 	r.Session = s
-	s.SayInputs()
+	s.PrintInputs()
 	release := r.release
 	if r.id != "" {
 		release = r.releaseID
@@ -76,8 +76,8 @@ func (r *releaseLock) Run(ctx context.Context, s *cli.Session) error {
 	return s.Soften(ctx, r.mode, release(ctx))
 }
 
-// releaseID gives back a lock that was taken outside any job, by whoever knows its
-// ID: what several callers have in common there proves nothing.
+// releaseID gives back a lock that was acquired outside any job, for any caller that
+// knows its ID: what several callers have in common there proves nothing.
 func (r *releaseLock) releaseID(ctx context.Context) error {
 	store, err := lockwire.Open(ctx, r.Session, r.Backend, releasePatience)
 	if err != nil {
@@ -90,33 +90,33 @@ func (r *releaseLock) releaseID(ctx context.Context) error {
 	}
 	i := slices.IndexFunc(entries, func(e lock.Entry) bool { return e.ID == r.id })
 	if i < 0 {
-		r.Say("nothing to give back: lock %q has no entry of that ID; %s", r.Lock, nowHeld(entries))
+		r.Print("nothing to give back: lock %q has no entry with this ID; %s", r.Lock, nowHeld(entries))
 		return nil
 	}
 	if h, ours := entries[i].Claim(); !ours || h.Command || !h.OutsideJobs() {
-		return cli.Usagef("lock %q (id %.12s) is not one that an acquire-lock took outside any job: its job gives it "+
-			"back, or its with-lock, or break-lock",
-			r.Lock, r.id)
+		return cli.Usagef("lock %q (id %.12s) was not acquired by an acquire-lock outside any job: its job gives it "+
+			"back, or its with-lock, or break-lock", r.Lock, r.id)
 	}
 	if err := m.Release(ctx, r.id); err != nil && !errors.Is(err, lock.ErrNotFound) {
 		return err
 	}
-	r.Say("gave back lock %q (id %s), held for %s", r.Lock, r.id, cli.Short(time.Since(entries[i].Created)))
+	r.Print("gave back lock %q (id %s), held for %s", r.Lock, r.id, cli.Short(time.Since(entries[i].Created)))
 	return nil
 }
 
-// traces are what earlier steps of this job have left about a lock.
+// traces are the records that earlier steps of this job have left about a lock.
 type traces struct {
-	record    lock.Record // what there is to give back
-	later     lock.Record // what this job took after it gave that back
-	took      bool        // later is such a one
-	given     bool        // record was given back already
-	reentered bool        // an earlier acquire-lock gives it back
+	record    lock.Record // the lock to give back
+	later     lock.Record // the lock that this job acquired after releasing record
+	retaken   bool        // whether later is valid
+	released  bool        // record was given back already
+	reentered bool        // the release of an earlier acquire-lock gives it back
 }
 
+// findTraces returns the records of earlier steps.
 func findTraces(s *cli.Session, o lockwire.Options) (t traces) {
-	// In a post step the action's own state says more than the environment,
-	// which a later acquire of this job may have written.
+	// In a post step the action's own state takes precedence over the environment,
+	// which a later acquire of this job may have overwritten.
 	left := readRecord(s, o)
 	recorded := left
 	if state := s.Getenv("STATE_record"); state != "" {
@@ -125,20 +125,21 @@ func findTraces(s *cli.Session, o lockwire.Options) (t traces) {
 	t.reentered = recorded == "reentered"
 	t.record, _ = lock.ParseRecord(strings.TrimPrefix(recorded, releasedMark))
 	t.later, _ = lock.ParseRecord(left)
-	t.took = t.later.ID != "" && t.later != t.record
-	t.given = t.record.ID != "" && (t.took || left == releasedMark+t.record.String())
+	t.retaken = t.later.ID != "" && t.later != t.record
+	t.released = t.record.ID != "" && (t.retaken || left == releasedMark+t.record.String())
 	return t
 }
 
-// release gives back what this job's acquire-lock took: what its record names,
-// and left-overs of the same job. It never removes another's.
+// release gives back the lock that this job's acquire-lock recorded, and other entries
+// of the same job. It never removes another job's.
 func (r *releaseLock) release(ctx context.Context) (err error) {
 	if r.traces = findTraces(r.Session, r.Options); r.reentered {
-		r.Say("nothing to give back: this job had lock %q before, and its first acquire-lock gives it back", r.Lock)
+		r.Print("nothing to give back: this job already held lock %q, until the release of its first acquire-lock",
+			r.Lock)
 		return nil
 	}
 	var patience time.Duration
-	if r.record.ID != "" && !r.given { // there is something to give back
+	if r.record.ID != "" && !r.released { // something is to be given back
 		patience = releasePatience
 	}
 	if r.store, err = lockwire.Open(ctx, r.Session, r.Backend, patience); err != nil {
@@ -161,21 +162,21 @@ func (r *releaseLock) release(ctx context.Context) (err error) {
 		r.Warning("lock %q (id %.12s) was lost while this job held it: somebody took it away; now %s", r.Lock,
 			r.record.ID, nowHeld(entries))
 	case len(own) > 0:
-	case r.given:
-		r.Say("nothing to give back: this job has given lock %q back already", r.Lock)
+	case r.released:
+		r.Print("nothing to give back: this job has given lock %q back already", r.Lock)
 	default:
-		r.Say("nothing to give back: this job does not hold lock %q; %s", r.Lock, nowHeld(entries))
+		r.Print("nothing to give back: this job does not hold lock %q; %s", r.Lock, nowHeld(entries))
 	}
-	if r.record.ID != "" && !r.took && !stays {
+	if r.record.ID != "" && !r.retaken && !stays {
 		return r.Env(heldVariable(r.Options), releasedMark+r.record.String())
 	}
 	return nil
 }
 
-// own returns the entries that this job has to give back. It refuses what, outside
-// any job, may be that of another caller of the same parent; a record is proof.
+// own returns the entries that this job has to give back. Outside any job it refuses an
+// entry that may belong to another caller with the same parent; a record is proof.
 func (r *releaseLock) own(ctx context.Context, entries []lock.Entry) ([]lock.Entry, error) {
-	later := func(e lock.Entry) bool { return r.took && r.later.Matches(e) }
+	later := func(e lock.Entry) bool { return r.retaken && r.later.Matches(e) }
 	own := slices.DeleteFunc(r.store.OwnedBySelf(entries), later)
 	for _, e := range own {
 		if !r.store.Self.OutsideJobs() || r.record.Matches(e) {
@@ -185,8 +186,8 @@ func (r *releaseLock) own(ctx context.Context, entries []lock.Entry) ([]lock.Ent
 		case err != nil:
 			return nil, err
 		case contested:
-			return nil, cli.Refusedf("process %d has called several acquire-locks for lock %q, and which of them "+
-				"gives it back is not known; if it is the one that got it: hostguard release-lock -lock-name %s "+
+			return nil, cli.Refusedf("process %d has called several acquire-locks for lock %q, and it is unknown which "+
+				"of them gives it back; if it is the one that acquired it: hostguard release-lock -lock-name %s "+
 				"-lock-backend %s -lock-id %.64s",
 				r.store.Self.Parent.PID, r.Lock, r.Lock, r.Backend, actions.Plain(e.ID))
 		}
@@ -199,13 +200,13 @@ func (r *releaseLock) own(ctx context.Context, entries []lock.Entry) ([]lock.Ent
 	return own, nil
 }
 
-// giveBack releases entries of this job. It reports whether the recorded one was
-// lost, and whether one stays as something of the job still runs.
+// giveBack releases entries of this job. It reports whether the recorded one was lost,
+// and whether one stays because a process of the job still runs.
 func (r *releaseLock) giveBack(ctx context.Context, own []lock.Entry) (lost, stays bool, err error) {
 	var errs []error
-	lost = r.record.ID != "" && !r.given
+	lost = r.record.ID != "" && !r.released
 	for _, e := range own {
-		if jobMayHaveFailed(r.Session) && waitsForSurvivors(ctx, r.Session, r.store, e) {
+		if jobMayHaveFailed(r.Session) && awaitSurvivors(ctx, r.Session, r.store, e) {
 			lost, stays = lost && e.ID != r.record.ID, true
 			continue
 		}
@@ -218,11 +219,12 @@ func (r *releaseLock) giveBack(ctx context.Context, own []lock.Entry) (lost, sta
 			errs = append(errs, fmt.Errorf("%w; it stays until its job ends", err))
 			continue
 		}
-		r.Say("gave back lock %q (id %s), held for %s", r.Lock, e.ID, cli.Short(time.Since(e.Created)))
+		r.Print("gave back lock %q (id %s), held for %s", r.Lock, e.ID, cli.Short(time.Since(e.Created)))
 	}
 	return lost, stays, errors.Join(errs...)
 }
 
+// nowHeld describes the present state of the lock.
 func nowHeld(entries []lock.Entry) string {
 	if len(entries) == 0 {
 		return "it is free"

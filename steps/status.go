@@ -15,25 +15,25 @@ import (
 
 const helpStatus = `usage: hostguard status [-json] [-watch] [-input value ...]
 
-Tells who holds which lock, since when and from which run, whether the holder
-lives as far as this host shows, who waits, and which heavy builds run. Changes
-nothing. A lock is free or
+Prints who holds which lock, since when and from which run, whether the holder is
+alive as far as this host shows, who waits, and which heavy builds are running.
+Changes nothing. A lock is free or
 
-  held         alive: its holder was seen to live; unknown: it may
+  held         alive: its holder is seen to be alive; unknown: it may be
   orphan       its holder is gone: the next acquire takes it over
-  stale        nothing proves that its holder lives, and it is older than its
+  stale        nothing proves that its holder is alive, and it is older than its
                stale-after: the next acquire takes it over
-  legacy       made by a plain "docker network create"
+  legacy       created by a plain "docker network create"
   unreadable   its labels are broken or of another version: held until stale
 
 {inputs}
 
-exit status: 0 told, 2 wrong use, 3 no Docker or no permission.
+exit status: 0 printed, 2 wrong use, 3 no Docker or no permission.
 
 example: ssh HOST hostguard status
 `
 
-const watchEvery = 2 * time.Second // status -watch looks
+const watchEvery = 2 * time.Second // the interval of status -watch
 
 // hostStatus is one run of status.
 type hostStatus struct {
@@ -44,7 +44,7 @@ type hostStatus struct {
 func (o *hostStatus) Inputs() []cli.Input {
 	return append(o.Options.Inputs(), []cli.Input{
 		{Name: "json", Kind: cli.Bool(&o.json), FlagOnly: true,
-			Text: `one line of JSON; its "version" changes with its form`},
+			Text: `one line of JSON; its "version" changes with its format`},
 		{Name: "watch", Kind: cli.Bool(&o.watch), FlagOnly: true,
 			Text: "look again every 2 seconds, until interrupted"},
 	}...)
@@ -76,14 +76,14 @@ func (o *hostStatus) Run(ctx context.Context, s *cli.Session) error {
 	}
 }
 
-// statusReport is what "status -json" prints, one line each look.
+// statusReport is what "status -json" prints, in one line per look.
 type statusReport struct {
-	Version int          `json:"version"` // of this form
+	Version int          `json:"version"` // of this format
 	Time    time.Time    `json:"time"`
 	Store   string       `json:"store"`
 	Locks   []lockReport `json:"locks"`
 
-	Builds json.RawMessage `json:"builds"` // heavy ones, as wait-pressure's output blockers
+	Builds json.RawMessage `json:"builds"` // heavy ones, in the format of wait-pressure's output blockers
 
 	pressure string
 }
@@ -116,8 +116,8 @@ type entryReport struct {
 	entry lock.Entry
 }
 
-// verdict is what there is to say of a lock that is held: alive or unknown,
-// orphan, stale; and whether it is legacy or unreadable.
+// verdict describes a lock that is held: alive, unknown, orphan or stale, and whether it
+// is legacy or unreadable.
 func (e entryReport) verdict() string {
 	if e.State == lock.StateLegacy || e.State == lock.StateUnreadable {
 		return fmt.Sprintf("%s, %s", e.State, e.Life)
@@ -181,10 +181,10 @@ func (r statusReport) print(s *cli.Session) error {
 	}
 	for _, l := range r.Locks {
 		if len(l.Holders) == 0 {
-			s.Say("lock %q: free", l.Name)
+			s.Print("lock %q: free", l.Name)
 		}
 		for _, h := range l.Holders {
-			s.Say("lock %q: %s; %s: %s", l.Name, lockwire.DescribeHolder(h.entry, r.Time), h.verdict(), h.Evidence)
+			s.Print("lock %q: %s; %s: %s", l.Name, lockwire.DescribeHolder(h.entry, r.Time), h.verdict(), h.Evidence)
 		}
 		if len(l.Waiters) == 0 {
 			continue
@@ -198,6 +198,6 @@ func (r statusReport) print(s *cli.Session) error {
 		}
 		s.Table(rows)
 	}
-	s.Say("pressure: %s", r.pressure)
+	s.Print("pressure: %s", r.pressure)
 	return nil
 }

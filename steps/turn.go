@@ -15,28 +15,29 @@ import (
 	"hostguard/pressure"
 )
 
-// Those who wait for the end of the same build must not all start at once, and
-// two whose jobs build already must not wait for each other. So they take turns,
-// by a lock in the store that the build lock is kept in: only who has the turn
-// goes on, the next one an interval later, when the build of the first can be
-// seen; and builds of those who wait behind do not count.
+// Jobs that wait for the end of the same build must not all start at once, and two
+// waiting jobs that already build must not wait for each other. So they take turns, by
+// a lock in the store of the build lock: only the job that has the turn continues, the
+// next one an interval later, when the build of the first can be seen; and builds of
+// jobs that wait behind do not count.
 //
-// The turn only orders: where there is no store, each goes on after a pause of
-// chance, and the last attempt does not ask for it.
+// The turn only orders: without a store, each job continues after a random delay, and
+// the last attempt does not need the turn.
 
-// turnName is the lock's name. It is held by a waiting process, never by a job.
+// turnName is the lock's name. A waiting process holds it, never a job.
 const turnName = "hostguard-wait-pressure"
 
-// turnPatience is how long a look waits to hear whether anyone else waits.
+// turnPatience is how long a look waits for the answer whether other jobs wait.
 const turnPatience = time.Second
 
+// turn is the place of this process among waiting jobs.
 type turn struct {
-	mutex  *lock.Mutex     // set before ready is closed
-	store  *lockwire.Store // of mutex
-	ready  chan struct{}   // closed when the turn was got, or cannot be
-	failed error           // why it cannot be
-	got    time.Time
-	queued atomic.Bool // somebody else has it
+	mutex    *lock.Mutex     // set before ready is closed
+	store    *lockwire.Store // of mutex
+	ready    chan struct{}   // closed when the turn is acquired, or cannot be
+	err      error           // why it cannot be acquired
+	acquired time.Time
+	queued   atomic.Bool // another job has the turn
 
 	begin    time.Time
 	limit    time.Duration // of the whole wait
@@ -45,7 +46,7 @@ type turn struct {
 	ended    chan struct{}
 }
 
-// takeTurn asks for the turn, beside whatever is looked at meanwhile.
+// takeTurn starts to acquire the turn in the background.
 func takeTurn(ctx context.Context, s *cli.Session, limit, interval time.Duration) *turn {
 	t := &turn{
 		ready: make(chan struct{}), ended: make(chan struct{}), begin: time.Now(), limit: limit, interval: interval,
@@ -54,7 +55,7 @@ func takeTurn(ctx context.Context, s *cli.Session, limit, interval time.Duration
 	go func() {
 		defer close(t.ended)
 		held, err := t.acquire(ctx, s)
-		t.failed, t.got = err, time.Now()
+		t.err, t.acquired = err, time.Now()
 		close(t.ready)
 		if err != nil {
 			return
@@ -76,9 +77,9 @@ func (t *turn) acquire(ctx context.Context, s *cli.Session) (lock.Acquired, erro
 		}
 	}
 	store.Self.Command, store.Self.Alone = true, true // it lives as long as this process
-	store.Self.Reason = "wait-pressure: next to go on when nothing presses"
+	store.Self.Reason = "wait-pressure: next to continue once the pressure ends"
 	store.Self.StaleAfter = t.limit + time.Minute
-	ctx, cancel := context.WithTimeout(ctx, store.Self.StaleAfter) // after which nobody asks any more
+	ctx, cancel := context.WithTimeout(ctx, store.Self.StaleAfter) // by then the wait has ended
 	defer cancel()
 	m := store.Lock(turnName)
 	m.OnWait = func(w lock.Wait) {
@@ -90,30 +91,30 @@ func (t *turn) acquire(ctx context.Context, s *cli.Session) (lock.Acquired, erro
 	return m.Acquire(ctx)
 }
 
-// end gives the turn to the next one.
+// end passes the turn to the next job.
 func (t *turn) end() {
 	t.cancel()
 	<-t.ended
 }
 
-// mine reports whether this process may go on as far as other waiters matter. The
-// first look waits a moment to hear whether there are any.
-func (t *turn) mine() bool {
+// mayProceed reports whether other waiters let this process continue. The first look
+// waits a moment for the answer whether there are any.
+func (t *turn) mayProceed() bool {
 	if !t.queued.Load() {
 		select {
 		case <-t.ready:
 		case <-time.After(turnPatience):
 		}
 	}
-	if !t.answered() {
+	if !t.decided() {
 		return !t.queued.Load()
 	}
-	// Who had to wait for the turn gives the one before him time to begin.
-	return t.failed != nil || !t.queued.Load() || time.Since(t.got) >= t.interval
+	// A job that waited for the turn gives the one before it time to start its build.
+	return t.err != nil || !t.queued.Load() || time.Since(t.acquired) >= t.interval
 }
 
-// answered reports that the turn was got, or cannot be.
-func (t *turn) answered() bool {
+// decided reports whether the turn is acquired, or cannot be.
+func (t *turn) decided() bool {
 	select {
 	case <-t.ready:
 		return true
@@ -122,31 +123,31 @@ func (t *turn) answered() bool {
 	}
 }
 
-// guard makes a clear look wait for the turn.
+// guard returns a look that is clear only when this process has the turn too.
 func (t *turn) guard(
 	look func(context.Context) (pressure.Verdict, error),
 ) func(context.Context) (pressure.Verdict, error) {
 	return func(ctx context.Context) (pressure.Verdict, error) {
 		v, err := look(ctx)
 		last := time.Since(t.begin) >= t.limit-t.interval
-		if err == nil && v.Clear() && !last && !t.mine() {
-			v.Over = append(v.Over, "another job that waited is let through first")
+		if err == nil && v.Clear() && !last && !t.mayProceed() {
+			v.Over = append(v.Over, "another waiting job goes first")
 		}
 		return v, err
 	}
 }
 
-// alone says why waiters cannot agree, or nothing.
-func (t *turn) alone() string {
-	if t.answered() && t.failed != nil {
-		return cli.OneLine(t.failed)
+// failure returns why waiting jobs cannot take turns, or "".
+func (t *turn) failure() string {
+	if t.decided() && t.err != nil {
+		return cli.OneLine(t.err)
 	}
 	return ""
 }
 
-// behind are those who wait while this process has the turn.
-func (t *turn) behind(ctx context.Context, home string) (owners []pressure.Owner) {
-	if !t.answered() || t.failed != nil {
+// waitersBehind returns the jobs that wait while this process has the turn.
+func (t *turn) waitersBehind(ctx context.Context, home string) (owners []pressure.Owner) {
+	if !t.decided() || t.err != nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, pressurewire.DockerTime)
@@ -156,9 +157,9 @@ func (t *turn) behind(ctx context.Context, home string) (owners []pressure.Owner
 		return nil
 	}
 	self := t.store.Self.Place
-	for _, e := range surveys[0].Waiters { // of the lock that was asked for
+	for _, e := range surveys[0].Waiters { // of turnName
 		h, _ := e.Claim()
-		// Pids and directories of another namespace say nothing here.
+		// Pids and directories of another namespace mean nothing here.
 		if h.Process.PID > 0 && self.PIDs != "" && h.Place.PIDs == self.PIDs && h.Place.Boot == self.Boot &&
 			h.Place.Mounts == self.Mounts {
 			owners = append(owners, pressure.Owner{PID: h.Process.PID,

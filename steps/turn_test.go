@@ -24,8 +24,8 @@ func TestWhoHasNotTheTurnWaitsForIt(t *testing.T) {
 		"the store does not answer": {false, 0, nil, turnPatience},
 		"somebody goes first": {true, 5500 * time.Millisecond, nil,
 			16 * time.Second}, // an interval after the turn
-		"the store goes away meanwhile": {true, 5500 * time.Millisecond, errors.New("gone"), 6 * time.Second},
-		"the turn never comes":          {true, 0, nil, 90 * time.Second}, // the last attempt does not ask
+		"the store goes away":  {true, 5500 * time.Millisecond, errors.New("gone"), 6 * time.Second},
+		"the turn never comes": {true, 0, nil, 90 * time.Second}, // the last attempt does not need it
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -34,7 +34,7 @@ func TestWhoHasNotTheTurnWaitsForIt(t *testing.T) {
 				turn.queued.Store(tt.queued)
 				if tt.got > 0 {
 					time.AfterFunc(tt.got, func() {
-						turn.failed, turn.got = tt.failed, time.Now()
+						turn.err, turn.acquired = tt.failed, time.Now()
 						close(turn.ready)
 					})
 				}
@@ -59,7 +59,7 @@ func TestWhoHasNotTheTurnWaitsForIt(t *testing.T) {
 
 func TestATurnMakesNoLookBetter(t *testing.T) {
 	turn := &turn{ready: make(chan struct{}), begin: time.Now(), limit: time.Hour, interval: time.Second}
-	turn.failed = errors.New("no Docker")
+	turn.err = errors.New("no Docker")
 	close(turn.ready)
 	look := turn.guard(func(context.Context) (pressure.Verdict, error) {
 		return pressure.Verdict{Blockers: []pressure.Blocker{{PID: 40}}}, nil
@@ -67,7 +67,7 @@ func TestATurnMakesNoLookBetter(t *testing.T) {
 	if v, err := look(t.Context()); err != nil || v.Clear() {
 		t.Errorf("look = %+v, %v", v, err)
 	}
-	if turn.alone() != "no Docker" || turn.behind(t.Context(), "") != nil {
-		t.Errorf("alone %q, behind %v", turn.alone(), turn.behind(t.Context(), ""))
+	if turn.failure() != "no Docker" || turn.waitersBehind(t.Context(), "") != nil {
+		t.Errorf("failure %q, waiters %v", turn.failure(), turn.waitersBehind(t.Context(), ""))
 	}
 }

@@ -16,11 +16,11 @@ import (
 
 const helpWithLock = `usage: hostguard with-lock [-input value ...] -- COMMAND [ARGUMENT ...]
 
-Runs COMMAND while holding the lock, in a process group of its own, and gives
-the lock back when COMMAND ends. Signals are passed on; one a second later kills. If
+Runs COMMAND while holding the lock, in a process group of its own, and gives the
+lock back when COMMAND ends. Signals are forwarded; one a second later kills. If
 hostguard itself is killed, the lock is free as soon as COMMAND is gone. COMMAND
-inherits a socket (descriptor 700) and a limit without effect (RLIMIT_RTTIME) that
-tell whether it runs.
+inherits a socket (descriptor 700) and a limit without effect (RLIMIT_RTTIME), by
+which others see whether it runs.
 
 {inputs}
 
@@ -31,7 +31,7 @@ there is no such command, 2 wrong use, 130 or 143 interrupted while waiting.
 example: hostguard with-lock -timeout 30m -- docker build -t app .
 `
 
-// lossCheck is how often a held lock is looked for.
+// lossCheck is the interval of checks whether the lock is still held.
 const lossCheck = 5 * time.Second
 
 // withLock is one run of with-lock.
@@ -45,31 +45,31 @@ type withLock struct {
 func (w *withLock) Run(ctx context.Context, s *cli.Session) error {
 	w.Session = s
 	if len(s.Wrapped) == 0 {
-		return cli.Usagef("no command given; want: hostguard with-lock [-input value ...] -- COMMAND [ARGUMENT ...]")
+		return cli.Usagef("no command given; usage: hostguard with-lock [-input value ...] -- COMMAND [ARGUMENT ...]")
 	}
 	path, err := exec.LookPath(s.Wrapped[0])
 	if err != nil {
 		return cannotRun(s.Wrapped[0], err)
 	}
 	command := wrapped{s, path}
-	s.SayInputs()
+	s.PrintInputs()
 	noticeOtherLock(s)
 	held, above, err := w.acquire(ctx)
 	if err != nil {
 		switch cli.StatusOf(err) {
 		case cli.StatusRefused:
-			return cli.WithStatus(cli.StatusLockNotGot, err)
+			return cli.WithStatus(cli.StatusLockTimeout, err)
 		case cli.StatusFailed:
 			return cli.WithStatus(cli.StatusCannotLock, err)
 		}
 		return err
 	}
 	if above.ID != "" {
-		s.Say("the lock is held already by this job or by a with-lock above (id %.12s); it is kept when the command "+
-			"ends", above.ID)
+		s.Print("this job or a with-lock above already holds the lock (id %.12s), and keeps it when the command ends",
+			above.ID)
 		return command.run(s.Environ)
 	}
-	s.Say("acquired lock %q (id %.12s), running %.200q", w.Lock, held.ID, s.Wrapped[0])
+	s.Print("acquired lock %q (id %.12s), running %.200q", w.Lock, held.ID, s.Wrapped[0])
 	err = w.runUnder(held.ID, command)
 	released := w.m.Release(context.Background(), held.ID)
 	switch {
@@ -78,26 +78,26 @@ func (w *withLock) Run(ctx context.Context, s *cli.Session) error {
 	case released != nil:
 		s.Warning("%s; others take it over once they see that this process is gone", released)
 	default:
-		s.Say("gave back lock %q", w.Lock)
+		s.Print("gave back lock %q", w.Lock)
 	}
 	return err
 }
 
-// acquire takes the lock, or finds it held above this process. A signal ends the
-// wait; those that come later are the command's.
+// acquire acquires the lock, or finds it held above this process. A signal ends the
+// wait; later ones go to the command.
 func (w *withLock) acquire(ctx context.Context) (held lock.Acquired, above lock.Entry, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stop := w.CancelOnSignal(cancel)
 	held, above, err = w.take(ctx)
 	stop()
-	if err == nil && ctx.Err() != nil { // interrupted since it was acquired
+	if err == nil && ctx.Err() != nil { // interrupted after the lock was acquired
 		err = context.Cause(ctx)
 		if above.ID == "" {
 			err = errors.Join(err, w.m.Release(ctx, held.ID))
 		}
 	}
-	return held, above, cli.CutShort(ctx, err)
+	return held, above, cli.CheckInterrupted(ctx, err)
 }
 
 func (w *withLock) take(ctx context.Context) (held lock.Acquired, above lock.Entry, err error) {
@@ -111,35 +111,35 @@ func (w *withLock) take(ctx context.Context) (held lock.Acquired, above lock.Ent
 		return held, above, nil
 	}
 	w.store.Self.Command = true
-	// Before there is an entry: killed at any moment, we leave no command
-	// behind that nobody can tell is under the lock.
+	// Before the entry exists: then this process, killed at any moment, leaves no
+	// command behind that cannot be recognized as running under the lock.
 	if err = proc.Local().Mark(&w.store.Self); err == nil {
 		held, err = w.hold(waiting, w.Session, w.m, w.store)
 	}
 	return held, above, err
 }
 
-// runUnder runs the command, and says at once when the lock is lost meanwhile:
-// nothing can be undone, but the log must tell.
+// runUnder runs the command, and reports at once if the lock is lost while it runs:
+// nothing can be undone, but the log must show it.
 func (w *withLock) runUnder(id string, command wrapped) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	if w.m.Lost(ctx, id) { // narrows the gap between holding and starting
+	if w.m.Lost(ctx, id) { // narrows the gap between acquiring the lock and starting the command
 		return cli.WithStatus(cli.StatusCannotLock, fmt.Errorf("lock %q was lost before the command started: "+
 			"somebody took it away", w.Lock))
 	}
-	// Beside the command, for a hung daemon must not keep signals from it.
+	// In the background, since a hung daemon must not keep signals from the command.
 	var watch sync.WaitGroup
 	watch.Go(func() { w.watchLoss(ctx, id) })
 	err := command.run(command.underNonce(w.store.Self.Nonce))
 	cancel()
-	watch.Wait() // before the lock is given back, which is no loss
+	watch.Wait() // before the lock is given back, which must not count as a loss
 	return err
 }
 
-// watchLoss looks for the lock until ctx ends, and prints that it was lost.
+// watchLoss checks the lock until ctx ends, and reports its loss.
 func (w *withLock) watchLoss(ctx context.Context, id string) {
-	// Nothing tells of a removal, but whoever takes the lock next is heard.
+	// A removal causes no event, but the next acquire of the lock does.
 	taken, _ := w.store.Engine.Watch(ctx, w.Lock)
 	for ctx.Err() == nil {
 		select {
@@ -148,7 +148,7 @@ func (w *withLock) watchLoss(ctx context.Context, id string) {
 		case <-time.After(lossCheck):
 		case _, watching := <-taken:
 			if !watching {
-				taken = nil // the daemon went away: the time does
+				taken = nil // the daemon is unreachable: check by time
 			}
 		}
 		if w.m.Lost(ctx, id) {

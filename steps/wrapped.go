@@ -16,7 +16,7 @@ import (
 	"hostguard/internal/proc"
 )
 
-// wrapped is the command that with-lock runs, by the path at which it was found.
+// wrapped is the command that with-lock runs, and the path of its program.
 type wrapped struct {
 	*cli.Session
 	path string
@@ -29,8 +29,8 @@ func cannotRun(name string, err error) error {
 	return cli.WithStatus(cli.StatusCannotRun, fmt.Errorf("run %.200q: %w", name, err))
 }
 
-// underNonce is this process's environment with one more nonce that its children run
-// under.
+// underNonce returns this process's environment with one more nonce that its children
+// run under.
 func (c wrapped) underNonce(nonce string) []string {
 	if above := c.Getenv(proc.HoldVariable); above != "" {
 		nonce = above + "," + nonce
@@ -40,9 +40,9 @@ func (c wrapped) underNonce(nonce string) []string {
 	}), proc.HoldVariable+"="+nonce)
 }
 
-// run runs the command in a process group of its own and passes signals on to it; one
-// that comes a second after the first kills. On a terminal the command shares our
-// group instead, where the terminal's signals reach it without us.
+// run runs the command in a process group of its own and forwards signals to it; one
+// that comes a second after the first kills it. On a terminal the command shares the
+// group of this process instead, and receives the terminal's signals directly.
 func (c wrapped) run(environ []string) error {
 	cmd := exec.Command(c.path)
 	cmd.Args = c.Wrapped
@@ -57,8 +57,8 @@ func (c wrapped) run(environ []string) error {
 	if terminal {
 		target = cmd.Process.Pid
 	}
-	// The command is reaped only after the last signal was sent, so that its
-	// pid cannot be another's meanwhile.
+	// The command is reaped only after the last signal is sent, so that its pid
+	// cannot be reused before.
 	exited := make(chan struct{})
 	go func() {
 		for unix.Waitid(unix.P_PID, cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
@@ -73,7 +73,7 @@ func (c wrapped) run(environ []string) error {
 				first = time.Now()
 			}
 			switch {
-			case time.Since(first) > cli.Twice:
+			case time.Since(first) > cli.RepeatWindow:
 				syscall.Kill(target, syscall.SIGKILL)
 			case !terminal || sig == syscall.SIGTERM:
 				syscall.Kill(target, sig.(syscall.Signal))
@@ -87,9 +87,9 @@ func (c wrapped) run(environ []string) error {
 	status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
 	switch {
 	case ok && status.Signaled():
-		return cli.WithStatus(128+int(status.Signal()), cli.ErrSaid)
+		return cli.WithStatus(128+int(status.Signal()), cli.ErrReported)
 	case cmd.ProcessState.ExitCode() != 0:
-		return cli.WithStatus(cmd.ProcessState.ExitCode(), cli.ErrSaid)
+		return cli.WithStatus(cmd.ProcessState.ExitCode(), cli.ErrReported)
 	}
 	return nil
 }

@@ -338,13 +338,13 @@ func drainsAndResumes(t *testing.T, e *engine.Engine) {
 	b.begin("drain").end(0, "runs: no task", `set the restart policy of "gitea-runner" to no (is unless-stopped)`, `disable the runner "wooo-runner" (5) at Gitea`,
 		`stop "gitea-runner": SIGTERM, and SIGKILL if it has not ended after 1h`, "nothing is changed yet")
 	b.is("Restart=unless-stopped Status=running")
-	apply("drain", 0, "3. done", `the way back is "hostguard runner resume -apply"`, "docker gitea-runner: Restart=no Status=exited\n")
+	apply("drain", 0, "3. done", `undo with "hostguard runner resume -apply"`, "docker gitea-runner: Restart=no Status=exited\n")
 	b.drained()
 	apply("drain", 0, "nothing to change", "docker gitea-runner: Restart=no Status=exited\n")
 
 	b.begin("resume").end(0, "to unless-stopped (is no)", "enable the runner", `start "gitea-runner"`, "nothing is changed yet")
 	b.drained()
-	apply("resume", 0, `the way back is "hostguard runner drain -apply"`, "docker gitea-runner: Restart=unless-stopped Status=running\n")
+	apply("resume", 0, `undo with "hostguard runner drain -apply"`, "docker gitea-runner: Restart=unless-stopped Status=running\n")
 	b.is("Restart=unless-stopped Status=running")
 	apply("resume", 0, "nothing to change")
 	if got := strings.Join(sent, " "); got != `{"disabled":true} {"disabled":false}` {
@@ -359,13 +359,13 @@ func drainsAndResumes(t *testing.T, e *engine.Engine) {
 	if err := own.Start(); err != nil {
 		t.Fatal(err)
 	}
-	b.begin("resume", "-apply", "-runner-dir", b.ctl).end(1, "take jobs by one registration", `or leave "gitea-runner" drained`)
+	b.begin("resume", "-apply", "-runner-dir", b.ctl).end(1, "take jobs with one registration", `or leave "gitea-runner" drained`)
 	b.drained()
 	if err := own.Process.Kill(); err != nil {
 		t.Error(err)
 	}
 	_ = own.Wait()
-	b.begin("resume", "-runner-dir", b.ctl).end(0, "does not enable it at Gitea: the host's own runner has the same registration")
+	b.begin("resume", "-runner-dir", b.ctl).end(0, "cannot enable it at Gitea: the host's own runner has the same registration")
 	mu.Lock()
 	defer mu.Unlock()
 	if !disabled {
@@ -378,8 +378,8 @@ func leavesOthersAlone(t *testing.T, e *engine.Engine) {
 	defer docker(t, e, "rm", "-f", "db")
 	b := &box{t: t, e: e, name: "db", ctl: t.TempDir(), host: e.Host()}
 	id := docker(t, e, "inspect", "db", "--format", "{{.Id}}")
-	b.begin("drain", "-apply").end(1, `is of the image "postgres", which is no runner's: nothing is done to it`)
-	b.begin("resume", "-apply").end(1, "nothing is done to it")
+	b.begin("drain", "-apply").end(1, `has the image "postgres", which is not a runner's: it is not touched`)
+	b.begin("resume", "-apply").end(1, "it is not touched")
 	b.is("Restart=always Status=running")
 	b.name = id[:12] // Docker would take it
 	b.begin("drain", "-apply").end(3, "there is no such container")
@@ -426,14 +426,14 @@ func waitsForItsOwnJob(t *testing.T, e *engine.Engine) {
 	p.until(`log "::set-env name=BASH_ENV::/tmp/x\x1b[2J"`)
 	b.is("Restart=no Status=running")
 	b.finish()
-	p.end(0, `1 processes beside its daemon, such as "/act_runner step"`, `send SIGINT to "busy"`, "done; the way back is \"hostguard runner resume -apply\" with -container \"busy\"",
+	p.end(0, `processes beside its daemon: 1, such as "/act_runner step"`, `send SIGINT to "busy"`, "done; undo with \"hostguard runner resume -apply\" with -container \"busy\"",
 		"waiting since", "shutdown initiated by interrupt", "docker busy: Restart=no Status=exited\n")
 	b.drained()
 }
 
 func tellsThatItDrainsOn(t *testing.T, e *engine.Engine) {
 	b := newBox(t, e, "slow", true)
-	b.begin("drain", "-apply", "-timeout", "1s").end(1, "not ended after", "1 processes beside its daemon", "it got SIGINT, which cannot be taken back: it drains on")
+	b.begin("drain", "-apply", "-timeout", "1s").end(1, "not ended after", "processes beside its daemon: 1", "it got SIGINT, which cannot be undone: it keeps draining")
 	b.is("Restart=no Status=running")
 	p := b.begin("drain", "-apply")
 	p.until("waiting since")
@@ -473,7 +473,7 @@ done
 	// Not by itself again, but what did it is there.
 	p = b.begin("drain", "-apply")
 	p.end(1, append([]string{"docker healed: Restart=no Status=exited"}, append(names, `"healed" is not drained while that starts it again`)...)...)
-	b.begin("drain", "-apply", "-force").end(0, "nothing to change", names[0], "-force calls it drained")
+	b.begin("drain", "-apply", "-force").end(0, "nothing to change", names[0], "-force counts it as drained")
 	if err := os.Remove(table); err != nil {
 		t.Fatal(err)
 	}
@@ -527,7 +527,7 @@ func (b *box) honest(said string) {
 	state, told := b.state(), b.told()
 	right := false
 	switch {
-	case strings.Contains(said, "drains on: it got SIGINT"):
+	case strings.Contains(said, "keeps draining: it got SIGINT"):
 		right = told && strings.HasPrefix(state, "Restart=no ")
 	case strings.Contains(said, "may have got SIGINT"):
 		right = strings.HasPrefix(state, "Restart=no ")
@@ -587,7 +587,7 @@ func isInterruptedWhileItStops(t *testing.T, e *engine.Engine) {
 	p := b.begin("drain", "-apply")
 	<-came
 	p.signal(syscall.SIGINT)
-	p.end(130, "drains on: it got SIGTERM, which cannot be taken back", "interrupted by SIGINT")
+	p.end(130, "keeps draining: it got SIGTERM, which cannot be undone", "interrupted by SIGINT")
 	b.is("Restart=no Status=running")
 	close(interrupted)
 	b.drained()
@@ -599,7 +599,7 @@ func losesItsTerminal(t *testing.T, e *engine.Engine) {
 	p := b.begin("drain", "-apply")
 	p.until("waiting since")
 	p.signal(syscall.SIGTERM)
-	p.end(143, "drains on: it got SIGINT")
+	p.end(143, "keeps draining: it got SIGINT")
 
 	c := newBox(t, e, "hangup-closed", true)
 	cmd := c.command("drain", "-apply")

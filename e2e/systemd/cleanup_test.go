@@ -55,12 +55,12 @@ func TestATimerOfTheSystemCleans(t *testing.T) {
 	m.give("root", "/etc/systemd/system/runner-diag-cleanup.timer", oldTimer)
 	m.give("root", "/etc/systemd/system/runner-diag-cleanup.service", "[Service]\nType=oneshot\nExecStart=/bin/true\n")
 	m.run(0, "root", "systemctl enable --now runner-diag-cleanup.timer")
-	m.run(1, "root", "hostguard doctor", "runner-diag-cleanup.timer is active", `1 files of dead jobs in "`+root+`" fail the next`)
+	m.run(1, "root", "hostguard doctor", "runner-diag-cleanup.timer is active", `files of dead jobs in "`+root+`" make the next`)
 	m.run(1, "ci", "hostguard runner cleanup-timer -run", "there is no hostguard-clean-diag.timer")
 	const command = "hostguard runner cleanup-timer -runner-root /home/ci/actions-runner"
 	m.run(0, "ci", command, `create "/etc/systemd/system/hostguard-clean-diag.service", create "/etc/systemd/system/hostguard-clean-diag.timer"; systemctl daemon-reload; systemctl start`,
-		"systemctl enable --now hostguard-clean-diag.timer", "systemctl disable --now runner-diag-cleanup.timer", "with -apply it runs as root", "nothing is changed yet")
-	said := m.run(0, "ci", command+" -apply", "as root, by sudo", "  3. done")
+		"systemctl enable --now hostguard-clean-diag.timer", "systemctl disable --now runner-diag-cleanup.timer", "-apply runs as root", "nothing is changed yet")
+	said := m.run(0, "ci", command+" -apply", "running as root through sudo", "  3. done")
 	m.cleaned("root", "systemctl", root)
 	m.run(0, "root", "systemd-analyze verify hostguard-clean-diag.timer hostguard-clean-diag.service")
 	m.run(0, "root", "systemctl is-active hostguard-clean-diag.timer && ! systemctl is-active -q runner-diag-cleanup.timer && ! systemctl is-enabled -q runner-diag-cleanup.timer")
@@ -79,9 +79,9 @@ func TestATimerOfTheSystemCleans(t *testing.T) {
 
 	m.run(0, "root", "hostguard runner cleanup-timer -remove", "nothing is changed yet")
 	m.run(0, "root", "systemctl is-active -q hostguard-clean-diag.timer")
-	m.run(0, "ci", "hostguard runner cleanup-timer -remove -apply", "done; the way back is")
+	m.run(0, "ci", "hostguard runner cleanup-timer -remove -apply", "done; undo with")
 	m.run(1, "root", "ls /etc/systemd/system | grep hostguard")
-	m.run(1, "root", "hostguard runner cleanup-timer -status", "runner-diag-cleanup.timer does not run")
+	m.run(1, "root", "hostguard runner cleanup-timer -status", "runner-diag-cleanup.timer is not active")
 	_, back, _ := strings.Cut(said, "-remove -apply; ")
 	m.run(0, "root", strings.TrimSuffix(back, `"`))
 	m.run(0, "root", "hostguard runner cleanup-timer -status", "timer=runner-diag-cleanup.timer scope=system active/waiting")
@@ -103,7 +103,7 @@ func TestATimerOfAUserCleans(t *testing.T) {
 	m.run(0, "plain", "XDG_RUNTIME_DIR=/run/user/1001 systemctl --user daemon-reload; touch "+root+"/_diag/pages/"+open+"; hostguard runner cleanup-timer -run", "Result=success")
 	m.logged("do not show their open files to this user namespace")
 	m.run(0, "plain", "rm -r ~/.config/systemd/user/hostguard-clean-diag.service.d")
-	m.run(0, "plain", "hostguard runner cleanup-timer -remove -apply", "done; the way back is")
+	m.run(0, "plain", "hostguard runner cleanup-timer -remove -apply", "done; undo with")
 }
 
 func TestATimerIsRefusedAProgramThatOthersCanChange(t *testing.T) {

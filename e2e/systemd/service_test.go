@@ -31,7 +31,7 @@ func TestARunnerBecomesAServiceOfTheSystem(t *testing.T) {
 	m.config("ci", oldConfig)
 	m.run(1, "root", "test -e /etc/systemd/system/"+unit)
 
-	said := m.run(0, "root", command+" -apply", "  3. done", "done; the way back is ")
+	said := m.run(0, "root", command+" -apply", "  3. done", "done; undo with ")
 	m.config("ci", newConfig)
 	m.is("root", "stat -c '%U %a' /home/ci/act-runner/config.yaml /home/ci/act-runner/config.yaml.*.previous", "ci 644\nci 644")
 	m.shows("", "KillMode,TimeoutStopUSec,User,ActiveState,UnitFileState", "1h 6min ci mixed active enabled")
@@ -46,7 +46,7 @@ func TestARunnerBecomesAServiceOfTheSystem(t *testing.T) {
 	m.until("systemctl is-active -q " + unit)
 	m.stopWhileBusy("ci", "success")
 
-	_, back, _ := strings.Cut(said, `the way back is "`)
+	_, back, _ := strings.Cut(said, `undo with "`)
 	m.run(0, "root", strings.TrimSuffix(strings.TrimSpace(back), `"`))
 	m.config("ci", oldConfig)
 	m.run(1, "root", "test -e /etc/systemd/system/"+unit)
@@ -89,7 +89,7 @@ func TestTheUnitThatRunsTheRunnerIsAdopted(t *testing.T) {
 	m.run(0, "root", "systemctl start "+unit)
 
 	// ci may use sudo.
-	said := m.run(0, "ci", "hostguard runner service -apply", "as root, by sudo:", `the system's unit "`+unit+`" runs this runner`,
+	said := m.run(0, "ci", "hostguard runner service -apply", "running as root through sudo:", `the system's unit "`+unit+`" runs this runner`,
 		`create "/etc/systemd/system/`+unit+`.d/hostguard.conf"`, "the runner reads its configuration when it starts", "systemctl restart "+unit)
 	m.is("root", "cat /etc/systemd/system/"+unit, strings.TrimSpace(oldUnit))
 	m.shows("", "KillMode,TimeoutStopUSec", "1h 6min mixed")
@@ -97,7 +97,7 @@ func TestTheUnitThatRunsTheRunnerIsAdopted(t *testing.T) {
 	m.run(0, "ci", "RESTART_NOW=1 hostguard runner service -apply", "nothing to change")
 	m.stopWhileBusy("ci", "success")
 
-	_, back, _ := strings.Cut(said, `the way back is "`)
+	_, back, _ := strings.Cut(said, `undo with "`)
 	back, _, _ = strings.Cut(back, "\"\n")
 	m.run(0, "root", back)
 	m.config("ci", oldConfig)
@@ -211,7 +211,7 @@ func TestARestartWaitsForJobs(t *testing.T) {
 	m.container(docker, "--name", task)
 	const command = "RESTART_NOW=1 hostguard runner service -apply"
 	m.run(1, "ci", command, "not restarted while jobs run", task)
-	m.run(1, "ci", command+" -wait 1s", "waiting ", task, "jobs run after", "everything is as it was before")
+	m.run(1, "ci", command+" -wait 1s", "waiting ", task, "jobs still run after", "everything is as it was before")
 	m.config("ci", oldConfig)
 	m.run(1, "root", "test -e /etc/systemd/system/"+unit+".d")
 

@@ -188,13 +188,13 @@ func TestARunnerOfThreeOwnersIsSplit(t *testing.T) {
 
 			m.run(0, "ci", m.split()+" >~/split.yaml")
 			before := m.state()
-			said := m.run(0, "ci", m.split()+" -plan ~/split.yaml", "the builds of 3 repositories take the lock", `make "/home/ci/act-runner-shared", "ci"'s alone`,
+			said := m.run(0, "ci", m.split()+" -plan ~/split.yaml", "repositories whose builds take the lock: 3", `create "/home/ci/act-runner-shared", for "ci" alone`,
 				`register "host110-ewoooc" at "http://127.0.0.1:3000"`, "nothing is changed yet")
 			if after := m.state(); after != before {
 				t.Fatalf("the plan has changed\n%s\ninto\n%s", before, after)
 			}
 
-			said += m.run(0, "ci", m.split()+" -plan ~/split.yaml -apply", "as root, by sudo:", "done; the way back is ")
+			said += m.run(0, "ci", m.split()+" -plan ~/split.yaml -apply", "running as root through sudo:", "done; undo with ")
 			for _, owner := range owners {
 				dir, service := "/home/ci/act-runner-"+owner, "gitea-act-runner-"+owner+".service"
 				m.is("root", "stat -c '%U %a' "+dir+" "+dir+"/config.yaml", "ci 700\nci 600")
@@ -235,7 +235,7 @@ func TestARunnerOfThreeOwnersIsSplit(t *testing.T) {
 			m.run(0, "root", "grep -q "+m.registration+" /var/tmp/recorded/stdin")
 
 			// The way back, as it was told.
-			_, back, _ := strings.Cut(said, `the way back is "`)
+			_, back, _ := strings.Cut(said, `undo with "`)
 			back, _, _ = strings.Cut(back, "\"\n")
 			for step := range strings.SplitSeq(back, "; ") {
 				if !strings.HasPrefix(step, "remove its runner") {
@@ -258,7 +258,7 @@ func TestAPrimaryOfAnotherNameIsSplitTwice(t *testing.T) {
 	m.run(0, "root", "cd /etc/systemd/system && systemctl disable --now "+unit+" && mv "+unit+" "+other+" && systemctl daemon-reload && systemctl enable --now "+other)
 	m.until(primaryIsOnline)
 	m.run(0, "ci", m.split()+" >~/split.yaml")
-	m.run(0, "ci", m.split()+" -plan ~/split.yaml -apply", "done; the way back is ")
+	m.run(0, "ci", m.split()+" -plan ~/split.yaml -apply", "done; undo with ")
 	m.is("root", "systemctl show --value -p ActiveState,UnitFileState "+other+" | paste -sd' '", "inactive disabled")
 
 	before := m.state()
@@ -313,7 +313,7 @@ func TestASplitThatFailsIsTakenBack(t *testing.T) {
 		"no registration":          {"POST " + service + "Register 500", "change 2 of", ""},
 		"never online":             {"POST " + service + "Declare 500\nPOST " + service + "FetchTask 500", "offline or disabled", ""},
 		"runners are told no more": {"GET /api/v1/admin/actions/runners 500", "answers 500", ""},
-		"a lost reply":             {"REPLY " + service + "Register 1", "change 2 of", `a runner "host110-awoooi", whose id is`},
+		"a lost reply":             {"REPLY " + service + "Register 1", "change 2 of", `runner "host110-awoooi" (id `},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -379,7 +379,7 @@ func TestEachStepOfASplitIsTakenBack(t *testing.T) {
 
 	// What cannot be taken back is said by name.
 	m.give("root", "/srv/gitea/fails", "DELETE /api/v1/admin/actions/runners 403")
-	m.run(3, "root", "echo 2 >/run/calls; "+on("split"), "could not take back all of it", `remove the runner "host110-shared", whose id is`, `remove it at "http://127.0.0.1:3000" by hand`, "the rest is as it was before")
+	m.run(3, "root", "echo 2 >/run/calls; "+on("split"), "could not undo everything", `remove the runner "host110-shared", whose id is`, `remove it at "http://127.0.0.1:3000" by hand`, "the rest is as it was before")
 	m.run(0, "root", "rm /opt/systemctl /srv/gitea/fails")
 	m.forget()
 	if after := m.state(); after != before {
@@ -394,7 +394,7 @@ func TestEachStepOfASplitIsTakenBack(t *testing.T) {
 		if status != 3 || !strings.Contains(said, "no space left on device") {
 			t.Errorf("%d pages: exit status %d\n%s", free, status, said)
 		}
-		if free == 0 && !strings.Contains(said, "everything is as it was before") || free == 1 && !strings.Contains(said, `a runner "host110-shared", whose id is`) {
+		if free == 0 && !strings.Contains(said, "everything is as it was before") || free == 1 && !strings.Contains(said, `runner "host110-shared" (id `) {
 			t.Errorf("%d pages: %s", free, said)
 		}
 		m.run(0, "root", `[ -z "$(ls /small)" ]`)
@@ -441,7 +441,7 @@ func TestAJobOfANewRunnerIsNotCutOff(t *testing.T) {
 	m.run(0, "root", "kill -INT $(pidof hostguard)")
 	m.until("systemctl show -P ActiveState gitea-act-runner-shared.service | grep -q deactivating")
 	_ = run.Wait() // a minute
-	m.run(0, "ci", "cat ~/said", "could not take back all of it", `"gitea-act-runner-shared.service" is "deactivating": a job of it may run; once it has stopped, remove "/home/ci/act-runner-shared" and its runner at the server`)
+	m.run(0, "ci", "cat ~/said", "could not undo everything", `"gitea-act-runner-shared.service" is "deactivating": a job of it may run; once it has stopped, remove "/home/ci/act-runner-shared" and its runner at the server`)
 	m.run(0, "root", "ls -d /home/ci/act-runner-shared/.cache/act/*; gitea GET /admin/actions/runners | grep host110-shared")
 	m.run(0, "ci", "touch ~/finish")
 	m.until("! systemctl is-active -q gitea-act-runner-shared.service")
@@ -467,8 +467,8 @@ func TestWhatASplitRefuses(t *testing.T) {
 			t.Fatalf("before\n%s\nafter\n%s", before, after)
 		}
 	}
-	refused(1, strings.Replace(command, m.gitea.Admin.Token, "other", 1), "the runners' server cannot be asked", "rejects the token")
-	refused(1, strings.Replace(command, "cd ~/awoooi", "cd /", 1), "the runners' server cannot be asked", "give -checkout")
+	refused(1, strings.Replace(command, m.gitea.Admin.Token, "other", 1), "the runners' server cannot be queried", "rejects the token")
+	refused(1, strings.Replace(command, "cd ~/awoooi", "cd /", 1), "the runners' server cannot be queried", "give -checkout")
 	refused(1, "export DOCKER_HOST=unix:///nowhere; "+command, "whether a container runs the primary's registration is not known")
 
 	m.give("root", "/etc/systemd/system/"+unit+".d/x.conf", "[Service]\nKillMode=control-group\n")
@@ -479,7 +479,7 @@ func TestWhatASplitRefuses(t *testing.T) {
 	m.commit(t, "ewoooc", workflow("ewoooc-host", ""))
 	refused(1, command, `"wooo/ewoooc": "cd.yaml" job "build" builds images (line 7) without the host's lock`, "fix: put uses: wooo/hostguard/lock")
 	m.commit(t, "ewoooc", "jobs: [")
-	refused(1, command, `"wooo/ewoooc": workflow "cd.yaml"`, "mend the file")
+	refused(1, command, `"wooo/ewoooc": workflow "cd.yaml"`, "fix the file")
 	m.give("root", "/srv/gitea/fails", "GET /api/v1/repos/wooo/ewoooc/contents 403")
 	refused(1, command, "give -local-repo wooo/ewoooc=PATH")
 	m.give("root", "/srv/gitea/fails", "")
@@ -488,7 +488,7 @@ func TestWhatASplitRefuses(t *testing.T) {
 	const task = "GITEA-ACTIONS-TASK-7_WORKFLOW-ci_JOB-build"
 	m.container(docker, "--name", task)
 	refused(1, command, "the primary is not stopped while jobs run", task, "give -wait 1h")
-	waits := m.run(1, "ci", command+" -wait 1s", "jobs run after", "everything is as it was before")
+	waits := m.run(1, "ci", command+" -wait 1s", "jobs still run after", "everything is as it was before")
 	if after := m.state(); after != before {
 		t.Fatalf("before\n%s\nafter\n%s\nit said %s", before, after, waits)
 	}
@@ -500,7 +500,7 @@ func TestWhatASplitRefuses(t *testing.T) {
 		"runners: [{owner: awoooi, labels: [awoooi-host], directory: /etc/act-runner}]":                         `line 1: "/etc" is user 0's`,
 		"runners: [{owner: awoooi, labels: [awoooi-host], directory: /home/ci/link/act-runner}]":                `line 1: "/home/ci/link" is a link`,
 		"runners: [{owner: awoooi, labels: [awoooi-host], directory: /home/plain/act-runner}]":                  `line 1: "/home/plain" is user 1001's`,
-		"runners:\n- {owner: awoooi, labels: [awoooi-host]}\n- {owner: b, labels: [awoooi-host]}":               `line 3: label "awoooi-host" is that of line 2 too`,
+		"runners:\n- {owner: awoooi, labels: [awoooi-host]}\n- {owner: b, labels: [awoooi-host]}":               `line 3: label "awoooi-host" is already that of line 2`,
 		"runners: [{owner: awoooi, labels: [awoooi-host], directory: /home/ci/act-runner, service: b.service}]": "is the service of the primary's directory",
 	} {
 		m.run(0, "ci", "ln -sfn / ~/link")
@@ -522,7 +522,7 @@ func TestAUsersRunnerIsSplit(t *testing.T) {
 	m.give("plain", "/home/plain/split.yaml", strings.Replace(oneForAll, "DIR", "", 1))
 	command := m.split() + " -plan ~/split.yaml -apply"
 	m.run(1, "root", strings.NewReplacer("~", "/home/plain", "split -plan", "split -runner-dir /home/plain/act-runner -plan").Replace(command), "runs this runner, outside of any unit that was seen")
-	said := m.run(0, "plain", command, "systemctl --user enable --now gitea-act-runner-shared.service", "done; the way back is", "Linger=no")
+	said := m.run(0, "plain", command, "systemctl --user enable --now gitea-act-runner-shared.service", "done; undo with", "Linger=no")
 	m.noTokens(said)
 	m.is("root", "stat -c '%U %a' /home/plain/act-runner-shared", "plain 700")
 	m.is("plain", "XDG_RUNTIME_DIR=/run/user/1001 systemctl --user is-active "+unit+" gitea-act-runner-shared.service; :", "inactive\nactive")
@@ -565,7 +565,7 @@ func TestThePrimaryKeepsWhatThePlanLeavesToIt(t *testing.T) {
 	second()
 
 	// The way back, as it was told.
-	_, back, _ := strings.Cut(log.String(), `the way back is "`)
+	_, back, _ := strings.Cut(log.String(), `undo with "`)
 	back, _, _ = strings.Cut(back, "\"\n")
 	for step := range strings.SplitSeq(back, "; ") {
 		if !strings.HasPrefix(step, "remove its runner") {

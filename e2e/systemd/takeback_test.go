@@ -21,7 +21,7 @@ func TestWhatFailsIsTakenBack(t *testing.T) {
 	// A new unit whose program ends at once.
 	m.give("ci", "/home/ci/crash/config.yaml", strings.Replace(oldConfig, "runner:\n", "runner:\n  crash: true\n", 1))
 	m.run(0, "ci", "cp ~/act-runner/.runner ~/crash")
-	m.run(3, "root", "hostguard runner service -runner-dir /home/ci/crash -apply", "does not go on running", back)
+	m.run(3, "root", "hostguard runner service -runner-dir /home/ci/crash -apply", "does not keep running", back)
 	m.run(1, "root", "test -e /etc/systemd/system/"+unit)
 	m.is("root", "systemctl show -P LoadState "+unit, "not-found")
 	m.is("root", "ls /home/ci/crash; grep capacity: /home/ci/crash/config.yaml", "config.yaml\n  capacity: 2")
@@ -64,7 +64,7 @@ func TestWhatFailsIsTakenBack(t *testing.T) {
 		m.is("root", "cat /small/act-runner/config.yaml; ls -A /small/act-runner", was)
 		m.run(0, "root", "rm /small/fill")
 	}
-	m.run(0, "root", "hostguard runner service -apply", "done; the way back is")
+	m.run(0, "root", "hostguard runner service -apply", "done; undo with")
 }
 
 // A lost connection or Ctrl-C while it waits: nothing was changed. The log of the

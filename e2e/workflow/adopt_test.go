@@ -89,9 +89,9 @@ END
 		}
 	}
 
-	_, undo, _ := strings.Cut(readme(t), "\nThe way back: ")
+	_, undo, _ := strings.Cut(readme(t), "\nTo undo: ")
 	undo = strings.Split(undo, "`")[3]
-	if left := h.sh("the way back", undo+"\nfind ~/.local ! -type d"); !strings.HasSuffix(left, "or what begins so: a hook that is missing fails jobs") {
+	if left := h.sh("the way back", undo+"\nfind ~/.local ! -type d"); !strings.HasSuffix(left, "or a path that begins with it: a missing hook fails jobs") {
 		t.Errorf("%s leaves something behind", undo)
 	}
 	t.Logf("adopted in %v", time.Since(begin))
@@ -109,7 +109,7 @@ func readme(t *testing.T) string { return string(readFile(t, "../../README.md"))
 func adoption(t *testing.T) (steps []readmeStep) {
 	t.Helper()
 	_, section, _ := strings.Cut(readme(t), "\n## Adopt it in ten minutes, offline\n")
-	section, _, _ = strings.Cut(section, "\nThe way back: ")
+	section, _, _ = strings.Cut(section, "\nTo undo: ")
 	for i, text := range regexp.MustCompile(`(?m)^\d\. \*\*`).Split(section, -1)[1:] {
 		var s readmeStep
 		if _, block, found := strings.Cut(text, "\n   ```sh\n"); found {

@@ -1,6 +1,5 @@
-// Package cli is what every command of hostguard has in common: the world it runs
-// in, its inputs, its console, its exit status and its help. It knows no command
-// but version.
+// Package cli holds what all commands of hostguard share: the world they run in,
+// inputs, console, exit statuses and help. The only command in it is version.
 package cli
 
 import (
@@ -11,9 +10,9 @@ import (
 	"strings"
 )
 
-// Main runs the one of all commands that the arguments name, or the program's own
-// name if it is that of a hook, or with no arguments the step that the action's
-// step input names (HOSTGUARD_STEP). It returns the exit status.
+// Main runs the command that the arguments name and returns its exit status. If the
+// program was called by the name of a hook, it runs that hook; without arguments, it
+// runs the step that the action's step input names (HOSTGUARD_STEP).
 func Main(w World, all []Command) int {
 	if w.Getenv(secretsOnStdin) != "" {
 		w.Getenv = withSecrets(w.Stdin, w.Getenv)
@@ -46,13 +45,13 @@ func Main(w World, all []Command) int {
 		s.Error("unknown command %q; one of %s, or see \"hostguard help\"", name, names(suggestions(all, name)))
 		return StatusUsage
 	}
-	if all[i].asksForHelp(rest) {
+	if all[i].wantsHelp(rest) {
 		s.help(all[i].help())
 		return StatusOK
 	}
 	s.Name = name
 	err := s.run(all[i], rest)
-	if e, ok := errors.AsType[*Error](err); err != nil && (!ok || e.Err != ErrSaid) {
+	if e, ok := errors.AsType[*Error](err); err != nil && (!ok || e.Err != ErrReported) {
 		s.Error("%s: %s", name, OneLine(err))
 	}
 	return StatusOf(err)
@@ -61,7 +60,7 @@ func Main(w World, all []Command) int {
 // run runs a command with its arguments, until it ends or is interrupted.
 func (s *Session) run(cmd Command, args []string) error {
 	if cmd.Wraps {
-		s.onStderr(s.Getenv)
+		s.useStderr(s.Getenv)
 	}
 	action := cmd.New()
 	rest, err := s.Read(action.Inputs(), args)
@@ -78,7 +77,7 @@ func (s *Session) run(cmd Command, args []string) error {
 		stop := s.CancelOnSignal(cancel)
 		defer stop()
 	}
-	return CutShort(ctx, action.Run(ctx, s))
+	return CheckInterrupted(ctx, action.Run(ctx, s))
 }
 
 // help prints the help of the command that the arguments name.
@@ -97,8 +96,8 @@ func help(c *Console, all []Command, args []string) int {
 	return StatusOK
 }
 
-// nameOf returns the command that the arguments name, one word or "runner" and one
-// more, and the arguments after it.
+// nameOf returns the command's name, which is one word or "runner" and a second
+// word, and the arguments after it.
 func nameOf(args []string) (name string, rest []string) {
 	if args[0] == "runner" && len(args) > 1 && !strings.HasPrefix(args[1], "-") {
 		return strings.Join(args[:2], " "), args[2:]

@@ -12,14 +12,14 @@ import (
 	"hostguard/internal/actions"
 )
 
-// Console prints all that hostguard prints. Its rules:
+// Console prints all output of hostguard. Its rules:
 //
-//   - One line holds one thing: the operation, the value, what to do.
-//   - A value that comes from outside this job (labels, arguments of processes,
-//     names of files and containers, API answers) is formatted with %q, after
-//     words of ours. Gitea's act fork obeys a command at the start of any line
-//     of output, so every line also passes actions.Plain: no control character
-//     leaves this program, and no line opens as a command.
+//   - A line reports one thing: the operation, the value, what to do.
+//   - A value from outside this job (labels, process arguments, names of files
+//     and containers, API responses) is formatted with %q and never starts a
+//     line. Gitea's fork of act runs a workflow command at the start of any line
+//     of output, so every line also passes through actions.Plain: the output has
+//     no control character, and no line starts with a workflow command.
 //   - In a workflow warnings and errors are annotations on stdout; elsewhere
 //     they go to stderr.
 //   - No colour: a CI log is no terminal.
@@ -36,9 +36,9 @@ func newConsole(out, err io.Writer, getenv func(string) string) *Console {
 	return c
 }
 
-// onStderr sends everything to stderr: stdout belongs to with-lock's command.
-// Runners look for annotations on both.
-func (c *Console) onStderr(getenv func(string) string) {
+// useStderr sends all output to stderr, since stdout belongs to with-lock's command.
+// Runners read annotations from both.
+func (c *Console) useStderr(getenv func(string) string) {
 	c.out = c.err
 	if c.workflow != nil {
 		c.workflow = actions.New(c.err, getenv)
@@ -48,44 +48,44 @@ func (c *Console) onStderr(getenv func(string) string) {
 // InWorkflow reports whether a runner reads what is printed.
 func (c *Console) InWorkflow() bool { return c.workflow != nil }
 
-// Say prints a line.
-func (c *Console) Say(format string, args ...any) { _ = c.Line(fmt.Sprintf(format, args...)) }
+// Print prints a formatted line.
+func (c *Console) Print(format string, args ...any) { _ = c.Line(fmt.Sprintf(format, args...)) }
 
-// Line prints a line, and fails if nobody reads any more.
+// Line prints a line, and fails if the output has no reader any more.
 func (c *Console) Line(text string) error {
 	_, err := fmt.Fprintln(c.out, actions.Plain(text))
 	return err
 }
 
-// Notice prints what is worth knowing and no problem.
+// Notice prints a notice.
 func (c *Console) Notice(format string, args ...any) {
 	c.annotate((*actions.Workflow).Notice, c.out, "", format, args)
 }
 
-// Warning prints a problem that hostguard goes on with.
+// Warning prints a warning.
 func (c *Console) Warning(format string, args ...any) {
 	c.annotate((*actions.Workflow).Warning, c.err, "warning: ", format, args)
 }
 
-// Error prints why a command fails.
+// Error prints an error.
 func (c *Console) Error(format string, args ...any) {
 	c.annotate((*actions.Workflow).Error, c.err, "", format, args)
 }
 
-func (c *Console) annotate(say func(*actions.Workflow, string), plain io.Writer, word, format string, args []any) {
+func (c *Console) annotate(emit func(*actions.Workflow, string), plain io.Writer, word, format string, args []any) {
 	text := "hostguard: " + fmt.Sprintf(format, args...)
 	if c.workflow != nil {
-		say(c.workflow, text)
+		emit(c.workflow, text)
 		return
 	}
 	fmt.Fprintln(plain, actions.Plain(strings.Replace(text, "hostguard: ", "hostguard: "+word, 1)))
 }
 
-// Group folds what follows under a title, until the returned function is called.
+// Group folds the following output under a title, until end is called.
 func (c *Console) Group(format string, args ...any) (end func()) {
 	title := fmt.Sprintf(format, args...)
 	if c.workflow == nil {
-		c.Say("%s", title)
+		c.Print("%s", title)
 		return func() {}
 	}
 	return c.workflow.Group(title)
@@ -98,9 +98,9 @@ func (c *Console) Summary(markdown string) {
 	}
 }
 
-// The files of the step are the runner's; outside a workflow there are none.
+// The runner provides the step's files; outside a workflow there are none.
 
-// CheckFiles fails if a file of the step cannot be written.
+// CheckFiles reports files of the step that cannot be written.
 func (c *Console) CheckFiles() error {
 	if c.workflow == nil {
 		return nil
@@ -116,7 +116,7 @@ func (c *Console) Output(name, value string) error {
 	return c.workflow.Output(name, value)
 }
 
-// Env sets a variable for later steps.
+// Env sets a variable for later steps of the job.
 func (c *Console) Env(name, value string) error {
 	if c.workflow == nil {
 		return nil
@@ -124,7 +124,7 @@ func (c *Console) Env(name, value string) error {
 	return c.workflow.Env(name, value)
 }
 
-// State keeps a value for the post step.
+// State saves a value for the post step of the action.
 func (c *Console) State(name, value string) error {
 	if c.workflow == nil {
 		return nil
@@ -141,8 +141,8 @@ func (c *Console) JSON(v any) error {
 	return err
 }
 
-// Printable returns a value as one line of JSON in which everything is escaped that a
-// terminal would obey: JSON itself only asks for the characters below the space.
+// Printable returns v as one line of JSON with every non-printable character escaped:
+// JSON itself requires that only for characters below the space.
 func Printable(v any) (string, error) {
 	data, err := json.Marshal(v)
 	if err != nil {
@@ -161,7 +161,7 @@ func Printable(v any) (string, error) {
 	return line.String(), nil
 }
 
-// Table prints rows as columns. Its first column is of words of ours.
+// Table prints rows in aligned columns. The first column must not hold foreign text.
 func (c *Console) Table(rows [][]string) {
 	var table strings.Builder
 	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
@@ -170,9 +170,9 @@ func (c *Console) Table(rows [][]string) {
 	}
 	w.Flush()
 	for line := range strings.Lines(table.String()) {
-		c.Say("%s", strings.TrimRight(line, " \n"))
+		c.Print("%s", strings.TrimRight(line, " \n"))
 	}
 }
 
-// help prints a written text as it is.
+// help prints a help text unchanged.
 func (c *Console) help(text string) { fmt.Fprint(c.out, text) }

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// asksForHelp finds a request for help among a command's own arguments. What
-// follows the inputs of one that wraps another is for that.
-func (cmd Command) asksForHelp(args []string) bool {
+// wantsHelp reports whether a command's own arguments ask for help. The arguments of
+// a wrapped command are not its own.
+func (cmd Command) wantsHelp(args []string) bool {
 	for _, arg := range args {
 		if arg == "--" || cmd.Wraps && arg != "" && arg[0] != '-' {
 			return false
@@ -38,16 +38,16 @@ steps of a workflow (also as "uses: wooo/hostguard@v1.0.0" with "step: ..."):
 on the host:
 ` + strings.Join(others, "") + `  version, help
 
-"hostguard help COMMAND" tells more. Every input is also read from the
-environment: -lock-name from HOSTGUARD_LOCK_NAME, and so on. A flag goes before
-the workflow's input, and that before the environment.
+"hostguard help COMMAND" prints the details. Every input is also read from the
+environment: -lock-name from HOSTGUARD_LOCK_NAME, and so on. A flag takes precedence
+over the workflow's input, and that over the environment.
 
 exit status: 0 done, 1 refused (not this change's fault), 2 wrong use,
 3 hostguard could not do its work, 130 or 143 interrupted.
 `
 }
 
-// help returns what there is to print about a command.
+// help returns the help text of a command.
 func (cmd Command) help() string {
 	text := cmd.Help
 	inputs := cmd.New().Inputs()
@@ -57,10 +57,10 @@ func (cmd Command) help() string {
 	return strings.Replace(text, "{inputs}\n", options(inputs), 1)
 }
 
-// lineWidth is how wide help is printed.
+// lineWidth is the width of help texts.
 const lineWidth = 82
 
-// usage is the synopsis of a command.
+// usage returns the synopsis of a command.
 func usage(name string, inputs []Input) string {
 	text := "usage: hostguard " + name
 	width := len(text)
@@ -74,7 +74,7 @@ func usage(name string, inputs []Input) string {
 	return text + "\n"
 }
 
-// flag returns an input as it is written on a command line.
+// flag returns the input as a flag on a command line.
 func (in Input) flag() string {
 	arg := in.Arg
 	switch {
@@ -88,7 +88,7 @@ func (in Input) flag() string {
 	return "-" + in.Name + " " + arg
 }
 
-// options lists inputs with their texts, in the order of the table.
+// options returns the list of inputs with their texts, in the order of the table.
 func options(inputs []Input) string {
 	column := 0
 	for _, in := range inputs {
@@ -107,7 +107,7 @@ func options(inputs []Input) string {
 	return list.String()
 }
 
-// entry is a word and what there is to know about it, in a column of its own.
+// entry returns a word and its description in two columns.
 func entry(word, text string, column int) string {
 	line := fmt.Sprintf("  %-*s  ", column, word)
 	if len(word) > column {

@@ -10,39 +10,39 @@ import (
 	"time"
 )
 
-// Input is one row of a command's table: all there is to know of a named value.
-// Flags, help and completion are made from these rows, and a test compares the
-// actions and the README with them.
+// Input describes one named value of a command, in a row of its table. Flags, help
+// and completion are generated from these rows, and a test compares the actions and
+// the README with them.
 //
-// The first of these that is there and not empty counts:
+// The first of these that is set and not empty takes precedence:
 //
 //  1. the flag;
-//  2. the workflow's input, which the action hands over as HOSTGUARD_INPUT_<NAME>;
-//  3. HOSTGUARD_<NAME> of the environment, such as the runner's envs or its unit
-//     set it for all jobs of a host;
+//  2. the workflow's input, which the action passes as HOSTGUARD_INPUT_<NAME>;
+//  3. HOSTGUARD_<NAME> in the environment, which the runner's envs or its unit can
+//     set for all jobs of a host;
 //  4. the default.
 //
-// An input that a workflow leaves out is empty, and so never hides the host's.
+// An input that a workflow leaves out is empty, so it never hides the host's value.
 type Input struct {
 	Name     string
-	Kind            // what values it takes, and where they go
-	Default  string // "": what the command does without it, which Text describes
-	Arg      string // what help calls the value, if not as its kind does
-	Text     string // in help; the default is added
-	FlagOnly bool   // not from a workflow or the environment
+	Kind            // which values it accepts, and where they are stored
+	Default  string // if "", Text describes what the command does without a value
+	Arg      string // the value's name in help, if not its kind's
+	Text     string // for help, which adds the default
+	FlagOnly bool   // not read from a workflow's input or the environment
 }
 
-// Kind is what values an input takes.
+// Kind is the type of an input's values.
 type Kind struct {
-	arg     string // what help calls the value
-	boolean bool   // the flag alone means true
+	arg     string // the value's name in help
+	boolean bool   // the flag without a value means true
 	set     func(string) error
 }
 
-// Value passes each value that is given on to set.
+// Value returns the kind of values that set parses and stores.
 func Value(arg string, set func(string) error) Kind { return Kind{arg: arg, set: set} }
 
-// Text is any text that check, if there is one, accepts.
+// Text returns the kind of texts that check accepts; a nil check accepts any.
 func Text(v *string, check func(string) error) Kind {
 	return Value("TEXT", func(s string) error {
 		if check != nil {
@@ -55,11 +55,12 @@ func Text(v *string, check func(string) error) Kind {
 	})
 }
 
-// Choice is one of several words.
+// Choice returns the kind of values that are one of several words.
 func Choice(v *string, of ...string) Kind {
 	kind := Text(v, func(s string) error {
 		if !slices.Contains(of, s) {
-			return fmt.Errorf("want %s", strings.Join(of, " or "))
+			last := len(of) - 1
+			return fmt.Errorf("must be %s or %s", strings.Join(of[:last], ", "), of[last])
 		}
 		return nil
 	})
@@ -67,7 +68,7 @@ func Choice(v *string, of ...string) Kind {
 	return kind
 }
 
-// Duration is a length of time from least up to most.
+// Duration returns the kind of durations from least to most.
 func Duration(v *time.Duration, least, most time.Duration) Kind {
 	return Value("TIME", func(s string) error {
 		d, err := parseDuration(s)
@@ -75,49 +76,52 @@ func Duration(v *time.Duration, least, most time.Duration) Kind {
 			return err
 		}
 		if d < least || d > most {
-			return fmt.Errorf("want a duration from %v to %v", least, most)
+			return errors.New(zeroUnits.Replace(fmt.Sprintf("must be from %v to %v", least, most)))
 		}
 		*v = d
 		return nil
 	})
 }
 
-// parseDuration reads a number and a unit, such as 90s, 30m or 1h30m.
+// zeroUnits shortens durations: 24h for 24h0m0s.
+var zeroUnits = strings.NewReplacer("h0m0s", "h", "m0s", "m")
+
+// parseDuration parses a number and a unit, such as 90s, 30m or 1h30m.
 func parseDuration(s string) (time.Duration, error) {
 	if _, err := strconv.ParseFloat(s, 64); err == nil {
 		return 0, errors.New("a duration needs a unit, such as 90s, 30m or 2h")
 	}
 	d, err := time.ParseDuration(s)
 	if err != nil || d < 0 {
-		return 0, errors.New("want a duration such as 90s, 30m or 2h")
+		return 0, errors.New("must be a duration such as 90s, 30m or 2h")
 	}
 	return d, nil
 }
 
-// Count is a whole number from least up to most.
+// Count returns the kind of whole numbers from least to most.
 func Count(v *int, least, most int) Kind {
 	return Value("N", func(s string) error {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < least || n > most {
-			return fmt.Errorf("want a whole number from %d to %d", least, most)
+			return fmt.Errorf("must be a whole number from %d to %d", least, most)
 		}
 		*v = n
 		return nil
 	})
 }
 
-// Bool is true or false; the flag alone means true.
+// Bool returns the kind of values that are true or false; the flag alone means true.
 func Bool(v *bool) Kind {
 	return Kind{boolean: true, set: func(s string) error {
 		if s != "true" && s != "false" {
-			return errors.New("want true or false")
+			return errors.New("must be true or false")
 		}
 		*v = s == "true"
 		return nil
 	}}
 }
 
-// List is several values, separated by commas or line ends.
+// List returns the kind of lists whose items are separated by commas or newlines.
 func List(v *[]string, check func(string) error) Kind {
 	return Value("LIST", func(s string) error {
 		*v = nil
@@ -134,10 +138,10 @@ func List(v *[]string, check func(string) error) Kind {
 	})
 }
 
-// BelowRoot accepts an absolute path other than the root.
+// BelowRoot fails unless dir is an absolute path other than the root.
 func BelowRoot(dir string) error {
 	if !filepath.IsAbs(dir) || filepath.Clean(dir) == "/" {
-		return fmt.Errorf("%q is no absolute directory below /", dir)
+		return fmt.Errorf("%q must be an absolute path other than /", dir)
 	}
 	return nil
 }

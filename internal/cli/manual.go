@@ -7,20 +7,20 @@ import (
 	"strings"
 )
 
-// Completion returns a script for bash, headed by mark.
+// Completion returns a completion script for bash that starts with mark.
 func Completion(mark string, all []Command) []byte {
-	var first, ofRunner []string
+	var words, runnerWords []string
 	var flags strings.Builder
 	for _, cmd := range all {
 		if cmd.Hook {
 			continue
 		}
 		word, second, _ := strings.Cut(cmd.Name, " ")
-		if !slices.Contains(first, word) {
-			first = append(first, word)
+		if !slices.Contains(words, word) {
+			words = append(words, word)
 		}
 		if second != "" {
-			ofRunner = append(ofRunner, second)
+			runnerWords = append(runnerWords, second)
 		}
 		var of []string
 		for _, in := range cmd.New().Inputs() {
@@ -38,10 +38,10 @@ _hostguard() {
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
 }
 complete -o default -F _hostguard hostguard
-`, mark, strings.Join(first, " "), strings.Join(ofRunner, " "), flags.String())
+`, mark, strings.Join(words, " "), strings.Join(runnerWords, " "), flags.String())
 }
 
-// Manual returns the help as one page for man(1), headed by mark.
+// Manual returns the help of all commands as one page for man(1) that starts with mark.
 func Manual(mark, version string, all []Command) []byte {
 	var page bytes.Buffer
 	fmt.Fprintf(&page, ".\\\" %s\n.TH HOSTGUARD 1 \"\" \"hostguard %s\"\n.SH NAME\nhostguard \\- keeps a shared CI "+
@@ -62,7 +62,7 @@ func Manual(mark, version string, all []Command) []byte {
 			section(cmd.Name, cmd.help())
 		}
 	}
-	if i := slices.IndexFunc(all, func(cmd Command) bool { return cmd.Hook }); i >= 0 { // they share one
+	if i := slices.IndexFunc(all, func(cmd Command) bool { return cmd.Hook }); i >= 0 { // all hooks share one text
 		section("hooks", all[i].help())
 	}
 	return page.Bytes()

@@ -14,13 +14,13 @@ const (
 	fromInput = "workflow's input"
 )
 
-var errEmpty = errors.New("the value is empty; leave the flag out to get its default")
+var errEmpty = errors.New("must not be empty; omit the flag to use its default")
 
-// Read sets the inputs of a command from its flags, its variables and their
-// defaults, and returns the other arguments.
+// Read sets the inputs of a command from flags, variables and defaults, and returns
+// the remaining arguments.
 func (s *Session) Read(inputs []Input, args []string) (rest []string, err error) {
 	flags := flag.NewFlagSet(s.Name, flag.ContinueOnError)
-	flags.SetOutput(io.Discard) // the error is printed in one line
+	flags.SetOutput(io.Discard) // the caller prints the error, in one line
 	byName, byFlag := map[string]Input{}, map[string]string{}
 	for _, in := range inputs {
 		byName[in.Name] = in
@@ -43,23 +43,24 @@ func (s *Session) Read(inputs []Input, args []string) (rest []string, err error)
 		}
 	}
 	if err := flags.Parse(args); err != nil {
-		return nil, Usagef("%w; see \"hostguard help %s\"", err, s.Name)
+		text := strings.Replace(err.Error(), "flag provided but not defined:", "unknown flag", 1)
+		return nil, Usagef("%s; see \"hostguard help %s\"", text, s.Name)
 	}
 	s.given = nil
 	flags.VisitAll(func(f *flag.Flag) {
 		in := byName[f.Name]
-		value, from, variable := s.outside(in.Name)
+		value, from, variable := s.lookup(in.Name)
 		if text, found := byFlag[in.Name]; found {
 			value, from = text, fromFlag
 		}
 		switch {
-		case value == "" || from == fromFlag && in.boolean: // which names itself
+		case value == "" || from == fromFlag && in.boolean: // a boolean's value would only repeat its name
 			return
 		case from != fromFlag && in.FlagOnly:
 			return
 		case from != fromFlag:
-			if failed := in.set(value); failed != nil && err == nil {
-				err = Usagef("invalid value %q for input %s (%s): %w", value, in.Name, variable, failed)
+			if invalid := in.set(value); invalid != nil && err == nil {
+				err = Usagef("invalid value %q for input %s (%s): %w", value, in.Name, variable, invalid)
 			}
 		}
 		s.given = append(s.given, given{in.Name, value, from})
@@ -67,9 +68,9 @@ func (s *Session) Read(inputs []Input, args []string) (rest []string, err error)
 	return flags.Args(), err
 }
 
-// outside returns the value that the workflow's input or else the environment
-// gives. Without the action around it, a variable of an input is another's.
-func (s *Session) outside(name string) (value, from, variable string) {
+// lookup returns the value of the workflow's input, or else that of the environment.
+// Outside the action, HOSTGUARD_INPUT_<NAME> belongs to another program and is ignored.
+func (s *Session) lookup(name string) (value, from, variable string) {
 	if s.Getenv(actionVariable) != "" {
 		variable = inputPrefix + variableName(name)
 		if value = s.Getenv(variable); value != "" {
@@ -81,7 +82,7 @@ func (s *Session) outside(name string) (value, from, variable string) {
 }
 
 const (
-	actionVariable = "HOSTGUARD_ACTION" // is set by the action
+	actionVariable = "HOSTGUARD_ACTION" // set by the action
 	hostPrefix     = "HOSTGUARD_"
 	inputPrefix    = "HOSTGUARD_INPUT_"
 )
@@ -90,16 +91,16 @@ func variableName(input string) string {
 	return strings.ToUpper(strings.ReplaceAll(input, "-", "_"))
 }
 
-// JobStatus returns how the job goes, which the action hands over like an input.
+// JobStatus returns the status of the job, which the action passes like an input.
 func (s *Session) JobStatus() string {
-	status, _, _ := s.outside("job-status")
+	status, _, _ := s.lookup("job-status")
 	return status
 }
 
-// SayInputs prints the inputs that are not defaults, and where they come from.
-func (s *Session) SayInputs() {
+// PrintInputs prints the inputs that are not defaults, and their sources.
+func (s *Session) PrintInputs() {
 	if len(s.given) > 0 {
-		s.Say("inputs: %s", s.sources())
+		s.Print("inputs: %s", s.sources())
 	}
 }
 
@@ -111,16 +112,16 @@ func (s *Session) sources() string {
 	return strings.Join(list, ", ")
 }
 
-// NoticeOverruled prints a notice, which ends in consequence, if an input has got
-// another value than the host's environment gives it.
-func (s *Session) NoticeOverruled(name, consequence string) {
-	if g, host, found := s.overruled(name); found {
-		s.Notice("%s is %.200q (%s), but this host names %.200q (%s): %s",
+// NoticeOverridden prints a notice that ends with consequence if an input differs from
+// the value in the host's environment.
+func (s *Session) NoticeOverridden(name, consequence string) {
+	if g, host, found := s.overridden(name); found {
+		s.Notice("%s is %.200q (%s), but this host sets %.200q (%s): %s",
 			name, g.value, g.from, host, hostPrefix+variableName(name), consequence)
 	}
 }
 
-func (s *Session) overruled(name string) (g given, host string, found bool) {
+func (s *Session) overridden(name string) (g given, host string, found bool) {
 	host = s.Getenv(hostPrefix + variableName(name))
 	i := slices.IndexFunc(s.given, func(g given) bool { return g.name == name })
 	if host == "" || i < 0 || s.given[i].value == host {

@@ -118,7 +118,7 @@ func TestOnlyAnotherValueThanTheHostsIsOverruled(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		g, host, found := s.overruled("lock-name")
+		g, host, found := s.overridden("lock-name")
 		if found != test.found || found && (g.value != "other" || host != "host") {
 			t.Errorf("%q on a host that names %q: %+v, %q, %v", test.args, test.host, g, host, found)
 		}

@@ -14,34 +14,34 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// RegistrationVariable is what the runner itself calls it.
+// RegistrationVariable holds the registration token, by the runner's own name for it.
 const RegistrationVariable = "GITEA_RUNNER_REGISTRATION_TOKEN"
 
-// keptForRoot are the variables that root's run needs as well; secretsForRoot are
-// those that nobody else may see.
+// keptForRoot are the variables that the run as root needs as well; secretsForRoot are
+// those that must not appear in any log.
 var (
 	keptForRoot    = []string{"DOCKER_HOST", "RESTART_NOW"}
 	secretsForRoot = []string{"GITEA_TOKEN", RegistrationVariable}
 )
 
-// secretsOnStdin is the variable by which root's run knows that its secrets come by
-// stdin, as asRoot hands them over.
+// secretsOnStdin is the variable by which the run as root knows that AsRoot passes the
+// secrets on stdin.
 const secretsOnStdin = "HOSTGUARD_SECRETS_ON_STDIN"
 
-// AsRoot runs this program again as root, in the place of this process. The
-// arguments are all that it gets: root's home and directories are others. Secrets
-// go through a pipe: sudo 1.9 writes each variable that it is told to keep, with
-// its value, into the system's log.
+// AsRoot replaces this process with a run of this program as root. The run gets
+// everything by its arguments, since root has another home and working directory.
+// Secrets go through a pipe: sudo 1.9 logs every variable that it preserves, with
+// its value, in the system log.
 func (s *Session) AsRoot(command string, args ...string) error {
 	sudo, err := exec.LookPath("sudo")
 	if err != nil {
-		return fmt.Errorf("run it again as root: %w", err)
+		return fmt.Errorf("rerun as root: %w", err)
 	}
 	program, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	s.Say("as root, by sudo:")
+	s.Print("running as root through sudo:")
 	var secrets strings.Builder
 	for _, name := range secretsForRoot {
 		if v := s.Getenv(name); v != "" && !strings.ContainsAny(v, "\r\n") {
@@ -55,8 +55,8 @@ func (s *Session) AsRoot(command string, args ...string) error {
 		}
 	}
 	if secrets.Len() > 0 {
-		if err := onStdin(secrets.String()); err != nil {
-			return fmt.Errorf("hand secrets to root: %w", err)
+		if err := replaceStdin(secrets.String()); err != nil {
+			return fmt.Errorf("pass secrets to root: %w", err)
 		}
 		environ, keep = append(slices.Clone(environ), secretsOnStdin+"=1"), append(keep, secretsOnStdin)
 	}
@@ -67,13 +67,14 @@ func (s *Session) AsRoot(command string, args ...string) error {
 	argv = append(argv, "--", program)
 	argv = append(argv, strings.Fields(command)...)
 	if err := syscall.Exec(sudo, append(argv, args...), environ); err != nil {
-		return fmt.Errorf("run it again as root by %q: %w", sudo, err)
+		return fmt.Errorf("rerun as root through %q: %w", sudo, err)
 	}
 	return nil
 }
 
-// onStdin makes a short text what this process and its successor read from stdin.
-func onStdin(text string) error {
+// replaceStdin replaces the stdin of this process, and of the program that it executes
+// next, with a short text.
+func replaceStdin(text string) error {
 	read, write, err := os.Pipe()
 	if err != nil {
 		return err
@@ -82,7 +83,7 @@ func onStdin(text string) error {
 	return errors.Join(err, write.Close(), unix.Dup3(int(read.Fd()), 0, 0))
 }
 
-// withSecrets reads those that asRoot has handed over.
+// withSecrets returns a getenv that also knows the secrets that AsRoot passes on stdin.
 func withSecrets(stdin io.Reader, getenv func(string) string) func(string) string {
 	secrets := map[string]string{}
 	lines := bufio.NewScanner(stdin)

@@ -7,8 +7,8 @@ import (
 
 const canary = "c0ffee-canary"
 
-// sudo writes what it hands on into the system's log: secrets come by stdin, and
-// nothing else does.
+// sudo logs the variables that it preserves: secrets are read from stdin, and nothing
+// else is.
 func TestSecretsComeByStdin(t *testing.T) {
 	getenv := func(name string) string {
 		return map[string]string{"PATH": "/bin", "GITEA_TOKEN": "old"}[name]

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// World is all that a command sees of the process it runs in.
+// World is everything that a command sees of its process.
 type World struct {
-	Program string   // the name it was called by
+	Program string   // the name the program was called by
 	Args    []string // without the program's name
 	Environ []string
 	Getenv  func(string) string
@@ -20,35 +20,35 @@ type World struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 
-	// Signals delivers the signals that ask hostguard to stop. After the
-	// first one a command gives back what it took; DefaultSignals then lets
+	// Signals delivers the signals that ask hostguard to stop. After the first
+	// one a command gives back what it has acquired; DefaultSignals then makes
 	// the next one end the process at once.
 	Signals        <-chan os.Signal
 	DefaultSignals func()
 }
 
-// Command is one word that hostguard answers to, or two of which the first is
-// "runner".
+// Command is a command of hostguard. Its name is one word, or "runner" and a second
+// word.
 type Command struct {
 	Name    string
-	Summary string // one line of the help of hostguard
+	Summary string // its line in the help of hostguard
 	// Help is what "hostguard help" prints about the command: what it does, what it
-	// waits for, its exit statuses and a real example. A line "{inputs}" stands for
-	// the table of its inputs. Where it does not begin with the usage, that is made
-	// of the table as well.
+	// waits for, its exit statuses and a real example. The line "{inputs}" is
+	// replaced by the table of inputs. If Help does not begin with the usage, the
+	// usage is generated from the table too.
 	Help string
-	Step bool // may be asked for by the action's step input
-	Hook bool // answers as a program of this name too
-	// Wraps means that it runs the command that follows its inputs, to which belong
-	// stdout and the signals.
+	Step bool // the action's step input may name it
+	Hook bool // it also runs if the program is called by this name
+	// Wraps means that the command runs another command, which follows its inputs
+	// and owns stdout and the signals.
 	Wraps bool
-	// New makes what one run of the command needs.
+	// New returns the action for one run of the command.
 	New func() Action
 }
 
 // Action is one run of a command.
 type Action interface {
-	// Inputs is the command's table of inputs, whose values go into the action.
+	// Inputs returns the command's table of inputs, which stores values in the action.
 	Inputs() []Input
 	Run(ctx context.Context, s *Session) error
 }
@@ -67,52 +67,50 @@ type Session struct {
 	World
 	*Console
 	Name     string    // of the command
-	Wrapped  []string  // the command and arguments that one which Wraps has to run
-	Commands []Command // all that there are
-	given    []given   // by Read, in the order of their names
+	Wrapped  []string  // the wrapped command and its arguments
+	Commands []Command // all commands
+	given    []given   // set by Read, in the order of their names
 }
 
-// given is the value that an input has got, and from where.
+// given is the value of an input and its source.
 type given struct{ name, value, from string }
 
-// NewSession returns a run of one of the commands in a world.
+// NewSession returns a session in a world, for a run of one of the commands.
 func NewSession(w World, commands []Command) *Session {
 	return &Session{World: w, Console: newConsole(w.Stdout, w.Stderr, w.Getenv), Commands: commands}
 }
 
-// Modes: what a step does with a refusal or a failure of its own.
+// Modes: what a step does after a refusal or a failure of its own.
 const (
-	WarnOnly = "warn-only" // prints it and goes on
-	HardFail = "hard-fail" // prints it and fails
+	WarnOnly = "warn-only" // warns and continues
+	HardFail = "hard-fail" // reports it and fails
 )
 
-// Soften applies a mode to what a step ended in. Under warn-only a refusal and
-// a failure become a warning; wrong use and an interruption never do.
+// Soften applies a mode to the error of a step. Under warn-only, refusals and failures
+// become warnings; wrong use and interruptions never do.
 func (s *Session) Soften(ctx context.Context, mode string, err error) error {
 	status := StatusOf(err)
 	if mode != WarnOnly || ctx.Err() != nil || status != StatusRefused && status != StatusFailed {
 		return err
 	}
-	s.Warning("%s: %s (mode is %s: going on)", s.Name, OneLine(err), WarnOnly)
+	s.Warning("%s: %s (mode is %s: continuing)", s.Name, OneLine(err), WarnOnly)
 	return nil
 }
 
-// CutShort returns the interruption, where that is why a command failed.
-func CutShort(ctx context.Context, err error) error {
+// CheckInterrupted returns the interruption of ctx if it made a command fail, else err.
+func CheckInterrupted(ctx context.Context, err error) error {
 	if i, ok := errors.AsType[*Interrupted](context.Cause(ctx)); ok && StatusOf(err) == StatusFailed {
 		return i
 	}
 	return err
 }
 
-// Twice is how long one request to stop may come again: a service manager
-// signals every process of a job, and a parent such as lock/main.js passes it on
-// as well.
-const Twice = time.Second
+// RepeatWindow is the time within which several signals count as one: systemd signals
+// every process of a job, and a parent such as lock/main.js forwards its signal too.
+const RepeatWindow = time.Second
 
-// CancelOnSignal cancels with the first signal as cause, and lets one that comes
-// later end the process. The returned function ends the watch: what it has caught
-// by then has cancelled.
+// CancelOnSignal calls cancel with the first signal as cause, and makes a later one end
+// the process. When stop returns, cancel has been called for any signal received so far.
 func (s *Session) CancelOnSignal(cancel context.CancelCauseFunc) (stop func()) {
 	done, ended := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -124,7 +122,7 @@ func (s *Session) CancelOnSignal(cancel context.CancelCauseFunc) (stop func()) {
 			return
 		}
 		select {
-		case <-time.After(Twice):
+		case <-time.After(RepeatWindow):
 			s.DefaultSignals()
 		case <-done:
 		}

@@ -8,12 +8,12 @@ import (
 )
 
 func TestAWarningOfSeveralErrorsIsOneReadableLine(t *testing.T) {
-	var said bytes.Buffer
-	s := &Session{Console: &Console{err: &said}, Name: "acquire-lock"}
+	var out bytes.Buffer
+	s := &Session{Console: &Console{err: &out}, Name: "acquire-lock"}
 	if err := s.Soften(t.Context(), WarnOnly, errors.Join(errors.New("one"), errors.New("two"))); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(said.String(), "one; two (mode") {
-		t.Errorf("%q", said.String())
+	if !strings.Contains(out.String(), "one; two (mode") {
+		t.Errorf("%q", out.String())
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Pathless is an error without the path that its text repeats.
+// Pathless returns err without the path that its text would repeat.
 func Pathless(err error) error {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		return e.Err
@@ -22,24 +22,24 @@ func Pathless(err error) error {
 	return err
 }
 
-// Exit statuses. They are API: workflows and scripts test for them.
+// Exit statuses. They are part of the API: workflows and scripts test them.
 const (
 	StatusOK      = 0 // done, or warned under warn-only
 	StatusRefused = 1 // lock not free in time, pressure did not end: not this change's fault
 	StatusUsage   = 2 // unknown step, bad duration, unknown flag
 	StatusFailed  = 3 // hostguard could not do its work: no Docker, no permission
 
-	// with-lock leaves 0 to 123 to its command and speaks as timeout(1) does.
-	StatusLockNotGot = 124 // the lock was not got in time
-	StatusCannotLock = 125 // hostguard could not do its work
-	StatusCannotRun  = 126 // the command was found but could not be started
-	StatusNotFound   = 127 // there is no such command
+	// with-lock leaves 0 to 123 to its command and uses the statuses of timeout(1).
+	StatusLockTimeout = 124 // the lock was not acquired in time
+	StatusCannotLock  = 125 // hostguard could not do its work
+	StatusCannotRun   = 126 // the command exists but could not be started
+	StatusNotFound    = 127 // there is no such command
 
-	StatusInterrupted = 130 // SIGINT, or the job was taken away while it waited
+	StatusInterrupted = 130 // SIGINT, or the job's directory was removed while the command waited
 	StatusTerminated  = 143 // SIGTERM or SIGHUP
 )
 
-// Error is an error that knows the exit status it ends in.
+// Error is an error with an exit status.
 type Error struct {
 	Status int
 	Err    error
@@ -49,7 +49,7 @@ func (e *Error) Error() string { return e.Err.Error() }
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// WithStatus gives an error the exit status it ends in.
+// WithStatus returns err with an exit status.
 func WithStatus(status int, err error) error { return &Error{status, err} }
 
 // Usagef returns an error of wrong use.
@@ -62,8 +62,8 @@ func Refusedf(format string, args ...any) error {
 	return &Error{StatusRefused, fmt.Errorf(format, args...)}
 }
 
-// StatusOf is the exit status of a command that returned err. An error without
-// a status of its own means that hostguard could not do its work.
+// StatusOf returns the exit status of a command that returned err. An error without
+// a status means that hostguard could not do its work.
 func StatusOf(err error) int {
 	if err == nil {
 		return StatusOK
@@ -77,7 +77,7 @@ func StatusOf(err error) int {
 	return StatusFailed
 }
 
-// Interrupted is the cause of a context that a signal ended.
+// Interrupted is the cause of a context that a signal cancelled.
 type Interrupted struct{ Signal os.Signal }
 
 func (e *Interrupted) Error() string { return "interrupted by " + signalName(e.Signal) }
@@ -96,8 +96,8 @@ func (e *Interrupted) status() int {
 	return StatusTerminated
 }
 
-// OneLine is the text of an error, which may be several joined.
+// OneLine returns the text of an error, which may be several joined ones, as one line.
 func OneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
-// ErrSaid stands for an error that the command has already printed.
-var ErrSaid = errors.New("already said")
+// ErrReported replaces an error that the command has already reported.
+var ErrReported = errors.New("already reported")

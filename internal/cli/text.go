@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Word returns a value from outside in the old reports' form: as it is where it is a
-// plain word, else quoted. It never stands at the start of a line.
+// Word returns a foreign value in the form of the old reports: unchanged if it is a
+// plain word, else quoted. It must not start a line.
 func Word(s string) string {
 	if len(s) > 200 {
 		s = s[:200] + "..."
@@ -21,7 +21,7 @@ func Word(s string) string {
 	return s
 }
 
-// Since returns a time as people read it, beside how long ago it was.
+// Since returns a time and its age.
 func Since(t, now time.Time) string {
 	if t.IsZero() {
 		return "an unknown time"
@@ -29,7 +29,7 @@ func Since(t, now time.Time) string {
 	return fmt.Sprintf("%s (%s ago)", t.UTC().Format("2006-01-02 15:04:05Z"), Short(now.Sub(t)))
 }
 
-// Short rounds a duration to what matters at its size.
+// Short returns a duration, rounded to the precision that matters at its size.
 func Short(d time.Duration) string {
 	switch {
 	case d < time.Second:

@@ -35,7 +35,7 @@ type versionReport struct {
 	Go      string         `json:"go"`
 	OS      string         `json:"os"`
 	Arch    string         `json:"arch"`
-	Modules []moduleReport `json:"modules"` // that this program was built from
+	Modules []moduleReport `json:"modules"` // dependencies of the build
 }
 
 type moduleReport struct {

@@ -78,7 +78,7 @@ func Open(ctx context.Context, s *cli.Session, backend string, patience time.Dur
 		select {
 		case <-done:
 		case <-time.After(slowLook):
-			s.Say("the store has not answered for %s; still waiting", cli.Short(slowLook))
+			s.Print("the store has not answered for %s; still waiting", cli.Short(slowLook))
 			reported = true
 			<-done
 		}
@@ -90,7 +90,7 @@ func Open(ctx context.Context, s *cli.Session, backend string, patience time.Dur
 		case ctx.Err() != nil || time.Since(begin) >= patience:
 			return nil, err
 		case !reported:
-			s.Say("%s; trying again for up to %s", err, cli.Short(patience))
+			s.Print("%s; trying again for up to %s", err, cli.Short(patience))
 			reported = true
 		}
 		select {

@@ -1,6 +1,6 @@
-// Package config reads and edits the configuration of Gitea's runner, config.yaml,
-// and knows what its labels mean: where a job runs, and to whom a label belongs.
-// An edit keeps every byte that it need not change.
+// Package config parses and edits config.yaml, the configuration of Gitea's runner, and
+// interprets its labels: where a job runs, and who owns a label. An edit keeps every
+// byte that it need not change.
 package config
 
 import (
@@ -18,17 +18,17 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Config is what a runner's config.yaml says, of either generation: act_runner's
-// and gitea-runner's differ in what the newer one adds. What it leaves out has
-// the runner's default.
+// Config holds the settings of a runner's config.yaml, of either generation:
+// gitea-runner's adds settings to act_runner's. Missing settings have the runner's
+// default.
 type Config struct {
 	Capacity        int
 	Timeout         time.Duration
 	ShutdownTimeout time.Duration
 	Registration    string // runner.file
 	EnvFile         string // runner.env_file
-	ID              int64  // of the registration, by its server; 0 if that is not known
-	Name            string // of the registration, "" if that is not known
+	ID              int64  // of the registration, by its server; 0 if not known
+	Name            string // of the registration, "" if not known
 	Server          string // of the registration: its address
 	Labels          []Label
 	DockerHost      string // container.docker_host
@@ -37,16 +37,16 @@ type Config struct {
 	JobHooks        []string // runner.hooks, which run where the job's steps do
 	HealthScript    string   // health_check.script
 	HealthEnabled   bool
-	CacheDir        string // "" is .cache/actcache in the home of the runner's user
-	WorkdirParent   string // "" is .cache/act there
+	CacheDir        string // "" means .cache/actcache in the home of the runner's user
+	WorkdirParent   string // "" means .cache/act there
 	Problems        []string
 }
 
-// maxLabels bounds what is looked for on the host, one directory for each owner.
+// MaxLabels bounds the search on the host, which checks a directory for each owner.
 const MaxLabels = 200
 
-// Parse reads a config.yaml. A value that it cannot read is a problem, and
-// its default stands.
+// Parse parses a config.yaml. A value that it cannot parse is a problem, and keeps its
+// default.
 func Parse(data []byte) (Config, error) {
 	c := Config{Capacity: 1, Timeout: 3 * time.Hour, Registration: ".runner"}
 	root, err := yamltree.Parse(data)
@@ -61,7 +61,7 @@ func Parse(data []byte) (Config, error) {
 		if n, err := strconv.Atoi(s); err == nil && n > 0 {
 			c.Capacity = n
 		} else if n != 0 || err != nil { // 0 means 1
-			c.Problems = append(c.Problems, fmt.Sprintf("runner.capacity is %.50q, no number", s))
+			c.Problems = append(c.Problems, fmt.Sprintf("runner.capacity is %.50q, not a number", s))
 		}
 	}
 	for key, d := range map[string]*time.Duration{"timeout": &c.Timeout, "shutdown_timeout": &c.ShutdownTimeout} {
@@ -71,7 +71,7 @@ func Parse(data []byte) (Config, error) {
 		}
 		v, err := time.ParseDuration(s)
 		if err != nil || v < 0 {
-			c.Problems = append(c.Problems, fmt.Sprintf("runner.%s is %.50q, no duration", key, s))
+			c.Problems = append(c.Problems, fmt.Sprintf("runner.%s is %.50q, not a duration", key, s))
 			continue
 		}
 		*d = v
@@ -85,12 +85,13 @@ func Parse(data []byte) (Config, error) {
 		c.addLabels(s)
 	}
 	if len(c.Labels) > MaxLabels {
-		err := fmt.Errorf("it has %d labels; want at most %d", len(c.Labels), MaxLabels)
+		err := fmt.Errorf("%d labels, more than the limit of %d", len(c.Labels), MaxLabels)
 		c.Labels = nil
 		return c, err
 	}
 	container := yamltree.Value(root, "container")
-	c.DockerHost, c.Options = yamltree.Text(yamltree.Value(container, "docker_host")), yamltree.Text(yamltree.Value(container, "options"))
+	c.DockerHost = yamltree.Text(yamltree.Value(container, "docker_host"))
+	c.Options = yamltree.Text(yamltree.Value(container, "options"))
 	c.ValidVolumes = yamltree.Texts(yamltree.Value(container, "valid_volumes"))
 	for _, hook := range []string{"job_started", "job_completed"} {
 		if path := yamltree.Text(yamltree.Value(yamltree.Value(r, "hooks"), hook)); path != "" {
@@ -98,26 +99,26 @@ func Parse(data []byte) (Config, error) {
 		}
 	}
 	health := yamltree.Value(root, "health_check")
-	c.HealthScript, c.HealthEnabled = yamltree.Text(yamltree.Value(health, "script")), yamltree.Text(yamltree.Value(health, "enabled")) == "true"
+	c.HealthScript = yamltree.Text(yamltree.Value(health, "script"))
+	c.HealthEnabled = yamltree.Text(yamltree.Value(health, "enabled")) == "true"
 	c.CacheDir = yamltree.Text(yamltree.Value(yamltree.Value(root, "cache"), "dir"))
 	c.WorkdirParent = yamltree.Text(yamltree.Value(yamltree.Value(root, "host"), "workdir_parent"))
 	return c, nil
 }
 
-// RunsContainers reports whether the runner runs jobs in containers by its labels. A
-// workflow may ask for a container whatever the label is.
+// RunsContainers reports whether any label of the runner runs jobs in containers. A
+// workflow may request a container with any label.
 func (c Config) RunsContainers() bool {
 	return slices.ContainsFunc(c.Labels, func(l Label) bool { return l.Schema != "host" })
 }
 
-// JobParent is the directory in which each job has one of its own. Actions are
-// cloned into it, too.
+// JobParent returns the parent of the job directories. Actions are cloned into it, too.
 func (c Config) JobParent(home string) string {
 	return cmp.Or(c.WorkdirParent, filepath.Join(home, ".cache/act"))
 }
 
-// addLabels reads labels as config.yaml lists them, and as GITEA_RUNNER_LABELS
-// has them, with commas.
+// addLabels adds one label, as config.yaml lists them, or several separated by commas,
+// as in GITEA_RUNNER_LABELS.
 func (c *Config) addLabels(s string) {
 	for l := range strings.SplitSeq(s, ",") {
 		if l = strings.TrimSpace(l); l != "" {
@@ -126,9 +127,9 @@ func (c *Config) addLabels(s string) {
 	}
 }
 
-// ReadRegistration takes who the runner is from the registration's file (.runner),
-// and its labels where the configuration has none, as the runner does. The file's
-// token is not kept.
+// ReadRegistration takes the runner's identity from the registration file (.runner),
+// and its labels if the configuration has none, as the runner does. The token is not
+// kept.
 func (c *Config) ReadRegistration(data []byte) error {
 	var r struct {
 		Registration
@@ -146,25 +147,25 @@ func (c *Config) ReadRegistration(data []byte) error {
 	return nil
 }
 
-// Registration is what a runner's registration (.runner) says of it. The token is
-// not kept.
+// Registration is the content of a runner's registration file (.runner), without its
+// token.
 type Registration struct {
 	ID      int64  `json:"id"`
 	Name    string `json:"name"`
 	Address string `json:"address"` // of its server
 }
 
-// ParseRegistration reads a registration; one without an ID is none.
+// ParseRegistration parses a registration, which must have an ID.
 func ParseRegistration(data []byte) (Registration, error) {
 	var r Registration
 	err := json.Unmarshal(data, &r)
 	if err == nil && r.ID <= 0 {
-		err = errors.New("it has no ID")
+		err = errors.New("the registration has no ID")
 	}
 	return r, err
 }
 
-// Duration is a length of time as config.yaml has it: 1h, not 1h0m0s.
+// Duration returns a duration in the form of config.yaml: 1h, not 1h0m0s.
 func Duration(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {
@@ -176,9 +177,9 @@ func Duration(d time.Duration) string {
 	return s
 }
 
-// CheckShareable tells whether a copy of a runner's config.yaml can run beside it
-// on one host. What is only a directory a copy gets for itself; what is refused
-// here needs somebody's decision.
+// CheckShareable fails unless a copy of a runner's config.yaml can run beside it on one
+// host. A copy gets directories of its own; the settings refused here need a decision
+// of the operator.
 func CheckShareable(data []byte) error {
 	root, err := yamltree.Parse(data)
 	if err != nil {
@@ -187,13 +188,16 @@ func CheckShareable(data []byte) error {
 	cache, metrics := yamltree.Value(root, "cache"), yamltree.Value(root, "metrics")
 	for _, c := range []struct {
 		n    *yaml.Node
-		free []string // values by which nothing is shared
+		free []string // values that share nothing
 		key  string
 		why  string
 	}{
-		{yamltree.Value(cache, "port"), []string{"", "0"}, "cache.port", "two runners cannot listen on one port; set it to 0, a free one for each"},
-		{yamltree.Value(metrics, "enabled"), []string{"", "false"}, "metrics.enabled", "two runners cannot listen on one address; set it to false"},
-		{yamltree.Value(yamltree.Value(root, "runner"), "tool_cache_mode"), []string{"", "none"}, "runner.tool_cache_mode", "two jobs that install the same tool at once break it; set it to none"},
+		{yamltree.Value(cache, "port"), []string{"", "0"}, "cache.port",
+			"two runners cannot listen on one port; set it to 0, which takes a free port for each"},
+		{yamltree.Value(metrics, "enabled"), []string{"", "false"}, "metrics.enabled",
+			"two runners cannot listen on one address; set it to false"},
+		{yamltree.Value(yamltree.Value(root, "runner"), "tool_cache_mode"), []string{"", "none"},
+			"runner.tool_cache_mode", "two jobs that install the same tool at once break it; set it to none"},
 	} {
 		if v := yamltree.Text(c.n); !slices.Contains(c.free, v) {
 			return yamltree.ErrorAt(c.n, "%s is %.50q: %s", c.key, v, c.why)

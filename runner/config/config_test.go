@@ -69,14 +69,14 @@ func TestWhatTwoRunnersOfOneHostCannotShare(t *testing.T) {
 			t.Errorf("%q: %v", yaml, err)
 		}
 	}
-	for yaml, says := range map[string]string{
+	for yaml, want := range map[string]string{
 		"log: {}\ncache:\n  port: 8088":   `line 3: cache.port is "8088"`,
 		"metrics: {enabled: true}":        `line 1: metrics.enabled is "true"`,
 		"runner: {tool_cache_mode: host}": `line 1: runner.tool_cache_mode is "host"`,
 		"runner: [":                       "yaml",
 	} {
-		if err := CheckShareable([]byte(yaml)); err == nil || !strings.Contains(err.Error(), says) {
-			t.Errorf("%q: %v, want %q", yaml, err, says)
+		if err := CheckShareable([]byte(yaml)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", yaml, err, want)
 		}
 	}
 	example, err := os.ReadFile("../../examples/runner-config.yaml")

@@ -17,7 +17,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Want is what a config.yaml should say. What is zero here is left alone.
+// Want holds the wanted settings of a config.yaml. Settings that are zero do not change.
 type Want struct {
 	Capacity        int
 	ShutdownTimeout time.Duration
@@ -29,19 +29,18 @@ type Want struct {
 	WorkdirParent string // host.workdir_parent
 }
 
-// Edit makes a config.yaml say what is wanted, and returns in clauses for
-// people what that changes: none where it says so already or by default, and then
-// edited is data.
+// Edit changes the settings of a config.yaml, and returns a description of each change:
+// none if the file has the settings already or by default, and then edited is data.
 //
-// Each value is found by its position and exchanged in the text, since writing
-// the file anew from its tree would lose blank lines and break examples that are
-// commented out. The result is read again: every other value is as before, or the
-// edit is refused with the line to change by hand. No byte is changed but those
-// of the values, and no comment goes but the one behind a label that goes.
+// Each value is found by its position and replaced in the text, since writing the file
+// from its tree would lose blank lines and break commented-out examples. The result is
+// parsed again: every other value must be as before, or the edit is refused with the
+// line to change by hand. Only the bytes of values change, and only the comment behind
+// a removed label is removed.
 func Edit(data []byte, want Want) (edited []byte, changes []string, err error) {
 	for _, l := range want.Labels {
 		if l == "" || strings.TrimSpace(l) != l || strings.Contains(l, ",") {
-			return nil, nil, fmt.Errorf("%.200q is no label; give one without commas, and without blanks around it", l)
+			return nil, nil, fmt.Errorf("%.200q is not a label; give one without commas and surrounding blanks", l)
 		}
 	}
 	text, bom := bytes.CutPrefix(data, []byte("\ufeff"))
@@ -53,28 +52,30 @@ func Edit(data []byte, want Want) (edited []byte, changes []string, err error) {
 	if open {
 		f.text += f.eol
 	}
-	// A new key goes to the top of its mapping: the last one first.
+	// A new key goes to the top of its mapping, so the last one is added first.
 	if len(want.Labels) > 0 {
 		if changes, err = f.editLabels(want.Labels); err != nil {
 			return nil, nil, err
 		}
 	}
 	scalar := func(section, key, text string, meaning func(Config) string) {
-		var said []string
+		var change []string
 		if err == nil && text != "" {
 			f.section = section
-			said, err = f.editScalar(key, text, meaning)
-			changes = append(said, changes...)
+			change, err = f.editScalar(key, text, meaning)
+			changes = append(change, changes...)
 		}
 	}
 	scalar("host", "workdir_parent", want.WorkdirParent, func(c Config) string { return c.WorkdirParent })
 	scalar("cache", "dir", want.CacheDir, func(c Config) string { return c.CacheDir })
 	scalar("runner", "env_file", want.EnvFile, func(c Config) string { return c.EnvFile })
 	if want.ShutdownTimeout != 0 {
-		scalar("runner", "shutdown_timeout", Duration(want.ShutdownTimeout), func(c Config) string { return Duration(c.ShutdownTimeout) })
+		scalar("runner", "shutdown_timeout", Duration(want.ShutdownTimeout),
+			func(c Config) string { return Duration(c.ShutdownTimeout) })
 	}
 	if want.Capacity != 0 {
-		scalar("runner", "capacity", strconv.Itoa(want.Capacity), func(c Config) string { return strconv.Itoa(c.Capacity) })
+		scalar("runner", "capacity", strconv.Itoa(want.Capacity),
+			func(c Config) string { return strconv.Itoa(c.Capacity) })
 	}
 	scalar("runner", "file", want.Registration, func(c Config) string { return c.Registration })
 	if err != nil {
@@ -92,7 +93,7 @@ func Edit(data []byte, want Want) (edited []byte, changes []string, err error) {
 	return []byte(f.text), changes, nil
 }
 
-// editScalar makes a key mean what text does.
+// editScalar sets a key to a value, and returns a description of the change, if any.
 func (f *configText) editScalar(key, text string, meaning func(Config) string) ([]string, error) {
 	c, err := Parse([]byte(f.text))
 	if err != nil {
@@ -106,7 +107,8 @@ func (f *configText) editScalar(key, text string, meaning func(Config) string) (
 	if is == text {
 		return nil, nil
 	}
-	if root, err := yamltree.Parse([]byte(f.text)); err == nil && yamltree.Value(yamltree.Value(root, f.section), key) == nil {
+	if root, err := yamltree.Parse([]byte(f.text)); err == nil &&
+		yamltree.Value(yamltree.Value(root, f.section), key) == nil {
 		was = "not set"
 		if is != "" {
 			was += ", which means " + is
@@ -116,29 +118,31 @@ func (f *configText) editScalar(key, text string, meaning func(Config) string) (
 	return []string{change}, f.setScalar(key, scalarOf(text), func(c Config) bool { return meaning(c) == text })
 }
 
-// scalarOf is a text as YAML has it, in quotes where it could mean something else.
+// scalarOf returns a text as a YAML scalar, quoted if it could mean something else.
 func scalarOf(text string) string {
-	if strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-") == "" && !strings.HasPrefix(text, "-") {
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-"
+	if strings.Trim(text, plain) == "" && !strings.HasPrefix(text, "-") {
 		return text
 	}
 	return strconv.Quote(text)
 }
 
-// unreadable tells that a key of runner is a problem.
+// unreadable reports whether a key of runner is a problem.
 func (c Config) unreadable(key string) bool {
 	return slices.ContainsFunc(c.Problems, func(p string) bool { return strings.HasPrefix(p, "runner."+key+" ") })
 }
 
-// configText is a config.yaml between two edits. Its last line is ended.
+// configText is a config.yaml between two edits. It ends with a newline.
 type configText struct {
 	text, eol string
-	section   string // whose keys are edited
+	section   string // the section to edit
 }
 
-// document is the one document of the file, as it is written: with aliases.
+// document returns the only document of the file, with aliases not expanded.
 func (f *configText) document() (*yaml.Node, error) {
-	if strings.Count(f.text, "\r") != strings.Count(f.text, "\r\n") || strings.ContainsAny(f.text, "\u0085\u2028\u2029") || !utf8.ValidString(f.text) {
-		return nil, errors.New("its lines do not all end in LF or CRLF, or it is no UTF-8")
+	if strings.Count(f.text, "\r") != strings.Count(f.text, "\r\n") ||
+		strings.ContainsAny(f.text, "\u0085\u2028\u2029") || !utf8.ValidString(f.text) {
+		return nil, errors.New("its lines do not all end in LF or CRLF, or it is not UTF-8")
 	}
 	decoder := yaml.NewDecoder(strings.NewReader(f.text))
 	var doc, more yaml.Node
@@ -160,8 +164,8 @@ func (f *configText) document() (*yaml.Node, error) {
 	return root, nil
 }
 
-// entry is a key of a mapping with its value, as written; nil, nil if there is
-// none.
+// entry returns a key of a mapping and its value, without expanding aliases; nil, nil if
+// there is none.
 func entry(mapping *yaml.Node, key string) (k, v *yaml.Node, err error) {
 	for i := 0; i+1 < len(mapping.Content); i += 2 {
 		n := mapping.Content[i]
@@ -180,23 +184,25 @@ func entry(mapping *yaml.Node, key string) (k, v *yaml.Node, err error) {
 		k, v = mapping.Content[i], mapping.Content[i+1]
 	}
 	if k != nil {
-		err = nil // a mapping's own keys go before those that it merges
+		err = nil // a mapping's own keys take precedence over merged ones
 	}
 	return k, v, err
 }
 
-// byHand refuses an edit.
+// byHand returns the refusal of an edit, with the change to make by hand.
 func (f *configText) byHand(key, text string, line int, why error) error {
 	where := ""
 	if line > 0 {
 		where = fmt.Sprintf(" in line %d", line)
 	}
-	return fmt.Errorf("%s.%s cannot be changed safely: %w; change it by hand%s, to %s", f.section, key, why, where, text)
+	return fmt.Errorf("%s.%s cannot be changed safely: %w; change it by hand%s, to %s", f.section, key, why, where,
+		text)
 }
 
 var (
 	errNotPlain  = errors.New("it is not a plain value on one line")
 	errElsewhere = errors.New("that would change something else as well")
+	errNoPlace   = errors.New("no safe place for it was found")
 )
 
 // setScalar sets a key of the section to a scalar.
@@ -227,14 +233,14 @@ func (f *configText) setScalar(key, text string, wanted func(Config) bool) error
 		}
 		edited = f.text[:at] + text + f.text[end:]
 	}
-	if !f.becomes(edited, key, wanted) {
+	if !f.accept(edited, key, wanted) {
 		return f.byHand(key, line, k.Line, errElsewhere)
 	}
 	return nil
 }
 
-// find finds a key of the section. Without a mapping there, section is the key of
-// the section itself, or nil.
+// find returns a key of the section and its value. section is the key of the section
+// itself, or nil if there is none.
 func (f *configText) find(root *yaml.Node, key string) (section, k, v *yaml.Node, err error) {
 	k, v, err = entry(root, f.section)
 	switch {
@@ -243,7 +249,7 @@ func (f *configText) find(root *yaml.Node, key string) (section, k, v *yaml.Node
 	case v.Kind == yaml.ScalarNode && v.ShortTag() == "!!null":
 		return k, nil, nil, nil
 	case v.Kind != yaml.MappingNode:
-		return k, nil, nil, fmt.Errorf("%s is no mapping of its own", f.section)
+		return k, nil, nil, fmt.Errorf("%s is not a mapping of its own", f.section)
 	}
 	section = k
 	if k, v, err = entry(v, key); err != nil {
@@ -259,12 +265,14 @@ func lineOf(n *yaml.Node) int {
 	return n.Line
 }
 
-// insert adds a key to the section, in lines whose first is the key's, and the
-// section itself where that is missing: above the example of it that is commented out, or
-// else at the top of the mapping, or at the end of the file.
-func (f *configText) insert(root, section *yaml.Node, key, byhand string, add []string, wanted func(Config) bool) error {
+// insert adds a key to the section, as lines of which the first has the key, and the
+// section itself if it is missing: above its commented-out example, or else at the top
+// of the mapping, or at the end of the file.
+func (f *configText) insert(
+	root, section *yaml.Node, key, byhand string, add []string, wanted func(Config) bool,
+) error {
 	lines := strings.SplitAfter(f.text, "\n")
-	lines = lines[:len(lines)-1] // what is behind the last line's end
+	lines = lines[:len(lines)-1] // the empty string after the last newline
 	var places []int
 	indent := 0
 	if len(root.Content) > 0 {
@@ -298,14 +306,14 @@ func (f *configText) insert(root, section *yaml.Node, key, byhand string, add []
 		text.WriteString(line + f.eol)
 	}
 	for _, at := range places {
-		if f.becomes(strings.Join(slices.Insert(slices.Clone(lines), at, text.String()), ""), key, wanted) {
+		if f.accept(strings.Join(slices.Insert(slices.Clone(lines), at, text.String()), ""), key, wanted) {
 			return nil
 		}
 	}
 	if section != nil {
-		return f.byHand(key, byhand+" below "+f.section, section.Line, errors.New("there is no place for it that is safe"))
+		return f.byHand(key, byhand+" below "+f.section, section.Line, errNoPlace)
 	}
-	return f.byHand(key, byhand+" below a new key "+f.section, 0, errors.New("there is no place for it that is safe"))
+	return f.byHand(key, byhand+" below a new key "+f.section, 0, errNoPlace)
 }
 
 func indented(lines []string, by int) []string {
@@ -321,8 +329,8 @@ var (
 	commentedSection = regexp.MustCompile(`^# ?[A-Za-z_]+:[ \t\r\n]*$`)
 )
 
-// example is the line in which a key is commented out, before another section
-// is; -1 if there is none.
+// example returns the index of the line with a commented-out key, before the next
+// commented-out section; -1 if there is none.
 func (f *configText) example(lines []string, key string) int {
 	for i, line := range lines {
 		if m := commentedKey.FindStringSubmatch(line); m != nil && m[1] == key {
@@ -335,8 +343,8 @@ func (f *configText) example(lines []string, key string) int {
 	return -1
 }
 
-// becomes takes an edit if it makes the key as wanted and nothing else different.
-func (f *configText) becomes(edited, key string, wanted func(Config) bool) bool {
+// accept keeps an edit that sets key as wanted and changes no other value.
+func (f *configText) accept(edited, key string, wanted func(Config) bool) bool {
 	before, errBefore := yamltree.Parse([]byte(f.text))
 	after, errAfter := yamltree.Parse([]byte(edited))
 	c, err := Parse([]byte(edited))
@@ -351,8 +359,8 @@ func (f *configText) becomes(edited, key string, wanted func(Config) bool) bool 
 	return true
 }
 
-// without is a configuration without one key of the section, and without a section
-// of which that leaves nothing.
+// without returns a configuration without one key of the section, and without the
+// section if it has no other keys.
 func (f *configText) without(root *yaml.Node, key string) *yaml.Node {
 	return filtered(root, f.section, func(section *yaml.Node) *yaml.Node {
 		rest := filtered(section, key, func(*yaml.Node) *yaml.Node { return nil })
@@ -363,7 +371,7 @@ func (f *configText) without(root *yaml.Node, key string) *yaml.Node {
 	})
 }
 
-// filtered is a mapping in which another value is at a key, or none.
+// filtered returns a mapping in which other replaces the value of a key, or removes it.
 func filtered(n *yaml.Node, key string, other func(*yaml.Node) *yaml.Node) *yaml.Node {
 	if n.Kind != yaml.MappingNode {
 		return n
@@ -381,12 +389,12 @@ func filtered(n *yaml.Node, key string, other func(*yaml.Node) *yaml.Node) *yaml
 	return rest
 }
 
-// same compares trees in which aliases are written out.
+// same compares trees whose aliases are expanded.
 func same(a, b *yaml.Node) bool {
 	return a.Kind == b.Kind && a.Tag == b.Tag && a.Value == b.Value && slices.EqualFunc(a.Content, b.Content, same)
 }
 
-// offset is where a node begins in the text. Columns count characters.
+// offset returns the position of a node in the text. Columns count characters.
 func (f *configText) offset(n *yaml.Node) (int, bool) {
 	at := 0
 	for range n.Line - 1 {
@@ -403,8 +411,8 @@ func (f *configText) offset(n *yaml.Node) (int, bool) {
 	return at, at < len(f.text)
 }
 
-// span is where a scalar stands that has its value's text on one line, plain or
-// in quotes; false for any other, as one with an anchor, a tag or an escape.
+// span returns the position of a scalar whose text is its value on one line, plain or
+// in quotes; false for any other, such as one with an anchor, a tag or an escape.
 func (f *configText) span(n *yaml.Node) (at, end int, ok bool) {
 	at, ok = f.offset(n)
 	if !ok || n.Kind != yaml.ScalarNode || n.Value == "" && n.Style == 0 {

@@ -190,13 +190,13 @@ func TestFormsOfValuesThatAreEdited(t *testing.T) {
 	}
 }
 
-// What cannot be changed safely is told, with the line and what to write there.
+// An unsafe edit is refused, with the line and what to write there.
 func TestFormsOfValuesThatAreRefused(t *testing.T) {
 	one, hour, labels := Want{Capacity: 1}, Want{ShutdownTimeout: time.Hour}, Want{Labels: []string{"a:host"}}
 	for name, c := range map[string]struct {
 		data string
 		want Want
-		says string
+		text string
 	}{
 		"alias":               {"n: &n 2\nrunner:\n  capacity: *n\n", one, "in line 3, to capacity: 1"},
 		"anchor":              {"runner:\n  capacity: &n 2\n", one, "in line 2, to capacity: 1"},
@@ -218,24 +218,24 @@ func TestFormsOfValuesThatAreRefused(t *testing.T) {
 		"behind the end":      {"log: {}\n...\n", hour, "below a new key runner"},
 		"lone CR":             {"runner:\r  capacity: 2\r", one, "its lines do not all end in LF or CRLF"},
 		"other line ends":     {"a: b\u2028runner:\n  capacity: 2\n", one, "its lines do not all end in LF or CRLF"},
-		"no mapping":          {"- a\n", one, "no YAML mapping"},
+		"no mapping":          {"- a\n", one, "not a YAML mapping"},
 		"no YAML":             {"runner: [", one, "yaml"},
 
 		"labels by alias":         {"l: &l [b]\nrunner:\n  labels: *l\n", labels, `in line 3, to labels: ["a:host"]`},
 		"labels shared":           {"runner:\n  labels: &l [b]\nother: *l\n", labels, "in line 2"},
-		"label by alias":          {"x: &x b\nrunner:\n  labels:\n    - *x\n", labels, "line 4 of the list is no text of its own"},
+		"label by alias":          {"x: &x b\nrunner:\n  labels:\n    - *x\n", labels, "line 4 of the list is not a text of its own"},
 		"label with anchor":       {"runner:\n  labels:\n    - &x b\n", labels, "line 3 of the list is not a plain item"},
 		"label over lines":        {"runner:\n  labels:\n    - b\n      c\n", labels, "line 3 of the list is not a plain item"},
 		"label without a dash":    {"runner:\n  labels:\n    -\n      b\n", labels, "line 4 of the list is not a plain item"},
 		"labels over lines":       {"runner:\n  labels: [b,\n    c]\n", labels, "it is not a plain list on one line"},
 		"labels with a line more": {"runner:\n  labels: [b\n    ]\n", labels, "it is not a plain list on one line"},
-		"labels as a text":        {"runner:\n  labels: b\n", labels, "it is no list of its own"},
-		"a label with a comma":    {"", Want{Labels: []string{"a,b"}}, "is no label"},
+		"labels as a text":        {"runner:\n  labels: b\n", labels, "it is not a list of its own"},
+		"a label with a comma":    {"", Want{Labels: []string{"a,b"}}, "is not a label"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, changes, err := Edit([]byte(c.data), c.want)
-			if err == nil || got != nil || changes != nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "\n") {
-				t.Errorf("%q, %v, %v\nwant an error with %q", got, changes, err, c.says)
+			if err == nil || got != nil || changes != nil || !strings.Contains(err.Error(), c.text) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("%q, %v, %v\nwant an error with %q", got, changes, err, c.text)
 			}
 		})
 	}
@@ -302,7 +302,7 @@ func FuzzEditConfig(f *testing.F) {
 	})
 }
 
-// unlessEdited is what a configuration means without the keys that are edited;
+// unlessEdited returns what a configuration means without the keys that are edited;
 // nil where the library refuses it, such as for a key twice that was left alone.
 func unlessEdited(t *testing.T, data []byte) map[string]any {
 	t.Helper()

@@ -10,7 +10,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// editLabels keeps the items of runner.labels that stay as they are written.
+// editLabels sets runner.labels, without changing the items that stay.
 func (f *configText) editLabels(labels []string) ([]string, error) {
 	c, err := Parse([]byte(f.text))
 	if err != nil {
@@ -72,9 +72,9 @@ func (f *configText) setLabels(labels []string) error {
 	case v.Kind == yaml.ScalarNode && v.Value == "" && v.Style == 0:
 		edited = f.below(k.Line, listed(quoted, k.Column+1))
 	default:
-		err = errors.New("it is no list of its own")
+		err = errors.New("it is not a list of its own")
 	}
-	if err == nil && !f.becomes(edited, key, wanted) {
+	if err == nil && !f.accept(edited, key, wanted) {
 		err = errElsewhere
 	}
 	if err != nil {
@@ -83,7 +83,7 @@ func (f *configText) setLabels(labels []string) error {
 	return nil
 }
 
-// listed are items of a block list.
+// listed returns the items of a block list.
 func listed(quoted []string, indent int) []string {
 	var lines []string
 	for _, q := range quoted {
@@ -92,7 +92,7 @@ func listed(quoted []string, indent int) []string {
 	return lines
 }
 
-// below is the text with lines more, behind one.
+// below returns the text with more lines inserted after one.
 func (f *configText) below(line int, more []string) string {
 	lines := strings.SplitAfter(f.text, "\n")
 	var all strings.Builder
@@ -102,13 +102,13 @@ func (f *configText) below(line int, more []string) string {
 	return strings.Join(slices.Insert(lines, line, all.String()), "")
 }
 
-// divide tells which items of a list stay, and which labels none of these has.
-// One item may hold several labels, with commas.
-func divide(list *yaml.Node, labels []string) (stays []bool, missing []string, err error) {
+// splitLabels returns which items of a list stay, and the labels that none of these has.
+// One item may hold several labels, separated by commas.
+func splitLabels(list *yaml.Node, labels []string) (stays []bool, missing []string, err error) {
 	missing = slices.Clone(labels)
 	for _, item := range list.Content {
 		if item.Kind != yaml.ScalarNode {
-			return nil, nil, fmt.Errorf("line %d of the list is no text of its own", item.Line)
+			return nil, nil, fmt.Errorf("line %d of the list is not a text of its own", item.Line)
 		}
 		var c Config
 		if item.ShortTag() != "!!null" {
@@ -125,10 +125,10 @@ func divide(list *yaml.Node, labels []string) (stays []bool, missing []string, e
 	return stays, missing, nil
 }
 
-// blockList takes away the lines of items that go, and adds those that come
-// behind the last one.
+// blockList returns the text without the lines of removed items, and with new items
+// after the last one.
 func (f *configText) blockList(list *yaml.Node, labels []string) (string, error) {
-	stays, missing, err := divide(list, labels)
+	stays, missing, err := splitLabels(list, labels)
 	if err != nil {
 		return "", err
 	}
@@ -139,7 +139,7 @@ func (f *configText) blockList(list *yaml.Node, labels []string) (string, error)
 		start := strings.LastIndexByte(f.text[:at], '\n') + 1
 		dash := strings.TrimRight(f.text[start:at], " \t")
 		switch {
-		case stays[i] && i+1 < len(list.Content): // its form does not matter
+		case stays[i] && i+1 < len(list.Content): // its form is irrelevant
 		case !ok || strings.TrimLeft(dash, " ") != "-" || !onlyComment(f.text[end:]):
 			return "", fmt.Errorf("line %d of the list is not a plain item on a line of its own", item.Line)
 		}
@@ -160,16 +160,16 @@ func (f *configText) blockList(list *yaml.Node, labels []string) (string, error)
 	return strings.Join(lines, ""), nil
 }
 
-// onlyComment tells that a line has nothing more, or a comment.
+// onlyComment reports whether the rest of a line is empty or a comment.
 func onlyComment(text string) bool {
 	rest, _, _ := strings.Cut(text, "\n")
 	trimmed := strings.Trim(rest, " \t\r")
 	return trimmed == "" || trimmed[0] == '#' && rest[0] != '#'
 }
 
-// flowList writes a list in brackets that is on one line.
+// flowList returns the text with a new list in brackets, on one line.
 func (f *configText) flowList(list *yaml.Node, labels []string) (string, error) {
-	stays, missing, err := divide(list, labels)
+	stays, missing, err := splitLabels(list, labels)
 	if err != nil {
 		return "", err
 	}

@@ -12,11 +12,11 @@ import (
 // "ubuntu-latest:docker://image" or "awoooi-host:host".
 type Label struct {
 	Name   string
-	Schema string // host, docker, or what else it says
+	Schema string // host, docker, or another
 	Full   string
 }
 
-// ParseLabel reads a label as the runner does: without a schema it means host.
+// ParseLabel parses a label as the runner does: the default schema is host.
 func ParseLabel(s string) Label {
 	l := Label{Full: s}
 	parts := strings.SplitN(s, ":", 3)
@@ -27,7 +27,7 @@ func ParseLabel(s string) Label {
 	return l
 }
 
-// Shared is the owner word of labels that belong to nobody.
+// Shared is the owner of labels that belong to nobody.
 const Shared = "shared"
 
 // shared are the first words of labels that name a system or a machine, not an
@@ -37,12 +37,12 @@ var shared = []string{
 	"linux", "mac", "macos", "node", "self", "shared", "ubuntu", "windows", "x64", "x86",
 }
 
-// OwnerOf is the first word of a label's name ("awoooi" of "awoooi-host"), which
-// says whose it is, or Shared.
+// OwnerOf returns the owner of a label: the first word of its name ("awoooi" of
+// "awoooi-host"), or Shared.
 func OwnerOf(name string) string {
 	word := strings.ToLower(name)
 	if end := strings.IndexFunc(word, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }); end >= 0 {
-		word = word[:end] // it becomes part of a path, too
+		word = word[:end] // the word becomes part of a path, too
 	}
 	if word == "" || slices.Contains(shared, strings.TrimRight(word, "0123456789")) || slices.Contains(shared, word) {
 		return Shared
@@ -50,8 +50,7 @@ func OwnerOf(name string) string {
 	return word
 }
 
-// MostCommonOwner is the owner word that most labels have, the first among
-// equals, or "".
+// MostCommonOwner returns the owner of most labels, the first among equals, or "".
 func MostCommonOwner(labels []Label) string {
 	var order []string
 	count := map[string]int{}
@@ -70,7 +69,7 @@ func MostCommonOwner(labels []Label) string {
 	})
 }
 
-// ClassOf is what a label is to its owner: shared_queue, OWN_dedicated or
+// ClassOf returns the class of a label for an owner: shared_queue, OWN_dedicated or
 // foreign_dedicated.
 func ClassOf(name, own string) string {
 	switch o := OwnerOf(name); o {
@@ -82,7 +81,7 @@ func ClassOf(name, own string) string {
 	return "foreign_dedicated"
 }
 
-// Foreign are the labels that belong to somebody else.
+// Foreign returns the labels that belong to another owner.
 func Foreign(labels []Label, own string) []Label {
 	var foreign []Label
 	for _, l := range labels {
@@ -93,29 +92,30 @@ func Foreign(labels []Label, own string) []Label {
 	return foreign
 }
 
-// CheckLabels refuses labels for a configuration that a runner would not take.
+// CheckLabels refuses labels that a runner would not accept.
 func CheckLabels(labels []string) error {
 	seen := map[string]bool{}
 	for _, s := range labels {
 		l := ParseLabel(s)
 		switch {
 		case strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || unicode.IsSpace(r) }) || l.Name == "":
-			return fmt.Errorf("%.200q is no label; want NAME:host or NAME:docker://IMAGE", s)
+			return fmt.Errorf("%.200q is not a label; it must be NAME:host or NAME:docker://IMAGE", s)
 		case l.Schema != "host" && l.Schema != "docker":
 			return fmt.Errorf("label %.200q is neither :host nor :docker://IMAGE", s)
 		case seen[l.Name]:
-			return fmt.Errorf("label %.200q is there twice", l.Name)
+			return fmt.Errorf("duplicate label %.200q", l.Name)
 		}
 		seen[l.Name] = true
 	}
 	return nil
 }
 
-// Removed are the names that a runner serves and would not with other labels.
+// Removed returns the names that a runner would lose with other labels.
 func Removed(have []Label, want []string) []string {
 	var names []string
 	for _, l := range have {
-		if !slices.ContainsFunc(want, func(w string) bool { return ParseLabel(w).Name == l.Name }) && !slices.Contains(names, l.Name) {
+		if !slices.ContainsFunc(want, func(w string) bool { return ParseLabel(w).Name == l.Name }) &&
+			!slices.Contains(names, l.Name) {
 			names = append(names, l.Name)
 		}
 	}

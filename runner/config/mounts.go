@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// mounts reports whether the configuration mounts a file, or a directory above it, at
-// its own path into the containers of jobs.
+// Mounts reports whether the configuration mounts a file, or a directory above it, at
+// the same path into the containers of jobs.
 func (c Config) Mounts(file string) bool {
 	for word := range strings.FieldsSeq(c.Options) {
 		parts := strings.Split(strings.Trim(word[strings.Index(word, "=")+1:], `"'`), ":")
@@ -26,9 +26,9 @@ func (c Config) Mounts(file string) bool {
 	return false
 }
 
-// Mounting are the configuration's container.options and valid_volumes, with these
-// files mounted.
-func (c Config) Mounting(files ...string) (options string, volumes []string) {
+// WithMounts returns the configuration's container.options and valid_volumes with mounts
+// of the files added.
+func (c Config) WithMounts(files ...string) (options string, volumes []string) {
 	options, volumes = strings.TrimSpace(c.Options), slices.Clone(c.ValidVolumes)
 	for _, file := range files {
 		if mount := fmt.Sprintf("--volume %s:%[1]s:ro", file); !strings.Contains(options+" ", mount+" ") {

@@ -8,7 +8,7 @@ import (
 // What install prints is what the audit wants.
 func TestWhatAConfigurationMounts(t *testing.T) {
 	printed := Config{}
-	printed.Options, printed.ValidVolumes = printed.Mounting("/opt/done")
+	printed.Options, printed.ValidVolumes = printed.WithMounts("/opt/done")
 	for _, c := range []struct {
 		config Config
 		want   bool
@@ -42,7 +42,7 @@ func TestMountsAreAdded(t *testing.T) {
 		{b, []string{"**"}, b + " " + a, []string{"**"}},
 		{a + " " + b, []string{"/a-b", "/a"}, a + " " + b, []string{"/a-b", "/a"}},
 	} {
-		options, volumes := Config{Options: c.options, ValidVolumes: c.volumes}.Mounting("/a", "/a-b")
+		options, volumes := Config{Options: c.options, ValidVolumes: c.volumes}.WithMounts("/a", "/a-b")
 		if options != c.want || !slices.Equal(volumes, c.valid) {
 			t.Errorf("%q %q: %q %q", c.options, c.volumes, options, volumes)
 		}

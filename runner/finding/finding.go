@@ -1,10 +1,9 @@
-// Package finding is the form in which everything that judges a host reports what
-// it found.
+// Package finding holds the findings of all checks of a host.
 package finding
 
 import "fmt"
 
-// Level is how bad something is.
+// Level is the severity of a finding.
 type Level int
 
 const (
@@ -18,8 +17,8 @@ func (l Level) String() string { return [...]string{"ok", "warn", "bad"}[l] }
 // MarshalText implements encoding.TextMarshaler.
 func (l Level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
 
-// Finding is one thing that is not as it should be. Evidence is text of ours, in
-// which what others wrote is quoted; Fix is a command, or what to change where.
+// Finding is one problem. Evidence is our text, with foreign text quoted; Fix is a
+// command, or what to change where.
 type Finding struct {
 	Layer    int    `json:"layer"` // of doctor
 	Level    Level  `json:"level"`
@@ -27,16 +26,15 @@ type Finding struct {
 	Fix      string `json:"fix"`
 }
 
-// List is what was found, to be added to. The words of a finding are a format, in which
-// what others wrote is quoted.
+// List collects findings. The format of a finding must quote foreign text.
 type List []Finding
 
-// Warn adds what may be wrong.
+// Warn adds a finding that may be a problem.
 func (l *List) Warn(layer int, fix, format string, args ...any) {
 	l.Add(layer, Warn, fix, format, args...)
 }
 
-// Bad adds what is wrong.
+// Bad adds a finding that is a problem.
 func (l *List) Bad(layer int, fix, format string, args ...any) {
 	l.Add(layer, Bad, fix, format, args...)
 }

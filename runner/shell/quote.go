@@ -7,9 +7,9 @@ import (
 	"unicode/utf8"
 )
 
-// Quote returns a word for a command that somebody may paste: as it is, or in single
-// quotes, and never cut. Characters that a log must not show are in $'…', which dash
-// alone does not know.
+// Quote returns a word for a command that somebody may paste: unchanged or in single
+// quotes, and never truncated. A word with characters that a log must not show is in
+// $'…', which dash does not support.
 func Quote(s string) string {
 	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-@/:+%"
 	switch {

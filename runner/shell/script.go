@@ -10,8 +10,8 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// What a text may cost us. The parser descends a level of its own stack for each
-// bracket, pipe or condition, and real scripts have one in some thirty characters.
+// Limits of a text. The parser descends a level of its own stack for each bracket, pipe
+// or condition, and real scripts have one in some thirty characters.
 const (
 	maxText   = 256 << 10
 	fewLevels = 200
@@ -20,20 +20,20 @@ const (
 )
 
 var (
-	errTooMuch   = errors.New("it is too long or too nested")
-	errTooNested = fmt.Errorf("it has scripts within scripts, more than %d deep", maxNested)
+	errTooMuch   = errors.New("the script is too long or too nested")
+	errTooNested = fmt.Errorf("scripts within scripts, more than %d levels deep", maxNested)
 )
 
 // Commands returns the simple commands of a script in the order in which they begin to
-// run, without what only starts them. An error says that some of the script is not
-// known: there may be more commands than these.
+// run, without the programs that only start them. An error means that a part of the
+// script is not known, and may have more commands.
 func Commands(script string) ([]Command, error) {
 	var all []Command
 	err := scan(script, maxNested, func(c Command) { all = append(all, c) })
 	return all, err
 }
 
-// CommandsOf is Commands for the words of a command.
+// CommandsOf returns the simple commands that a command, given as words, runs.
 func CommandsOf(words []string) ([]Command, error) {
 	var all []Command
 	s := scanner{more: maxNested, add: func(c Command) { all = append(all, c) }}
@@ -41,14 +41,14 @@ func CommandsOf(words []string) ([]Command, error) {
 	return all, s.err
 }
 
-// MayUseDocker reports whether a script that cannot be read, or not all of it, may have
-// a command of Docker's: one that does not name it has none that Commands could find.
+// MayUseDocker reports whether a script that cannot be parsed completely may have a
+// command of Docker's: a script that does not name Docker has none.
 func MayUseDocker(script string) bool {
 	script = strings.NewReplacer("\\\n", "", "\\", "", `"`, "", "'", "").Replace(script)
 	return strings.Contains(script, "docker") || strings.Contains(script, "podman")
 }
 
-// scan reads a script that is nested scripts may be in more deep.
+// scan reads a script, in which scripts may be nested up to more levels deep.
 func scan(script string, more int, add func(Command)) error {
 	if more == 0 {
 		return errTooNested
@@ -63,24 +63,24 @@ func scan(script string, more int, add func(Command)) error {
 	}
 	file, err := syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(strings.NewReader(text), "")
 	s := scanner{text: text, restore: restore, more: more, add: add, err: err}
-	s.statements(file) // those before an error run all the same
+	s.statements(file) // statements before a syntax error run anyway
 	return s.err
 }
 
 // scanner goes through the statements of a parsed script.
 type scanner struct {
-	text    string // as it was parsed
+	text    string // of the parsed script
 	restore *strings.Replacer
 	more    int
 	add     func(Command)
 	err     error // the first
 }
 
-// statements adds the commands of all statements in a tree. Those in the words of a
-// command come before it: their output is its arguments.
+// statements adds the commands of all statements in a tree. Commands in the words of
+// another command precede it: their output is its arguments.
 func (s *scanner) statements(root syntax.Node) {
 	var open []syntax.Node
-	input := map[*syntax.Stmt]string{} // what is known of it
+	input := map[*syntax.Stmt]string{} // the known input of each
 	syntax.Walk(root, func(n syntax.Node) bool {
 		if n != nil {
 			open = append(open, n)
@@ -102,7 +102,7 @@ func (s *scanner) statements(root syntax.Node) {
 	})
 }
 
-// printed is what a statement surely prints: a here-document by cat.
+// printed returns the certain output of a statement: a here-document printed by cat.
 func (s *scanner) printed(statement *syntax.Stmt) string {
 	if call, ok := statement.Cmd.(*syntax.CallExpr); ok && len(call.Args) == 1 && s.word(call.Args[0]) == "cat" {
 		return s.input(statement, "")
@@ -110,14 +110,13 @@ func (s *scanner) printed(statement *syntax.Stmt) string {
 	return ""
 }
 
-// input is the here-document or here-string that a statement reads, or what it would
-// read else.
+// input returns the here-document or here-string that a statement reads, or else other.
 func (s *scanner) input(statement *syntax.Stmt, other string) string {
 	for _, r := range statement.Redirs {
 		switch {
 		case r.Hdoc != nil:
 			var b strings.Builder
-			if name := r.Word.Lit(); name == "" || strings.Contains(name, `\`) { // in quotes, as all of it is then
+			if name := r.Word.Lit(); name == "" || strings.Contains(name, `\`) { // quoted, so nothing expands
 				b.WriteString(r.Hdoc.Lit())
 			} else {
 				s.parts(&b, r.Hdoc.Parts, true)
@@ -162,8 +161,7 @@ func (s *scanner) words(words []*syntax.Word) []string {
 	return all
 }
 
-// word is a word without its quotes; what the shell would expand in it stays as it is
-// written.
+// word returns a word without its quotes, and with its expansions unchanged.
 func (s *scanner) word(w *syntax.Word) string {
 	var b strings.Builder
 	s.parts(&b, w.Parts, false)
@@ -185,7 +183,7 @@ func (s *scanner) parts(b *strings.Builder, parts []syntax.WordPart, quoted bool
 	}
 }
 
-// unescape takes away the backslashes that quote a character.
+// unescape removes the backslashes that quote a character.
 func unescape(b *strings.Builder, text string, quoted bool) {
 	for i := 0; i < len(text); i++ {
 		if text[i] == '\\' && i+1 < len(text) && (!quoted || strings.IndexByte("$`\"\\\n", text[i+1]) >= 0) {
@@ -197,8 +195,8 @@ func unescape(b *strings.Builder, text string, quoted bool) {
 	}
 }
 
-// withoutExpressions puts a word in the place of each ${{ … }}, which a runner replaces
-// before any shell sees it; restore puts them back.
+// withoutExpressions replaces each ${{ … }}, which a runner evaluates before any shell
+// sees it, by a word; restore puts the expressions back.
 func withoutExpressions(script string) (text string, restore *strings.Replacer) {
 	var b strings.Builder
 	var pairs []string

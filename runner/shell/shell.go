@@ -1,7 +1,6 @@
-// Package shell finds commands in shell text, as far as one can tell them without
-// running it: enough to find what is written out in a workflow's run or a script of
-// cron. What a variable, a trap or another file does is not seen, and what runs on
-// another host (ssh) is none of this one's.
+// Package shell finds commands in shell text without running it: enough for the commands
+// that a workflow's run or a cron script spells out. It does not see what a variable, a
+// trap or another file does, and ignores what runs on another host (ssh).
 package shell
 
 import (
@@ -9,13 +8,13 @@ import (
 	"strings"
 )
 
-// Command is one simple command: its words, without quotes.
+// Command is one simple command, as words without quotes.
 type Command struct {
 	Line  int
 	Words []string
 }
 
-// Flag is the value of a flag of hostguard's, or "".
+// Flag returns the value of a hostguard flag, or "".
 func (c Command) Flag(name string) string {
 	for i, w := range c.Words {
 		w, value, given := strings.Cut(strings.TrimLeft(w, "-"), "=")
@@ -30,8 +29,8 @@ func (c Command) Flag(name string) string {
 	return ""
 }
 
-// Docker is the subcommand of a docker command and the words after it, without
-// flags; nil for another command.
+// Docker returns the subcommand of a docker command and the words after it, without
+// flags; nil for any other command.
 func (c Command) Docker() []string {
 	switch c.Words[0] {
 	case "docker-compose":
@@ -59,20 +58,22 @@ func operands(words []string) []string {
 	return all
 }
 
-func is(words []string, want ...string) bool {
+// hasPrefix reports whether words begin with these.
+func hasPrefix(words []string, want ...string) bool {
 	return len(words) >= len(want) && slices.Equal(words[:len(want)], want)
 }
 
-// Builds tells whether a command builds an image.
+// Builds reports whether a command builds an image.
 func (c Command) Builds() bool {
 	d := c.Docker()
-	return is(d, "build") || is(d, "buildx", "build") || is(d, "buildx", "b") || is(d, "buildx", "bake") || is(d, "image", "build") || is(d, "builder", "build") ||
-		is(d, "compose") && (slices.Contains(d, "build") || slices.Contains(c.Words, "--build"))
+	return hasPrefix(d, "build") || hasPrefix(d, "buildx", "build") || hasPrefix(d, "buildx", "b") ||
+		hasPrefix(d, "buildx", "bake") || hasPrefix(d, "image", "build") || hasPrefix(d, "builder", "build") ||
+		hasPrefix(d, "compose") && (slices.Contains(d, "build") || slices.Contains(c.Words, "--build"))
 }
 
-// PlainLock is the name of a lock that a command makes as a Docker network.
+// PlainLock returns the name of a lock that a command creates as a Docker network.
 func (c Command) PlainLock() string {
-	if d := c.Docker(); !is(d, "network", "create") {
+	if d := c.Docker(); !hasPrefix(d, "network", "create") {
 		return ""
 	}
 	for i := slices.Index(c.Words, "create") + 1; i < len(c.Words); i++ {
@@ -87,11 +88,12 @@ func (c Command) PlainLock() string {
 }
 
 // networkValued are the flags of "docker network create" that take the next word.
-var networkValued = []string{"-d", "--driver", "-o", "--opt", "--label", "--subnet", "--gateway", "--ip-range", "--aux-address", "--ipam-driver", "--ipam-opt", "--scope", "--config-from"}
+var networkValued = []string{"-d", "--driver", "-o", "--opt", "--label", "--subnet", "--gateway", "--ip-range",
+	"--aux-address", "--ipam-driver", "--ipam-opt", "--scope", "--config-from"}
 
-// PlainUnlock is the name of a lock that a command removes by name.
+// PlainUnlock returns the name of a lock that a command removes by name.
 func (c Command) PlainUnlock() string {
-	if d := c.Docker(); is(d, "network", "rm") || is(d, "network", "remove") {
+	if d := c.Docker(); hasPrefix(d, "network", "rm") || hasPrefix(d, "network", "remove") {
 		for _, name := range d[2:] {
 			if isLockName(name) {
 				return name
@@ -103,9 +105,9 @@ func (c Command) PlainUnlock() string {
 
 func isLockName(s string) bool { return strings.Contains(strings.ToLower(s), "lock") }
 
-// PrunesNetworks tells whether a command deletes networks that nobody uses, such
-// as a lock that was made by plain "docker network create".
+// PrunesNetworks reports whether a command deletes unused networks, such as a lock created
+// by plain "docker network create".
 func (c Command) PrunesNetworks() bool {
 	d := c.Docker()
-	return is(d, "network", "prune") || is(d, "system", "prune")
+	return hasPrefix(d, "network", "prune") || hasPrefix(d, "system", "prune")
 }

@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// A starter runs the command that its arguments are.
+// starter describes a program that runs the command in its arguments.
 type starter struct {
-	valued   []string // its flags that take the next word
-	operands int      // how many words stand between its flags and the command
+	valued   []string // its flags with a value in the next word
+	operands int      // the number of words between its flags and the command
 }
 
 var starters = map[string]starter{
@@ -17,24 +17,25 @@ var starters = map[string]starter{
 		"-u", "-g", "-C", "-D", "-h", "-p", "-R", "-r", "-T", "-t", "-U",
 		"--user", "--group", "--chdir", "--host", "--prompt", "--chroot", "--role", "--type", "--other-user",
 	}},
-	"doas":        {valued: []string{"-u", "-C"}},
-	"runuser":     {valued: []string{"-u", "-g", "-G", "--user", "--group", "--supp-group"}},
-	"env":         {valued: []string{"-u", "-C", "--unset", "--chdir"}},
-	"exec":        {valued: []string{"-a"}},
-	"nice":        {valued: []string{"-n", "--adjustment"}},
-	"ionice":      {valued: []string{"-c", "-n", "--class", "--classdata"}},
-	"time":        {valued: []string{"-f", "-o", "--format", "--output"}},
-	"timeout":     {valued: []string{"-k", "-s", "--kill-after", "--signal"}, operands: 1},
-	"flock":       {valued: []string{"-w", "-E", "--wait", "--timeout", "--conflict-exit-code"}, operands: 1},
-	"stdbuf":      {valued: []string{"-i", "-o", "-e", "--input", "--output", "--error"}},
-	"taskset":     {operands: 1},
-	"chrt":        {operands: 1},
-	"systemd-run": {valued: []string{"-p", "-u", "-E", "--property", "--unit", "--slice", "--setenv", "--uid", "--gid", "--working-directory"}},
-	"nohup":       {},
-	"setsid":      {},
-	"command":     {},
-	"builtin":     {},
-	"busybox":     {},
+	"doas":    {valued: []string{"-u", "-C"}},
+	"runuser": {valued: []string{"-u", "-g", "-G", "--user", "--group", "--supp-group"}},
+	"env":     {valued: []string{"-u", "-C", "--unset", "--chdir"}},
+	"exec":    {valued: []string{"-a"}},
+	"nice":    {valued: []string{"-n", "--adjustment"}},
+	"ionice":  {valued: []string{"-c", "-n", "--class", "--classdata"}},
+	"time":    {valued: []string{"-f", "-o", "--format", "--output"}},
+	"timeout": {valued: []string{"-k", "-s", "--kill-after", "--signal"}, operands: 1},
+	"flock":   {valued: []string{"-w", "-E", "--wait", "--timeout", "--conflict-exit-code"}, operands: 1},
+	"stdbuf":  {valued: []string{"-i", "-o", "-e", "--input", "--output", "--error"}},
+	"taskset": {operands: 1},
+	"chrt":    {operands: 1},
+	"systemd-run": {valued: []string{"-p", "-u", "-E", "--property", "--unit", "--slice", "--setenv", "--uid", "--gid",
+		"--working-directory"}},
+	"nohup":   {},
+	"setsid":  {},
+	"command": {},
+	"builtin": {},
+	"busybox": {},
 }
 
 var xargs = starter{valued: []string{
@@ -42,11 +43,11 @@ var xargs = starter{valued: []string{
 	"--max-args", "--max-procs", "--max-lines", "--max-chars", "--delimiter", "--arg-file",
 }}
 
-// shells run a script that is an argument of theirs, or that they read.
+// shells run a script from an argument or from stdin.
 var shells = []string{"sh", "bash", "dash", "ash", "ksh", "mksh", "zsh"}
 
-// started is a command without what starts it, and the script that it runs by an
-// argument, if it does.
+// started returns a command without the programs that start it, and the script in its
+// arguments, if any.
 func started(words []string) (rest []string, script string) {
 	for len(words) > 0 {
 		name, args := path.Base(words[0]), words[1:]
@@ -91,7 +92,7 @@ func started(words []string) (rest []string, script string) {
 // findActions are the actions of find that run a command.
 var findActions = []string{"-exec", "-execdir", "-ok", "-okdir"}
 
-// command are the arguments of a starter behind its own.
+// command returns the arguments of a starter without its own.
 func (s starter) command(args []string) []string {
 	for len(args) > 0 && strings.HasPrefix(args[0], "-") {
 		flag := args[0]
@@ -106,8 +107,8 @@ func (s starter) command(args []string) []string {
 	return args[min(s.operands, len(args)):]
 }
 
-// takesNext reports whether the value of a flag, or of the last one of several in one
-// word, is the next word.
+// takesNext reports whether the next word is the value of a flag, or of the last flag of
+// several in one word.
 func (s starter) takesNext(flag string) bool {
 	if strings.HasPrefix(flag, "--") {
 		return slices.Contains(s.valued, flag)
@@ -116,8 +117,8 @@ func (s starter) takesNext(flag string) bool {
 	return i >= 0 && i == len(flag)-2
 }
 
-// scriptOf is the script among the arguments of a shell; reads tells that the shell
-// reads one.
+// scriptOf returns the script among the arguments of a shell, and whether the shell reads
+// one from stdin.
 func scriptOf(args []string) (script string, reads bool) {
 	given := false
 	for len(args) > 0 && len(args[0]) > 1 && strings.ContainsRune("-+", rune(args[0][0])) {
@@ -139,13 +140,14 @@ func scriptOf(args []string) (script string, reads bool) {
 	return "", !given && (reads || len(args) == 0)
 }
 
-// readsScript reports whether a command is a shell that reads its script.
+// readsScript reports whether a command is a shell that reads its script from stdin.
 func readsScript(words []string) bool {
 	_, reads := scriptOf(words[1:])
 	return reads && slices.Contains(shells, words[0])
 }
 
-// splitString is what env makes its arguments of, with those that follow, or "".
+// splitString returns the command that env splits into its arguments, with the arguments
+// that follow, or "".
 func splitString(args []string) string {
 	for i, a := range args {
 		if text, long := strings.CutPrefix(a, "--split-string="); long {
@@ -164,7 +166,7 @@ func splitString(args []string) string {
 	return ""
 }
 
-// valueOf is the value of a flag, or "".
+// valueOf returns the value of a flag, or "".
 func valueOf(args []string, short, long string) string {
 	for i, a := range args {
 		if value, found := strings.CutPrefix(a, long+"="); found {
@@ -180,5 +182,6 @@ func valueOf(args []string, short, long string) string {
 
 func isAssignment(word string) bool {
 	name, _, found := strings.Cut(word, "=")
-	return found && name != "" && strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_") == ""
+	const characters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_"
+	return found && name != "" && strings.Trim(name, characters) == ""
 }

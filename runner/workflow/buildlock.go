@@ -8,15 +8,14 @@ import (
 	"strings"
 )
 
-// CheckBuildLock finds what keeps runners that share one Docker daemon from
-// running these labels at once: jobs that build images and do not take the
-// host's lock, or not the one that the others take. Jobs of several runners then
-// delete each other's containers ("RWLayer … is unexpectedly nil").
+// CheckBuildLock reports what keeps runners that share one Docker daemon from serving
+// these labels at once: jobs that build images without the host's lock, or with another
+// lock than the other jobs. Jobs of several runners would then delete each other's
+// containers ("RWLayer … is unexpectedly nil").
 //
-// A job whose labels cannot be told may want any of them. A workflow of the same
-// repository that a job calls is looked at as one of its files; one of another
-// repository cannot be seen. defaultLock is the name of the lock that is taken
-// where none is given.
+// A job whose labels are not known may want any of them. A workflow that a job calls is
+// checked as a file of its own if it is in the same repository; one of another repository
+// cannot be seen. defaultLock is the name of the lock if none is given.
 func CheckBuildLock(repositories []Repository, labels []string, defaultLock string) []finding.Finding {
 	var all finding.List
 	first, firstWhere := "", ""
@@ -54,7 +53,7 @@ func CheckBuildLock(repositories []Repository, labels []string, defaultLock stri
 						firstWhere = where
 					case lock != first:
 						add("give all the same lock-name and lock-backend",
-							"takes the lock %.100q, and %s the lock %.100q: who takes one does not wait for the other",
+							"takes the lock %.100q, and %s the lock %.100q: these two do not exclude each other",
 							lock, firstWhere, first)
 					}
 				}
@@ -64,7 +63,7 @@ func CheckBuildLock(repositories []Repository, labels []string, defaultLock stri
 	return all
 }
 
-// mayWant tells whether a job could run on a runner of one of the labels.
+// mayWant reports whether a job could run on a runner with one of the labels.
 func (j Job) mayWant(labels []string) bool {
 	return slices.ContainsFunc(j.RunsOn, func(d Demand) bool {
 		return d.Unresolved != "" || slices.ContainsFunc(d.Labels, func(l string) bool { return slices.Contains(labels, l) })

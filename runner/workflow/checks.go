@@ -10,20 +10,20 @@ import (
 	"strings"
 )
 
-// use is what a job does about locks and builds, as far as its steps have been read.
+// use is what a job does with locks and builds, in the steps read so far.
 type use struct {
-	build                           string   // the first step that builds, quoted
-	bare                            string   // the first that does while the job has no lock
+	build                           string   // the first step that builds
+	bare                            string   // the first step that builds without a lock
 	acquires, releases, held, gated bool     // held: by a post step or by with-lock
 	early                           string   // a release that does not always run
-	plain, unplain                  string   // a lock made, or removed, by name
-	locks                           []string // the names of those that it takes, "" for the default
-	unread                          string   // the first step without a lock that may build: its shell text cannot be read
+	plain, unplain                  string   // a lock created, or removed, by name
+	locks                           []string // the names of its locks, "" for the default
+	unread                          string   // the first step without a lock whose shell text cannot be read
 
 	locked, kept bool // now; kept: until the job ends
 }
 
-// usesOf reads the steps of a job, in their order.
+// usesOf reads the steps of a job, in order.
 func usesOf(j Job) use {
 	var u use
 	for _, s := range j.Steps {
@@ -48,7 +48,7 @@ func usesOf(j Job) use {
 	return u
 }
 
-// step is a step of hostguard's, by its action or by its command.
+// step adds a step of hostguard, by its action or by its command.
 func (u *use) step(s Step, kind, lock, backend string) {
 	switch kind {
 	case "acquire-lock":
@@ -65,7 +65,7 @@ func (u *use) step(s Step, kind, lock, backend string) {
 	}
 }
 
-// command is a command of a step's shell text.
+// command adds a command of a step's shell text.
 func (u *use) command(s Step, c shell.Command) {
 	if c.Words[0] == "hostguard" && len(c.Words) > 1 {
 		lock, backend := c.Flag("lock-name"), c.Flag("lock-backend")
@@ -80,14 +80,15 @@ func (u *use) command(s Step, c shell.Command) {
 		}
 	}
 	// The script that wait-pressure replaces.
-	if slices.ContainsFunc(c.Words[:min(2, len(c.Words))], func(w string) bool { return strings.Contains(w, "wait-host-web-build-pressure") }) {
+	gate := func(w string) bool { return strings.Contains(w, "wait-host-web-build-pressure") }
+	if slices.ContainsFunc(c.Words[:min(2, len(c.Words))], gate) {
 		u.gated = true
 	}
 	if c.Builds() {
 		u.built(s, u.locked)
 	}
 	if name := c.PlainLock(); name != "" {
-		u.locked = true // until the job ends: where it is removed, a trap or a function may say
+		u.locked = true // until the job ends, since a trap or a function may remove it
 		u.take(name, "")
 		u.plain = cmp.Or(u.plain, name)
 	}
@@ -96,7 +97,7 @@ func (u *use) command(s Step, c shell.Command) {
 
 func (u *use) take(name, backend string) {
 	if backend == "file" {
-		name += " (file)" // no one of the other backend sees it
+		name += " (file)" // not visible to the other backend
 	}
 	if !slices.Contains(u.locks, name) {
 		u.locks = append(u.locks, name)
@@ -111,8 +112,8 @@ func (u *use) built(s Step, locked bool) {
 	}
 }
 
-// kindOf is the step of hostguard's action that a step is, "lock" for its
-// sub-action, or "".
+// kindOf returns the name of a step of hostguard's action, "lock" for its sub-action, or
+// "".
 func kindOf(s Step) string {
 	action, _, _ := strings.Cut(s.Uses, "@")
 	switch {
@@ -126,8 +127,8 @@ func kindOf(s Step) string {
 	return ""
 }
 
-// Check finds in workflows what breaks a shared host. A label is of the
-// host if the configuration says so, or by its name.
+// Check reports what breaks a shared host in workflows. hostLabels are the labels of the
+// host, if they are known.
 func Check(workflows []Workflow, hostLabels []string) []finding.Finding {
 	var all finding.List
 	for _, w := range workflows {
@@ -168,7 +169,8 @@ func checkWorkflow(w Workflow, hostLabels []string) []finding.Finding {
 		if u.build != "" && !u.held && (w.CancelInProgress || j.CancelInProgress) && !locked {
 			add(5, finding.Bad, j,
 				"take the lock with uses: wooo/hostguard/lock@v1.0.0, or set cancel-in-progress: false",
-				"builds without a lock that outlasts cancel-in-progress: Gitea starts the next run while the cancelled one still builds")
+				"builds without a lock that outlasts cancel-in-progress: Gitea starts the next run while the cancelled "+
+					"one still builds")
 		} else if u.acquires && !u.held && (w.CancelInProgress || j.CancelInProgress) {
 			add(5, finding.Warn, j,
 				"take the lock with uses: wooo/hostguard/lock@v1.0.0, whose post step runs on cancel",
@@ -176,7 +178,7 @@ func checkWorkflow(w Workflow, hostLabels []string) []finding.Finding {
 		}
 		if u.acquires && !u.releases && !u.held {
 			add(3, finding.Bad, j,
-				"add a step with if: always() and step: release-lock, or take uses: wooo/hostguard/lock@v1.0.0",
+				"add a step with if: always() and step: release-lock, or use uses: wooo/hostguard/lock@v1.0.0",
 				"takes the lock and never gives it back")
 		}
 		if u.early != "" {
@@ -184,12 +186,12 @@ func checkWorkflow(w Workflow, hostLabels []string) []finding.Finding {
 				"release-lock (%s) does not run after every end of the job, such as a failure or a cancel", u.early)
 		}
 		if u.plain != "" {
-			add(3, finding.Warn, j, "take it by step: acquire-lock, lock-name: the same",
-				"makes the lock %.100q by docker network create, which any prune deletes and older engines give to two at once",
-				u.plain)
+			add(3, finding.Warn, j, "take it with step: acquire-lock, lock-name: the same",
+				"creates the lock %.100q by docker network create, which any prune deletes and older engines give to two "+
+					"at once", u.plain)
 		}
 		if u.unplain != "" {
-			add(3, finding.Bad, j, "give it back by step: release-lock, which removes its own only",
+			add(3, finding.Bad, j, "give it back with step: release-lock, which removes only its own",
 				"docker network rm %.100q may remove another job's lock", u.unplain)
 		}
 		for k := range i {
@@ -208,10 +210,10 @@ func checkWorkflow(w Workflow, hostLabels []string) []finding.Finding {
 	return all
 }
 
-// unreadFix is for a step that bash may not read either.
+// unreadFix is the fix for a step that bash may not parse either.
 const unreadFix = "write it so that bash -n accepts it, or take the lock before it"
 
-// hostLabel is the label by which a job runs on the host itself, or "".
+// hostLabel returns the label by which a job runs on the host itself, or "".
 func hostLabel(j Job, known []string) string {
 	for _, d := range j.RunsOn {
 		for _, l := range d.Labels {
@@ -223,8 +225,8 @@ func hostLabel(j Job, known []string) string {
 	return ""
 }
 
-// waits tells, by two jobs' ids, whether the first waits for the second, directly
-// or through others.
+// waits returns a function that reports, by their ids, whether one job waits for another,
+// directly or through others.
 func waits(w Workflow) func(job, other string) bool {
 	index := map[string]int{}
 	for i, j := range w.Jobs {

@@ -10,7 +10,7 @@ import (
 	"hostguard/runner/finding"
 )
 
-// deploy is a workflow that does everything right, with one job's steps to come.
+// deploy returns a workflow that does everything right, with one job's steps to come.
 func deploy(steps string) string {
 	return "on: push\nconcurrency: {group: cd}\njobs:\n  build:\n    runs-on: awoooi-host\n    steps:\n" + steps
 }
@@ -48,7 +48,7 @@ func TestWhatIsWrongInAWorkflow(t *testing.T) {
 		yaml  string
 		layer int
 		level finding.Level
-		says  string
+		text  string
 	}{
 		"a build without a lock":      {deploy(gateStep + buildStep), 3, finding.Bad, `job "build": builds images (line 8) without the host's lock`},
 		"by an action":                {deploy(gateStep + "    - uses: docker/build-push-action@v6\n"), 3, finding.Bad, "without the host's lock"},
@@ -57,7 +57,7 @@ func TestWhatIsWrongInAWorkflow(t *testing.T) {
 		"a build without the gate":    {deploy(lockStep + buildStep), 8, finding.Warn, "without waiting for heavy builds"},
 		"never given back":            {deploy(gateStep + acquireStep + buildStep), 3, finding.Bad, "takes the lock and never gives it back"},
 		"given back on success alone": {deploy(gateStep + acquireStep + buildStep + strings.Replace(releaseStep, "if: always(), ", "", 1)), 3, finding.Bad, "release-lock (line 10) does not run after every end of the job"},
-		"a plain lock":                {deploy(gateStep + "    - run: docker network create awoooi-cd-docker-build-lock\n" + buildStep), 3, finding.Warn, `makes the lock "awoooi-cd-docker-build-lock" by docker network create`},
+		"a plain lock":                {deploy(gateStep + "    - run: docker network create awoooi-cd-docker-build-lock\n" + buildStep), 3, finding.Warn, `creates the lock "awoooi-cd-docker-build-lock" by docker network create`},
 		"a plain unlock":              {deploy("    - run: docker network rm awoooi-cd-docker-build-lock || true\n"), 3, finding.Bad, "may remove another job's lock"},
 		"cancel without a lock":       {cancels(deploy(gateStep + buildStep)), 5, finding.Bad, "without a lock that outlasts cancel-in-progress"},
 		"cancel with two steps":       {cancels(deploy(gateStep + acquireStep + buildStep + releaseStep)), 5, finding.Warn, "no release step runs"},
@@ -67,11 +67,11 @@ func TestWhatIsWrongInAWorkflow(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			found := Check([]Workflow{parse(t, c.yaml)}, nil)
 			for _, f := range found {
-				if f.Layer == c.layer && f.Level == c.level && strings.Contains(f.Evidence, c.says) && f.Fix != "" {
+				if f.Layer == c.layer && f.Level == c.level && strings.Contains(f.Evidence, c.text) && f.Fix != "" {
 					return
 				}
 			}
-			t.Errorf("no %q in %+v", c.says, found)
+			t.Errorf("no %q in %+v", c.text, found)
 		})
 	}
 }
@@ -145,7 +145,7 @@ func TestALongChainOfJobs(t *testing.T) {
 	}
 }
 
-// The examples are what this project tells others to write.
+// The examples are what this project recommends.
 func TestTheExamplesAreRight(t *testing.T) {
 	var all []Workflow
 	for _, name := range []string{"cd.yaml", "cd-host.yaml", "serial-builds.yaml"} {

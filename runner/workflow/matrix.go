@@ -19,21 +19,21 @@ type Runner struct {
 	Disabled bool     `json:"disabled"`
 }
 
-// Pool are the runners that were told.
+// Pool is the list of known runners.
 type Pool struct {
 	Runners []Runner
-	Whole   bool // all of the server; else there may be others
+	Whole   bool // whether it has all runners of the server
 }
 
 // Repository is one repository's workflows.
 type Repository struct {
 	Name      string // OWNER/NAME
 	Workflows []Workflow
-	LastRun   map[string]Run // by the workflow's file, as far as it was told
+	LastRun   map[string]Run // by the workflow's file, if known
 }
 
-// Run is a run as its task tells it. A task's id is neither the run's nor the
-// job's, so the number of the run is what names it.
+// Run is a run as its task describes it. It is identified by the number of the run, since
+// a task's id is neither the run's nor the job's.
 type Run struct {
 	Number  int64     `json:"number"`
 	Status  string    `json:"status"`
@@ -45,11 +45,11 @@ const (
 	Satisfiable   = "ok"
 	Unsatisfiable = "unsatisfiable" // no runner of the server has these labels
 	OfflineOnly   = "offline-only"  // those that have them are offline or disabled
-	NotSeen       = "unknown"       // none of the runners that were told has them
+	NotSeen       = "unknown"       // no known runner has them
 	Unresolved    = "unresolved"    // the labels are not in the file
 )
 
-// Whose a demand's labels are, seen from its repository.
+// The class of a demand's labels, from the view of its repository.
 const (
 	ClassShared    = "shared"
 	ClassDedicated = "dedicated"
@@ -69,13 +69,13 @@ type Want struct {
 	LastRun    *Run     `json:"last_run,omitempty"`
 }
 
-// Matrix joins what the jobs of repositories ask for with the runners there are.
+// Matrix matches the labels that the jobs of repositories want with the known runners.
 func Matrix(repositories []Repository, pool Pool) []Want {
 	wants := []Want{}
 	for _, r := range repositories {
 		for _, w := range r.Workflows {
 			var last *Run
-			if run, told := r.LastRun[w.File]; told {
+			if run, known := r.LastRun[w.File]; known {
 				last = &run
 			}
 			for _, j := range w.Jobs {
@@ -90,6 +90,7 @@ func Matrix(repositories []Repository, pool Pool) []Want {
 	return wants
 }
 
+// judge sets the verdict on a demand.
 func (w *Want) judge(d Demand, pool Pool) {
 	w.Runners = []Runner{}
 	if w.RunsOn == nil {
@@ -125,8 +126,8 @@ func (d Demand) MetBy(has []string) bool {
 	return !slices.ContainsFunc(d.Labels, func(label string) bool { return !slices.Contains(has, label) })
 }
 
-// classFor is foreign if any label is another owner's, else dedicated if any is
-// the repository's own.
+// classFor returns foreign if any label is another owner's, else dedicated if any is the
+// repository's own, else shared.
 func classFor(repository string, labels []string) string {
 	class := ClassShared
 	for _, l := range labels {
@@ -141,32 +142,33 @@ func classFor(repository string, labels []string) string {
 	return class
 }
 
-// ownedBy tells whether a label's owner word is the repository's: that of
-// stockplatform-host is of stockplatform-v2 too, and the owner's is everybody's.
+// ownedBy reports whether the owner of a label is the repository or its owner; the label
+// stockplatform-host also belongs to the repository stockplatform-v2.
 func ownedBy(repository, word string) bool {
 	owner, name, _ := strings.Cut(strings.ToLower(repository), "/")
 	return word == owner || word == name || strings.HasPrefix(name, word+"-")
 }
 
-// Replaced refuses to take labels away from the runner called own that no other
-// runner, online and enabled, has: jobs that want one would wait for ever. A
-// runner of the same name counts as this one.
-func (p Pool) Replaced(labels []string, own string) error {
+// CheckReplaced fails unless other runners, online and enabled, have the labels that the
+// runner own would lose: jobs that want one would wait for ever. A runner of the same
+// name counts as this one.
+func (p Pool) CheckReplaced(labels []string, own string) error {
 	if own == "" {
-		return errors.New("which of the server's runners this one is, is not known: the registration has no name")
+		return errors.New("which of the server's runners this is, is not known: the registration has no name")
 	}
 	for _, label := range labels {
 		served := slices.ContainsFunc(p.Runners, func(r Runner) bool {
 			return r.Name != own && r.Online && !r.Disabled && slices.Contains(r.Labels, label)
 		})
 		if !served {
-			return fmt.Errorf("no other runner that is online and enabled has the label %.100q: its jobs would wait for ever; register one first", label)
+			return fmt.Errorf("no other runner that is online and enabled has the label %.100q: its jobs would wait for "+
+				"ever; register one first", label)
 		}
 	}
 	return nil
 }
 
-// Served are the runners, by name, that take jobs of a label now: those that are
+// Served returns the names of the runners that take jobs of a label now: those that are
 // online and not disabled.
 func Served(label string, runners []Runner) []string {
 	var by []string

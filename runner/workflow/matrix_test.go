@@ -29,7 +29,7 @@ func TestWhetherAJobCanRun(t *testing.T) {
 		"offline":                  {"wooo/ewoooc", []string{"ewoooc-host"}, true, OfflineOnly, ClassDedicated},
 		"disabled":                 {"wooo/ewoooc", []string{"old-host"}, true, OfflineOnly, ClassForeign},
 		"nobody":                   {"wooo/awoooi", []string{"gpu"}, true, Unsatisfiable, ClassShared},
-		"nobody of those told":     {"wooo/awoooi", []string{"gpu"}, false, NotSeen, ClassShared},
+		"none of the known":        {"wooo/awoooi", []string{"gpu"}, false, NotSeen, ClassShared},
 		"a name with a version":    {"wooo/ewoooc-v2", []string{"ewoooc-host"}, true, OfflineOnly, ClassDedicated},
 		"a name that begins alike": {"wooo/ewooocish", []string{"ewoooc-host"}, true, OfflineOnly, ClassForeign},
 	} {
@@ -49,7 +49,7 @@ func TestALabelGoesOnlyWhereAnotherRunnerHasIt(t *testing.T) {
 	for name, c := range map[string]struct {
 		runner Runner
 		own    string
-		says   string
+		text   string
 	}{
 		"it has":        {Runner{Name: "b", Online: true, Labels: []string{"a-host"}}, "host110", ""},
 		"offline":       {Runner{Name: "b", Labels: []string{"a-host"}}, "host110", "no other runner"},
@@ -58,8 +58,8 @@ func TestALabelGoesOnlyWhereAnotherRunnerHasIt(t *testing.T) {
 		"itself":        {Runner{Name: "host110", Online: true, Labels: []string{"a-host"}}, "host110", "no other runner"},
 		"who is itself": {Runner{Name: "b", Online: true, Labels: []string{"a-host"}}, "", "has no name"},
 	} {
-		err := Pool{Runners: []Runner{c.runner}}.Replaced([]string{"a-host"}, c.own)
-		if c.says == "" && err != nil || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
+		err := Pool{Runners: []Runner{c.runner}}.CheckReplaced([]string{"a-host"}, c.own)
+		if c.text == "" && err != nil || c.text != "" && (err == nil || !strings.Contains(err.Error(), c.text)) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -11,25 +11,25 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// What a matrix may cost us: its legs, as GitHub bounds them, and its keys, of
-// which real ones have a handful. A file of 190 kB took a minute without.
+// Limits of a matrix: its legs, by GitHub's limit, and its keys, of which real ones have
+// a handful. Without them a file of 190 kB takes a minute.
 const (
 	maxCombinations = 256
 	maxKeys         = 64
 )
 
-// demands are the different sets of labels that a job's runs-on means, over its
-// matrix.
+// demands returns the different sets of labels of a job's runs-on, over its matrix.
 func demands(runsOn, matrix *yaml.Node) []Demand {
 	written := yamltree.Texts(runsOn)
-	if labels, group := yamltree.Value(runsOn, "labels"), yamltree.Text(yamltree.Value(runsOn, "group")); labels != nil || group != "" {
+	labels, group := yamltree.Value(runsOn, "labels"), yamltree.Text(yamltree.Value(runsOn, "group"))
+	if labels != nil || group != "" {
 		written = yamltree.Texts(labels)
 		if group != "" { // to Gitea it is one more label
 			written = append(written, group)
 		}
 	}
 	if len(written) == 0 {
-		return []Demand{{Unresolved: "it has no runs-on"}}
+		return []Demand{{Unresolved: "the job has no runs-on"}}
 	}
 	if !slices.ContainsFunc(written, hasExpression) {
 		return []Demand{{Labels: written}}
@@ -41,7 +41,8 @@ func demands(runsOn, matrix *yaml.Node) []Demand {
 	var all []Demand
 	for _, leg := range legs {
 		d := resolve(written, leg)
-		if !slices.ContainsFunc(all, func(o Demand) bool { return o.Unresolved == d.Unresolved && slices.Equal(o.Labels, d.Labels) }) {
+		same := func(o Demand) bool { return o.Unresolved == d.Unresolved && slices.Equal(o.Labels, d.Labels) }
+		if !slices.ContainsFunc(all, same) {
 			all = append(all, d)
 		}
 	}
@@ -55,8 +56,8 @@ var (
 	ofMatrix   = regexp.MustCompile(`^matrix(?:\.([A-Za-z_][A-Za-z0-9_-]*)|\['([^']+)'\])$`)
 )
 
-// resolve puts one leg of the matrix into the labels. A leg's list stands for
-// several labels.
+// resolve evaluates the labels for one leg of the matrix. A list in a leg is several
+// labels.
 func resolve(written []string, leg map[string]*yaml.Node) Demand {
 	d := Demand{}
 	for _, label := range written {
@@ -83,7 +84,7 @@ func resolve(written []string, leg map[string]*yaml.Node) Demand {
 	return d
 }
 
-// nameOf is the matrix's key that an expression asks for, or "".
+// nameOf returns the key of the matrix in an expression, or "".
 func nameOf(e string) string {
 	m := ofMatrix.FindStringSubmatch(expression.FindStringSubmatch(e)[1])
 	if m == nil {
@@ -92,8 +93,8 @@ func nameOf(e string) string {
 	return m[1] + m[2]
 }
 
-// combinations are the legs of a matrix: the product of its lists, without what
-// exclude names, and with what include adds to legs or as legs of their own.
+// combinations returns the legs of a matrix: the product of its lists, without the legs
+// that exclude names, and with what include adds to legs or as legs of their own.
 func combinations(matrix *yaml.Node) ([]map[string]*yaml.Node, error) {
 	legs := []map[string]*yaml.Node{{}}
 	names := map[string]bool{}
@@ -102,7 +103,7 @@ func combinations(matrix *yaml.Node) ([]map[string]*yaml.Node, error) {
 			continue
 		}
 		if p.Value.Kind != yaml.SequenceNode {
-			continue // an expression: its key has no value here
+			continue // an expression, whose value is not in the file
 		}
 		if names[p.Key] = true; len(names) > maxKeys {
 			return nil, fmt.Errorf("its matrix has more than %d keys", maxKeys)
@@ -123,13 +124,13 @@ func combinations(matrix *yaml.Node) ([]map[string]*yaml.Node, error) {
 		return nil, fmt.Errorf("its matrix has more than %d entries to include or exclude", maxCombinations)
 	}
 	legs = slices.DeleteFunc(legs, func(leg map[string]*yaml.Node) bool {
-		return slices.ContainsFunc(excludes, func(e []yamltree.Pair) bool { return len(e) > 0 && agrees(leg, e, names) })
+		return slices.ContainsFunc(excludes, func(e []yamltree.Pair) bool { return len(e) > 0 && matches(leg, e, names) })
 	})
 	product := legs
 	for _, e := range includes {
 		alone := true
 		for _, leg := range product {
-			if len(names) > 0 && agrees(leg, e, names) {
+			if len(names) > 0 && matches(leg, e, names) {
 				add(leg, e)
 				alone = false
 			}
@@ -150,7 +151,7 @@ func combinations(matrix *yaml.Node) ([]map[string]*yaml.Node, error) {
 	return legs, nil
 }
 
-// entries are what include or exclude lists.
+// entries returns the items of include or exclude.
 func entries(n *yaml.Node) (all [][]yamltree.Pair) {
 	if n != nil {
 		for _, entry := range yamltree.Mappings(n) {
@@ -172,8 +173,8 @@ func with(leg map[string]*yaml.Node, key string, v *yaml.Node) map[string]*yaml.
 	return more
 }
 
-// agrees tells that an entry says nothing else for the product's names.
-func agrees(leg map[string]*yaml.Node, entry []yamltree.Pair, names map[string]bool) bool {
+// matches reports whether entry has leg's value for every matrix key it names.
+func matches(leg map[string]*yaml.Node, entry []yamltree.Pair, names map[string]bool) bool {
 	for _, p := range entry {
 		if names[p.Key] && yamltree.Text(leg[p.Key]) != yamltree.Text(p.Value) {
 			return false

@@ -1,5 +1,5 @@
-// Package workflow reads the workflows of repositories, finds in them what breaks a
-// shared host, and joins what their jobs ask for with the runners that there are.
+// Package workflow parses the workflows of repositories, finds problems for a shared host
+// in them, and matches the labels of their jobs with the existing runners.
 package workflow
 
 import (
@@ -10,10 +10,10 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Workflow is what a workflow's file says that matters to its host.
+// Workflow holds the parts of a workflow file that matter to its host.
 type Workflow struct {
 	File             string
-	Push             bool // runs by itself: on push, pull requests or a schedule
+	Push             bool // triggered by push, pull requests or a schedule
 	Concurrency      bool
 	CancelInProgress bool
 	Jobs             []Job
@@ -26,7 +26,7 @@ type Job struct {
 	Concurrency      bool
 	CancelInProgress bool
 	RunsOn           []Demand // one for each different set of labels of its matrix
-	Calls            string   // the workflow that it is instead, else ""
+	Calls            string   // the workflow that it calls instead of having steps, or ""
 	Steps            []Step
 }
 
@@ -40,14 +40,13 @@ type Step struct {
 // Demand are the labels that one runner must have, all of them, to run a job.
 type Demand struct {
 	Labels     []string
-	Unresolved string // why the labels are not known, else ""
+	Unresolved string // why the labels are not known, or ""
 }
 
-// maxLegs bounds the jobs of a file, each for its different runners.
+// maxLegs bounds the jobs of a file, counted once for each set of labels.
 const maxLegs = 1000
 
-// Parse reads one file. Names of the YAML 1.1 kind ("on" is a truth
-// value there) are read as they are written.
+// Parse parses one file. Keys such as "on", which is a boolean in YAML 1.1, are texts.
 func Parse(file string, data []byte) (Workflow, error) {
 	root, err := yamltree.Parse(data)
 	if err != nil {
@@ -69,7 +68,7 @@ func Parse(file string, data []byte) (Workflow, error) {
 	for _, p := range yamltree.Pairs(yamltree.Value(root, "jobs")) {
 		j := parseJob(p.Key, p.Value)
 		if legs += max(1, len(j.RunsOn)); legs > maxLegs {
-			return Workflow{}, fmt.Errorf("it has more than %d jobs, with those of matrices", maxLegs)
+			return Workflow{}, fmt.Errorf("more than %d jobs, with those of matrices", maxLegs)
 		}
 		w.Jobs = append(w.Jobs, j)
 	}
@@ -101,7 +100,8 @@ func parseJob(id string, n *yaml.Node) Job {
 	j.RunsOn = demands(yamltree.Value(n, "runs-on"), yamltree.Value(yamltree.Value(n, "strategy"), "matrix"))
 	if steps := yamltree.Value(n, "steps"); steps != nil && steps.Kind == yaml.SequenceNode {
 		for _, s := range steps.Content {
-			step := Step{If: yamltree.Text(yamltree.Value(s, "if")), Uses: yamltree.Text(yamltree.Value(s, "uses")), Run: yamltree.Text(yamltree.Value(s, "run")), With: map[string]string{}, Line: s.Line}
+			step := Step{If: yamltree.Text(yamltree.Value(s, "if")), Uses: yamltree.Text(yamltree.Value(s, "uses")),
+				Run: yamltree.Text(yamltree.Value(s, "run")), With: map[string]string{}, Line: s.Line}
 			for _, p := range yamltree.Pairs(yamltree.Value(s, "with")) {
 				step.With[p.Key] = strings.TrimSpace(yamltree.Text(p.Value))
 			}
@@ -111,10 +111,10 @@ func parseJob(id string, n *yaml.Node) Job {
 	return j
 }
 
-// Dirs are where Gitea looks for workflows: in the first that there is.
+// Dirs are the directories of workflows; Gitea reads the first that exists.
 var Dirs = []string{".gitea/workflows", ".github/workflows"}
 
-// IsFile reports whether a file is a workflow, by its file's name.
+// IsFile reports whether a file is a workflow, by its name.
 func IsFile(name string) bool {
 	return strings.HasSuffix(name, ".yml") || strings.HasSuffix(name, ".yaml")
 }

@@ -51,7 +51,7 @@ func TestWhichLabelsAJobWants(t *testing.T) {
 		"a computed matrix":  {"runs-on: ${{ matrix.os }}\nstrategy: {matrix: '${{ fromJSON(x) }}'}", []Demand{{Labels: []string{"${{ matrix.os }}"}, Unresolved: "${{ matrix.os }} has no value in this file"}}},
 		"no such key":        {"runs-on: ${{ matrix.os }}\nstrategy: {matrix: {go: [1]}}", []Demand{{Labels: []string{"${{ matrix.os }}"}, Unresolved: "${{ matrix.os }} has no value in this file"}}},
 		"another's workflow": {"uses: ./.gitea/workflows/x.yml", []Demand{{Unresolved: "the job calls the workflow ./.gitea/workflows/x.yml"}}},
-		"none":               {"steps: []", []Demand{{Unresolved: "it has no runs-on"}}},
+		"none":               {"steps: []", []Demand{{Unresolved: "the job has no runs-on"}}},
 		"too many includes":  {"runs-on: ${{ matrix.a }}\nstrategy: {matrix: {include: [" + strings.Repeat("{a: b}, ", 257) + "]}}", []Demand{{Labels: []string{"${{ matrix.a }}"}, Unresolved: "its matrix has more than 256 entries to include or exclude"}}},
 		"too many keys":      {"runs-on: ${{ matrix.k1 }}\nstrategy: {matrix: {" + manyKeys(maxKeys+1, "[a]") + "}}", []Demand{{Labels: []string{"${{ matrix.k1 }}"}, Unresolved: "its matrix has more than 64 keys"}}},
 		"too many legs":      {"runs-on: ${{ matrix.a }}\nstrategy: {matrix: {a: [" + strings.Repeat("1,", 17) + "], b: [" + strings.Repeat("1,", 17) + "]}}", []Demand{{Labels: []string{"${{ matrix.a }}"}, Unresolved: "its matrix has more than 256 legs"}}},

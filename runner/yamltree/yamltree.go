@@ -1,6 +1,5 @@
-// Package yamltree reads YAML that strangers wrote as a tree of nodes, within bounds,
-// and looks values up in it. What is missing, or of another shape, is nothing: nil, ""
-// or no items.
+// Package yamltree parses untrusted YAML into a tree of nodes, within bounds, and looks
+// up values in it. A missing value, or one of another kind, is nil, "" or no items.
 package yamltree
 
 import (
@@ -10,18 +9,18 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// What a file may cost us. Real ones have some kilobytes and hundreds of nodes.
+// Limits of a file. Real ones have some kilobytes and hundreds of nodes.
 const (
 	MaxFile   = 1 << 20
 	maxNodes  = 50_000
 	maxNested = 64
 )
 
-// Parse reads one document. Aliases and merge keys are written out, under a
-// bound: a few lines of aliases to aliases would else become gigabytes.
+// Parse parses one document. Aliases and merge keys are expanded, within a limit:
+// otherwise a few lines of aliases to aliases would become gigabytes.
 func Parse(data []byte) (*yaml.Node, error) {
 	if len(data) > MaxFile {
-		return nil, fmt.Errorf("it has %d bytes; want at most %d", len(data), MaxFile)
+		return nil, fmt.Errorf("%d bytes, more than the limit of %d", len(data), MaxFile)
 	}
 	var doc yaml.Node
 	if err := yaml.Unmarshal(data, &doc); err != nil {
@@ -31,15 +30,17 @@ func Parse(data []byte) (*yaml.Node, error) {
 		return &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}, nil
 	}
 	left := budget{maxNodes, MaxFile}
-	return writtenOut(doc.Content[0], 0, &left)
+	return expand(doc.Content[0], 0, &left)
 }
 
-var errTooMuch = fmt.Errorf("it has more than %d nodes, %d levels or %d bytes of text, with its aliases written out", maxNodes, maxNested, MaxFile)
+var errTooMuch = fmt.Errorf("more than %d nodes, %d levels or %d bytes of text, with aliases expanded", maxNodes,
+	maxNested, MaxFile)
 
-// budget is how many nodes and bytes of their text may come yet.
+// budget is the number of nodes and bytes of text that may follow.
 type budget struct{ nodes, bytes int }
 
-func writtenOut(n *yaml.Node, level int, left *budget) (*yaml.Node, error) {
+// expand returns a copy of a tree with aliases and merge keys expanded.
+func expand(n *yaml.Node, level int, left *budget) (*yaml.Node, error) {
 	for n.Kind == yaml.AliasNode {
 		n = n.Alias
 	}
@@ -54,7 +55,7 @@ func writtenOut(n *yaml.Node, level int, left *budget) (*yaml.Node, error) {
 		if merge {
 			i++
 		}
-		child, err := writtenOut(n.Content[i], level+1, left)
+		child, err := expand(n.Content[i], level+1, left)
 		if err != nil {
 			return nil, err
 		}
@@ -62,7 +63,7 @@ func writtenOut(n *yaml.Node, level int, left *budget) (*yaml.Node, error) {
 			out.Content = append(out.Content, child)
 			continue
 		}
-		// Before the keys of the mapping itself, so that value finds those.
+		// Before the keys of the mapping itself, so that Value finds those.
 		for _, from := range Mappings(child) {
 			out.Content = append(from.Content[:len(from.Content):len(from.Content)], out.Content...)
 		}
@@ -87,7 +88,7 @@ func Mappings(n *yaml.Node) []*yaml.Node {
 	return nil
 }
 
-// Value returns what a mapping says last for a key, or nil.
+// Value returns the last value of a key in a mapping, or nil.
 func Value(n *yaml.Node, key string) *yaml.Node {
 	if n == nil || n.Kind != yaml.MappingNode {
 		return nil
@@ -151,7 +152,7 @@ func Pairs(n *yaml.Node) []Pair {
 }
 
 // ErrNoMapping reports a document that is not a mapping.
-var ErrNoMapping = errors.New("it is no YAML mapping")
+var ErrNoMapping = errors.New("not a YAML mapping")
 
 // ErrorAt returns an error that begins with the node's line.
 func ErrorAt(n *yaml.Node, format string, args ...any) error {
