@@ -144,23 +144,28 @@ func parseSplitRunner(n *yaml.Node, primary, primaryService string) (SplitRunner
 		return r, yamltree.ErrorAt(line("service"), "%q is the service of the primary's directory %q, and of no other",
 			primaryService, primary)
 	}
-	labels := fields["labels"]
-	if labels == nil || labels.Kind != yaml.SequenceNode || len(labels.Content) == 0 {
+	if labels := fields["labels"]; labels == nil || labels.Kind != yaml.SequenceNode || len(labels.Content) == 0 {
 		return r, yamltree.ErrorAt(line("labels"), "%q has no list of labels", r.Owner)
 	}
+	r.Labels, err = parseSplitLabels(fields["labels"])
+	return r, err
+}
+
+// parseSplitLabels parses the names in a list of labels.
+func parseSplitLabels(labels *yaml.Node) (names []string, err error) {
 	for _, l := range labels.Content {
 		name := yamltree.Text(l)
 		invalid := func(c rune) bool { return !unicode.IsPrint(c) || c == ':' || c == ',' }
 		if name == "" || strings.ContainsFunc(name, invalid) {
-			return r, yamltree.ErrorAt(l, "%.100q is not the name of a label, which is the part before its colon, such as %q",
+			return nil, yamltree.ErrorAt(l, "%.100q is not the name of a label, which is the part before its colon, such as %q",
 				name, "ubuntu-latest")
 		}
-		if slices.Contains(r.Labels, name) {
-			return r, yamltree.ErrorAt(l, "duplicate label %q", name)
+		if slices.Contains(names, name) {
+			return nil, yamltree.ErrorAt(l, "duplicate label %q", name)
 		}
-		r.Labels = append(r.Labels, name)
+		names = append(names, name)
 	}
-	return r, nil
+	return names, nil
 }
 
 // checkDistinct reports an owner, directory, service or label shared with an earlier
