@@ -235,7 +235,7 @@ func TestTheDocsUseFlagsThatAreThere(t *testing.T) {
 				continue
 			}
 			lines++
-			for _, arg := range strings.Fields(call[2]) {
+			for arg := range strings.FieldsSeq(call[2]) {
 				if arg == "--" {
 					break
 				}
