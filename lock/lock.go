@@ -154,7 +154,7 @@ func CheckName(name string) error {
 		!strings.Contains(letters, name[:1]):
 		return errors.New("want 2 to 128 letters, digits, '_', '.' or '-', the first a letter or digit")
 	case slices.Contains([]string{"bridge", "host", "none", "default"}, name):
-		return errors.New("Docker reserves this name; choose another")
+		return errors.New("this name is reserved by Docker; choose another")
 	case isQueueName(name):
 		return errors.New("hostguard's queue uses names of this form; choose another")
 	case hexid.Is(name, 64):
