@@ -279,7 +279,7 @@ func TestADaemonThatAnswersHTML(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if status, said := tell(t, j.Step("acquire-lock", "-timeout", "2s"), 20*time.Second); status != 3 {
+	if status, said := tell(t, j.Step("acquire-lock", "-timeout", "6s"), 20*time.Second); status != 3 {
 		t.Errorf("acquire-lock: status %d, want 3: %.2000s", status, said)
 	}
 	if status, said := tell(t, j.Step("status"), 0); status != 3 {
