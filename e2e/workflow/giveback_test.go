@@ -329,8 +329,9 @@ func TestAReleaseInAContainerWaitsForItsOtherProcesses(t *testing.T) {
 				r.job.Workflow = job("ubuntu-latest", step(uses[build], "step: acquire-lock"), `
       - shell: sh
         run: |
+          touch /tmp/inside # before what may remove it at once
           setsid sh -c '`+c.work+`; rm /tmp/inside' </dev/null >/dev/null 2>&1 &
-          touch /tmp/inside /tmp/left
+          touch /tmp/left
           until [ -e /tmp/waiting ]; do sleep 0.1; done
           exit 1
 `, "      - if: always()\n        "+strings.TrimPrefix(step(uses[build], "step: release-lock"), "      - "))
