@@ -12,11 +12,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"hostguard/e2e/rig/contend"
 	"hostguard/e2e/rig/engine"
 	"hostguard/e2e/rig/npm"
 	"hostguard/internal/proc"
@@ -156,9 +156,9 @@ func (s site) use(t *testing.T, manager string) {
 
 // start starts a command in a project; it and all that it starts end with the
 // test.
-func (s site) start(t *testing.T, cmd *exec.Cmd, project string) (said *output, ended <-chan error) {
+func (s site) start(t *testing.T, cmd *exec.Cmd, project string) (said *contend.Log, ended <-chan error) {
 	t.Helper()
-	said = new(output)
+	said = new(contend.Log)
 	cmd.Env = append(s.environ(), cmd.Env...)
 	cmd.Dir = filepath.Join(s.dir, project)
 	cmd.Stdout, cmd.Stderr = said, said
@@ -176,24 +176,6 @@ func (s site) start(t *testing.T, cmd *exec.Cmd, project string) (said *output, 
 		<-waited
 	})
 	return said, end
-}
-
-// output is what a command says, which is read while it runs.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
 }
 
 // watch runs a build to its end and looks all the time.

@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"hostguard/e2e/rig/contend"
 	"hostguard/e2e/rig/engine"
 	"hostguard/e2e/rig/wire"
 )
@@ -214,15 +215,14 @@ func (b *box) command(verb string, args ...string) *exec.Cmd {
 type process struct {
 	*box
 	cmd  *exec.Cmd
-	mu   sync.Mutex
-	out  strings.Builder
+	out  contend.Log
 	done chan struct{}
 }
 
 func (b *box) begin(verb string, args ...string) *process {
 	b.t.Helper()
 	p := &process{box: b, cmd: b.command(verb, args...), done: make(chan struct{})}
-	p.cmd.Stdout, p.cmd.Stderr = p, p
+	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
 	if err := p.cmd.Start(); err != nil {
 		b.t.Fatal(err)
 	}
@@ -233,29 +233,17 @@ func (b *box) begin(verb string, args ...string) *process {
 	return p
 }
 
-func (p *process) Write(text []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.out.Write(text)
-}
-
-func (p *process) said() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.out.String()
-}
-
 // until waits until hostguard has said something.
 func (p *process) until(text string) {
 	p.t.Helper()
-	for limit := time.After(within); !strings.Contains(p.said(), text); {
+	for limit := time.After(within); !strings.Contains(p.out.String(), text); {
 		select {
 		case <-p.done:
-			if !strings.Contains(p.said(), text) {
-				p.t.Fatalf("it ended and never said %q:\n%s", text, p.said())
+			if !strings.Contains(p.out.String(), text) {
+				p.t.Fatalf("it ended and never said %q:\n%s", text, p.out.String())
 			}
 		case <-limit:
-			p.t.Fatalf("it never said %q:\n%s", text, p.said())
+			p.t.Fatalf("it never said %q:\n%s", text, p.out.String())
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
@@ -275,9 +263,9 @@ func (p *process) end(status int, words ...string) string {
 	case <-p.done:
 	case <-time.After(within):
 		_ = p.cmd.Process.Kill()
-		p.t.Fatalf("it does not end:\n%s", p.said())
+		p.t.Fatalf("it does not end:\n%s", p.out.String())
 	}
-	said, rest := p.said(), p.said()
+	said, rest := p.out.String(), p.out.String()
 	for _, w := range words {
 		_, after, found := strings.Cut(rest, w)
 		if !found {
@@ -651,13 +639,13 @@ func losesTheDaemon(t *testing.T, e *engine.Engine) {
 					status, timeout = 1, "3s"
 				}
 				p := b.begin("drain", "-apply", "-timeout", timeout)
-				for limit := time.After(within); !strings.Contains(p.said(), "waiting since"); {
+				for limit := time.After(within); !strings.Contains(p.out.String(), "waiting since"); {
 					select {
 					case <-p.done:
-						b.honest(p.said())
+						b.honest(p.out.String())
 						return
 					case <-limit:
-						t.Fatalf("it says no more than:\n%s", p.said())
+						t.Fatalf("it says no more than:\n%s", p.out.String())
 					case <-time.After(10 * time.Millisecond):
 					}
 				}
