@@ -138,6 +138,7 @@ func (s site) environ() []string {
 		"HOME=" + s.dir, "CI=true",
 		"BUILD_ROOT=" + filepath.Dir(s.modules), "BUILD_MARKS=" + filepath.Join(s.dir, "marks"),
 		"NEXT_TELEMETRY_DISABLED=1", "TURBO_TELEMETRY_DISABLED=1", "npm_config_update_notifier=false",
+		"NODE_DISABLE_COMPILE_CACHE=1",
 	}
 }
 

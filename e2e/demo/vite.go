@@ -44,6 +44,8 @@ func (d *demo) startVite(ctx context.Context) (*vite, error) {
 	}
 	v := &vite{cmd: exec.CommandContext(ctx, "node", d.vite, "build")}
 	v.cmd.Dir = dir
+	// Vite 8 has Node 22 and newer keep what it compiles in TMPDIR.
+	v.cmd.Env = append(os.Environ(), "NODE_DISABLE_COMPILE_CACHE=1")
 	v.cmd.Stderr = &v.output
 	v.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if v.stdin, err = v.cmd.StdinPipe(); err != nil {

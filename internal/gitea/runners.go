@@ -24,44 +24,9 @@ func (i *Inventory) Registered(id int64, name, repository string) (Registered, e
 	if err := i.client.CheckServerVersionConstraint(">=1.26.0"); err != nil {
 		return Registered{}, i.explain(what, nil, err)
 	}
-	type (
-		get    = func() (*gitea.ActionRunner, *gitea.Response, error)
-		update = func(gitea.EditActionRunnerOption) (*gitea.ActionRunner, *gitea.Response, error)
-	)
-	owner, repo, _ := strings.Cut(repository, "/")
 	var refusal error
-	for _, of := range []struct {
-		get
-		update
-	}{
-		{
-			func() (*gitea.ActionRunner, *gitea.Response, error) { return i.client.GetAdminActionRunner(id) },
-			func(o gitea.EditActionRunnerOption) (*gitea.ActionRunner, *gitea.Response, error) {
-				return i.client.UpdateAdminActionRunner(id, o)
-			},
-		},
-		{
-			func() (*gitea.ActionRunner, *gitea.Response, error) { return i.client.GetOrgActionRunner(owner, id) },
-			func(o gitea.EditActionRunnerOption) (*gitea.ActionRunner, *gitea.Response, error) {
-				return i.client.UpdateOrgActionRunner(owner, id, o)
-			},
-		},
-		{
-			func() (*gitea.ActionRunner, *gitea.Response, error) { return i.client.GetUserActionRunner(id) },
-			func(o gitea.EditActionRunnerOption) (*gitea.ActionRunner, *gitea.Response, error) {
-				return i.client.UpdateUserActionRunner(id, o)
-			},
-		},
-		{
-			func() (*gitea.ActionRunner, *gitea.Response, error) {
-				return i.client.GetRepoActionRunner(owner, repo, id)
-			},
-			func(o gitea.EditActionRunnerOption) (*gitea.ActionRunner, *gitea.Response, error) {
-				return i.client.UpdateRepoActionRunner(owner, repo, id, o)
-			},
-		},
-	} {
-		r, response, err := of.get()
+	for _, e := range i.runnerEndpoints(repository) {
+		r, response, err := e.get(id)
 		if err != nil {
 			if err = i.explain(what, response, err); refusal == nil || errors.Is(refusal, errNone) {
 				refusal = err
@@ -73,7 +38,7 @@ func (i *Inventory) Registered(id int64, name, repository string) (Registered, e
 		}
 		return Registered{Disabled: r.Disabled, change: func(disabled bool) error {
 			what := fmt.Sprintf("set disabled=%t of runner %d", disabled, id)
-			r, response, err := of.update(gitea.EditActionRunnerOption{Disabled: &disabled})
+			r, response, err := e.update(id, gitea.EditActionRunnerOption{Disabled: &disabled})
 			if err != nil {
 				return i.explain(what, response, err)
 			}
@@ -84,6 +49,35 @@ func (i *Inventory) Registered(id int64, name, repository string) (Registered, e
 		}}, nil
 	}
 	return Registered{}, refusal
+}
+
+// runnerEndpoint is one of the places where the API has runners.
+type runnerEndpoint struct {
+	get    func(id int64) (*gitea.ActionRunner, *gitea.Response, error)
+	update func(id int64, o gitea.EditActionRunnerOption) (*gitea.ActionRunner, *gitea.Response, error)
+}
+
+func (i *Inventory) runnerEndpoints(repository string) []runnerEndpoint {
+	owner, repo, _ := strings.Cut(repository, "/")
+	c := i.client
+	return []runnerEndpoint{
+		{c.GetAdminActionRunner, c.UpdateAdminActionRunner},
+		{
+			func(id int64) (*gitea.ActionRunner, *gitea.Response, error) { return c.GetOrgActionRunner(owner, id) },
+			func(id int64, o gitea.EditActionRunnerOption) (*gitea.ActionRunner, *gitea.Response, error) {
+				return c.UpdateOrgActionRunner(owner, id, o)
+			},
+		},
+		{c.GetUserActionRunner, c.UpdateUserActionRunner},
+		{
+			func(id int64) (*gitea.ActionRunner, *gitea.Response, error) {
+				return c.GetRepoActionRunner(owner, repo, id)
+			},
+			func(id int64, o gitea.EditActionRunnerOption) (*gitea.ActionRunner, *gitea.Response, error) {
+				return c.UpdateRepoActionRunner(owner, repo, id, o)
+			},
+		},
+	}
 }
 
 // SetDisabled stops a runner from getting jobs, or lets it get them again.

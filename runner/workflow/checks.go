@@ -139,75 +139,76 @@ func Check(workflows []Workflow, hostLabels []string) []finding.Finding {
 
 func checkWorkflow(w Workflow, hostLabels []string) []finding.Finding {
 	var all finding.List
-	add := func(layer int, level finding.Level, j *Job, fix, format string, args ...any) {
-		where := fmt.Sprintf("%.100q", w.File)
-		if j != nil {
-			where += fmt.Sprintf(" job %.100q", j.ID)
-		}
-		all.Add(layer, level, fix, "%s: %s", where, fmt.Sprintf(format, args...))
-	}
 	after := waits(w)
 	onHost := false
 	for i := range w.Jobs {
 		j := &w.Jobs[i]
+		add := func(layer int, level finding.Level, fix, format string, args ...any) {
+			all.Add(layer, level, fix, "%.100q job %.100q: %s", w.File, j.ID, fmt.Sprintf(format, args...))
+		}
 		host := hostLabel(*j, hostLabels)
 		onHost = onHost || host != ""
-		u := usesOf(*j)
-		locked := u.held || u.acquires
-		if u.bare != "" {
-			add(3, finding.Bad, j, "put uses: wooo/hostguard/lock@v1.0.0 before it",
-				"builds images (%s) without the host's lock", u.bare)
-		}
-		if u.unread != "" {
-			add(3, finding.Warn, j, unreadFix,
-				"may build images without the host's lock: its shell text cannot be read (%s)", u.unread)
-		}
-		if u.build != "" && !u.gated {
-			add(8, finding.Warn, j, "put step: wait-pressure before the lock",
-				"builds images (%s) without waiting for heavy builds of others", u.build)
-		}
-		if u.build != "" && !u.held && (w.CancelInProgress || j.CancelInProgress) && !locked {
-			add(5, finding.Bad, j,
-				"take the lock with uses: wooo/hostguard/lock@v1.0.0, or set cancel-in-progress: false",
-				"builds without a lock that outlasts cancel-in-progress: Gitea starts the next run while the cancelled "+
-					"one still builds")
-		} else if u.acquires && !u.held && (w.CancelInProgress || j.CancelInProgress) {
-			add(5, finding.Warn, j,
-				"take the lock with uses: wooo/hostguard/lock@v1.0.0, whose post step runs on cancel",
-				"cancel-in-progress with acquire-lock: on act_runner before v2.0 no release step runs when a run is cancelled")
-		}
-		if u.acquires && !u.releases && !u.held {
-			add(3, finding.Bad, j,
-				"add a step with if: always() and step: release-lock, or use uses: wooo/hostguard/lock@v1.0.0",
-				"takes the lock and never gives it back")
-		}
-		if u.early != "" {
-			add(3, finding.Bad, j, "give that step if: always()",
-				"release-lock (%s) does not run after every end of the job, such as a failure or a cancel", u.early)
-		}
-		if u.plain != "" {
-			add(3, finding.Warn, j, "take it with step: acquire-lock, lock-name: the same",
-				"creates the lock %.100q by docker network create, which any prune deletes and older engines give to two "+
-					"at once", u.plain)
-		}
-		if u.unplain != "" {
-			add(3, finding.Bad, j, "give it back with step: release-lock, which removes only its own",
-				"docker network rm %.100q may remove another job's lock", u.unplain)
-		}
+		checkUses(usesOf(*j), w.CancelInProgress || j.CancelInProgress, add)
 		for k := range i {
 			other := &w.Jobs[k]
 			if host != "" && hostLabel(*other, hostLabels) == host && !after(j.ID, other.ID) && !after(other.ID, j.ID) {
-				add(5, finding.Warn, j, fmt.Sprintf("give one of them needs: %s", shell.Quote(other.ID)),
+				add(5, finding.Warn, fmt.Sprintf("give one of them needs: %s", shell.Quote(other.ID)),
 					"may run at the same time as job %.100q on %.100q", other.ID, host)
 				break
 			}
 		}
 	}
 	if onHost && w.Push && !w.Concurrency && !slices.ContainsFunc(w.Jobs, func(j Job) bool { return j.Concurrency }) {
-		add(5, finding.Warn, nil, `add concurrency: { group: "cd-${{ github.workflow }}-${{ github.ref }}" }`,
-			"runs on the host without concurrency: each push adds a run beside those before it")
+		all.Add(5, finding.Warn, `add concurrency: { group: "cd-${{ github.workflow }}-${{ github.ref }}" }`,
+			"%.100q: runs on the host without concurrency: each push adds a run beside those before it", w.File)
 	}
 	return all
+}
+
+// checkUses reports what is wrong with a job's builds and with the lock around them.
+func checkUses(u use, cancelInProgress bool,
+	add func(layer int, level finding.Level, fix, format string, args ...any),
+) {
+	if u.bare != "" {
+		add(3, finding.Bad, "put uses: wooo/hostguard/lock@v1.0.0 before it",
+			"builds images (%s) without the host's lock", u.bare)
+	}
+	if u.unread != "" {
+		add(3, finding.Warn, unreadFix,
+			"may build images without the host's lock: its shell text cannot be read (%s)", u.unread)
+	}
+	if u.build != "" && !u.gated {
+		add(8, finding.Warn, "put step: wait-pressure before the lock",
+			"builds images (%s) without waiting for heavy builds of others", u.build)
+	}
+	switch {
+	case !cancelInProgress || u.held:
+	case u.acquires:
+		add(5, finding.Warn, "take the lock with uses: wooo/hostguard/lock@v1.0.0, whose post step runs on cancel",
+			"cancel-in-progress with acquire-lock: on act_runner before v2.0 no release step runs when a run is cancelled")
+	case u.build != "":
+		add(5, finding.Bad, "take the lock with uses: wooo/hostguard/lock@v1.0.0, or set cancel-in-progress: false",
+			"builds without a lock that outlasts cancel-in-progress: Gitea starts the next run while the cancelled "+
+				"one still builds")
+	}
+	if u.acquires && !u.releases && !u.held {
+		add(3, finding.Bad,
+			"add a step with if: always() and step: release-lock, or use uses: wooo/hostguard/lock@v1.0.0",
+			"takes the lock and never gives it back")
+	}
+	if u.early != "" {
+		add(3, finding.Bad, "give that step if: always()",
+			"release-lock (%s) does not run after every end of the job, such as a failure or a cancel", u.early)
+	}
+	if u.plain != "" {
+		add(3, finding.Warn, "take it with step: acquire-lock, lock-name: the same",
+			"creates the lock %.100q by docker network create, which any prune deletes and older engines give to two "+
+				"at once", u.plain)
+	}
+	if u.unplain != "" {
+		add(3, finding.Bad, "give it back with step: release-lock, which removes only its own",
+			"docker network rm %.100q may remove another job's lock", u.unplain)
+	}
 }
 
 // unreadFix is the fix for a step that bash may not parse either.

@@ -57,6 +57,7 @@ func Install(ctx context.Context, name string, files fs.FS) (string, error) {
 	how = append(how, "--engine-strict", "--ignore-scripts", "--no-audit", "--no-fund", "--cache", "npm")
 	cmd := exec.CommandContext(ctx, "npm", how...)
 	cmd.Dir = fresh
+	cmd.Env = append(os.Environ(), "NODE_DISABLE_COMPILE_CACHE=1") // it would stay in TMPDIR
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("npm %s for %s: %w: %s", how[0], name, err, out)
 	}
