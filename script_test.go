@@ -55,9 +55,9 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// slowDaemon is a Docker daemon that keeps networks and takes 2 s to say who it
-// is. It makes a file "asked" when it is asked that, and hangs while there is a
-// file "hung". With a status as second argument it answers requests with that; a
+// slowDaemon is a Docker daemon that keeps networks and takes 2 s for the first list
+// with a lock in it. It makes a file "asked" when it is asked for that, and hangs
+// while there is a file "hung". With a status as second argument it answers requests with that; a
 // "web" server answers everything with nothing, and a "prunable" engine, like
 // Podman, makes ordinary networks.
 func slowDaemon() {
@@ -69,7 +69,12 @@ func slowDaemon() {
 		log.Fatal(err)
 	}
 	log.Fatal(http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasSuffix(r.URL.Path, "/info") {
+		mu.Lock()
+		locked := slices.ContainsFunc(networks, func(n map[string]any) bool {
+			return !strings.HasPrefix(n["Name"].(string), "hg-") // as tickets begin
+		})
+		mu.Unlock()
+		if _, err := os.Stat("asked"); err != nil && locked && strings.HasSuffix(r.URL.Path, "/networks") {
 			_ = os.WriteFile("asked", nil, 0o644)
 			time.Sleep(2 * time.Second)
 		}

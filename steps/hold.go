@@ -92,7 +92,7 @@ func (o *acquireOptions) hold(
 			m.Settle = 500 * time.Millisecond
 		}
 	}
-	log := newLockLog(ctx, s, store, m.Settle)
+	log := newLockLog(s, store, m.Settle)
 	waiting, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
 	m.OnWait = func(w lock.Wait) {

@@ -1,7 +1,6 @@
 package steps
 
 import (
-	"context"
 	"fmt"
 	"time"
 
@@ -19,39 +18,26 @@ type lockLog struct {
 
 	leaving bool
 
-	settle    time.Duration
-	described chan string // the description of the store; nil once it is printed
+	store  string // of the first line; empty once it is printed
+	settle time.Duration
 }
 
 const reportEvery = 30 * time.Second
 
-// describeTime is how long the first line about a wait may be delayed so that the
-// description of the store precedes it: an engine takes longer to identify itself than
-// to answer about the lock.
-const describeTime = 2500 * time.Millisecond
-
-func newLockLog(ctx context.Context, s *cli.Session, store *lockwire.Store, settle time.Duration) *lockLog {
-	l := &lockLog{Session: s, start: time.Now(), settle: settle, described: make(chan string, 1)}
-	described := l.described
-	go func() { described <- store.Describe(ctx) }()
-	return l
+func newLockLog(s *cli.Session, store *lockwire.Store, settle time.Duration) *lockLog {
+	return &lockLog{Session: s, start: time.Now(), store: store.Where, settle: settle}
 }
 
-// printStore prints the description of the store once; that of a hung daemon never
-// comes.
+// printStore prints once where the lock is.
 func (l *lockLog) printStore() {
-	if l.described == nil {
+	if l.store == "" {
 		return
 	}
-	select {
-	case line := <-l.described:
-		l.described = nil
-		l.Print("%s", line)
-		if l.settle > 0 {
-			l.Print("this engine can create two networks of one name; watching %s for a plain \"docker network "+
-				"create\" of the same name, which goes unnoticed if it takes longer", l.settle)
-		}
-	case <-time.After(time.Until(l.start.Add(describeTime))):
+	l.Print("%s", l.store)
+	l.store = ""
+	if l.settle > 0 {
+		l.Print("this engine can create two networks of one name; watching %s for a plain \"docker network "+
+			"create\" of the same name, which goes unnoticed if it takes longer", l.settle)
 	}
 }
 

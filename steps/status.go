@@ -137,7 +137,7 @@ func survey(ctx context.Context, s *cli.Session, name string, store *lockwire.St
 	}
 	docker.Name(ctx, look.Blockers)
 	report := statusReport{
-		Version: 1, Time: time.Now().UTC(), Store: store.Describe(ctx),
+		Version: 1, Time: time.Now().UTC(), Store: store.Identity(ctx),
 		Builds: json.RawMessage(blockersJSON(look.Blockers)), pressure: "no heavy build runs",
 	}
 	if !look.Clear() {

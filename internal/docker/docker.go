@@ -144,7 +144,8 @@ type Description struct {
 	ID, Version string
 }
 
-// Describe asks the daemon for its identity, which takes up to 10 ms.
+// Describe asks the daemon for its identity. That takes up to 10 ms, and the daemon
+// executes two programs (runc and docker-init) for it: no lock waits for that.
 func (e *Engine) Describe(ctx context.Context) (Description, error) {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()

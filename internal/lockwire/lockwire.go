@@ -39,9 +39,10 @@ func (o *Options) Inputs() []cli.Input {
 // Store is where locks are, and what there is to print about it.
 type Store struct {
 	*lock.Space
-	Name          string // for people: which daemon, which directory
-	Exclusive     bool   // it refuses a second entry of a name by itself
-	Describe      func(context.Context) string
+	Name          string                                      // for people: which daemon, which directory
+	Exclusive     bool                                        // it refuses a second entry of a name by itself
+	Where         string                                      // a line of a log
+	Identity      func(context.Context) string                // that line with what tells the store from any other
 	ContainerName func(ctx context.Context, id string) string // "" if it knows no such container
 	Prunable      func() bool                                 // a prune deletes the lock that was just taken
 }
@@ -114,11 +115,10 @@ func openFiles(_ context.Context, s *cli.Session) (*Store, error) {
 		s.Warning("lock directory %q was removed or replaced while it was in use; it has the locks that this process "+
 			"knows of, others may be lost", files.Dir())
 	}
+	where := fmt.Sprintf("lock files in %q; Docker's locks are not seen", files.Dir())
 	return &Store{
 		Space: space(s, files, self(s.Getenv)), Name: fmt.Sprintf("the lock files in %q", files.Dir()), Exclusive: true,
-		Describe: func(context.Context) string {
-			return fmt.Sprintf("lock files in %q; Docker's locks are not seen", files.Dir())
-		},
+		Where: where, Identity: func(context.Context) string { return where },
 		ContainerName: func(context.Context, string) string { return "" },
 		Prunable:      func() bool { return false },
 	}, nil
@@ -142,7 +142,8 @@ func openDocker(ctx context.Context, s *cli.Session) (*Store, error) {
 	return &Store{
 		Space: space(s, engine, claim), Name: fmt.Sprintf("the Docker daemon at %q", engine.Address()),
 		Exclusive: engine.Exclusive(), ContainerName: engine.ContainerName, Prunable: engine.Prunable,
-		Describe: func(ctx context.Context) string {
+		Where: fmt.Sprintf("engine %q, API %q", engine.Address(), engine.API),
+		Identity: func(ctx context.Context) string {
 			d, err := engine.Describe(ctx)
 			if err != nil {
 				return fmt.Sprintf("engine %q, API %q", engine.Address(), engine.API)
