@@ -213,12 +213,12 @@ func (r *run) count(status int, out string) {
 	}
 }
 
-// kill ends a random process after every fifth section, some 200 ms later. By time
+// kill ends a random process after every tenth section, some 200 ms later. By time
 // alone a machine that is busy would do little but recover: 2,346 kills for 2,013
 // sections were seen.
 func (r *run) kill(ctx context.Context) {
 	for ctx.Err() == nil {
-		if r.done.Load() < 5*r.killed.Load() {
+		if r.done.Load() < 10*r.killed.Load() {
 			time.Sleep(10 * time.Millisecond)
 			continue
 		}
@@ -241,7 +241,7 @@ func (r *run) prune(ctx context.Context) {
 				r.prunes.Add(1)
 			}
 		}
-		time.Sleep(500 * time.Millisecond)
+		time.Sleep(time.Second)
 	}
 }
 
