@@ -179,8 +179,13 @@ type Found struct {
 // Split reports whether a split created the runner: it serves one owner, in the directory
 // of that name.
 func (f Found) Split() bool {
-	owners := ownersOf(f.Config.Labels)
+	owners := config.OwnersOf(f.Config.Labels)
 	return len(owners) == 1 && filepath.Base(f.Dir) == filepath.Base(SplitDirOf(f.Dir, owners[0]))
+}
+
+// SplitDirOf returns the directory for the runner of one owner, beside the primary's.
+func SplitDirOf(primary, owner string) string {
+	return filepath.Join(filepath.Dir(primary), "act-runner-"+owner)
 }
 
 // ChoosePrimary returns the host's own runner among all its runners. It prefers, in this
@@ -199,7 +204,7 @@ func ChoosePrimary(found []Found) (Found, bool) {
 	return slices.MinFunc(found, func(a, b Found) int {
 		return cmp.Or(
 			cmp.Compare(last(a.Split()), last(b.Split())),
-			cmp.Compare(len(ownersOf(b.Config.Labels)), len(ownersOf(a.Config.Labels))),
+			cmp.Compare(len(config.OwnersOf(b.Config.Labels)), len(config.OwnersOf(a.Config.Labels))),
 			cmp.Compare(last(!a.Active), last(!b.Active)),
 			cmp.Compare(a.Config.ID, b.Config.ID),
 		)

@@ -3,7 +3,6 @@ package runner
 import (
 	"cmp"
 	"hostguard/runner/config"
-	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -48,21 +47,10 @@ type ReadinessSplit struct {
 	Status string `json:"status"`
 }
 
-// ownersOf returns the owners of labels, in their order.
-func ownersOf(labels []config.Label) []string {
-	var owners []string
-	for _, l := range labels {
-		if o := config.OwnerOf(l.Name); !slices.Contains(owners, o) {
-			owners = append(owners, o)
-		}
-	}
-	return owners
-}
-
 // LabelOwners returns the owners of the primary's labels: the host's first, then shared,
 // then the others.
 func (h Host) LabelOwners() []string {
-	own, owners := h.OwnedBy(), ownersOf(h.Config.Labels)
+	own, owners := h.OwnedBy(), config.OwnersOf(h.Config.Labels)
 	rank := func(o string) int {
 		switch o {
 		case strings.ToLower(own):
@@ -76,11 +64,6 @@ func (h Host) LabelOwners() []string {
 	return owners
 }
 
-// SplitDirOf returns the directory for the runner of one owner, beside the primary's.
-func SplitDirOf(primary, owner string) string {
-	return filepath.Join(filepath.Dir(primary), "act-runner-"+owner)
-}
-
 // ServesAlone reports whether a runner has all labels that an owner has at the primary,
 // and no other owner's.
 func (h Host) ServesAlone(owner string, c config.Config) bool {
@@ -90,7 +73,7 @@ func (h Host) ServesAlone(owner string, c config.Config) bool {
 			return false
 		}
 	}
-	return slices.Equal(ownersOf(c.Labels), []string{owner})
+	return slices.Equal(config.OwnersOf(c.Labels), []string{owner})
 }
 
 // SplitServiceOf returns the unit for the runner of one owner.

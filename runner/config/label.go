@@ -50,6 +50,17 @@ func OwnerOf(name string) string {
 	return word
 }
 
+// OwnersOf returns the owners of labels, in their order.
+func OwnersOf(labels []Label) []string {
+	var owners []string
+	for _, l := range labels {
+		if o := OwnerOf(l.Name); !slices.Contains(owners, o) {
+			owners = append(owners, o)
+		}
+	}
+	return owners
+}
+
 // MostCommonOwner returns the owner of most labels, the first among equals, or "".
 func MostCommonOwner(labels []Label) string {
 	var order []string
