@@ -184,9 +184,8 @@ func TestBadLabels(t *testing.T) {
 
 // TestTicketsByTheThousand: of the dead they count for nothing and are removed
 // by and by, of the living they are waited for, and ones that nobody can have
-// taken count for nothing.
+// taken count for nothing. It is not parallel, for what it wants in seconds.
 func TestTicketsByTheThousand(t *testing.T) {
-	t.Parallel()
 	host := proc.Host{Proc: "/proc"}
 	self, here := host.Process(os.Getpid()), host.Place()
 	s := own(t, engine.New) // the other takes a minute to make them
