@@ -163,12 +163,13 @@ func (p *pool) forget() {
 }
 
 // state is all that a split changes: files, units, processes' services, the server's
-// runners. Whether those are online changes by itself, a minute after their last word.
+// runners. Whether those are online changes by itself, a minute after their last word;
+// so does whether systemd still lists a unit that is stopped.
 func (p *pool) state() string {
 	p.t.Helper()
 	return p.run(0, "root", `find /home/ci /etc/systemd/system -path '*/.cache' -prune -o \( -type f -o -type l \) -print0 | sort -z | xargs -0 sha256sum
 		ls -A /home/ci | grep -vx .cache
-		systemctl list-units --all --plain --no-legend 'gitea-act-runner*' | tr -s ' '
+		systemctl list-units --plain --no-legend 'gitea-act-runner*' | tr -s ' '
 		for u in /etc/systemd/system/gitea-act-runner*.service; do systemctl is-enabled ${u##*/}; done
 		`+runnersOf+` | sed -E 's/"status":"[a-z]+","busy":[a-z]+,//g'`)
 }
