@@ -2,6 +2,7 @@
 package systemd
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -25,6 +26,12 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	// By default as many machines run at once as there are processors; most of the
+	// time they wait for a runner to come online, or not to.
+	if err := flag.Set("test.parallel", "4"); err != nil {
+		panic(err)
+	}
 	status, err := setUp(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
