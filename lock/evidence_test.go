@@ -19,16 +19,22 @@ type scene struct {
 	waiter *Mutex
 }
 
+// end ends the holder's own process.
+func (s *scene) end() { s.host.end(s.holder.Process) }
+
 // job makes the holder an acquire-lock of a job of act_runner.
 func (s *scene) job() {
-	s.host.end(s.holder.Process)
+	s.end()
 	s.holder.Command, s.holder.JobDir, s.holder.Runner = false, jobDir, s.host.start()
 }
+
+// removed makes the holder a job whose directory is gone.
+func (s *scene) removed() { s.job(); s.host.gone[jobDir] = true }
 
 // container makes the holder a job in its own container, for which the store answers
 // life.
 func (s *scene) container(life Life) {
-	s.host.end(s.holder.Process)
+	s.end()
 	s.holder.Command, s.holder.Container, s.holder.Job.RunID = false, strings.Repeat("c", 64), "7"
 	s.holder.Place.Container, s.holder.Place.PIDs = true, "of the container"
 	s.waiter.space.Engine = containers{s.waiter.space.Engine, life, "now"}
@@ -94,77 +100,132 @@ func TestOnlyProofMakesAnOrphan(t *testing.T) {
 		want    Life
 	}{
 		"with-lock runs":                 {func(*scene) {}, Alive},
-		"with-lock and its command gone": {func(s *scene) { s.host.end(s.holder.Process) }, Dead},
-		"with-lock killed, command runs": {func(s *scene) { s.host.end(s.holder.Process); s.host.holds[s.holder.Nonce] = true }, Alive},
+		"with-lock and its command gone": {func(s *scene) { s.end() }, Dead},
+		"with-lock killed, command runs": {func(s *scene) { s.end(); s.host.holds[s.holder.Nonce] = true }, Alive},
 		"with-lock killed, its socket held": {func(s *scene) {
-			s.host.end(s.holder.Process)
+			s.end()
 			s.holder.Net = "n"
 			s.host.sockets[s.holder.Nonce] = true
 		}, Alive},
-		"a nonce of another form":          {func(s *scene) { s.host.end(s.holder.Process); s.holder.Nonce = "x" }, Unknown},
-		"its pid is another's now":         {func(s *scene) { s.host.alive[s.holder.Process.PID] = 1 }, Dead},
-		"processes are hidden":             {func(s *scene) { s.host.end(s.holder.Process); s.host.hidden = true }, Unknown},
-		"a turn's process gone":            {func(s *scene) { s.host.end(s.holder.Process); s.holder.Alone = true; s.host.unread = true }, Dead},
-		"a turn's process runs":            {func(s *scene) { s.holder.Alone = true }, Alive},
-		"another pid namespace":            {func(s *scene) { s.host.end(s.holder.Process); s.holder.Place.PIDs = "x" }, Unknown},
-		"pid namespace unknown":            {func(s *scene) { s.host.end(s.holder.Process); s.holder.Place.PIDs = "" }, Unknown},
-		"another machine":                  {func(s *scene) { s.host.end(s.holder.Process); s.holder.Place.Machine = "x" }, Unknown},
-		"machine unknown (remote daemon)":  {func(s *scene) { s.host.end(s.holder.Process); s.holder.Place.Machine = "" }, Unknown},
-		"no start time":                    {func(s *scene) { s.host.end(s.holder.Process); s.holder.Process.Start = 0 }, Unknown},
-		"no nonce":                         {func(s *scene) { s.host.end(s.holder.Process); s.holder.Nonce = "" }, Unknown},
-		"acquire-lock, process gone":       {func(s *scene) { s.host.end(s.holder.Process); s.holder.Command = false }, Unknown},
-		"rebooted":                         {func(s *scene) { s.holder.Place.Boot = "before"; s.holder.Command = false }, Dead},
-		"rebooted, another machine":        {func(s *scene) { s.holder.Place.Boot = "before"; s.holder.Place.Machine = "x" }, Unknown},
-		"rebooted, machine unknown":        {func(s *scene) { s.holder.Place.Boot = "before"; s.holder.Place.Machine = "" }, Unknown},
-		"boot id of a container (own VM?)": {func(s *scene) { s.holder.Place.Boot = "vm"; s.holder.Place.Container = true }, Unknown},
-		"boot id seen from a container":    {func(s *scene) { s.holder.Place.Boot = "vm"; s.waiter.space.Self.Place.Container = true }, Unknown},
-		"boot id unknown":                  {func(s *scene) { s.holder.Place.Boot = ""; s.holder.Command = false }, Unknown},
-		"no machine id":                    {func(s *scene) { s.bare() }, Alive},
-		"no machine id, with-lock gone":    {func(s *scene) { s.bare(); s.host.end(s.holder.Process) }, Dead},
-		"no machine id here":               {func(s *scene) { s.bare(); s.host.end(s.holder.Process); s.holder.Place.Machine = "m" }, Dead},
-		"no machine id, another boot":      {func(s *scene) { s.bare(); s.holder.Place.Boot = "x"; s.host.end(s.holder.Process) }, Unknown},
-		"no machine id, rebooted":          {func(s *scene) { s.bare(); s.holder.Place.Boot = "before"; s.reboot() }, Dead},
+		"a nonce of another form":         {func(s *scene) { s.end(); s.holder.Nonce = "x" }, Unknown},
+		"its pid is another's now":        {func(s *scene) { s.host.alive[s.holder.Process.PID] = 1 }, Dead},
+		"processes are hidden":            {func(s *scene) { s.end(); s.host.hidden = true }, Unknown},
+		"a turn's process gone":           {func(s *scene) { s.end(); s.holder.Alone = true; s.host.unread = true }, Dead},
+		"a turn's process runs":           {func(s *scene) { s.holder.Alone = true }, Alive},
+		"another pid namespace":           {func(s *scene) { s.end(); s.holder.Place.PIDs = "x" }, Unknown},
+		"pid namespace unknown":           {func(s *scene) { s.end(); s.holder.Place.PIDs = "" }, Unknown},
+		"another machine":                 {func(s *scene) { s.end(); s.holder.Place.Machine = "x" }, Unknown},
+		"machine unknown (remote daemon)": {func(s *scene) { s.end(); s.holder.Place.Machine = "" }, Unknown},
+		"no start time":                   {func(s *scene) { s.end(); s.holder.Process.Start = 0 }, Unknown},
+		"no nonce":                        {func(s *scene) { s.end(); s.holder.Nonce = "" }, Unknown},
+		"acquire-lock, process gone":      {func(s *scene) { s.end(); s.holder.Command = false }, Unknown},
+		"rebooted": {func(s *scene) {
+			s.holder.Place.Boot = "before"
+			s.holder.Command = false
+		}, Dead},
+		"rebooted, another machine": {func(s *scene) {
+			s.holder.Place.Boot = "before"
+			s.holder.Place.Machine = "x"
+		}, Unknown},
+		"rebooted, machine unknown": {func(s *scene) {
+			s.holder.Place.Boot = "before"
+			s.holder.Place.Machine = ""
+		}, Unknown},
+		"boot id of a container (own VM?)": {func(s *scene) {
+			s.holder.Place.Boot = "vm"
+			s.holder.Place.Container = true
+		}, Unknown},
+		"boot id seen from a container": {func(s *scene) {
+			s.holder.Place.Boot = "vm"
+			s.waiter.space.Self.Place.Container = true
+		}, Unknown},
+		"boot id unknown":               {func(s *scene) { s.holder.Place.Boot = ""; s.holder.Command = false }, Unknown},
+		"no machine id":                 {func(s *scene) { s.bare() }, Alive},
+		"no machine id, with-lock gone": {func(s *scene) { s.bare(); s.end() }, Dead},
+		"no machine id here":            {func(s *scene) { s.bare(); s.end(); s.holder.Place.Machine = "m" }, Dead},
+		"no machine id, another boot":   {func(s *scene) { s.bare(); s.holder.Place.Boot = "x"; s.end() }, Unknown},
+		"no machine id, rebooted":       {func(s *scene) { s.bare(); s.holder.Place.Boot = "before"; s.reboot() }, Dead},
 		"no machine id, rebooted, time namespace": {func(s *scene) {
 			s.bare()
 			s.holder.Place.Boot = "before"
 			s.reboot()
 			s.waiter.space.Self.Place.Times = "x"
 		}, Unknown},
-		"no machine id, of the first version":      {func(s *scene) { s.bare(); s.host.end(s.holder.Process); s.holder.Place.Local = false }, Unknown},
-		"the first version's machine id":           {func(s *scene) { s.host.end(s.holder.Process); s.waiter.space.Self.Place.Local = true }, Dead},
-		"another time namespace":                   {func(s *scene) { s.host.end(s.holder.Process); s.holder.Place.Times = "x" }, Unknown},
+		"no machine id, of the first version": {func(s *scene) {
+			s.bare()
+			s.end()
+			s.holder.Place.Local = false
+		}, Unknown},
+		"the first version's machine id": {func(s *scene) {
+			s.end()
+			s.waiter.space.Self.Place.Local = true
+		}, Dead},
+		"another time namespace":                   {func(s *scene) { s.end(); s.holder.Place.Times = "x" }, Unknown},
 		"job directory without act from the start": {func(s *scene) { s.job(); s.host.gone[jobDir+"/act"] = true }, Unknown},
-		"job directory being removed":              {func(s *scene) { s.job(); s.holder.Actions, s.host.gone[jobDir+"/act"] = true, true }, Dead},
-		"job directory gone":                       {func(s *scene) { s.job(); s.host.gone[jobDir] = true }, Dead},
-		"job directory gone, somebody in it":       {func(s *scene) { s.job(); s.host.gone[jobDir] = true; s.host.works[jobDir] = true }, Alive},
-		"job directory cannot be looked at":        {func(s *scene) { s.job(); s.host.gone[jobDir] = true; s.host.unreadable = fs.ErrPermission }, Unknown},
-		"job directory of another mount namespace": {func(s *scene) { s.job(); s.host.gone[jobDir] = true; s.holder.Place.Mounts = "x" }, Unknown},
-		"job directory gone, processes hidden":     {func(s *scene) { s.job(); s.host.gone[jobDir] = true; s.host.hidden = true }, Unknown},
-		"job directory of another form":            {func(s *scene) { s.job(); s.holder.JobDir = "/p/x"; s.host.gone["/p/x"] = true; s.holder.Runner.PID = 0 }, Unknown},
-		"runner killed, directory left":            {func(s *scene) { s.job(); s.host.end(s.holder.Runner) }, Dead},
-		"runner killed, a step runs on":            {func(s *scene) { s.job(); s.host.end(s.holder.Runner); s.host.works[jobDir] = true }, Alive},
-		"between two steps":                        {func(s *scene) { s.job() }, Unknown},
-		"old, a step runs":                         {func(s *scene) { s.job(); s.host.works[jobDir] = true; time.Sleep(3 * time.Hour) }, Alive},
-		"GitHub's worker runs":                     {func(s *scene) { s.job(); s.holder.JobDir = "" }, Alive},
-		"GitHub's worker is gone":                  {func(s *scene) { s.job(); s.holder.JobDir = ""; s.host.end(s.holder.Runner) }, Dead},
-		"container gone":                           {func(s *scene) { s.container(Dead) }, Dead},
-		"container runs":                           {func(s *scene) { s.container(Alive) }, Alive},
-		"container runs, old":                      {func(s *scene) { s.container(Alive); time.Sleep(30 * time.Hour) }, Alive},
-		"container: no answer":                     {func(s *scene) { s.container(Unknown) }, Unknown},
-		"container: no store that runs any":        {func(s *scene) { s.container(Dead); s.waiter.space.Engine = newStore(true, faults{}, 1) }, Unknown},
-		"container: no ID":                         {func(s *scene) { s.container(Dead); s.holder.Container = "../x" }, Unknown},
-		"container started again":                  {func(s *scene) { s.container(Alive); s.holder.Started = "before" }, Dead},
-		"container runs since":                     {func(s *scene) { s.container(Alive); s.holder.Started = "now" }, Alive},
-		"a shell in a container that runs":         {func(s *scene) { s.container(Alive); s.holder.Job.RunID = "" }, Unknown},
-		"a shell in a container, old":              {func(s *scene) { s.container(Alive); s.holder.Job.RunID = ""; time.Sleep(3 * time.Hour) }, Stale},
-		"with-lock in a container that runs":       {func(s *scene) { s.tools() }, Unknown},
-		"with-lock in a container, old":            {func(s *scene) { s.tools(); time.Sleep(3 * time.Hour) }, Stale},
-		"with-lock in a container, old, seen":      {func(s *scene) { s.tools(); s.host.holds[s.holder.Nonce] = true; time.Sleep(3 * time.Hour) }, Alive},
-		"with-lock in a container that is gone":    {func(s *scene) { s.tools(); s.waiter.space.Engine = containers{s.waiter.space.Engine, Dead, ""} }, Dead},
+		"job directory being removed": {func(s *scene) {
+			s.job()
+			s.holder.Actions, s.host.gone[jobDir+"/act"] = true, true
+		}, Dead},
+		"job directory gone":                 {func(s *scene) { s.removed() }, Dead},
+		"job directory gone, somebody in it": {func(s *scene) { s.removed(); s.host.works[jobDir] = true }, Alive},
+		"job directory cannot be looked at": {func(s *scene) {
+			s.removed()
+			s.host.unreadable = fs.ErrPermission
+		}, Unknown},
+		"job directory of another mount namespace": {func(s *scene) { s.removed(); s.holder.Place.Mounts = "x" }, Unknown},
+		"job directory gone, processes hidden":     {func(s *scene) { s.removed(); s.host.hidden = true }, Unknown},
+		"job directory of another form": {func(s *scene) {
+			s.job()
+			s.holder.JobDir = "/p/x"
+			s.host.gone["/p/x"] = true
+			s.holder.Runner.PID = 0
+		}, Unknown},
+		"runner killed, directory left": {func(s *scene) { s.job(); s.host.end(s.holder.Runner) }, Dead},
+		"runner killed, a step runs on": {func(s *scene) {
+			s.job()
+			s.host.end(s.holder.Runner)
+			s.host.works[jobDir] = true
+		}, Alive},
+		"between two steps": {func(s *scene) { s.job() }, Unknown},
+		"old, a step runs": {func(s *scene) {
+			s.job()
+			s.host.works[jobDir] = true
+			time.Sleep(3 * time.Hour)
+		}, Alive},
+		"GitHub's worker runs":    {func(s *scene) { s.job(); s.holder.JobDir = "" }, Alive},
+		"GitHub's worker is gone": {func(s *scene) { s.job(); s.holder.JobDir = ""; s.host.end(s.holder.Runner) }, Dead},
+		"container gone":          {func(s *scene) { s.container(Dead) }, Dead},
+		"container runs":          {func(s *scene) { s.container(Alive) }, Alive},
+		"container runs, old":     {func(s *scene) { s.container(Alive); time.Sleep(30 * time.Hour) }, Alive},
+		"container: no answer":    {func(s *scene) { s.container(Unknown) }, Unknown},
+		"container: no store that runs any": {func(s *scene) {
+			s.container(Dead)
+			s.waiter.space.Engine = newStore(true, faults{}, 1)
+		}, Unknown},
+		"container: no ID":                 {func(s *scene) { s.container(Dead); s.holder.Container = "../x" }, Unknown},
+		"container started again":          {func(s *scene) { s.container(Alive); s.holder.Started = "before" }, Dead},
+		"container runs since":             {func(s *scene) { s.container(Alive); s.holder.Started = "now" }, Alive},
+		"a shell in a container that runs": {func(s *scene) { s.container(Alive); s.holder.Job.RunID = "" }, Unknown},
+		"a shell in a container, old": {func(s *scene) {
+			s.container(Alive)
+			s.holder.Job.RunID = ""
+			time.Sleep(3 * time.Hour)
+		}, Stale},
+		"with-lock in a container that runs": {func(s *scene) { s.tools() }, Unknown},
+		"with-lock in a container, old":      {func(s *scene) { s.tools(); time.Sleep(3 * time.Hour) }, Stale},
+		"with-lock in a container, old, seen": {func(s *scene) {
+			s.tools()
+			s.host.holds[s.holder.Nonce] = true
+			time.Sleep(3 * time.Hour)
+		}, Alive},
+		"with-lock in a container that is gone": {func(s *scene) {
+			s.tools()
+			s.waiter.space.Engine = containers{s.waiter.space.Engine, Dead, ""}
+		}, Dead},
 		"with-lock killed in a container that runs on": {func(s *scene) {
 			s.tools()
 			s.waiter.space.Self.Place = s.holder.Place
-			s.host.end(s.holder.Process)
+			s.end()
 		}, Dead},
 		"its runner's container runs": {func(s *scene) { s.job(); s.container(Alive) }, Unknown},
 		"its runner's container runs, the job is gone": {func(s *scene) {
@@ -172,8 +233,11 @@ func TestOnlyProofMakesAnOrphan(t *testing.T) {
 			s.container(Alive)
 			s.waiter.space.Self.Place, s.host.gone[jobDir] = s.holder.Place, true
 		}, Dead},
-		"run goes on":                        {func(s *scene) { s.run(Alive) }, Alive},
-		"run goes on, the job's end is seen": {func(s *scene) { s.run(Alive); s.host.gone[jobDir], s.host.hidden = true, true }, Unknown},
+		"run goes on": {func(s *scene) { s.run(Alive) }, Alive},
+		"run goes on, the job's end is seen": {func(s *scene) {
+			s.run(Alive)
+			s.host.gone[jobDir], s.host.hidden = true, true
+		}, Unknown},
 		"run goes on, its end is seen, old": {func(s *scene) {
 			s.run(Alive)
 			s.host.gone[jobDir], s.host.hidden = true, true
@@ -183,11 +247,15 @@ func TestOnlyProofMakesAnOrphan(t *testing.T) {
 			s.run(Alive)
 			s.holder.Command, s.host.unread = true, true
 		}, Unknown},
-		"run ended":                  {func(s *scene) { s.run(Dead) }, Dead},
-		"run ended, a step runs":     {func(s *scene) { s.run(Dead); s.host.works[jobDir] = true }, Alive},
-		"run: no answer":             {func(s *scene) { s.run(Unknown) }, Unknown},
-		"run ended on other server":  {func(s *scene) { s.run(Dead); s.holder.Job.Server = "https://elsewhere" }, Unknown},
-		"run ended, server unknown":  {func(s *scene) { s.run(Dead); s.holder.Job.Server = ""; s.waiter.space.Self.Job.Server = "" }, Unknown},
+		"run ended":                 {func(s *scene) { s.run(Dead) }, Dead},
+		"run ended, a step runs":    {func(s *scene) { s.run(Dead); s.host.works[jobDir] = true }, Alive},
+		"run: no answer":            {func(s *scene) { s.run(Unknown) }, Unknown},
+		"run ended on other server": {func(s *scene) { s.run(Dead); s.holder.Job.Server = "https://elsewhere" }, Unknown},
+		"run ended, server unknown": {func(s *scene) {
+			s.run(Dead)
+			s.holder.Job.Server = ""
+			s.waiter.space.Self.Job.Server = ""
+		}, Unknown},
 		"rebooted, container of old": {func(s *scene) { s.container(Dead); s.holder.Place.Boot = "before" }, Dead},
 		"old, nothing known": {func(s *scene) {
 			s.holder.Command, s.holder.StaleAfter = false, time.Hour
@@ -248,7 +316,8 @@ func TestAClockStepMakesNobodyOld(t *testing.T) {
 		host := newMachine()
 		m := host.contender(newStore(true, faults{}, 1))
 		holder := Claim{Place: host.place, StaleAfter: time.Hour, Uptime: host.Uptime()}
-		e := Entry{ID: "x", Created: time.Now().Add(-24 * time.Hour), Labels: holder.labels(kindLock)} // the daemon's clock was behind
+		// The daemon's clock was behind.
+		e := Entry{ID: "x", Created: time.Now().Add(-24 * time.Hour), Labels: holder.labels(kindLock)}
 		if v := m.space.judge(t.Context(), e, true); v.Life != Unknown {
 			t.Errorf("%s (%s), want unknown", v.Life, v.Evidence)
 		}
@@ -289,13 +358,14 @@ func TestTheSameJobIsNeverRecognizedByNamesAlone(t *testing.T) {
 	worker := func(pid int) Claim { return Claim{Place: place, Job: job, Runner: Process{pid, 5}} }
 	in := func(container string, h Claim) Claim { h.Container = container; return h }
 	task := func(id string) Claim { h := leg(""); h.Job.Task = id; return h }
-	bare := Place{Boot: "b", PIDs: "p", Local: true}
+	bare := Claim{Place: Place{Boot: "b", PIDs: "p", Local: true}, Runner: Process{3, 5}}
+	const other = "/p/fedcba9876543210"
 	for name, c := range map[string]struct {
 		a, b Claim
 		want bool
 	}{
-		"same directory":                       {leg("/p/0123456789abcdef"), leg("/p/0123456789abcdef"), true},
-		"other leg of a matrix":                {leg("/p/0123456789abcdef"), leg("/p/fedcba9876543210"), false},
+		"same directory":                       {leg(jobDir), leg(jobDir), true},
+		"other leg of a matrix":                {leg(jobDir), leg(other), false},
 		"names only":                           {leg(""), leg(""), false},
 		"nothing at all":                       {Claim{}, Claim{}, false},
 		"same container":                       {in("c", Claim{}), in("c", Claim{}), false},
@@ -304,16 +374,16 @@ func TestTheSameJobIsNeverRecognizedByNamesAlone(t *testing.T) {
 		"other task in a container":            {in("c", task("49")), in("c", task("50")), false},
 		"same task in other containers":        {in("c", task("49")), in("d", task("49")), false},
 		"same task on a host":                  {task("49"), task("49"), false},
-		"other container":                      {in("c", leg("/p/0123456789abcdef")), in("d", leg("/p/0123456789abcdef")), false},
-		"host and container":                   {leg("/p/0123456789abcdef"), in("c", leg("/p/0123456789abcdef")), false},
-		"same job of a runner in a container":  {in("c", leg("/p/0123456789abcdef")), in("c", leg("/p/0123456789abcdef")), true},
-		"other job of a runner in a container": {in("c", leg("/p/0123456789abcdef")), in("c", leg("/p/fedcba9876543210")), false},
+		"other container":                      {in("c", leg(jobDir)), in("d", leg(jobDir)), false},
+		"host and container":                   {leg(jobDir), in("c", leg(jobDir)), false},
+		"same job of a runner in a container":  {in("c", leg(jobDir)), in("c", leg(jobDir)), true},
+		"other job of a runner in a container": {in("c", leg(jobDir)), in("c", leg(other)), false},
 		"same worker":                          {worker(3), worker(3), true},
 		"other worker":                         {worker(3), worker(4), false},
 		"same worker in a container":           {in("c", worker(3)), in("c", worker(3)), true},
 		"other worker in a container":          {in("c", worker(3)), in("c", worker(4)), false},
-		"worker and directory":                 {worker(3), leg("/p/0123456789abcdef"), false},
-		"no machine id":                        {Claim{Place: bare, Runner: Process{3, 5}}, Claim{Place: bare, Runner: Process{3, 5}}, true},
+		"worker and directory":                 {worker(3), leg(jobDir), false},
+		"no machine id":                        {bare, bare, true},
 		"no place":                             {Claim{Runner: Process{3, 5}}, Claim{Runner: Process{3, 5}}, false},
 	} {
 		if got := c.a.SameJob(c.b); got != c.want {
@@ -372,7 +442,8 @@ func livingHolder(n *int) (s *scene, seen bool) {
 	case 2:
 		waiter.space.Self.Place.Machine, seen = "other", false
 	case 3:
-		waiter.space.Self.Place.Container, waiter.space.Self.Place.PIDs, waiter.space.Self.Place.Boot, seen = true, "other", "vm", false
+		self := &waiter.space.Self.Place
+		self.Container, self.PIDs, self.Boot, seen = true, "other", "vm", false
 	}
 	works := option(n, 3)
 	switch kind { // what is left of it

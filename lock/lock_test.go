@@ -518,7 +518,8 @@ func TestATicketOfAnotherNameIsNobodys(t *testing.T) {
 }
 
 func TestALabelLongerThanAnyOfOursIsUnreadable(t *testing.T) {
-	e := Entry{Labels: Claim{Reason: strings.Repeat("x", maxText+1), Workspace: strings.Repeat("x", maxText)}.labels(kindLock)}
+	claim := Claim{Reason: strings.Repeat("x", maxText+1), Workspace: strings.Repeat("x", maxText)}
+	e := Entry{Labels: claim.labels(kindLock)}
 	if h, ours := e.Claim(); !ours || h.Reason != "" || len(h.Workspace) != maxText {
 		t.Errorf("read %d and %d bytes", len(h.Reason), len(h.Workspace))
 	}

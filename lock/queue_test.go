@@ -67,7 +67,10 @@ func (f *frozen) Remove(ctx context.Context, id string) error {
 }
 
 func newWaiters(t *testing.T) *waiters {
-	return &waiters{t: t, store: newStore(true, faults{}, 1), host: newMachine(), bell: newBell(), holds: make(chan hold, 1000)}
+	return &waiters{
+		t: t, store: newStore(true, faults{}, 1),
+		host: newMachine(), bell: newBell(), holds: make(chan hold, 1000),
+	}
 }
 
 // process is one that has not asked for the lock yet.
@@ -444,7 +447,9 @@ func TestWhatTheDeadLeftInOtherQueuesGoesWithAnyLock(t *testing.T) {
 		for _, m := range []*Mutex{dead, living} {
 			s.insert(s.newID(), ticketName("never used again", m.space.Self.Nonce), m.space.Self.labels(kindTicket))
 		}
-		s.insert(s.newID(), markerPrefix("never used again", dead.space.Self.Nonce)+"1", Claim{Place: host.place, Uptime: host.Uptime()}.labels(kindWake))
+		s.insert(s.newID(),
+			markerPrefix("never used again", dead.space.Self.Nonce)+"1",
+			Claim{Place: host.place, Uptime: host.Uptime()}.labels(kindWake))
 		foreign := map[string]string{labelPrefix + "kind": kindTicket, labelPrefix + "timeout": "1ns"}
 		s.insert(s.newID(), "hg-network-of-somebody", foreign)
 		time.Sleep(markerLife + time.Second)
@@ -457,7 +462,8 @@ func TestWhatTheDeadLeftInOtherQueuesGoesWithAnyLock(t *testing.T) {
 			t.Fatal(err)
 		}
 		left := s.named("")
-		if len(left) != 2 || left[0].Name != ticketName("never used again", living.space.Self.Nonce) || left[1].Name != "hg-network-of-somebody" {
+		own := ticketName("never used again", living.space.Self.Nonce)
+		if len(left) != 2 || left[0].Name != own || left[1].Name != "hg-network-of-somebody" {
 			t.Errorf("left: %v", left)
 		}
 	})
@@ -559,9 +565,13 @@ type silence struct {
 // takes longer is reported.
 func TestTheDeadlineHolds(t *testing.T) {
 	for name, c := range map[string]silence{
-		"nothing is answered":                {hangs: func(string, string) bool { return true }},
-		"creates and removes are not":        {hangs: func(kind, _ string) bool { return kind != "list" }, leaving: true},
-		"lists of the queue are not":         {hangs: func(kind, name string) bool { return kind == "list" && isQueueName(name+"t-") }},
+		"nothing is answered":         {hangs: func(string, string) bool { return true }},
+		"creates and removes are not": {hangs: func(kind, _ string) bool { return kind != "list" }, leaving: true},
+		"lists of the queue are not": {
+			hangs: func(kind, name string) bool {
+				return kind == "list" && isQueueName(name+"t-")
+			},
+		},
 		"after the ticket nothing is":        {hangs: afterTicket(), leaving: true},
 		"every request fails at once":        {fails: true},
 		"the daemon fails after the ticket":  {hangs: nil, leaving: true},

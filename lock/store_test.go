@@ -148,7 +148,8 @@ func (s *store) List(_ context.Context, prefix string) ([]Entry, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(s.entries), func(e Entry) bool { return !strings.HasPrefix(e.Name, prefix) }), nil
+	others := func(e Entry) bool { return !strings.HasPrefix(e.Name, prefix) }
+	return slices.DeleteFunc(slices.Clone(s.entries), others), nil
 }
 
 func (s *store) drop(id string) error {
@@ -314,7 +315,9 @@ type machine struct {
 func newMachine() *machine {
 	return &machine{
 		place:  Place{Machine: "m", Boot: "b", PIDs: "p", Mounts: "n"},
-		booted: time.Now().Add(-time.Hour), alive: map[int]uint64{}, holds: map[string]bool{}, works: map[string]bool{}, gone: map[string]bool{},
+		booted: time.Now().Add(-time.Hour),
+		alive:  map[int]uint64{}, holds: map[string]bool{}, works: map[string]bool{},
+		gone:  map[string]bool{},
 		stops: map[int]bool{}, sockets: map[string]bool{}, next: 100,
 	}
 }
@@ -404,7 +407,8 @@ func (m *machine) contender(engine Engine) *Mutex {
 	return (&Space{
 		Engine: engine, Host: m,
 		Self: Claim{
-			Nonce: NewNonce(), Place: m.place, Process: m.start(), Command: true, StaleAfter: DefaultStaleAfter, Priority: PriorityNormal,
+			Nonce: NewNonce(), Place: m.place, Process: m.start(), Command: true,
+			StaleAfter: DefaultStaleAfter, Priority: PriorityNormal,
 		},
 	}).Lock("build")
 }

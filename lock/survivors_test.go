@@ -22,8 +22,11 @@ func daemon(since time.Duration) Survivor {
 
 // waysToEnd are those in which a job of the holder can be over.
 var waysToEnd = map[string]func(*scene){
-	"its directory is gone":                 func(s *scene) { s.job(); s.host.gone[jobDir] = true },
-	"its directory cannot be removed":       func(s *scene) { s.job(); s.holder.Actions, s.host.gone[jobDir+"/act"] = true, true },
+	"its directory is gone": func(s *scene) { s.job(); s.host.gone[jobDir] = true },
+	"its directory cannot be removed": func(s *scene) {
+		s.job()
+		s.holder.Actions, s.host.gone[jobDir+"/act"] = true, true
+	},
 	"its runner is gone":                    func(s *scene) { s.job(); s.host.end(s.holder.Runner) },
 	"its worker of GitHub's runner is gone": func(s *scene) { s.worker(); s.host.end(s.holder.Runner) },
 }
@@ -245,7 +248,8 @@ func TestTheEndOfAJobWaitsForWhatIsLeft(t *testing.T) {
 					time.AfterFunc(c.lasts, func() { host.leave() })
 				}
 				start := time.Now()
-				s, left := sc.waiter.space.AwaitEnd(t.Context(), Entry{ID: "x", Created: time.Now(), Labels: holder.labels(kindLock)})
+				e := Entry{ID: "x", Created: time.Now(), Labels: holder.labels(kindLock)}
+				s, left := sc.waiter.space.AwaitEnd(t.Context(), e)
 				if took := time.Since(start); left != c.left || took < c.waits || took > c.waits+time.Second {
 					t.Errorf("%v (%s) after %s, want %v after %s", left, s, took, c.left, c.waits)
 				}

@@ -213,15 +213,27 @@ func (e expectation) run(t *testing.T) {
 func TestMutationsAreCaught(t *testing.T) {
 	for _, e := range []expectation{
 		{"T1 no verify", model{ours: 2, noVerify: true}, overlap},
-		{"T2 the lowest ID holds at once", model{ours: 2, lowestWins: true}, overlap},
-		{"T3 adopted after a removal that failed", model{ours: 2, adoptOnSight: true, removeLate: true, outstanding: 1}, overlap},
-		{"T5 adopted on a weak list and not verified", model{ours: 2, adoptAtOnce: true, weak: true, late: true, outstanding: 1}, overlap},
+		{
+			"T2 the lowest ID holds at once",
+			model{ours: 2, lowestWins: true}, overlap,
+		},
+		{
+			"T3 adopted after a removal that failed",
+			model{ours: 2, adoptOnSight: true, removeLate: true, outstanding: 1}, overlap,
+		},
+		{
+			"T5 adopted on a weak list and not verified",
+			model{ours: 2, adoptAtOnce: true, weak: true, late: true, outstanding: 1}, overlap,
+		},
 		{"T7 dropped by name, old engine", model{ours: 3, byName: true, deaths: true}, overlap},
 		{"T7 dropped by name, new engine", model{ours: 3, byName: true, deaths: true, atomic: true}, overlap},
 		{"T7 removes the entry of a living process", model{ours: 3, byName: true, deaths: true, atomic: true}, foreign},
 		{"the creator sees its entry first, old engine", model{ours: 2, hiding: true}, overlap},
 		{"the creator sees its entry first, new engine", model{ours: 2, hiding: true, atomic: true}, overlap},
-		{"an own entry is forgotten when its removal fails", model{ours: 1, forgets: true, late: true, removeFails: true, giveUps: true, outstanding: 1}, leak},
+		{
+			"an own entry is forgotten when its removal fails",
+			model{ours: 1, forgets: true, late: true, removeFails: true, giveUps: true, outstanding: 1}, leak,
+		},
 		{"a release forgets that it tried before", model{ours: 1, forgetsTries: true, removeFails: true}, falseAlarm},
 		{"release by name while the job goes on, old engine", model{ours: 2, releaseByName: true, jobs: true}, 0},
 	} {
@@ -249,7 +261,10 @@ func TestMutationsThatDoNoHarm(t *testing.T) {
 // The protocol as it was first written excluded, but got stuck.
 func TestTheProtocolAsFirstWritten(t *testing.T) {
 	for _, e := range []expectation{
-		{"L1 a late create is waited for by its own process", model{ours: 1, asWritten: true, late: true, outstanding: 1}, selfWait},
+		{
+			"L1 a late create is waited for by its own process",
+			model{ours: 1, asWritten: true, late: true, outstanding: 1}, selfWait,
+		},
 		{"L1 and for ever, old engine", model{ours: 2, asWritten: true, late: true, outstanding: 1}, 0},
 		{"L1 and for ever, new engine", model{ours: 2, asWritten: true, late: true, outstanding: 1, atomic: true}, 0},
 		{"L2 two wait for each other after a failed removal", model{ours: 2, asWritten: true, removeFails: true}, 0},
@@ -280,12 +295,21 @@ func TestWhatIsNotGuaranteed(t *testing.T) {
 		{"T6 somebody runs rm NAME", model{ours: 2, stray: true}, overlap},
 		{"T6 somebody runs rm NAME, new engine", model{ours: 2, stray: true, atomic: true}, overlap},
 		{"T8 a living plain holder judged stale", model{ours: 2, plain: 1, stalePlain: true}, overlap},
-		{"T8 a living plain holder judged stale, new engine", model{ours: 2, plain: 1, stalePlain: true, atomic: true}, overlap},
+		{
+			"T8 a living plain holder judged stale, new engine",
+			model{ours: 2, plain: 1, stalePlain: true, atomic: true}, overlap,
+		},
 		{"T9 a plain create slower than the settle", model{ours: 1, plain: 1}, plainOverlap},
 		{"L3 a plain rm NAME is ambiguous", model{ours: 1, plain: 1}, 0},
 		{"L3 a plain rm NAME is ambiguous, with settle", model{ours: 1, plain: 1, settles: true}, 0},
-		{"L5 a create lands after its process has gone", model{ours: 2, late: true, giveUps: true, jobs: true, lookOutEnds: true, outstanding: 1}, 0},
-		{"L5 a create lands after its process has gone, new engine", model{ours: 2, late: true, giveUps: true, jobs: true, lookOutEnds: true, outstanding: 1, atomic: true}, 0},
+		{
+			"L5 a create lands after its process has gone",
+			model{ours: 2, late: true, giveUps: true, jobs: true, lookOutEnds: true, outstanding: 1}, 0,
+		},
+		{
+			"L5 a create lands after its process has gone, new engine",
+			model{ours: 2, late: true, giveUps: true, jobs: true, lookOutEnds: true, outstanding: 1, atomic: true}, 0,
+		},
 	} {
 		e.run(t)
 	}
@@ -300,14 +324,26 @@ func TestWhatIsGuaranteedBesideIt(t *testing.T) {
 		progress bool
 	}{
 		{"T9 plain inserts within the settle", model{ours: 1, plain: 1, settles: true, forbidden: anything}, false},
-		{"T9 plain inserts within the settle, 2 of ours", model{ours: 2, plain: 1, settles: true, forbidden: anything}, false},
-		{"T9 plain inserts within the settle, 2 of ours die", model{ours: 2, plain: 1, settles: true, deaths: true, forbidden: anything, outstanding: 1}, false},
+		{
+			"T9 plain inserts within the settle, 2 of ours",
+			model{ours: 2, plain: 1, settles: true, forbidden: anything}, false,
+		},
+		{
+			"T9 plain inserts within the settle, 2 of ours die",
+			model{ours: 2, plain: 1, settles: true, deaths: true, forbidden: anything, outstanding: 1}, false,
+		},
 		{"T9 plain inserts within the settle, 2 plain", model{ours: 1, plain: 2, settles: true, forbidden: anything}, false},
-		{"T9 needs an old engine", model{ours: 2, plain: 1, atomic: true, deaths: true, forbidden: anything, outstanding: 1}, true},
+		{
+			"T9 needs an old engine",
+			model{ours: 2, plain: 1, atomic: true, deaths: true, forbidden: anything, outstanding: 1}, true,
+		},
 		{"L3 needs an old engine", model{ours: 1, plain: 2, atomic: true, forbidden: anything}, true},
 		{"plain creates never endanger ours against ours", model{ours: 2, plain: 1, forbidden: most}, false},
 		{"plain creates never endanger ours against ours, 2 plain", model{ours: 2, plain: 2, forbidden: most}, false},
-		{"L5 a create lands while it is looked for", model{ours: 2, late: true, giveUps: true, jobs: true, outstanding: 1, forbidden: anything}, true},
+		{
+			"L5 a create lands while it is looked for",
+			model{ours: 2, late: true, giveUps: true, jobs: true, outstanding: 1, forbidden: anything}, true,
+		},
 	} {
 		t.Run(row.name, func(t *testing.T) { holds(t, run(t, &row.model, row.progress)) })
 	}

@@ -23,7 +23,8 @@ func (v violation) String() string {
 	names := map[violation]string{
 		overlap: "two hold", plainOverlap: "one of ours and a plain client hold", selfWait: "waits for itself",
 		leak: "an entry is left behind", foreign: "the entry of a living process removed", falseAlarm: "false alarm",
-		paysAgain: "waits again for one that let it pass", paysTwice: "waits twice in one hand-off", unwoken: "nobody is woken",
+		paysAgain: "waits again for one that let it pass", paysTwice: "waits twice in one hand-off",
+		unwoken: "nobody is woken",
 	}
 	for flag, name := range names {
 		if v&flag != 0 {

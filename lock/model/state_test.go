@@ -175,7 +175,8 @@ func (s *state) encode(n int, code []byte) []byte {
 	if s.entries > maxEncoded {
 		panic("more entries than a code has room for")
 	}
-	code = append(code, s.entries, byte(s.listed), byte(s.hidden|s.forsaken), byte(s.orphan), byte(s.plain), byte(s.lateRemove), s.queued, s.checked)
+	code = append(code, s.entries, byte(s.listed), byte(s.hidden|s.forsaken), byte(s.orphan), byte(s.plain))
+	code = append(code, byte(s.lateRemove), s.queued, s.checked)
 	first := len(code)
 	for i := range n {
 		c := &s.contenders[i]
