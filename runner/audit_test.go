@@ -17,15 +17,23 @@ func good() Host {
 	return Host{
 		Units: []Unit{{
 			Name: PrimaryService, Scope: "user", Load: "loaded", Active: "active", Sub: "running", MainPID: 7, KillMode: "mixed",
-			StopTimeout: 70 * time.Minute, Exec: [][]string{{"/usr/local/bin/act_runner", "daemon", "--config", "/srv/act-runner/config.yaml"}}, WorkDir: "/srv/act-runner",
+			StopTimeout: 70 * time.Minute,
+			Exec:        [][]string{{"/usr/local/bin/act_runner", "daemon", "--config", "/srv/act-runner/config.yaml"}},
+			WorkDir:     "/srv/act-runner",
 		}},
 		Lingers: true,
-		Dir:     "/srv/act-runner", ConfigPath: "/srv/act-runner/config.yaml", RegistrationPath: "/srv/act-runner/.runner", Registered: true,
-		Config: config.Config{Capacity: 1, Timeout: 3 * time.Hour, ShutdownTimeout: time.Hour, Registration: ".runner", Labels: []config.Label{
-			config.ParseLabel("ubuntu-latest:docker://ci-runner:act-22.04"), config.ParseLabel("awoooi-host:host"),
-		}},
-		Containers: []Container{{Name: WrappedContainer, Restart: "no", Status: "exited", Mounts: []string{"/srv/act-runner"}}},
-		Daemons:    []Daemon{{PID: 7, Registration: "/srv/act-runner/.runner"}},
+		Dir:     "/srv/act-runner", ConfigPath: "/srv/act-runner/config.yaml", RegistrationPath: "/srv/act-runner/.runner",
+		Registered: true,
+		Config: config.Config{
+			Capacity: 1, Timeout: 3 * time.Hour, ShutdownTimeout: time.Hour, Registration: ".runner",
+			Labels: []config.Label{
+				config.ParseLabel("ubuntu-latest:docker://ci-runner:act-22.04"), config.ParseLabel("awoooi-host:host"),
+			},
+		},
+		Containers: []Container{
+			{Name: WrappedContainer, Restart: "no", Status: "exited", Mounts: []string{"/srv/act-runner"}},
+		},
+		Daemons: []Daemon{{PID: 7, Registration: "/srv/act-runner/.runner"}},
 	}
 }
 
@@ -46,56 +54,129 @@ func TestWhatIsWrongWithAHost(t *testing.T) {
 		text   string
 		fix    string
 	}{
-		"two jobs at once":         {func(h *Host) { h.Config.Capacity = 2 }, 4, finding.Bad, "capacity is 2", "runner service -runner-dir /srv/act-runner -apply"},
-		"a bad value":              {func(h *Host) { h.Config.Problems = []string{"runner.capacity is \"x\", not a number"} }, 4, finding.Bad, "not a number", ""},
-		"a hook not in containers": {func(h *Host) { h.Config.JobHooks = []string{"/opt/done"} }, 4, finding.Warn, `the hook "/opt/done" runs in the containers of jobs`, "hostguard install"},
+		"two jobs at once": {
+			func(h *Host) { h.Config.Capacity = 2 },
+			4, finding.Bad, "capacity is 2", "runner service -runner-dir /srv/act-runner -apply",
+		},
+		"a bad value": {
+			func(h *Host) { h.Config.Problems = []string{"runner.capacity is \"x\", not a number"} },
+			4, finding.Bad, "not a number", "",
+		},
+		"a hook not in containers": {
+			func(h *Host) { h.Config.JobHooks = []string{"/opt/done"} },
+			4, finding.Warn, `the hook "/opt/done" runs in the containers of jobs`, "hostguard install",
+		},
 		"a mount that is dropped": {func(h *Host) {
 			h.Config.JobHooks, h.Config.Options = []string{"/opt/done"}, "-v /opt/done:/opt/done"
 		}, 4, finding.Warn, `the hook "/opt/done"`, ""},
-		"a health check that is off": {func(h *Host) { h.Config.HealthScript = "/opt/health" }, 4, finding.Warn, "never runs", "health_check.enabled"},
-		"no host label":              {func(h *Host) { h.Config.Labels = h.Config.Labels[:1] }, 4, finding.Warn, "no label runs jobs on the host", ""},
-		"no shutdown_timeout":        {func(h *Host) { h.Config.ShutdownTimeout = 0 }, 6, finding.Bad, "shutdown_timeout is 0s", "runner service -runner-dir"},
-		"another's label":            {func(h *Host) { h.Config.Labels = append(h.Config.Labels, config.ParseLabel("ewoooc-host:host")) }, 9, finding.Warn, `"ewoooc-host"`, "runner split"},
-		"no KillMode":                {func(h *Host) { h.Units[0].KillMode = "control-group" }, 6, finding.Bad, `KillMode="control-group"`, "runner service -runner-dir /srv/act-runner -apply"},
-		"too short a stop":           {func(h *Host) { h.Units[0].StopTimeout = 90 * time.Second }, 6, finding.Bad, "TimeoutStopSec=1m30s", "runner service -runner-dir"},
-		"no linger":                  {func(h *Host) { h.Lingers = false }, 6, finding.Warn, "Linger=no", "enable-linger"},
-		"a dead service":             {func(h *Host) { h.Units[0].Active, h.Units[0].Sub = "failed", "failed" }, 6, finding.Bad, `"failed"/"failed"`, "start"},
-		"no service":                 {func(h *Host) { h.Units = nil }, 6, finding.Warn, "no service runs the runner", ""},
-		"no systemd":                 {func(h *Host) { h.Units, h.UnitsUnseen = nil, []string{"no systemd"} }, 6, finding.Warn, "was not seen: no systemd", ""},
-		"the container is back":      {func(h *Host) { h.Containers[0].Running, h.Containers[0].Mounts = true, nil }, 7, finding.Bad, "takes jobs again", "hostguard runner drain -apply"},
-		"it serves :host":            {func(h *Host) { h.Containers[0].Running = true }, 7, finding.Bad, "serves a label with :host", "hostguard runner drain -apply"},
+		"a health check that is off": {
+			func(h *Host) { h.Config.HealthScript = "/opt/health" },
+			4, finding.Warn, "never runs", "health_check.enabled",
+		},
+		"no host label": {
+			func(h *Host) { h.Config.Labels = h.Config.Labels[:1] },
+			4, finding.Warn, "no label runs jobs on the host", "",
+		},
+		"no shutdown_timeout": {
+			func(h *Host) { h.Config.ShutdownTimeout = 0 },
+			6, finding.Bad, "shutdown_timeout is 0s", "runner service -runner-dir",
+		},
+		"another's label": {
+			func(h *Host) { h.Config.Labels = append(h.Config.Labels, config.ParseLabel("ewoooc-host:host")) },
+			9, finding.Warn, `"ewoooc-host"`, "runner split",
+		},
+		"no KillMode": {
+			func(h *Host) { h.Units[0].KillMode = "control-group" },
+			6, finding.Bad, `KillMode="control-group"`, "runner service -runner-dir /srv/act-runner -apply",
+		},
+		"too short a stop": {
+			func(h *Host) { h.Units[0].StopTimeout = 90 * time.Second },
+			6, finding.Bad, "TimeoutStopSec=1m30s", "runner service -runner-dir",
+		},
+		"no linger": {func(h *Host) { h.Lingers = false }, 6, finding.Warn, "Linger=no", "enable-linger"},
+		"a dead service": {
+			func(h *Host) { h.Units[0].Active, h.Units[0].Sub = "failed", "failed" },
+			6, finding.Bad, `"failed"/"failed"`, "start",
+		},
+		"no service": {func(h *Host) { h.Units = nil }, 6, finding.Warn, "no service runs the runner", ""},
+		"no systemd": {
+			func(h *Host) { h.Units, h.UnitsUnseen = nil, []string{"no systemd"} },
+			6, finding.Warn, "was not seen: no systemd", "",
+		},
+		"the container is back": {
+			func(h *Host) { h.Containers[0].Running, h.Containers[0].Mounts = true, nil },
+			7, finding.Bad, "takes jobs again", "hostguard runner drain -apply",
+		},
+		"it serves :host": {
+			func(h *Host) { h.Containers[0].Running = true },
+			7, finding.Bad, "serves a label with :host", "hostguard runner drain -apply",
+		},
 		"by its environment": {func(h *Host) {
 			h.Containers[0] = Container{Name: "x", Running: true, Labels: []string{"awoooi-host:host"}}
 		}, 7, finding.Bad, "serves a label with :host", ""},
-		"it may come back": {func(h *Host) { h.Containers[0].Restart = "unless-stopped" }, 7, finding.Bad, `Restart="unless-stopped"`, "hostguard runner drain -apply"},
+		"it may come back": {
+			func(h *Host) { h.Containers[0].Restart = "unless-stopped" },
+			7, finding.Bad, `Restart="unless-stopped"`, "hostguard runner drain -apply",
+		},
 		"another container": {func(h *Host) {
 			h.Containers[0] = Container{Name: "x; rm -rf /", Running: true, Labels: []string{"a:docker://b"}}
 		}, 7, finding.Warn, `"x; rm -rf /" runs a runner`, "hostguard runner drain -container 'x; rm -rf /' -apply"},
-		"no Docker":                {func(h *Host) { h.Containers, h.DockerUnseen = nil, "no Docker" }, 7, finding.Warn, "were not seen", ""},
-		"two daemons":              {func(h *Host) { h.Daemons = append(h.Daemons, Daemon{PID: 8, Registration: "/srv/act-runner/.runner"}) }, 9, finding.Bad, "process 7 and process 8 take jobs with one registration", ""},
-		"a daemon and a container": {func(h *Host) { h.Containers[0].Running = true }, 9, finding.Bad, `process 7 and container "gitea-runner"`, ""},
-		"a unit and a container":   {func(h *Host) { h.Daemons, h.Containers[0].Running = nil, true }, 9, finding.Bad, `unit "gitea-act-runner-host.service" and container`, ""},
+		"no Docker": {
+			func(h *Host) { h.Containers, h.DockerUnseen = nil, "no Docker" },
+			7, finding.Warn, "were not seen", "",
+		},
+		"two daemons": {
+			func(h *Host) { h.Daemons = append(h.Daemons, Daemon{PID: 8, Registration: "/srv/act-runner/.runner"}) },
+			9, finding.Bad, "process 7 and process 8 take jobs with one registration", "",
+		},
+		"a daemon and a container": {
+			func(h *Host) { h.Containers[0].Running = true },
+			9, finding.Bad, `process 7 and container "gitea-runner"`, "",
+		},
+		"a unit and a container": {
+			func(h *Host) { h.Daemons, h.Containers[0].Running = nil, true },
+			9, finding.Bad, `unit "gitea-act-runner-host.service" and container`, "",
+		},
 		"two units": {func(h *Host) {
 			h.Daemons[0].Registration = "" // another user's
 			u := h.Units[0]
 			u.Name, u.Scope = "act_runner.service", "system"
 			h.Units = append(h.Units, u)
-		}, 9, finding.Bad, `the user's unit "gitea-act-runner-host.service" and the system's unit "act_runner.service" take jobs`, ""},
-		"two GitHub listeners": {func(h *Host) { h.GitHubRoots = []string{"/a", "/a", "/b"} }, 9, finding.Bad, `runs in "/a"`, ""},
-		"left directories":     {func(h *Host) { h.JobDirs = []JobDir{{"/c/0123456789abcdef", time.Unix(1e9, 0)}} }, 9, finding.Warn, "job directories that no process uses: 1", "rm -rf /c/[0-9a-f]"},
-		"an auto-healer":       {func(h *Host) { h.Schedule = timer("docker start gitea-runner") }, 7, finding.Bad, `"/etc/cron.d/heal" line 2 starts the retired runner`, "remove it from that command"},
+		}, 9, finding.Bad, `the user's unit "gitea-act-runner-host.service" and the ` +
+			`system's unit "act_runner.service" take jobs`, ""},
+		"two GitHub listeners": {
+			func(h *Host) { h.GitHubRoots = []string{"/a", "/a", "/b"} },
+			9, finding.Bad, `runs in "/a"`, "",
+		},
+		"left directories": {
+			func(h *Host) { h.JobDirs = []JobDir{{"/c/0123456789abcdef", time.Unix(1e9, 0)}} },
+			9, finding.Warn, "job directories that no process uses: 1", "rm -rf /c/[0-9a-f]",
+		},
+		"an auto-healer": {
+			func(h *Host) { h.Schedule = timer("docker start gitea-runner") },
+			7, finding.Bad, `"/etc/cron.d/heal" line 2 starts the retired runner`, "remove it from that command",
+		},
 		"an auto-healer's script": {func(h *Host) {
-			h.Schedule = timer("/usr/bin/heal.sh", Script{"/usr/bin/heal.sh", "#!/bin/sh\nfor c in gitea gitea-runner; do\n  docker restart \"$c\"\ndone"})
+			h.Schedule = timer("/usr/bin/heal.sh",
+				Script{"/usr/bin/heal.sh", "#!/bin/sh\n" +
+					"for c in gitea gitea-runner; do\n  docker restart \"$c\"\ndone"})
 		}, 7, finding.Bad, `runs "/usr/bin/heal.sh", whose line 3 starts the retired runner`, ""},
-		"whatever is unhealthy": {func(h *Host) { h.Schedule = timer("docker ps -q --filter health=unhealthy | xargs -r docker restart") }, 7, finding.Warn, "starts containers that it does not name", ""},
-		"a prune":               {func(h *Host) { h.Schedule = timer("docker system prune -af --volumes") }, 3, finding.Warn, "deletes locks created by plain docker network create", ""},
+		"whatever is unhealthy": {
+			func(h *Host) { h.Schedule = timer("docker ps -q --filter health=unhealthy | xargs -r docker restart") },
+			7, finding.Warn, "starts containers that it does not name", "",
+		},
+		"a prune": {
+			func(h *Host) { h.Schedule = timer("docker system prune -af --volumes") },
+			3, finding.Warn, "deletes locks created by plain docker network create", "",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := good()
 			c.change(&h)
 			found := Audit(h)
 			for _, f := range found {
-				if f.Layer == c.layer && f.Level == c.level && strings.Contains(f.Evidence, c.text) && strings.Contains(f.Fix, c.fix) && f.Fix != "" {
+				told := strings.Contains(f.Evidence, c.text) && strings.Contains(f.Fix, c.fix) && f.Fix != ""
+				if f.Layer == c.layer && f.Level == c.level && told {
 					return
 				}
 			}
@@ -106,8 +187,11 @@ func TestWhatIsWrongWithAHost(t *testing.T) {
 
 func TestWhatIsHarmlessIsNotFound(t *testing.T) {
 	for _, command := range []string{
-		"docker stop gitea-runner", "docker start postgres", "true # then; docker start gitea-runner", "echo docker start gitea-runner", "# docker start gitea-runner", "docker image prune -af",
-		"docker update --restart=no gitea-runner", "docker inspect gitea-runner", "docker logs --since 10m gitea-runner", "docker network ls",
+		"docker stop gitea-runner", "docker start postgres", "true # then; docker start gitea-runner",
+		"echo docker start gitea-runner", "# docker start gitea-runner",
+		"docker image prune -af",
+		"docker update --restart=no gitea-runner", "docker inspect gitea-runner", "docker logs --since 10m gitea-runner",
+		"docker network ls",
 	} {
 		if found := checkSchedule([]Scheduled{{Command: command}}, Container{Name: WrappedContainer}); len(found) > 0 {
 			t.Errorf("%q: %+v", command, found)
@@ -117,12 +201,16 @@ func TestWhatIsHarmlessIsNotFound(t *testing.T) {
 
 func TestHowTheContainerIsStarted(t *testing.T) {
 	for _, command := range []string{
-		"sudo docker start gitea-runner", "/usr/bin/docker restart 'gitea-runner'", "cd /srv/gitea && docker compose up -d gitea-runner",
-		"docker-compose restart gitea_runner", "docker run -d --name gitea-runner gitea/act_runner", "docker update --restart=always gitea-runner",
-		"docker -H unix:///x start gitea-runner", "if ! pgrep x; then docker \\\n start gitea-runner; fi", "docker container start gitea-runner",
+		"sudo docker start gitea-runner", "/usr/bin/docker restart 'gitea-runner'",
+		"cd /srv/gitea && docker compose up -d gitea-runner",
+		"docker-compose restart gitea_runner", "docker run -d --name gitea-runner gitea/act_runner",
+		"docker update --restart=always gitea-runner",
+		"docker -H unix:///x start gitea-runner", "if ! pgrep x; then docker \\\n start gitea-runner; fi",
+		"docker container start gitea-runner",
 		"R=gitea-runner; docker start $R",
 	} {
-		if found := checkSchedule([]Scheduled{{Command: command}}, Container{Name: WrappedContainer}); len(found) != 1 || found[0].Level != finding.Bad {
+		found := checkSchedule([]Scheduled{{Command: command}}, Container{Name: WrappedContainer})
+		if len(found) != 1 || found[0].Level != finding.Bad {
 			t.Errorf("%q: %+v", command, found)
 		}
 	}
@@ -131,15 +219,17 @@ func TestHowTheContainerIsStarted(t *testing.T) {
 // A script that is none of the shell's may start the runner, if it names both.
 func TestAScriptThatCannotBeReadMayStartTheContainer(t *testing.T) {
 	for text, want := range map[string][]int{
-		"import os\nif True:\n  os.system('docker start gitea-runner')":    {7},
-		"if os.system('docker system prune'):":                             {3},
-		"if os.system('docker start postgres'):":                           nil,
-		"if open('/var/log/gitea-runner.log'):":                            nil,
-		"docker start gitea-runner\nif os.system('docker network prune'):": {7, 3, 7}, // the first line runs before the shell meets the second
+		"import os\nif True:\n  os.system('docker start gitea-runner')": {7},
+		"if os.system('docker system prune'):":                          {3},
+		"if os.system('docker start postgres'):":                        nil,
+		"if open('/var/log/gitea-runner.log'):":                         nil,
+		// The first line runs before the shell meets the second.
+		"docker start gitea-runner\nif os.system('docker network prune'):": {7, 3, 7},
 		"docker start gitea-runner":                                        {7},
 		"bash -c 'docker restart \"$(docker ps -aqf name=gitea-runner)\"'": {7},
 	} {
-		found := checkSchedule([]Scheduled{{Where: "cron", Scripts: []Script{{Path: "/x", Text: text}}}}, Container{Name: WrappedContainer})
+		cron := []Scheduled{{Where: "cron", Scripts: []Script{{Path: "/x", Text: text}}}}
+		found := checkSchedule(cron, Container{Name: WrappedContainer})
 		var layers []int
 		for _, f := range found {
 			layers = append(layers, f.Layer)
@@ -194,12 +284,16 @@ func TestParseTask(t *testing.T) {
 	if task, found := ParseTask(line); !found || task.Repository != "wooo/env-new" {
 		t.Error(task, found)
 	}
-	for _, line := range []string{"", `level=info msg="fetching"`, `level=info msg="task x repo is a/b"`, `msg="echo task 2 repo is a/b"`} {
+	for _, line := range []string{
+		"", `level=info msg="fetching"`,
+		`level=info msg="task x repo is a/b"`, `msg="echo task 2 repo is a/b"`,
+	} {
 		if task, found := ParseTask(line); found {
 			t.Errorf("%q: %+v", line, task)
 		}
 	}
-	if got := CountTasks([]Task{{Repository: "a"}, {Repository: "b"}, {Repository: "b"}}); len(got) != 2 || got[0] != (RepositoryCount{"b", 2}) {
+	got := CountTasks([]Task{{Repository: "a"}, {Repository: "b"}, {Repository: "b"}})
+	if len(got) != 2 || got[0] != (RepositoryCount{"b", 2}) {
 		t.Error(got)
 	}
 }

@@ -7,7 +7,11 @@ import (
 )
 
 func TestEachLayerHasOneLine(t *testing.T) {
-	layers := Diagnose(good(), nil, []finding.Finding{{Layer: 3, Level: finding.Warn, Evidence: "a", Fix: "b"}, {Layer: 3, Level: finding.Bad, Evidence: "c", Fix: "d"}}, map[int]string{1: "nothing left"})
+	found := []finding.Finding{
+		{Layer: 3, Level: finding.Warn, Evidence: "a", Fix: "b"},
+		{Layer: 3, Level: finding.Bad, Evidence: "c", Fix: "d"},
+	}
+	layers := Diagnose(good(), nil, found, map[int]string{1: "nothing left"})
 	if len(layers) != 12 {
 		t.Fatal(len(layers))
 	}
@@ -30,7 +34,10 @@ func TestEachLayerHasOneLine(t *testing.T) {
 
 // What could not be seen is not good.
 func TestAHostOutOfSightIsNotCalledGood(t *testing.T) {
-	h := Host{UnitsUnseen: []string{"no systemd"}, ConfigUnseen: "no config", DockerUnseen: "no Docker", TasksUnseen: "no journal", ProcessesUnseen: "no /proc"}
+	h := Host{
+		UnitsUnseen: []string{"no systemd"}, ConfigUnseen: "no config",
+		DockerUnseen: "no Docker", TasksUnseen: "no journal", ProcessesUnseen: "no /proc",
+	}
 	layers := Diagnose(h, nil, nil, nil)
 	for _, n := range []int{4, 6, 7, 9, 10, 11, 12} {
 		if layers[n-1].Level == finding.OK {

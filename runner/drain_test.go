@@ -9,15 +9,22 @@ import (
 
 func TestWhatRunsInsideARunnersContainer(t *testing.T) {
 	argv := func(words string) []string { return strings.Fields(words) }
-	daemon := []Process{{10, 1, argv("/sbin/tini -- run.sh")}, {11, 10, argv("/bin/bash run.sh")}, {12, 11, argv("/usr/local/bin/act_runner daemon --config /c")}}
+	daemon := []Process{
+		{10, 1, argv("/sbin/tini -- run.sh")},
+		{11, 10, argv("/bin/bash run.sh")},
+		{12, 11, argv("/usr/local/bin/act_runner daemon --config /c")},
+	}
 	for name, c := range map[string]struct {
 		processes []Process
 		jobs      string
 		known     bool
 	}{
-		"nothing":             {nil, "", false},
-		"its daemon":          {daemon, "", true},
-		"a step":              {append(daemon[:3:3], Process{13, 12, argv("bash -e step.sh")}, Process{14, 13, argv("make")}), "bash make", true},
+		"nothing":    {nil, "", false},
+		"its daemon": {daemon, "", true},
+		"a step": {
+			append(daemon[:3:3], Process{13, 12, argv(
+				"bash -e step.sh")}, Process{14, 13, argv("make")}), "bash make", true,
+		},
 		"what a step left":    {append(daemon[:3:3], Process{15, 10, argv("sleep 9")}), "sleep", true},
 		"Docker beside it":    {append(daemon[:3:3], Process{16, 10, argv("dockerd")}), "dockerd", true},
 		"no daemon":           {[]Process{{10, 1, argv("/entry act_runner daemon")}}, "/entry", false},
@@ -50,12 +57,20 @@ func TestWhoIsARunner(t *testing.T) {
 }
 
 func TestWhatStartsAContainerAgain(t *testing.T) {
-	other := Container{Name: "ci-box", ID: strings.Repeat("0123456789ab", 5), ComposeDir: "/srv/ci", ComposeService: "runner"}
+	other := Container{
+		Name: "ci-box", ID: strings.Repeat("0123456789ab", 5),
+		ComposeDir: "/srv/ci", ComposeService: "runner",
+	}
 	for command, want := range map[string]finding.Level{
-		"docker start ci-box": finding.Bad, "docker start 0123456789ab": finding.Bad, "docker start gitea-runner": finding.OK, "docker start 0123": finding.OK,
-		"docker compose -f /srv/ci/compose.yaml up -d": finding.Bad, "cd /srv/ci && docker compose up -d": finding.Bad, "cd /srv/ci && docker-compose restart runner": finding.Bad,
-		"cd /srv/ci && docker compose up -d gitea": finding.Warn, "cd /srv/db && docker compose up -d": finding.OK, "docker compose -f /srv/ci/compose.yaml ps": finding.OK,
-		"docker system prune -af": finding.OK, // of another layer
+		"docker start ci-box": finding.Bad, "docker start 0123456789ab": finding.Bad,
+		"docker start gitea-runner": finding.OK, "docker start 0123": finding.OK,
+		"docker compose -f /srv/ci/compose.yaml up -d": finding.Bad,
+		"cd /srv/ci && docker compose up -d":           finding.Bad,
+		"cd /srv/ci && docker-compose restart runner":  finding.Bad,
+		"cd /srv/ci && docker compose up -d gitea":     finding.Warn,
+		"cd /srv/db && docker compose up -d":           finding.OK,
+		"docker compose -f /srv/ci/compose.yaml ps":    finding.OK,
+		"docker system prune -af":                      finding.OK, // of another layer
 	} {
 		found := RestartTriggers(Host{Schedule: []Scheduled{{Where: "cron", Command: command}}}, other)
 		got := finding.OK
@@ -74,12 +89,14 @@ func TestWhatStartsAContainerAgain(t *testing.T) {
 func TestTwoOnOneRegistrationAreRivals(t *testing.T) {
 	h := good()
 	c := h.Containers[0]
-	if found := DuplicateDaemons(h, c); len(found) != 1 || !strings.Contains(found[0].Evidence, `process 7 and container "gitea-runner"`) {
+	rivals := `process 7 and container "gitea-runner"`
+	if found := DuplicateDaemons(h, c); len(found) != 1 || !strings.Contains(found[0].Evidence, rivals) {
 		t.Errorf("%+v", found)
 	}
 	h.Daemons[0].Registration = "" // another user's, and its unit is not seen
 	h.Units = nil
-	if found := DuplicateDaemons(h, c); len(found) != 1 || !strings.Contains(found[0].Evidence, "process 7, a runner, may use") {
+	if found := DuplicateDaemons(h, c); len(found) != 1 ||
+		!strings.Contains(found[0].Evidence, "process 7, a runner, may use") {
 		t.Errorf("%+v", found)
 	}
 	h.Daemons = nil

@@ -14,10 +14,13 @@ func TestWhereAHookCannotBeMounted(t *testing.T) {
 		labels, dockerHost, file string
 		want                     string
 	}{
-		"on the host and in containers":  {"awoooi-host:host ubuntu-latest:docker://x", "", hook, ""},
-		"a daemon's socket":              {"ubuntu-latest:docker://x", "unix:///run/user/1000/docker.sock", hook, ""},
-		"no daemon in containers":        {"ubuntu-latest:docker://x", "-", hook, ""},
-		"another host's daemon":          {"awoooi-host:host ubuntu-latest:docker://x", "tcp://10.0.0.1:2376", hook, `Docker daemon at "tcp://10.0.0.1:2376"`},
+		"on the host and in containers": {"awoooi-host:host ubuntu-latest:docker://x", "", hook, ""},
+		"a daemon's socket":             {"ubuntu-latest:docker://x", "unix:///run/user/1000/docker.sock", hook, ""},
+		"no daemon in containers":       {"ubuntu-latest:docker://x", "-", hook, ""},
+		"another host's daemon": {
+			"awoooi-host:host ubuntu-latest:docker://x", "tcp://10.0.0.1:2376", hook,
+			`Docker daemon at "tcp://10.0.0.1:2376"`,
+		},
 		"another host's, but none asked": {"awoooi-host:host", "tcp://10.0.0.1:2376", hook, ""},
 		"pods":                           {"awoooi-host:host k8s:kubernetes://x", "", hook, `jobs of "k8s:kubernetes://x"`},
 		"a path with a blank":            {"awoooi-host:host", "", "/home/a b/hostguard", "cannot name its path"},

@@ -46,21 +46,62 @@ func TestWhatBlocksASplit(t *testing.T) {
 		ready         bool
 		blocker, next string
 	}{
-		"nothing is there":   {func(h *Host) { h.split(0, 0) }, false, "single_registered_runner_with_mixed_owner_labels", "register_additional_runner_dirs_before_removing_live_labels"},
-		"one is missing":     {func(h *Host) { h.split(2, 3) }, false, "single_registered_runner_with_mixed_owner_labels", "register_additional_runner_dirs_before_removing_live_labels"},
-		"a service is":       {func(h *Host) { h.split(3, 2) }, false, "split_services_not_installed", "install_split_services_and_smoke_test_before_draining_primary"},
-		"services not seen":  {func(h *Host) { h.split(3, 0); h.UnitsUnseen = []string{"no systemd"} }, false, "split_services_unknown", "run_on_the_host_as_the_runner_user"},
-		"a job runs":         {func(h *Host) { h.split(3, 3); h.ActiveContainers = []string{"GITEA-ACTIONS-TASK-1"} }, false, "active_action_containers", "wait_until_no_action_container_runs"},
-		"a host job runs":    {func(h *Host) { h.split(3, 3); h.ActiveHostJobs = []string{"/c/0123456789abcdef"} }, false, "active_host_jobs", "wait_until_no_host_job_runs"},
-		"host jobs not seen": {func(h *Host) { h.split(3, 3); h.JobDirsUnseen = "no" }, false, "active_host_jobs_unknown", "run_on_the_host_as_the_runner_user"},
-		"jobs not seen":      {func(h *Host) { h.split(3, 3); h.DockerUnseen = "no Docker" }, false, "active_action_containers_unknown", "run_as_a_user_of_the_docker_socket"},
-		"all is there":       {func(h *Host) { h.split(3, 3) }, true, "none", "drain_primary_then_remove_mixed_labels"},
-		"all is done":        {func(h *Host) { h.split(3, 3); h.separate() }, true, "none", "none"},
-		"it may come back":   {func(h *Host) { h.split(3, 3); h.separate(); h.Units[0].File = "enabled" }, true, "none", "drain_primary_then_remove_mixed_labels"},
-		"one has stopped":    {func(h *Host) { h.split(3, 3); h.separate(); h.Units[2].Active = "failed" }, true, "none", "drain_primary_then_remove_mixed_labels"},
-		"one owner":          {func(h *Host) { h.Config.Labels = h.Config.Labels[1:2] }, true, "none", "none"},
-		"no configuration":   {func(h *Host) { h.ConfigUnseen = "no" }, false, "primary_runner_config_unreadable", "run_as_the_runner_user_or_give_runner_dir"},
-		"no labels":          {func(h *Host) { h.Config.Labels = nil }, false, "primary_runner_has_no_labels", "register_the_primary_runner"},
+		"nothing is there": {
+			func(h *Host) { h.split(0, 0) },
+			false, "single_registered_runner_with_mixed_owner_labels",
+			"register_additional_runner_dirs_before_removing_live_labels",
+		},
+		"one is missing": {
+			func(h *Host) { h.split(2, 3) },
+			false, "single_registered_runner_with_mixed_owner_labels",
+			"register_additional_runner_dirs_before_removing_live_labels",
+		},
+		"a service is": {
+			func(h *Host) { h.split(3, 2) },
+			false, "split_services_not_installed", "install_split_services_and_smoke_test_before_draining_primary",
+		},
+		"services not seen": {
+			func(h *Host) { h.split(3, 0); h.UnitsUnseen = []string{"no systemd"} },
+			false, "split_services_unknown", "run_on_the_host_as_the_runner_user",
+		},
+		"a job runs": {
+			func(h *Host) { h.split(3, 3); h.ActiveContainers = []string{"GITEA-ACTIONS-TASK-1"} },
+			false, "active_action_containers", "wait_until_no_action_container_runs",
+		},
+		"a host job runs": {
+			func(h *Host) { h.split(3, 3); h.ActiveHostJobs = []string{"/c/0123456789abcdef"} },
+			false, "active_host_jobs", "wait_until_no_host_job_runs",
+		},
+		"host jobs not seen": {
+			func(h *Host) { h.split(3, 3); h.JobDirsUnseen = "no" },
+			false, "active_host_jobs_unknown", "run_on_the_host_as_the_runner_user",
+		},
+		"jobs not seen": {
+			func(h *Host) { h.split(3, 3); h.DockerUnseen = "no Docker" },
+			false, "active_action_containers_unknown", "run_as_a_user_of_the_docker_socket",
+		},
+		"all is there": {
+			func(h *Host) { h.split(3, 3) },
+			true, "none", "drain_primary_then_remove_mixed_labels",
+		},
+		"all is done": {func(h *Host) { h.split(3, 3); h.separate() }, true, "none", "none"},
+		"it may come back": {
+			func(h *Host) { h.split(3, 3); h.separate(); h.Units[0].File = "enabled" },
+			true, "none", "drain_primary_then_remove_mixed_labels",
+		},
+		"one has stopped": {
+			func(h *Host) { h.split(3, 3); h.separate(); h.Units[2].Active = "failed" },
+			true, "none", "drain_primary_then_remove_mixed_labels",
+		},
+		"one owner": {func(h *Host) { h.Config.Labels = h.Config.Labels[1:2] }, true, "none", "none"},
+		"no configuration": {
+			func(h *Host) { h.ConfigUnseen = "no" },
+			false, "primary_runner_config_unreadable", "run_as_the_runner_user_or_give_runner_dir",
+		},
+		"no labels": {
+			func(h *Host) { h.Config.Labels = nil },
+			false, "primary_runner_has_no_labels", "register_the_primary_runner",
+		},
 	} {
 		h := mixed()
 		c.change(&h)
@@ -83,7 +124,8 @@ func TestASeparatedHostIsGood(t *testing.T) {
 	h.Units[0].Active, h.Units[0].MainPID = "active", 7
 	h.Daemons = []Daemon{{PID: 7, Registration: h.RegistrationPath}}
 	for _, n := range []int{9, 12} {
-		if l := Diagnose(h, nil, nil, nil)[n-1]; l.Level != finding.Warn || !strings.Contains(l.Fix, "hostguard runner split") {
+		l := Diagnose(h, nil, nil, nil)[n-1]
+		if l.Level != finding.Warn || !strings.Contains(l.Fix, "hostguard runner split") {
 			t.Errorf("%+v", l)
 		}
 	}
@@ -96,7 +138,10 @@ func TestAPrimaryOfAnyNameIsRetired(t *testing.T) {
 	h.split(3, 3)
 	h.separate()
 	h.Units[0].Name = "runner-sysq.service"
-	h.Units = append(h.Units, Unit{Name: PrimaryService, Scope: "user", Load: "loaded", Active: "active", Exec: [][]string{{"/usr/bin/sleep", "inf"}}})
+	h.Units = append(h.Units, Unit{
+		Name: PrimaryService, Scope: "user", Load: "loaded", Active: "active",
+		Exec: [][]string{{"/usr/bin/sleep", "inf"}},
+	})
 	if r := CheckReadiness(h); !r.Ready || r.Next != "none" || r.PrimaryService != "runner-sysq.service" {
 		t.Errorf("%+v", r)
 	}
@@ -131,18 +176,36 @@ func TestThePrimaryAmongSeveralRunners(t *testing.T) {
 		}
 		return f
 	}
-	shared, awoooi := of("/home/ci/act-runner-shared", 5, true, "ubuntu-latest", "ubuntu-22.04"), of("/home/ci/act-runner-awoooi", 6, true, "awoooi-host")
+	shared := of("/home/ci/act-runner-shared", 5, true, "ubuntu-latest", "ubuntu-22.04")
+	awoooi := of("/home/ci/act-runner-awoooi", 6, true, "awoooi-host")
 	for name, c := range map[string]struct {
 		found []Found
 		want  string
 	}{
-		"the only one":                   {[]Found{awoooi}, awoooi.Dir},
-		"retired, with all its labels":   {[]Found{shared, awoooi, of("/srv/q", 1, false, "awoooi-host", "ubuntu-latest")}, "/srv/q"},
-		"with the labels that stayed":    {[]Found{shared, of("/srv/q", 1, true, "awoooi-host")}, "/srv/q"},
-		"in a directory of that kind":    {[]Found{shared, of("/home/ci/act-runner-awoooi", 9, true, "awoooi-host", "ewoooc-host")}, "/home/ci/act-runner-awoooi"},
-		"split into other directories":   {[]Found{of("/r/a", 5, true, "awoooi-host"), of("/r/q", 1, false, "awoooi-host", "x-host"), of("/r/x", 6, true, "x-host")}, "/r/q"},
-		"of one owner, beside a retired": {[]Found{of("/r/old", 1, false, "awoooi-host"), of("/r/new", 7, true, "awoooi-host")}, "/r/new"},
-		"registered first":               {[]Found{of("/r/b", 4, true, "awoooi-host"), of("/r/a", 3, true, "awoooi-host")}, "/r/a"},
+		"the only one": {[]Found{awoooi}, awoooi.Dir},
+		"retired, with all its labels": {
+			[]Found{shared, awoooi, of("/srv/q", 1, false, "awoooi-host", "ubuntu-latest")},
+			"/srv/q",
+		},
+		"with the labels that stayed": {[]Found{shared, of("/srv/q", 1, true, "awoooi-host")}, "/srv/q"},
+		"in a directory of that kind": {
+			[]Found{shared, of("/home/ci/act-runner-awoooi", 9, true, "awoooi-host", "ewoooc-host")},
+			"/home/ci/act-runner-awoooi",
+		},
+		"split into other directories": {
+			[]Found{of("/r/a", 5, true, "awoooi-host"),
+				of("/r/q", 1, false, "awoooi-host", "x-host"),
+				of("/r/x", 6, true, "x-host")},
+			"/r/q",
+		},
+		"of one owner, beside a retired": {
+			[]Found{of("/r/old", 1, false, "awoooi-host"), of("/r/new", 7, true, "awoooi-host")},
+			"/r/new",
+		},
+		"registered first": {
+			[]Found{of("/r/b", 4, true, "awoooi-host"), of("/r/a", 3, true, "awoooi-host")},
+			"/r/a",
+		},
 	} {
 		if got, found := ChoosePrimary(c.found); !found || got.Dir != c.want {
 			t.Errorf("%s: %q, want %q", name, got.Dir, c.want)
@@ -154,7 +217,10 @@ func TestThePrimaryAmongSeveralRunners(t *testing.T) {
 }
 
 func TestTheContainersOfOtherTasks(t *testing.T) {
-	containers := []string{"GITEA-ACTIONS-TASK-1_WORKFLOW-ci_JOB-a", "GITEA-ACTIONS-TASK-12_WORKFLOW-ci_JOB-b", "GITEA-ACTIONS-TASK-x"}
+	containers := []string{
+		"GITEA-ACTIONS-TASK-1_WORKFLOW-ci_JOB-a", "GITEA-ACTIONS-TASK-12_WORKFLOW-ci_JOB-b",
+		"GITEA-ACTIONS-TASK-x",
+	}
 	task, found := ParseTask(`level=info msg="task 1 repo is wooo/awoooi http://g"`)
 	got := ContainersWithout(containers, []Task{task})
 	if !found || !slices.Equal(got, containers[1:]) || len(ContainersWithout(containers, nil)) != 3 {

@@ -10,8 +10,9 @@ import (
 
 func TestTheTextOfANewUnit(t *testing.T) {
 	s := Service{
-		Name: PrimaryService, Scope: "system", User: "ci", Dir: "/home/ci/my runner", ConfigPath: "/home/ci/my runner/config.yaml",
-		Binary: "/usr/local/bin/act_runner", ShutdownTimeout: time.Hour,
+		Name: PrimaryService, Scope: "system", User: "ci", Dir: "/home/ci/my runner",
+		ConfigPath: "/home/ci/my runner/config.yaml",
+		Binary:     "/usr/local/bin/act_runner", ShutdownTimeout: time.Hour,
 	}
 	want := `# Written by hostguard runner service.
 [Unit]
@@ -38,10 +39,14 @@ WantedBy=multi-user.target
 		t.Error(err, diff)
 	}
 	s.Scope = "user"
-	if got, err := s.Unit(); err != nil || strings.Contains(got, "User=") || !strings.Contains(got, "WantedBy=default.target") {
+	if got, err := s.Unit(); err != nil || strings.Contains(got, "User=") ||
+		!strings.Contains(got, "WantedBy=default.target") {
 		t.Error(got, err)
 	}
-	for _, hostile := range []string{"/a\nExecStartPre=/bin/evil", "/a%n", "/a$HOME", `/a"b`, `/a\x`, "/a/../b", "a", "", "/a ", "/a\x1b[2J"} {
+	for _, hostile := range []string{
+		"/a\nExecStartPre=/bin/evil", "/a%n", "/a$HOME", `/a"b`, `/a\x`, "/a/../b", "a",
+		"", "/a ", "/a\x1b[2J",
+	} {
 		s.Dir = hostile
 		if got, err := s.Unit(); err == nil {
 			t.Errorf("%q is taken: %s", hostile, got)
@@ -85,8 +90,10 @@ func TestAServiceThatRunsThisConfigIsAdopted(t *testing.T) {
 	system := Unit{Name: "dbus.service", Scope: "system", Load: "loaded"}
 	daemon := func(h Host) Unit {
 		return Unit{
-			Name: "act_runner.service", Scope: "system", Load: "loaded", Active: "active", MainPID: 7, KillMode: "control-group", WorkDir: h.Dir,
-			Exec: [][]string{{"/usr/bin/act_runner", "daemon", "--config", h.ConfigPath}}, Config: h.ConfigPath, Registration: h.RegistrationPath,
+			Name: "act_runner.service", Scope: "system", Load: "loaded", Active: "active", MainPID: 7,
+			KillMode: "control-group", WorkDir: h.Dir,
+			Exec:   [][]string{{"/usr/bin/act_runner", "daemon", "--config", h.ConfigPath}},
+			Config: h.ConfigPath, Registration: h.RegistrationPath,
 		}
 	}
 	for name, c := range map[string]struct {
@@ -94,10 +101,13 @@ func TestAServiceThatRunsThisConfigIsAdopted(t *testing.T) {
 		adopts string
 		text   string // the refusal
 	}{
-		"nothing runs it":          {func(h *Host) { h.Units, h.Daemons = []Unit{system}, nil }, "", ""},
-		"one of its name":          {func(*Host) {}, PrimaryService, ""},
-		"one of another name":      {func(h *Host) { h.Units = []Unit{system, daemon(*h)} }, "act_runner.service", ""},
-		"by another configuration": {func(h *Host) { h.Units = []Unit{system, daemon(*h)}; h.Units[1].Config = "/etc/r.yaml" }, "act_runner.service", ""},
+		"nothing runs it":     {func(h *Host) { h.Units, h.Daemons = []Unit{system}, nil }, "", ""},
+		"one of its name":     {func(*Host) {}, PrimaryService, ""},
+		"one of another name": {func(h *Host) { h.Units = []Unit{system, daemon(*h)} }, "act_runner.service", ""},
+		"by another configuration": {
+			func(h *Host) { h.Units = []Unit{system, daemon(*h)}; h.Units[1].Config = "/etc/r.yaml" },
+			"act_runner.service", "",
+		},
 		"by a script": {func(h *Host) {
 			h.Units[0].Exec = [][]string{{"/srv/start.sh"}}
 			h.Units[0].Registration, h.Units[0].Config = "", ""
@@ -108,23 +118,47 @@ func TestAServiceThatRunsThisConfigIsAdopted(t *testing.T) {
 			h.Units = append([]Unit{u}, h.Units...)
 		}, PrimaryService, ""},
 		"a script's child": {func(h *Host) {
-			h.Units[0] = Unit{Name: "runner-sysq.service", Scope: "system", Load: "loaded", Active: "active", MainPID: 6, Exec: [][]string{{"/srv/start.sh"}}}
+			h.Units[0] = Unit{
+				Name: "runner-sysq.service", Scope: "system", Load: "loaded", Active: "active", MainPID: 6,
+				Exec: [][]string{{"/srv/start.sh"}},
+			}
 			h.Daemons[0].Unit, h.Daemons[0].Scope = "runner-sysq.service", "system"
 		}, "runner-sysq.service", ""},
-		"two":                     {func(h *Host) { h.Units = append(h.Units, daemon(*h)) }, "", "2 units run this runner"},
-		"without a configuration": {func(h *Host) { u := daemon(*h); u.Exec[0], u.Config = u.Exec[0][:2], ""; h.Units = []Unit{u} }, "", "without a configuration"},
-		"no units were seen":      {func(h *Host) { h.Units, h.UnitsUnseen = nil, []string{"no systemd"} }, "", "is not known: no systemd"},
-		"its name runs another":   {func(h *Host) { h.Units[0].Registration, h.Units[0].Config, h.Daemons = "/x/.runner", "/x/c", nil }, "", "does not run"},
+		"two": {func(h *Host) { h.Units = append(h.Units, daemon(*h)) }, "", "2 units run this runner"},
+		"without a configuration": {
+			func(h *Host) { u := daemon(*h); u.Exec[0], u.Config = u.Exec[0][:2], ""; h.Units = []Unit{u} },
+			"", "without a configuration",
+		},
+		"no units were seen": {
+			func(h *Host) { h.Units, h.UnitsUnseen = nil, []string{"no systemd"} },
+			"", "is not known: no systemd",
+		},
+		"its name runs another": {
+			func(h *Host) { h.Units[0].Registration, h.Units[0].Config, h.Daemons = "/x/.runner", "/x/c", nil },
+			"", "does not run",
+		},
 		"its name is masked": {func(h *Host) {
 			h.Units, h.Daemons = []Unit{{Name: PrimaryService, Scope: "system", Load: "masked"}}, nil
 		}, "", `LoadState="masked"`},
-		"a process":                 {func(h *Host) { h.Units = []Unit{system} }, "", "process 7 runs this runner"},
-		"a process beside a unit":   {func(h *Host) { h.Daemons = append(h.Daemons, Daemon{PID: 8, Registration: h.RegistrationPath}) }, "", "process 8 runs this runner"},
-		"processes were not seen":   {func(h *Host) { h.Units, h.Daemons, h.ProcessesUnseen = []Unit{system}, nil, "hidden" }, "", "is not known: hidden"},
-		"a container":               {func(h *Host) { h.Units, h.Daemons, h.Containers[0].Running = []Unit{system}, nil, true }, "", `the container "gitea-runner" runs this runner`},
+		"a process": {func(h *Host) { h.Units = []Unit{system} }, "", "process 7 runs this runner"},
+		"a process beside a unit": {
+			func(h *Host) { h.Daemons = append(h.Daemons, Daemon{PID: 8, Registration: h.RegistrationPath}) },
+			"", "process 8 runs this runner",
+		},
+		"processes were not seen": {
+			func(h *Host) { h.Units, h.Daemons, h.ProcessesUnseen = []Unit{system}, nil, "hidden" },
+			"", "is not known: hidden",
+		},
+		"a container": {
+			func(h *Host) { h.Units, h.Daemons, h.Containers[0].Running = []Unit{system}, nil, true },
+			"", `the container "gitea-runner" runs this runner`,
+		},
 		"a container beside a unit": {func(h *Host) { h.Containers[0].Running = true }, "", `the container "gitea-runner"`},
-		"containers were not seen":  {func(h *Host) { h.Units, h.Daemons, h.DockerUnseen = []Unit{system}, nil, "no Docker" }, "", "is not known: no Docker"},
-		"not seen beside a unit":    {func(h *Host) { h.DockerUnseen = "no Docker" }, PrimaryService, ""},
+		"containers were not seen": {
+			func(h *Host) { h.Units, h.Daemons, h.DockerUnseen = []Unit{system}, nil, "no Docker" },
+			"", "is not known: no Docker",
+		},
+		"not seen beside a unit": {func(h *Host) { h.DockerUnseen = "no Docker" }, PrimaryService, ""},
 		"not seen, and it is stopped": {func(h *Host) {
 			h.DockerUnseen, h.Units[0].Active, h.Units[0].MainPID, h.Daemons = "no Docker", "inactive", 0, nil
 		}, "", "is not known: no Docker"},
@@ -155,7 +189,12 @@ func TestAUnitThatLetsJobsEnd(t *testing.T) {
 		mode string
 		stop time.Duration
 		want bool
-	}{{"mixed", 66 * time.Minute, true}, {"mixed", 0, true}, {"mixed", time.Hour, false}, {"control-group", 0, false}, {"", 0, false}} {
+	}{
+		{"mixed", 66 * time.Minute, true}, {"mixed", 0, true},
+		{"mixed", time.Hour, false},
+		{"control-group", 0, false},
+		{"", 0, false},
+	} {
 		if got := (Unit{KillMode: c.mode, StopTimeout: c.stop}).StopsGracefully(time.Hour); got != c.want {
 			t.Errorf("%+v: %v", c, got)
 		}

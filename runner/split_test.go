@@ -16,7 +16,10 @@ const home110 = "/home/wooo/act-runner"
 // host110 returns the host whose one runner serves three owners.
 func host110() Host {
 	h := Host{Dir: home110, ConfigPath: home110 + "/config.yaml"}
-	for _, l := range []string{"ubuntu-latest:docker://image", "ubuntu-22.04:docker://image", "awoooi-host:host", "ewoooc-host:docker://image"} {
+	for _, l := range []string{
+		"ubuntu-latest:docker://image", "ubuntu-22.04:docker://image",
+		"awoooi-host:host", "ewoooc-host:docker://image",
+	} {
 		h.Config.Labels = append(h.Config.Labels, config.ParseLabel(l))
 	}
 	return h
@@ -58,7 +61,10 @@ func TestTheProposedPlanIsAPlan(t *testing.T) {
 }
 
 func TestDirectoryAndServiceHaveDefaults(t *testing.T) {
-	short := "runners: [{owner: awoooi, labels: [awoooi-host]}, {owner: shared, labels: [ubuntu-latest, ubuntu-22.04]}, {owner: ewoooc, labels: [ewoooc-host]}]"
+	short := "runners: [" +
+		"{owner: awoooi, labels: [awoooi-host]}, " +
+		"{owner: shared, labels: [ubuntu-latest, ubuntu-22.04]}, " +
+		"{owner: ewoooc, labels: [ewoooc-host]}]"
 	plan, err := ParseSplit([]byte(short), home110, PrimaryService)
 	for i := range plan {
 		plan[i].Line = 0
@@ -75,7 +81,10 @@ func TestDirectoryAndServiceHaveDefaults(t *testing.T) {
 // One whose directory is the primary's is the primary: it keeps those labels.
 func TestAnOwnerMayStayWithThePrimary(t *testing.T) {
 	h := host110()
-	plan, err := ParseSplit([]byte("runners: [{owner: awoooi, labels: [awoooi-host, ubuntu-latest, ubuntu-22.04], directory: "+h.Dir+"}, {owner: ewoooc, labels: [ewoooc-host]}]"), h.Dir, PrimaryService)
+	stays := "runners: [{owner: awoooi, " +
+		"labels: [awoooi-host, ubuntu-latest, ubuntu-22.04], directory: " + h.Dir + "}, " +
+		"{owner: ewoooc, labels: [ewoooc-host]}]"
+	plan, err := ParseSplit([]byte(stays), h.Dir, PrimaryService)
 	if err == nil {
 		err = CheckSplit(plan, h.Config.Labels, nil)
 	}
@@ -95,32 +104,59 @@ func TestAPlanIsReadStrictly(t *testing.T) {
 	one := func(fields string) string { return "runners:\n- owner: awoooi\n  labels: [awoooi-host]\n" + fields }
 	long := strings.Repeat("a", 300)
 	for name, c := range map[string]struct{ yaml, text string }{
-		"empty":                      {"", `line 1: must have a list "runners"`},
-		"no mapping":                 {"- owner: a", "line 1: must be a mapping with runners"},
-		"no YAML":                    {"runners: [", `"yaml: `},
-		"no runners":                 {"runners: []", `line 1: must have a list "runners"`},
-		"two documents":              {plan110 + "---\nrunners: []\n", "line 1: more than one document"},
-		"an unknown key":             {"owners: []", `line 1: unknown key "owners"; known keys: runners`},
-		"an unknown key of one":      {one("  dir: /x\n"), `line 4: unknown key "dir"; known keys: owner, labels, directory, service`},
-		"a key twice":                {one("  owner: b\n"), `line 4: duplicate key "owner"`},
-		"a runner that is a word":    {"runners:\n- awoooi", "line 2: must be a mapping with owner, labels"},
-		"no owner":                   {"runners:\n- labels: [a]", `line 2: owner is ""`},
-		"an owner of two words":      {"runners:\n- labels: [a]\n  owner: a b", `line 3: owner is "a b"`},
-		"an owner that is a path":    {"runners:\n- owner: ../a\n  labels: [a]", `line 2: owner is "../a"`},
-		"a long owner":               {"runners:\n- owner: " + long + "\n  labels: [a]", "line 2: owner is"},
-		"no labels":                  {"runners:\n- owner: a", `line 2: "a" has no list of labels`},
-		"labels that are no list":    {"runners:\n- owner: a\n  labels: x", `line 3: "a" has no list of labels`},
-		"a label with its image":     {"runners:\n- owner: a\n  labels:\n  - x\n  - awoooi-host:host", `line 5: "awoooi-host:host" is not the name of a label`},
-		"two labels in one":          {"runners:\n- owner: a\n  labels: ['x,y']", `line 3: "x,y" is not the name of a label`},
-		"a label of two lines":       {"runners:\n- owner: a\n  labels: [\"x\\n::set-env name=a::b\"]", `line 3: "x\n::set-env`},
-		"a label that is a list":     {"runners:\n- owner: a\n  labels: [[x]]", `line 3: "" is not`},
-		"a label twice":              {"runners:\n- owner: a\n  labels: [x, x]", `line 3: duplicate label "x"`},
-		"a label of two runners":     {one("- owner: b\n  labels: [awoooi-host]\n"), `line 4: label "awoooi-host" is already that of line 2`},
-		"an owner twice":             {one("- owner: awoooi\n  labels: [b]\n  directory: /h/b\n  service: b.service\n"), `line 4: owner "awoooi" is already that of line 2`},
-		"a directory twice":          {one("- owner: b\n  labels: [b]\n  directory: /home/wooo/act-runner-awoooi\n"), `line 4: directory "/home/wooo/act-runner-awoooi" is already that of line 2`},
-		"a directory in another":     {one("- owner: b\n  labels: [b]\n  directory: /home/wooo/act-runner-awoooi/b\n"), "line 4: directory"},
-		"a service twice":            {one("- owner: b\n  labels: [b]\n  service: gitea-act-runner-awoooi.service\n"), `line 4: service "gitea-act-runner-awoooi.service" is already that of line 2`},
-		"a relative directory":       {one("  directory: act-runner\n"), `line 4: directory is "act-runner"; it must be a full path`},
+		"empty":          {"", `line 1: must have a list "runners"`},
+		"no mapping":     {"- owner: a", "line 1: must be a mapping with runners"},
+		"no YAML":        {"runners: [", `"yaml: `},
+		"no runners":     {"runners: []", `line 1: must have a list "runners"`},
+		"two documents":  {plan110 + "---\nrunners: []\n", "line 1: more than one document"},
+		"an unknown key": {"owners: []", `line 1: unknown key "owners"; known keys: runners`},
+		"an unknown key of one": {
+			one("  dir: /x\n"),
+			`line 4: unknown key "dir"; known keys: owner, labels, directory, service`,
+		},
+		"a key twice":             {one("  owner: b\n"), `line 4: duplicate key "owner"`},
+		"a runner that is a word": {"runners:\n- awoooi", "line 2: must be a mapping with owner, labels"},
+		"no owner":                {"runners:\n- labels: [a]", `line 2: owner is ""`},
+		"an owner of two words":   {"runners:\n- labels: [a]\n  owner: a b", `line 3: owner is "a b"`},
+		"an owner that is a path": {"runners:\n- owner: ../a\n  labels: [a]", `line 2: owner is "../a"`},
+		"a long owner":            {"runners:\n- owner: " + long + "\n  labels: [a]", "line 2: owner is"},
+		"no labels":               {"runners:\n- owner: a", `line 2: "a" has no list of labels`},
+		"labels that are no list": {"runners:\n- owner: a\n  labels: x", `line 3: "a" has no list of labels`},
+		"a label with its image": {
+			"runners:\n- owner: a\n  labels:\n  - x\n  - awoooi-host:host",
+			`line 5: "awoooi-host:host" is not the name of a label`,
+		},
+		"two labels in one": {"runners:\n- owner: a\n  labels: ['x,y']", `line 3: "x,y" is not the name of a label`},
+		"a label of two lines": {
+			"runners:\n- owner: a\n  labels: [\"x\\n::set-env name=a::b\"]",
+			`line 3: "x\n::set-env`,
+		},
+		"a label that is a list": {"runners:\n- owner: a\n  labels: [[x]]", `line 3: "" is not`},
+		"a label twice":          {"runners:\n- owner: a\n  labels: [x, x]", `line 3: duplicate label "x"`},
+		"a label of two runners": {
+			one("- owner: b\n  labels: [awoooi-host]\n"),
+			`line 4: label "awoooi-host" is already that of line 2`,
+		},
+		"an owner twice": {
+			one("- owner: awoooi\n  labels: [b]\n  directory: /h/b\n  service: b.service\n"),
+			`line 4: owner "awoooi" is already that of line 2`,
+		},
+		"a directory twice": {
+			one("- owner: b\n  labels: [b]\n  directory: /home/wooo/act-runner-awoooi\n"),
+			`line 4: directory "/home/wooo/act-runner-awoooi" is already that of line 2`,
+		},
+		"a directory in another": {
+			one("- owner: b\n  labels: [b]\n  directory: /home/wooo/act-runner-awoooi/b\n"),
+			"line 4: directory",
+		},
+		"a service twice": {
+			one("- owner: b\n  labels: [b]\n  service: gitea-act-runner-awoooi.service\n"),
+			`line 4: service "gitea-act-runner-awoooi.service" is already that of line 2`,
+		},
+		"a relative directory": {
+			one("  directory: act-runner\n"),
+			`line 4: directory is "act-runner"; it must be a full path`,
+		},
 		"a directory upwards":        {one("  directory: /home/wooo/../root\n"), `line 4: directory is "/home/wooo/../root"`},
 		"a directory of two lines":   {one("  directory: \"/home/x\\ny\"\n"), `line 4: directory is "/home/x\ny"`},
 		"a directory with an escape": {one("  directory: \"/home/x\\u202e\"\n"), `line 4: directory is "/home/x\u202e"`},
@@ -129,8 +165,11 @@ func TestAPlanIsReadStrictly(t *testing.T) {
 		"a service that is an option": {one("  service: --now.service\n"),
 			`line 4: service is "--now.service"`},
 		"a service that is a timer": {one("  service: x.timer\n"), `line 4: service is "x.timer"`},
-		"the primary's service":     {one("  service: " + PrimaryService + "\n"), `line 4: "gitea-act-runner-host.service" is the service of the primary's directory`},
-		"the primary's directory":   {one("  directory: " + home110 + "\n  service: x.service\n"), "line 5: "},
+		"the primary's service": {
+			one("  service: " + PrimaryService + "\n"),
+			`line 4: "gitea-act-runner-host.service" is the service of the primary's directory`,
+		},
+		"the primary's directory": {one("  directory: " + home110 + "\n  service: x.service\n"), "line 5: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			plan, err := ParseSplit([]byte(c.yaml), home110, PrimaryService)
@@ -150,9 +189,11 @@ func TestAPlanIsAboutAllLabelsAndNoOther(t *testing.T) {
 		}
 		return plan
 	}
+	but := func(old, new string) string { return strings.Replace(plan110, old, new, 1) }
 	for want, yaml := range map[string]string{
-		`line 7: the primary has no label "gpu"`:                                      strings.Replace(plan110, "- ubuntu-22.04", "- gpu", 1), // where its runner begins
-		`line 12: no runner of the plan has the primary's label "ubuntu-22.04"; give`: strings.Replace(plan110, "      - ubuntu-22.04\n", "", 1),
+		// The line is the one where its runner begins.
+		`line 7: the primary has no label "gpu"`:                                      but("- ubuntu-22.04", "- gpu"),
+		`line 12: no runner of the plan has the primary's label "ubuntu-22.04"; give`: but("      - ubuntu-22.04\n", ""),
 	} {
 		if err := CheckSplit(parse(yaml), h.Config.Labels, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
@@ -174,12 +215,16 @@ func TestAPlanIsAboutAllLabelsAndNoOther(t *testing.T) {
 
 func TestARunnerThatIsThereIsThePlans(t *testing.T) {
 	r := SplitRunner{Labels: []string{"b", "a"}}
-	good := config.Config{Capacity: 1, ShutdownTimeout: time.Hour, Labels: []config.Label{config.ParseLabel("a:host"), config.ParseLabel("b:host")}}
+	good := config.Config{
+		Capacity: 1, ShutdownTimeout: time.Hour,
+		Labels: []config.Label{config.ParseLabel("a:host"), config.ParseLabel("b:host")},
+	}
 	if err := r.CheckConfig(good); err != nil {
 		t.Error(err)
 	}
 	for want, change := range map[string]func(*config.Config){
-		`its labels are ["a"]`: func(c *config.Config) { c.Labels = c.Labels[:1] }, "its capacity is 2": func(c *config.Config) { c.Capacity = 2 },
+		`its labels are ["a"]`:       func(c *config.Config) { c.Labels = c.Labels[:1] },
+		"its capacity is 2":          func(c *config.Config) { c.Capacity = 2 },
 		"its shutdown_timeout is 0s": func(c *config.Config) { c.ShutdownTimeout = 0 },
 	} {
 		c := good
@@ -213,16 +258,25 @@ func FuzzParseSplit(f *testing.F) {
 
 // A runner that is split off finds node where the primary did.
 func TestAUnitHasTheEnvironmentThatItIsGiven(t *testing.T) {
-	s := Service{Name: "x.service", Scope: "system", User: "ci", Dir: "/home/ci/r", ConfigPath: "/home/ci/r/config.yaml", Binary: "/usr/bin/act_runner",
-		Environment: []string{"PATH=/opt/node/bin:/bin", `ODD=a "b" 100% \n`}, EnvironmentFiles: []string{"-/etc/default/runner"}}
+	s := Service{
+		Name: "x.service", Scope: "system", User: "ci", Dir: "/home/ci/r", ConfigPath: "/home/ci/r/config.yaml",
+		Binary:           "/usr/bin/act_runner",
+		Environment:      []string{"PATH=/opt/node/bin:/bin", `ODD=a "b" 100% \n`},
+		EnvironmentFiles: []string{"-/etc/default/runner"},
+	}
 	text, err := s.Unit()
-	for _, line := range []string{`Environment="PATH=/opt/node/bin:/bin"`, `Environment="ODD=a \"b\" 100%% \\n"`, "EnvironmentFile=-/etc/default/runner"} {
+	for _, line := range []string{
+		`Environment="PATH=/opt/node/bin:/bin"`,
+		`Environment="ODD=a \"b\" 100%% \\n"`,
+		"EnvironmentFile=-/etc/default/runner",
+	} {
 		if err != nil || !strings.Contains(text, "\n"+line+"\n") {
 			t.Errorf("%v: no %s in %s", err, line, text)
 		}
 	}
 	s.Environment = []string{"KEY=secret\nExecStart=/bin/evil"}
-	if _, err := s.Unit(); err == nil || !strings.Contains(err.Error(), `the variable "KEY"`) || strings.Contains(err.Error(), "secret") {
+	if _, err := s.Unit(); err == nil ||
+		!strings.Contains(err.Error(), `the variable "KEY"`) || strings.Contains(err.Error(), "secret") {
 		t.Error(err)
 	}
 }

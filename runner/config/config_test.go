@@ -18,19 +18,36 @@ func TestConfigsOfBothGenerations(t *testing.T) {
 		workdir  string
 		problems int
 	}{
-		"empty":   {"", 1, 3 * time.Hour, 0, ".runner", "", "", 0},
-		"classic": {"log: {level: info}\nrunner:\n  file: /data/.runner\n  capacity: 2\n  envs: {A: b}\n  timeout: 3h\n  insecure: false\n  labels:\n    - \"ubuntu-latest:docker://x:y\"\n    - 'awoooi-host:host'\nhost:\n  workdir_parent: /w\n", 2, 3 * time.Hour, 0, "/data/.runner", "ubuntu-latest/docker awoooi-host/host", "/w", 0},
-		"new":     {"runner:\n  capacity: 1\n  timeout: 90m\n  shutdown_timeout: 1h # as long as a job\n  hooks: {job_completed: /x}\n  post_task_script: /y\n  labels: [a]\nhealth_check: {script: /z}\n", 1, 90 * time.Minute, time.Hour, ".runner", "a/host", "", 0},
-		"odd":     {"runner: {capacity: many, timeout: 5, shutdown_timeout: -1h, labels: {a: b}}", 1, 3 * time.Hour, 0, ".runner", "", "", 3},
-		"null":    {"runner:\nhost:\n", 1, 3 * time.Hour, 0, ".runner", "", "", 0},
+		"empty": {"", 1, 3 * time.Hour, 0, ".runner", "", "", 0},
+		"classic": {
+			"log: {level: info}\n" +
+				"runner:\n  file: /data/.runner\n  capacity: 2\n  envs: {A: b}\n  timeout: 3h\n  insecure: false\n" +
+				"  labels:\n    - \"ubuntu-latest:docker://x:y\"\n    - 'awoooi-host:host'\n" +
+				"host:\n  workdir_parent: /w\n",
+			2, 3 * time.Hour, 0, "/data/.runner", "ubuntu-latest/docker awoooi-host/host", "/w", 0,
+		},
+		"new": {
+			"runner:\n  capacity: 1\n  timeout: 90m\n  shutdown_timeout: 1h # as long as a job\n" +
+				"  hooks: {job_completed: /x}\n  post_task_script: /y\n  labels: [a]\n" +
+				"health_check: {script: /z}\n",
+			1, 90 * time.Minute, time.Hour, ".runner", "a/host", "", 0,
+		},
+		"odd": {
+			"runner: {capacity: many, timeout: 5, shutdown_timeout: -1h, labels: {a: b}}",
+			1, 3 * time.Hour, 0, ".runner", "", "", 3,
+		},
+		"null": {"runner:\nhost:\n", 1, 3 * time.Hour, 0, ".runner", "", "", 0},
 	} {
 		got, err := Parse([]byte(c.yaml))
 		var labels []string
 		for _, l := range got.Labels {
 			labels = append(labels, l.Name+"/"+l.Schema)
 		}
-		if err != nil || got.Capacity != c.capacity || got.Timeout != c.timeout || got.ShutdownTimeout != c.shutdown || got.Registration != c.file ||
-			strings.Join(labels, " ") != c.labels || got.WorkdirParent != c.workdir || len(got.Problems) != c.problems {
+		wrong := err != nil || got.Capacity != c.capacity ||
+			got.Timeout != c.timeout || got.ShutdownTimeout != c.shutdown ||
+			got.Registration != c.file ||
+			strings.Join(labels, " ") != c.labels || got.WorkdirParent != c.workdir || len(got.Problems) != c.problems
+		if wrong {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
 	}
@@ -38,7 +55,8 @@ func TestConfigsOfBothGenerations(t *testing.T) {
 
 // Each owner of a label has directories and units that are looked for.
 func TestAConfigWithTooManyLabelsIsRefused(t *testing.T) {
-	if c, err := Parse([]byte("runner: {labels: [" + strings.Repeat("a, ", MaxLabels+1) + "]}")); err == nil || len(c.Labels) > 0 {
+	tooMany := []byte("runner: {labels: [" + strings.Repeat("a, ", MaxLabels+1) + "]}")
+	if c, err := Parse(tooMany); err == nil || len(c.Labels) > 0 {
 		t.Errorf("%d labels taken, %v", len(c.Labels), err)
 	}
 }
@@ -56,7 +74,10 @@ func TestLabelsOfTheRegistrationCountWhereTheConfigHasNone(t *testing.T) {
 }
 
 func TestDurationsAsPeopleWriteThem(t *testing.T) {
-	for d, want := range map[time.Duration]string{time.Hour: "1h", 90 * time.Minute: "1h30m", 0: "0s", 10 * time.Second: "10s", 3 * time.Minute: "3m"} {
+	for d, want := range map[time.Duration]string{
+		time.Hour: "1h", 90 * time.Minute: "1h30m",
+		0: "0s", 10 * time.Second: "10s", 3 * time.Minute: "3m",
+	} {
 		if got := Duration(d); got != want {
 			t.Errorf("%s, want %s", got, want)
 		}
@@ -64,7 +85,10 @@ func TestDurationsAsPeopleWriteThem(t *testing.T) {
 }
 
 func TestWhatTwoRunnersOfOneHostCannotShare(t *testing.T) {
-	for _, yaml := range []string{"", "cache: {port: 0}\nmetrics: {enabled: false}\nrunner: {tool_cache_mode: none}", "cache:\nmetrics: {addr: x}"} {
+	for _, yaml := range []string{
+		"", "cache: {port: 0}\nmetrics: {enabled: false}\nrunner: {tool_cache_mode: none}",
+		"cache:\nmetrics: {addr: x}",
+	} {
 		if err := CheckShareable([]byte(yaml)); err != nil {
 			t.Errorf("%q: %v", yaml, err)
 		}

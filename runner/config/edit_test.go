@@ -22,7 +22,10 @@ var serves = []string{
 }
 
 // moved is what a runner has for itself beside another of the same host.
-var moved = Want{Registration: "/r/.runner", EnvFile: "/home/wooo/act runner/.env", CacheDir: "/r/.cache/actcache", WorkdirParent: "/r/.cache/act"}
+var moved = Want{
+	Registration: "/r/.runner", EnvFile: "/home/wooo/act runner/.env",
+	CacheDir: "/r/.cache/actcache", WorkdirParent: "/r/.cache/act",
+}
 
 // Of the configurations of both generations, only these lines are others.
 func TestOnlyTheWantedLinesOfAConfigChange(t *testing.T) {
@@ -34,34 +37,69 @@ func TestOnlyTheWantedLinesOfAConfigChange(t *testing.T) {
 	}{
 		"classic": {
 			"classic.yaml", Want{Capacity: 1, ShutdownTimeout: time.Hour, Labels: serves},
-			[]string{"  capacity: 2   # was 1 until the long queue of April", "  shutdown_timeout: 0s", "    - 'ewoooc-host:host' # moves to a runner of its own"},
+			[]string{
+				"  capacity: 2   # was 1 until the long queue of April", "  shutdown_timeout: 0s",
+				"    - 'ewoooc-host:host' # moves to a runner of its own",
+			},
 			[]string{"  capacity: 1   # was 1 until the long queue of April", "  shutdown_timeout: 1h", `    - "new-host:host"`},
-			[]string{"set runner.capacity to 1 (is 2)", "set runner.shutdown_timeout to 1h (is 0s)", `add "new-host:host" to runner.labels`, `remove "ewoooc-host:host" from runner.labels`},
+			[]string{
+				"set runner.capacity to 1 (is 2)", "set runner.shutdown_timeout to 1h (is 0s)",
+				`add "new-host:host" to runner.labels`, `remove "ewoooc-host:host" from runner.labels`,
+			},
 		},
 		"new": {
 			"new.yaml", Want{Capacity: 2, ShutdownTimeout: 90 * time.Minute, Labels: []string{"a:host"}}, nil,
 			[]string{"  capacity: 2", "  shutdown_timeout: 1h30m", "  labels:", `    - "a:host"`},
-			[]string{"set runner.capacity to 2 (not set, which means 1)", "set runner.shutdown_timeout to 1h30m (not set, which means 0s)", `add "a:host" to runner.labels`},
+			[]string{
+				"set runner.capacity to 2 (not set, which means 1)",
+				"set runner.shutdown_timeout to 1h30m (not set, which means 0s)",
+				`add "a:host" to runner.labels`,
+			},
 		},
 		"all commented out": {
 			"commented.yaml", Want{Capacity: 2, ShutdownTimeout: time.Hour, Labels: []string{"a:host"}}, nil,
 			[]string{"runner:", "  capacity: 2", "  shutdown_timeout: 1h", "  labels:", `    - "a:host"`},
-			[]string{"set runner.capacity to 2 (not set, which means 1)", "set runner.shutdown_timeout to 1h (not set, which means 0s)", `add "a:host" to runner.labels`},
+			[]string{
+				"set runner.capacity to 2 (not set, which means 1)",
+				"set runner.shutdown_timeout to 1h (not set, which means 0s)",
+				`add "a:host" to runner.labels`,
+			},
 		},
 		"classic, moved": {
 			"classic.yaml", moved, []string{"  file: .runner", "  env_file: .env", `  dir: ""`, "  workdir_parent:"},
-			[]string{"  file: /r/.runner", `  env_file: "/home/wooo/act runner/.env"`, "  dir: /r/.cache/actcache", "  workdir_parent: /r/.cache/act"},
-			[]string{"set runner.file to /r/.runner (is .runner)", `set runner.env_file to "/home/wooo/act runner/.env" (is .env)`, "set cache.dir to /r/.cache/actcache (is empty)", "set host.workdir_parent to /r/.cache/act (is empty)"},
+			[]string{
+				"  file: /r/.runner", `  env_file: "/home/wooo/act runner/.env"`,
+				"  dir: /r/.cache/actcache", "  workdir_parent: /r/.cache/act",
+			},
+			[]string{
+				"set runner.file to /r/.runner (is .runner)",
+				`set runner.env_file to "/home/wooo/act runner/.env" (is .env)`,
+				"set cache.dir to /r/.cache/actcache (is empty)", "set host.workdir_parent to /r/.cache/act (is empty)",
+			},
 		},
 		"new, moved": {
 			"new.yaml", moved, nil,
-			[]string{`  env_file: "/home/wooo/act runner/.env"`, "  file: /r/.runner", "  workdir_parent: /r/.cache/act", "cache:", "  dir: /r/.cache/actcache"},
-			[]string{"set runner.file to /r/.runner (not set, which means .runner)", `set runner.env_file to "/home/wooo/act runner/.env" (not set)`, "set cache.dir to /r/.cache/actcache (not set)", "set host.workdir_parent to /r/.cache/act (not set)"},
+			[]string{
+				`  env_file: "/home/wooo/act runner/.env"`, "  file: /r/.runner",
+				"  workdir_parent: /r/.cache/act", "cache:", "  dir: /r/.cache/actcache",
+			},
+			[]string{
+				"set runner.file to /r/.runner (not set, which means .runner)",
+				`set runner.env_file to "/home/wooo/act runner/.env" (not set)`,
+				"set cache.dir to /r/.cache/actcache (not set)", "set host.workdir_parent to /r/.cache/act (not set)",
+			},
 		},
 		"all commented out, moved": {
 			"commented.yaml", moved, nil,
-			[]string{"runner:", "  file: /r/.runner", `  env_file: "/home/wooo/act runner/.env"`, "host:", "  workdir_parent: /r/.cache/act", "cache:", "  dir: /r/.cache/actcache"},
-			[]string{"set runner.file to /r/.runner (not set, which means .runner)", `set runner.env_file to "/home/wooo/act runner/.env" (not set)`, "set cache.dir to /r/.cache/actcache (not set)", "set host.workdir_parent to /r/.cache/act (not set)"},
+			[]string{
+				"runner:", "  file: /r/.runner", `  env_file: "/home/wooo/act runner/.env"`,
+				"host:", "  workdir_parent: /r/.cache/act", "cache:", "  dir: /r/.cache/actcache",
+			},
+			[]string{
+				"set runner.file to /r/.runner (not set, which means .runner)",
+				`set runner.env_file to "/home/wooo/act runner/.env" (not set)`,
+				"set cache.dir to /r/.cache/actcache (not set)", "set host.workdir_parent to /r/.cache/act (not set)",
+			},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -71,7 +109,8 @@ func TestOnlyTheWantedLinesOfAConfigChange(t *testing.T) {
 			}
 			dos := bytes.ReplaceAll(file, []byte("\n"), []byte("\r\n"))
 			for form, data := range map[string][]byte{
-				"": file, ", CRLF": dos, ", BOM": append([]byte("\ufeff"), file...), ", last line open": bytes.TrimSuffix(file, []byte("\n")),
+				"": file, ", CRLF": dos, ", BOM": append([]byte("\ufeff"), file...),
+				", last line open":       bytes.TrimSuffix(file, []byte("\n")),
 				", CRLF, last line open": bytes.TrimSuffix(dos, []byte("\r\n")),
 			} {
 				got, changes, err := Edit(data, c.want)
@@ -158,28 +197,70 @@ func TestFormsOfValuesThatAreEdited(t *testing.T) {
 		"quotes":              {"runner:\n  shutdown_timeout: \"0s\"\n", hour, "runner:\n  shutdown_timeout: 1h\n"},
 		"single quotes":       {"runner:\n  'shutdown_timeout': '0s' # x\n", hour, "runner:\n  'shutdown_timeout': 1h # x\n"},
 		"unreadable":          {"runner:\n  capacity: many\n", one, "runner:\n  capacity: 1\n"},
-		"no value":            {"runner:\n  shutdown_timeout: # why\n  file: x\n", hour, "runner:\n  shutdown_timeout: 1h # why\n  file: x\n"},
-		"null":                {"runner:\n  shutdown_timeout: ~\n", hour, "runner:\n  shutdown_timeout: 1h\n"},
-		"flow":                {"{log: {}, runner: {capacity: 2, file: x}}\n", one, "{log: {}, runner: {capacity: 1, file: x}}\n"},
-		"other characters":    {"log: \"größer\"\nrunner: {\"ü\": ö, capacity: 3}\n", one, "log: \"größer\"\nrunner: {\"ü\": ö, capacity: 1}\n"},
-		"empty file":          {"", hour, "runner:\n  shutdown_timeout: 1h\n"},
-		"comments only":       {"# nothing", hour, "# nothing\nrunner:\n  shutdown_timeout: 1h"},
-		"marked document":     {"---\nlog: {}\n", hour, "---\nlog: {}\nrunner:\n  shutdown_timeout: 1h\n"},
-		"own before merged":   {"b: &b {capacity: 3}\nrunner:\n  <<: *b\n  capacity: 2\n", one, "b: &b {capacity: 3}\nrunner:\n  <<: *b\n  capacity: 1\n"},
-		"odd indentation":     {"  runner:\n     file: x\n  host:\n", hour, "  runner:\n     shutdown_timeout: 1h\n     file: x\n  host:\n"},
-		"runner is null":      {"runner: # mine\nhost:\n", hour, "runner: # mine\n  shutdown_timeout: 1h\nhost:\n"},
-		"example in a text":   {"runner:\n  envs:\n    A: |\n      # shutdown_timeout: 0s\n", hour, "runner:\n  shutdown_timeout: 1h\n  envs:\n    A: |\n      # shutdown_timeout: 0s\n"},
-		"example elsewhere":   {"host:\n  # shutdown_timeout: 0s\nrunner:\n  file: x\n", hour, "host:\n  # shutdown_timeout: 0s\nrunner:\n  shutdown_timeout: 1h\n  file: x\n"},
+		"no value": {
+			"runner:\n  shutdown_timeout: # why\n  file: x\n",
+			hour, "runner:\n  shutdown_timeout: 1h # why\n  file: x\n",
+		},
+		"null": {"runner:\n  shutdown_timeout: ~\n", hour, "runner:\n  shutdown_timeout: 1h\n"},
+		"flow": {
+			"{log: {}, runner: {capacity: 2, file: x}}\n",
+			one, "{log: {}, runner: {capacity: 1, file: x}}\n",
+		},
+		"other characters": {
+			"log: \"größer\"\nrunner: {\"ü\": ö, capacity: 3}\n",
+			one, "log: \"größer\"\nrunner: {\"ü\": ö, capacity: 1}\n",
+		},
+		"empty file":      {"", hour, "runner:\n  shutdown_timeout: 1h\n"},
+		"comments only":   {"# nothing", hour, "# nothing\nrunner:\n  shutdown_timeout: 1h"},
+		"marked document": {"---\nlog: {}\n", hour, "---\nlog: {}\nrunner:\n  shutdown_timeout: 1h\n"},
+		"own before merged": {
+			"b: &b {capacity: 3}\nrunner:\n  <<: *b\n  capacity: 2\n",
+			one, "b: &b {capacity: 3}\nrunner:\n  <<: *b\n  capacity: 1\n",
+		},
+		"odd indentation": {
+			"  runner:\n     file: x\n  host:\n",
+			hour, "  runner:\n     shutdown_timeout: 1h\n     file: x\n  host:\n",
+		},
+		"runner is null": {"runner: # mine\nhost:\n", hour, "runner: # mine\n  shutdown_timeout: 1h\nhost:\n"},
+		"example in a text": {
+			"runner:\n  envs:\n    A: |\n      # shutdown_timeout: 0s\n",
+			hour, "runner:\n  shutdown_timeout: 1h\n  envs:\n    A: |\n      # shutdown_timeout: 0s\n",
+		},
+		"example elsewhere": {
+			"host:\n  # shutdown_timeout: 0s\nrunner:\n  file: x\n",
+			hour, "host:\n  # shutdown_timeout: 0s\nrunner:\n  shutdown_timeout: 1h\n  file: x\n",
+		},
 
-		"labels in a flow list":     {"runner:\n  labels: [ 'a:host', c ] # why\n", labels, "runner:\n  labels: ['a:host', \"b\"] # why\n"},
-		"labels in an empty list":   {"runner:\n  labels: []\n", labels, "runner:\n  labels: [\"a:host\", \"b\"]\n"},
-		"labels in a trailing list": {"runner: {labels: [a:host,], file: x}\n", labels, "runner: {labels: [a:host, \"b\"], file: x}\n"},
-		"labels without a value":    {"runner:\n  labels: # why\n  file: x\n", labels, "runner:\n  labels: # why\n    - \"a:host\"\n    - \"b\"\n  file: x\n"},
-		"labels at the key's depth": {"runner:\n  labels:\n  - c # goes\n  # stays\n  - a:host\n  file: x\n", labels, "runner:\n  labels:\n  # stays\n  - a:host\n  - \"b\"\n  file: x\n"},
-		"all labels go":             {"runner:\n  labels:\n    -  c\n    -  d\n", labels, "runner:\n  labels:\n    - \"a:host\"\n    - \"b\"\n"},
-		"several labels in an item": {"runner:\n  labels:\n    - a:host,b\n    - c,b\n", labels, "runner:\n  labels:\n    - a:host,b\n"},
-		"last label, line open":     {"runner:\n  labels:\n    - a:host\n    - c", labels, "runner:\n  labels:\n    - a:host\n    - \"b\""},
-		"labels in another order":   {"runner: {labels: [b, a:host]}", labels, "runner: {labels: [b, a:host]}"},
+		"labels in a flow list": {
+			"runner:\n  labels: [ 'a:host', c ] # why\n",
+			labels, "runner:\n  labels: ['a:host', \"b\"] # why\n",
+		},
+		"labels in an empty list": {"runner:\n  labels: []\n", labels, "runner:\n  labels: [\"a:host\", \"b\"]\n"},
+		"labels in a trailing list": {
+			"runner: {labels: [a:host,], file: x}\n",
+			labels, "runner: {labels: [a:host, \"b\"], file: x}\n",
+		},
+		"labels without a value": {
+			"runner:\n  labels: # why\n  file: x\n",
+			labels, "runner:\n  labels: # why\n    - \"a:host\"\n    - \"b\"\n  file: x\n",
+		},
+		"labels at the key's depth": {
+			"runner:\n  labels:\n  - c # goes\n  # stays\n  - a:host\n  file: x\n",
+			labels, "runner:\n  labels:\n  # stays\n  - a:host\n  - \"b\"\n  file: x\n",
+		},
+		"all labels go": {
+			"runner:\n  labels:\n    -  c\n    -  d\n",
+			labels, "runner:\n  labels:\n    - \"a:host\"\n    - \"b\"\n",
+		},
+		"several labels in an item": {
+			"runner:\n  labels:\n    - a:host,b\n    - c,b\n",
+			labels, "runner:\n  labels:\n    - a:host,b\n",
+		},
+		"last label, line open": {
+			"runner:\n  labels:\n    - a:host\n    - c",
+			labels, "runner:\n  labels:\n    - a:host\n    - \"b\"",
+		},
+		"labels in another order": {"runner: {labels: [b, a:host]}", labels, "runner: {labels: [b, a:host]}"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, changes, err := Edit([]byte(c.data), c.want)
@@ -221,11 +302,17 @@ func TestFormsOfValuesThatAreRefused(t *testing.T) {
 		"no mapping":          {"- a\n", one, "not a YAML mapping"},
 		"no YAML":             {"runner: [", one, "yaml"},
 
-		"labels by alias":         {"l: &l [b]\nrunner:\n  labels: *l\n", labels, `in line 3, to labels: ["a:host"]`},
-		"labels shared":           {"runner:\n  labels: &l [b]\nother: *l\n", labels, "in line 2"},
-		"label by alias":          {"x: &x b\nrunner:\n  labels:\n    - *x\n", labels, "line 4 of the list is not a text of its own"},
-		"label with anchor":       {"runner:\n  labels:\n    - &x b\n", labels, "line 3 of the list is not a plain item"},
-		"label over lines":        {"runner:\n  labels:\n    - b\n      c\n", labels, "line 3 of the list is not a plain item"},
+		"labels by alias": {"l: &l [b]\nrunner:\n  labels: *l\n", labels, `in line 3, to labels: ["a:host"]`},
+		"labels shared":   {"runner:\n  labels: &l [b]\nother: *l\n", labels, "in line 2"},
+		"label by alias": {
+			"x: &x b\nrunner:\n  labels:\n    - *x\n",
+			labels, "line 4 of the list is not a text of its own",
+		},
+		"label with anchor": {"runner:\n  labels:\n    - &x b\n", labels, "line 3 of the list is not a plain item"},
+		"label over lines": {
+			"runner:\n  labels:\n    - b\n      c\n",
+			labels, "line 3 of the list is not a plain item",
+		},
 		"label without a dash":    {"runner:\n  labels:\n    -\n      b\n", labels, "line 4 of the list is not a plain item"},
 		"labels over lines":       {"runner:\n  labels: [b,\n    c]\n", labels, "it is not a plain list on one line"},
 		"labels with a line more": {"runner:\n  labels: [b\n    ]\n", labels, "it is not a plain list on one line"},
@@ -234,7 +321,9 @@ func TestFormsOfValuesThatAreRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, changes, err := Edit([]byte(c.data), c.want)
-			if err == nil || got != nil || changes != nil || !strings.Contains(err.Error(), c.text) || strings.Contains(err.Error(), "\n") {
+			wrong := err == nil || got != nil || changes != nil ||
+				!strings.Contains(err.Error(), c.text) || strings.Contains(err.Error(), "\n")
+			if wrong {
 				t.Errorf("%q, %v, %v\nwant an error with %q", got, changes, err, c.text)
 			}
 		})
@@ -250,11 +339,13 @@ func FuzzEditConfig(f *testing.F) {
 		}
 		f.Add(data, 1, 60, "a:host b", "/x/y")
 	}
-	for _, data := range []string{"runner: {capacity: 2, labels: [a, 'b']}", "runner:\n  labels:\n  - a # x\n  - b", "a: &a {capacity: 3}\nrunner:\n  <<: *a\r\n", "runner: &r\n  capacity: 2\nx: *r\n---\n"} {
+	for _, data := range []string{"runner: {capacity: 2, labels: [a, 'b']}", "runner:\n  labels:\n  - a # x\n  - b",
+		"a: &a {capacity: 3}\nrunner:\n  <<: *a\r\n", "runner: &r\n  capacity: 2\nx: *r\n---\n"} {
 		f.Add([]byte(data), 1, 0, "c", "/x y")
 	}
 	f.Fuzz(func(t *testing.T, data []byte, capacity, minutes int, labels, dir string) {
-		if strings.ContainsFunc(dir, func(r rune) bool { return !unicode.IsPrint(r) }) || capacity < 0 || minutes < 0 || minutes > 1e6 || !utf8.ValidString(labels) {
+		printable := !strings.ContainsFunc(dir, func(r rune) bool { return !unicode.IsPrint(r) })
+		if !printable || capacity < 0 || minutes < 0 || minutes > 1e6 || !utf8.ValidString(labels) {
 			return
 		}
 		want := Want{
@@ -310,7 +401,11 @@ func unlessEdited(t *testing.T, data []byte) map[string]any {
 	if err := yaml.Unmarshal(data, &all); err != nil {
 		return nil
 	}
-	for section, edited := range map[string][]any{"runner": {"capacity", "shutdown_timeout", "labels", "file", "env_file"}, "cache": {"dir"}, "host": {"workdir_parent"}} {
+	for section, edited := range map[string][]any{
+		"runner": {"capacity", "shutdown_timeout", "labels", "file", "env_file"},
+		"cache":  {"dir"},
+		"host":   {"workdir_parent"},
+	} {
 		if keys := reflect.ValueOf(all[section]); keys.Kind() == reflect.Map { // not all keys are texts
 			rest := map[any]any{}
 			for _, key := range keys.MapKeys() {

@@ -4,8 +4,10 @@ import "testing"
 
 func TestWhoseALabelIs(t *testing.T) {
 	for name, want := range map[string]string{
-		"ubuntu-latest": Shared, "ubuntu-22.04": Shared, "ubuntu22": Shared, "Linux": Shared, "self-hosted": Shared, "": Shared, "x64": Shared,
-		"awoooi-host": "awoooi", "EWOOOC-host": "ewoooc", "stockplatform": "stockplatform", "awoooi_gpu": "awoooi", "../../etc": Shared, "a/../b": "a",
+		"ubuntu-latest": Shared, "ubuntu-22.04": Shared, "ubuntu22": Shared,
+		"Linux": Shared, "self-hosted": Shared, "": Shared, "x64": Shared,
+		"awoooi-host": "awoooi", "EWOOOC-host": "ewoooc", "stockplatform": "stockplatform",
+		"awoooi_gpu": "awoooi", "../../etc": Shared, "a/../b": "a",
 	} {
 		if got := OwnerOf(name); got != want {
 			t.Errorf("%q is %q's, want %q", name, got, want)

@@ -10,7 +10,8 @@ import (
 // What is printed for pasting is one word, and the one that was meant.
 func TestAShellReadsWhatWasQuoted(t *testing.T) {
 	for _, word := range []string{
-		"", "a", "/srv/a b", "it's", "a\"b$HOME\\`d\\`", "~", "~root/x", "*", "a;rm -r b", "-x", "#", "!x", "\\", "a\\nb", "{a,b}", "a=b", "é/ü", "100%+x",
+		"", "a", "/srv/a b", "it's", "a\"b$HOME\\`d\\`", "~", "~root/x", "*", "a;rm -r b", "-x",
+		"#", "!x", "\\", "a\\nb", "{a,b}", "a=b", "é/ü", "100%+x",
 		"/srv/" + strings.Repeat("long ", 100) + "end",
 		"a\nb", "a\x1b[2J'b", "a\\\r", "a\xffb", "a\u202eb", "end\n", "\t", "::set-env name=x::y\n",
 	} {

@@ -138,18 +138,20 @@ func TestWhatIsNotKnown(t *testing.T) {
 
 func TestWordsAreWithoutTheirQuotes(t *testing.T) {
 	for script, want := range map[string][]string{
-		`a 'b c' "d \$e \"f\" \x" g\ h`:                              {"a", "b c", `d $e "f" \x`, "g h"},
-		"a \"b\\\nc\" d\\\ne":                                        {"a", "bc", "de"},
-		`/usr/bin/a "$X" ${Y:-z} $(b "c") "p-$((1+2))"`:              {"a", "$X", "${Y:-z}", `$(b "c")`, "p-$((1+2))"},
-		`a "${{ env.LOCK }}" x-${{ matrix.os }}-y`:                   {"a", "${{ env.LOCK }}", "x-${{ matrix.os }}-y"},
-		`A=b a >out 2>&1 <in c`:                                      {"a", "c"},
-		`sudo -E A=b -u x a`:                                         {"-u", "x", "a"},
-		`find x -exec a {} +`:                                        {"a", "{}"},
-		`echo b | xargs -d '\n' a`:                                   {"a", "$@"},
-		"bash -c 'a \"b c\" '\\''d e'\\'":                            {"a", "b c", "d e"},
-		"sh <<EOF\na \"b c\" \\$d\nEOF":                              {"a", "b c", "$d"},
-		"sh <<'EOF'\na \"b c\" \\$d\nEOF":                            {"a", "b c", "$d"},
-		"bash -c \"a ${{ github.ref }} '${{ join(x, ' ') }}' ${B}\"": {"a", "${{ github.ref }}", "${{ join(x, ' ') }}", "${B}"},
+		`a 'b c' "d \$e \"f\" \x" g\ h`:                 {"a", "b c", `d $e "f" \x`, "g h"},
+		"a \"b\\\nc\" d\\\ne":                           {"a", "bc", "de"},
+		`/usr/bin/a "$X" ${Y:-z} $(b "c") "p-$((1+2))"`: {"a", "$X", "${Y:-z}", `$(b "c")`, "p-$((1+2))"},
+		`a "${{ env.LOCK }}" x-${{ matrix.os }}-y`:      {"a", "${{ env.LOCK }}", "x-${{ matrix.os }}-y"},
+		`A=b a >out 2>&1 <in c`:                         {"a", "c"},
+		`sudo -E A=b -u x a`:                            {"-u", "x", "a"},
+		`find x -exec a {} +`:                           {"a", "{}"},
+		`echo b | xargs -d '\n' a`:                      {"a", "$@"},
+		"bash -c 'a \"b c\" '\\''d e'\\'":               {"a", "b c", "d e"},
+		"sh <<EOF\na \"b c\" \\$d\nEOF":                 {"a", "b c", "$d"},
+		"sh <<'EOF'\na \"b c\" \\$d\nEOF":               {"a", "b c", "$d"},
+		"bash -c \"a ${{ github.ref }} '${{ join(x, ' ') }}' ${B}\"": {
+			"a", "${{ github.ref }}", "${{ join(x, ' ') }}", "${B}",
+		},
 	} {
 		commands, err := Commands(script)
 		if err != nil || len(commands) == 0 || !slices.Equal(commands[len(commands)-1].Words, want) {

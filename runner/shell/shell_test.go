@@ -25,9 +25,12 @@ func TestACommandIsFoundBehindWhatStartsItAndBeforeItsRedirections(t *testing.T)
 		}
 	}
 	for script, want := range map[string]bool{
-		"sudo -E docker build .": true, "sudo -u ci -- docker build .": true, "nice -n 10 docker build .": true, "timeout 30m docker build .": true,
-		"time -p env -u X A=b docker build . >log 2>&1": true, "exec docker builder build .": true, "2>&1 docker build .": true,
-		"sudo": false, "timeout 30m": false, "sudo -u": false, "echo docker build .": false, "timeout 30m echo docker build": false,
+		"sudo -E docker build .": true, "sudo -u ci -- docker build .": true,
+		"nice -n 10 docker build .": true, "timeout 30m docker build .": true,
+		"time -p env -u X A=b docker build . >log 2>&1": true,
+		"exec docker builder build .":                   true, "2>&1 docker build .": true,
+		"sudo": false, "timeout 30m": false, "sudo -u": false,
+		"echo docker build .": false, "timeout 30m echo docker build": false,
 	} {
 		commands, _ := Commands(script)
 		if got := slices.ContainsFunc(commands, Command.Builds); got != want {

@@ -27,12 +27,23 @@ func TestWhatIsRightInAWorkflow(t *testing.T) {
 	for name, yaml := range map[string]string{
 		"a lock with a post step": deploy(gateStep + lockStep + buildStep),
 		"a lock in two steps":     deploy(gateStep + acquireStep + buildStep + releaseStep),
-		"by the command":          deploy(gateStep + "    - run: hostguard with-lock -timeout 30m -- docker build -t app .\n"),
-		"in a shell":              deploy(gateStep + "    - run: |\n        hostguard acquire-lock\n        docker build .\n" + "    - {if: '${{ always() }}', run: hostguard release-lock}\n"),
-		"no build":                deploy("    - run: echo docker build\n    - run: docker network create test-net\n    - run: docker network rm test-net\n"),
-		"jobs one by one":         "on: push\nconcurrency: x\njobs: {a: {runs-on: awoooi-host}, b: {runs-on: awoooi-host, needs: a}, c: {runs-on: awoooi-host, needs: [b]}}",
-		"jobs on two labels":      "on: push\nconcurrency: x\njobs: {a: {runs-on: awoooi-host}, b: {runs-on: ubuntu-latest}}",
-		"called only":             "on: workflow_call\njobs: {a: {runs-on: awoooi-host}}",
+		"by the command": deploy(gateStep +
+			"    - run: hostguard with-lock -timeout 30m -- docker build -t app .\n"),
+		"in a shell": deploy(
+			gateStep + "    - run: |\n        hostguard acquire-lock\n" +
+				"        docker build .\n" +
+				"    - {if: '${{ always() }}', run: hostguard release-lock}\n",
+		),
+		"no build": deploy(
+			"    - run: echo docker build\n" +
+				"    - run: docker network create test-net\n" +
+				"    - run: docker network rm test-net\n",
+		),
+		"jobs one by one": "on: push\nconcurrency: x\njobs: {a: {runs-on: awoooi-host}, " +
+			"b: {runs-on: awoooi-host, needs: a}, " +
+			"c: {runs-on: awoooi-host, needs: [b]}}",
+		"jobs on two labels": "on: push\nconcurrency: x\njobs: {a: {runs-on: awoooi-host}, b: {runs-on: ubuntu-latest}}",
+		"called only":        "on: workflow_call\njobs: {a: {runs-on: awoooi-host}}",
 	} {
 		if found := Check([]Workflow{parse(t, yaml)}, nil); len(found) > 0 {
 			t.Errorf("%s: %+v", name, found)
@@ -50,19 +61,56 @@ func TestWhatIsWrongInAWorkflow(t *testing.T) {
 		level finding.Level
 		text  string
 	}{
-		"a build without a lock":      {deploy(gateStep + buildStep), 3, finding.Bad, `job "build": builds images (line 8) without the host's lock`},
-		"by an action":                {deploy(gateStep + "    - uses: docker/build-push-action@v6\n"), 3, finding.Bad, "without the host's lock"},
-		"by compose":                  {deploy(gateStep + "    - run: docker compose up -d --build\n"), 3, finding.Bad, "without the host's lock"},
-		"by buildx":                   {deploy(gateStep + "    - run: sudo docker --context x buildx build .\n"), 3, finding.Bad, "without the host's lock"},
-		"a build without the gate":    {deploy(lockStep + buildStep), 8, finding.Warn, "without waiting for heavy builds"},
-		"never given back":            {deploy(gateStep + acquireStep + buildStep), 3, finding.Bad, "takes the lock and never gives it back"},
-		"given back on success alone": {deploy(gateStep + acquireStep + buildStep + strings.Replace(releaseStep, "if: always(), ", "", 1)), 3, finding.Bad, "release-lock (line 10) does not run after every end of the job"},
-		"a plain lock":                {deploy(gateStep + "    - run: docker network create awoooi-cd-docker-build-lock\n" + buildStep), 3, finding.Warn, `creates the lock "awoooi-cd-docker-build-lock" by docker network create`},
-		"a plain unlock":              {deploy("    - run: docker network rm awoooi-cd-docker-build-lock || true\n"), 3, finding.Bad, "may remove another job's lock"},
-		"cancel without a lock":       {cancels(deploy(gateStep + buildStep)), 5, finding.Bad, "without a lock that outlasts cancel-in-progress"},
-		"cancel with two steps":       {cancels(deploy(gateStep + acquireStep + buildStep + releaseStep)), 5, finding.Warn, "no release step runs"},
-		"no concurrency":              {strings.Replace(deploy(""), "concurrency: {group: cd}\n", "", 1), 5, finding.Warn, "without concurrency"},
-		"two jobs at once":            {"on: push\nconcurrency: x\njobs: {a: {runs-on: awoooi-host}, b: {runs-on: [awoooi-host]}}", 5, finding.Warn, `job "b": may run at the same time as job "a" on "awoooi-host"`},
+		"a build without a lock": {
+			deploy(gateStep + buildStep),
+			3, finding.Bad, `job "build": builds images (line 8) without the host's lock`,
+		},
+		"by an action": {
+			deploy(gateStep + "    - uses: docker/build-push-action@v6\n"),
+			3, finding.Bad, "without the host's lock",
+		},
+		"by compose": {
+			deploy(gateStep + "    - run: docker compose up -d --build\n"),
+			3, finding.Bad, "without the host's lock",
+		},
+		"by buildx": {
+			deploy(gateStep + "    - run: sudo docker --context x buildx build .\n"),
+			3, finding.Bad, "without the host's lock",
+		},
+		"a build without the gate": {deploy(lockStep + buildStep), 8, finding.Warn, "without waiting for heavy builds"},
+		"never given back": {
+			deploy(gateStep + acquireStep + buildStep),
+			3, finding.Bad, "takes the lock and never gives it back",
+		},
+		"given back on success alone": {
+			deploy(gateStep + acquireStep + buildStep +
+				strings.Replace(releaseStep, "if: always(), ", "", 1)),
+			3, finding.Bad, "release-lock (line 10) does not run after every end of the job",
+		},
+		"a plain lock": {
+			deploy(gateStep + "    - run: docker network create awoooi-cd-docker-build-lock\n" + buildStep),
+			3, finding.Warn, `creates the lock "awoooi-cd-docker-build-lock" by docker network create`,
+		},
+		"a plain unlock": {
+			deploy("    - run: docker network rm awoooi-cd-docker-build-lock || true\n"),
+			3, finding.Bad, "may remove another job's lock",
+		},
+		"cancel without a lock": {
+			cancels(deploy(gateStep + buildStep)),
+			5, finding.Bad, "without a lock that outlasts cancel-in-progress",
+		},
+		"cancel with two steps": {
+			cancels(deploy(gateStep + acquireStep + buildStep + releaseStep)),
+			5, finding.Warn, "no release step runs",
+		},
+		"no concurrency": {
+			strings.Replace(deploy(""), "concurrency: {group: cd}\n", "", 1),
+			5, finding.Warn, "without concurrency",
+		},
+		"two jobs at once": {
+			"on: push\nconcurrency: x\njobs: {a: {runs-on: awoooi-host}, b: {runs-on: [awoooi-host]}}",
+			5, finding.Warn, `job "b": may run at the same time as job "a" on "awoooi-host"`,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			found := Check([]Workflow{parse(t, c.yaml)}, nil)
@@ -92,7 +140,8 @@ func TestAStepThatCannotBeReadMayBuild(t *testing.T) {
 	} {
 		found := Check([]Workflow{parse(t, deploy(gateStep+c.steps))}, nil)
 		got := slices.ContainsFunc(found, func(f finding.Finding) bool {
-			return f.Layer == 3 && f.Level == finding.Warn && strings.Contains(f.Evidence, "may build images without the host's lock: its shell text cannot be read (line 8: ")
+			unread := "may build images without the host's lock: its shell text cannot be read (line 8: "
+			return f.Layer == 3 && f.Level == finding.Warn && strings.Contains(f.Evidence, unread)
 		})
 		if got != c.want || !c.want && len(found) > 0 {
 			t.Errorf("%s: %+v", name, found)
@@ -116,7 +165,8 @@ func TestBuildsWithinWordsTakeTheLock(t *testing.T) {
 			t.Errorf("%q: %+v", run, u)
 		}
 	}
-	if u := usesOf(Job{Steps: []Step{{Run: `hostguard with-lock -- bash -c "docker build ."`}}}); u.build == "" || !u.held {
+	within := Step{Run: `hostguard with-lock -- bash -c "docker build ."`}
+	if u := usesOf(Job{Steps: []Step{within}}); u.build == "" || !u.held {
 		t.Errorf("%+v", u)
 	}
 }

@@ -21,11 +21,17 @@ func TestWhetherAJobCanRun(t *testing.T) {
 		whole          bool
 		verdict, class string
 	}{
-		"shared":                   {"wooo/awoooi", []string{"ubuntu-latest"}, true, Satisfiable, ClassShared},
-		"dedicated":                {"wooo/awoooi", []string{"awoooi-host"}, true, Satisfiable, ClassDedicated},
-		"of another":               {"wooo/ewoooc", []string{"awoooi-host"}, true, Satisfiable, ClassForeign},
-		"all on one runner":        {"wooo/awoooi", []string{"awoooi-host", "ubuntu-latest"}, true, Satisfiable, ClassDedicated},
-		"on no one runner":         {"wooo/awoooi", []string{"awoooi-host", "ewoooc-host"}, true, Unsatisfiable, ClassForeign},
+		"shared":     {"wooo/awoooi", []string{"ubuntu-latest"}, true, Satisfiable, ClassShared},
+		"dedicated":  {"wooo/awoooi", []string{"awoooi-host"}, true, Satisfiable, ClassDedicated},
+		"of another": {"wooo/ewoooc", []string{"awoooi-host"}, true, Satisfiable, ClassForeign},
+		"all on one runner": {
+			"wooo/awoooi", []string{"awoooi-host", "ubuntu-latest"},
+			true, Satisfiable, ClassDedicated,
+		},
+		"on no one runner": {
+			"wooo/awoooi", []string{"awoooi-host", "ewoooc-host"},
+			true, Unsatisfiable, ClassForeign,
+		},
 		"offline":                  {"wooo/ewoooc", []string{"ewoooc-host"}, true, OfflineOnly, ClassDedicated},
 		"disabled":                 {"wooo/ewoooc", []string{"old-host"}, true, OfflineOnly, ClassForeign},
 		"nobody":                   {"wooo/awoooi", []string{"gpu"}, true, Unsatisfiable, ClassShared},
@@ -42,7 +48,10 @@ func TestWhetherAJobCanRun(t *testing.T) {
 }
 
 func TestALabelGoesOnlyWhereAnotherRunnerHasIt(t *testing.T) {
-	have := []config.Label{config.ParseLabel("a-host:host"), config.ParseLabel("ubuntu-latest:docker://x"), config.ParseLabel("a-host:docker://x")}
+	have := []config.Label{
+		config.ParseLabel("a-host:host"), config.ParseLabel("ubuntu-latest:docker://x"),
+		config.ParseLabel("a-host:docker://x"),
+	}
 	if diff := cmp.Diff([]string{"a-host"}, config.Removed(have, []string{"ubuntu-latest:docker://y"})); diff != "" {
 		t.Error(diff)
 	}
@@ -51,9 +60,12 @@ func TestALabelGoesOnlyWhereAnotherRunnerHasIt(t *testing.T) {
 		own    string
 		text   string
 	}{
-		"it has":        {Runner{Name: "b", Online: true, Labels: []string{"a-host"}}, "host110", ""},
-		"offline":       {Runner{Name: "b", Labels: []string{"a-host"}}, "host110", "no other runner"},
-		"disabled":      {Runner{Name: "b", Online: true, Disabled: true, Labels: []string{"a-host"}}, "host110", "no other runner"},
+		"it has":  {Runner{Name: "b", Online: true, Labels: []string{"a-host"}}, "host110", ""},
+		"offline": {Runner{Name: "b", Labels: []string{"a-host"}}, "host110", "no other runner"},
+		"disabled": {
+			Runner{Name: "b", Online: true, Disabled: true, Labels: []string{"a-host"}},
+			"host110", "no other runner",
+		},
 		"other labels":  {Runner{Name: "b", Online: true, Labels: []string{"a-hosts"}}, "host110", "no other runner"},
 		"itself":        {Runner{Name: "host110", Online: true, Labels: []string{"a-host"}}, "host110", "no other runner"},
 		"who is itself": {Runner{Name: "b", Online: true, Labels: []string{"a-host"}}, "", "has no name"},

@@ -30,31 +30,71 @@ func TestWhichLabelsAJobWants(t *testing.T) {
 		}
 		return all
 	}
+	refused := func(value, why string) []Demand { return []Demand{{Labels: []string{value}, Unresolved: why}} }
+	unset := func(value string) []Demand { return refused(value, value+" has no value in this file") }
 	for name, c := range map[string]struct {
 		job  string
 		want []Demand
 	}{
-		"one":                {"runs-on: awoooi-host", labels([]string{"awoooi-host"})},
-		"a list":             {"runs-on: [self-hosted, linux]", labels([]string{"self-hosted", "linux"})},
-		"a group's labels":   {"runs-on: {group: big, labels: [linux]}", labels([]string{"linux", "big"})},
-		"a group alone":      {"runs-on: {group: big}", labels([]string{"big"})},
-		"a matrix":           {"runs-on: ${{ matrix.os }}\nstrategy: {matrix: {os: [ubuntu-22.04, ubuntu-24.04], go: [1, 2]}}", labels([]string{"ubuntu-22.04"}, []string{"ubuntu-24.04"})},
-		"in brackets":        {"runs-on: ${{ matrix['os'] }}\nstrategy: {matrix: {os: [a]}}", labels([]string{"a"})},
-		"part of a label":    {"runs-on: ${{ matrix.who }}-host\nstrategy: {matrix: {who: [awoooi, ewoooc]}}", labels([]string{"awoooi-host"}, []string{"ewoooc-host"})},
-		"a leg is a list":    {"runs-on: ${{ matrix.on }}\nstrategy: {matrix: {on: [[a, b], c]}}", labels([]string{"a", "b"}, []string{"c"})},
-		"include alone":      {"runs-on: ${{ matrix.os }}\nstrategy: {matrix: {include: [{os: a}, {os: b}]}}", labels([]string{"a"}, []string{"b"})},
-		"include adds":       {"runs-on: ${{ matrix.on }}\nstrategy: {matrix: {os: [x, y], include: [{os: x, on: a}, {os: y, on: b}, {os: z, on: c}]}}", labels([]string{"a"}, []string{"b"}, []string{"c"})},
-		"exclude":            {"runs-on: ${{ matrix.os }}\nstrategy: {matrix: {os: [a, b], go: [1], exclude: [{os: a}]}}", labels([]string{"b"})},
-		"an alias":           {"env: {x: &l awoooi-host}\nruns-on: *l", labels([]string{"awoooi-host"})},
-		"a merge":            {"strategy: {matrix: {<<: {os: [a], go: [1]}, go: [2]}}\nruns-on: ${{ matrix.os }}-${{ matrix.go }}", labels([]string{"a-2"})},
-		"a variable":         {"runs-on: ${{ vars.RUNNER }}", []Demand{{Labels: []string{"${{ vars.RUNNER }}"}, Unresolved: "${{ vars.RUNNER }} has no value in this file"}}},
-		"a computed matrix":  {"runs-on: ${{ matrix.os }}\nstrategy: {matrix: '${{ fromJSON(x) }}'}", []Demand{{Labels: []string{"${{ matrix.os }}"}, Unresolved: "${{ matrix.os }} has no value in this file"}}},
-		"no such key":        {"runs-on: ${{ matrix.os }}\nstrategy: {matrix: {go: [1]}}", []Demand{{Labels: []string{"${{ matrix.os }}"}, Unresolved: "${{ matrix.os }} has no value in this file"}}},
-		"another's workflow": {"uses: ./.gitea/workflows/x.yml", []Demand{{Unresolved: "the job calls the workflow ./.gitea/workflows/x.yml"}}},
-		"none":               {"steps: []", []Demand{{Unresolved: "the job has no runs-on"}}},
-		"too many includes":  {"runs-on: ${{ matrix.a }}\nstrategy: {matrix: {include: [" + strings.Repeat("{a: b}, ", 257) + "]}}", []Demand{{Labels: []string{"${{ matrix.a }}"}, Unresolved: "its matrix has more than 256 entries to include or exclude"}}},
-		"too many keys":      {"runs-on: ${{ matrix.k1 }}\nstrategy: {matrix: {" + manyKeys(maxKeys+1, "[a]") + "}}", []Demand{{Labels: []string{"${{ matrix.k1 }}"}, Unresolved: "its matrix has more than 64 keys"}}},
-		"too many legs":      {"runs-on: ${{ matrix.a }}\nstrategy: {matrix: {a: [" + strings.Repeat("1,", 17) + "], b: [" + strings.Repeat("1,", 17) + "]}}", []Demand{{Labels: []string{"${{ matrix.a }}"}, Unresolved: "its matrix has more than 256 legs"}}},
+		"one":              {"runs-on: awoooi-host", labels([]string{"awoooi-host"})},
+		"a list":           {"runs-on: [self-hosted, linux]", labels([]string{"self-hosted", "linux"})},
+		"a group's labels": {"runs-on: {group: big, labels: [linux]}", labels([]string{"linux", "big"})},
+		"a group alone":    {"runs-on: {group: big}", labels([]string{"big"})},
+		"a matrix": {
+			"runs-on: ${{ matrix.os }}\nstrategy: {matrix: {os: [ubuntu-22.04, ubuntu-24.04], go: [1, 2]}}",
+			labels([]string{"ubuntu-22.04"}, []string{"ubuntu-24.04"}),
+		},
+		"in brackets": {"runs-on: ${{ matrix['os'] }}\nstrategy: {matrix: {os: [a]}}", labels([]string{"a"})},
+		"part of a label": {
+			"runs-on: ${{ matrix.who }}-host\nstrategy: {matrix: {who: [awoooi, ewoooc]}}",
+			labels([]string{"awoooi-host"}, []string{"ewoooc-host"}),
+		},
+		"a leg is a list": {
+			"runs-on: ${{ matrix.on }}\nstrategy: {matrix: {on: [[a, b], c]}}",
+			labels([]string{"a", "b"}, []string{"c"}),
+		},
+		"include alone": {
+			"runs-on: ${{ matrix.os }}\nstrategy: {matrix: {include: [{os: a}, {os: b}]}}",
+			labels([]string{"a"}, []string{"b"}),
+		},
+		"include adds": {
+			"runs-on: ${{ matrix.on }}\n" +
+				"strategy: {matrix: {os: [x, y], include: [{os: x, on: a}, {os: y, on: b}, {os: z, on: c}]}}",
+			labels([]string{"a"}, []string{"b"}, []string{"c"}),
+		},
+		"exclude": {
+			"runs-on: ${{ matrix.os }}\nstrategy: {matrix: {os: [a, b], go: [1], exclude: [{os: a}]}}",
+			labels([]string{"b"}),
+		},
+		"an alias": {"env: {x: &l awoooi-host}\nruns-on: *l", labels([]string{"awoooi-host"})},
+		"a merge": {
+			"strategy: {matrix: {<<: {os: [a], go: [1]}, go: [2]}}\nruns-on: ${{ matrix.os }}-${{ matrix.go }}",
+			labels([]string{"a-2"}),
+		},
+		"a variable": {"runs-on: ${{ vars.RUNNER }}", unset("${{ vars.RUNNER }}")},
+		"a computed matrix": {
+			"runs-on: ${{ matrix.os }}\nstrategy: {matrix: '${{ fromJSON(x) }}'}",
+			unset("${{ matrix.os }}"),
+		},
+		"no such key": {"runs-on: ${{ matrix.os }}\nstrategy: {matrix: {go: [1]}}", unset("${{ matrix.os }}")},
+		"another's workflow": {
+			"uses: ./.gitea/workflows/x.yml",
+			[]Demand{{Unresolved: "the job calls the workflow ./.gitea/workflows/x.yml"}},
+		},
+		"none": {"steps: []", []Demand{{Unresolved: "the job has no runs-on"}}},
+		"too many includes": {
+			"runs-on: ${{ matrix.a }}\nstrategy: {matrix: {include: [" + strings.Repeat("{a: b}, ", 257) + "]}}",
+			refused("${{ matrix.a }}", "its matrix has more than 256 entries to include or exclude"),
+		},
+		"too many keys": {
+			"runs-on: ${{ matrix.k1 }}\nstrategy: {matrix: {" + manyKeys(maxKeys+1, "[a]") + "}}",
+			refused("${{ matrix.k1 }}", "its matrix has more than 64 keys"),
+		},
+		"too many legs": {
+			"runs-on: ${{ matrix.a }}\nstrategy: {matrix: {a: [" +
+				strings.Repeat("1,", 17) + "], b: [" + strings.Repeat("1,", 17) + "]}}",
+			refused("${{ matrix.a }}", "its matrix has more than 256 legs"),
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if diff := cmp.Diff(c.want, parse(t, job(c.job)).Jobs[0].RunsOn); diff != "" {
@@ -65,7 +105,8 @@ func TestWhichLabelsAJobWants(t *testing.T) {
 }
 
 func TestJobsKeepTheOrderOfTheFile(t *testing.T) {
-	w := parse(t, "on: [push]\njobs: {tests: {runs-on: a}, build-and-deploy: {runs-on: b}, post-deploy-checks: {runs-on: c}}")
+	w := parse(t, "on: [push]\n"+
+		"jobs: {tests: {runs-on: a}, build-and-deploy: {runs-on: b}, post-deploy-checks: {runs-on: c}}")
 	var ids []string
 	for _, j := range w.Jobs {
 		ids = append(ids, j.ID)
@@ -116,7 +157,8 @@ func manyKeys(n int, value string) string {
 // 256 legs to each of which 256 entries add 40 keys: what is added must not cost
 // a copy of the leg for each key.
 func TestWhatIncludeAddsToALargeMatrixIsCheap(t *testing.T) {
-	yaml := job("runs-on: ${{ matrix.os }}\nstrategy: {matrix: {os: [" + strings.Repeat("a, ", maxCombinations) + "], include: [" +
+	yaml := job("runs-on: ${{ matrix.os }}\nstrategy: {matrix: {os: [" +
+		strings.Repeat("a, ", maxCombinations) + "], include: [" +
 		strings.Repeat("{"+manyKeys(40, "v")+"}, ", maxCombinations) + "]}}")
 	if cost := testing.AllocsPerRun(1, func() { parse(t, yaml) }); cost > 1e6 {
 		t.Errorf("%.0f allocations", cost)
@@ -124,7 +166,11 @@ func TestWhatIncludeAddsToALargeMatrixIsCheap(t *testing.T) {
 }
 
 func TestOddShapesAreReadAsNothing(t *testing.T) {
-	for _, yaml := range []string{"", "jobs:", "jobs: []", "jobs: {a: }", "jobs: {a: [1]}", "jobs: {a: {steps: {x: y}, runs-on: [[a]], strategy: []}}", "on:\n  push:\njobs: {a: {steps: [1, [], {with: 3}]}}"} {
+	for _, yaml := range []string{
+		"", "jobs:", "jobs: []", "jobs: {a: }", "jobs: {a: [1]}",
+		"jobs: {a: {steps: {x: y}, runs-on: [[a]], strategy: []}}",
+		"on:\n  push:\njobs: {a: {steps: [1, [], {with: 3}]}}",
+	} {
 		if _, err := Parse("ci.yaml", []byte(yaml)); err != nil {
 			t.Errorf("%q: %v", yaml, err)
 		}
@@ -132,7 +178,8 @@ func TestOddShapesAreReadAsNothing(t *testing.T) {
 }
 
 func FuzzParseWorkflow(f *testing.F) {
-	f.Add([]byte(job("runs-on: ${{ matrix.os }}\nstrategy: {matrix: {os: [a, b], include: [{os: c}]}}\nsteps: [{uses: x, with: {a: b}}]")))
+	f.Add([]byte(job("runs-on: ${{ matrix.os }}\nstrategy: {matrix: {os: [a, b], include: [{os: c}]}}\n" +
+		"steps: [{uses: x, with: {a: b}}]")))
 	f.Add([]byte("a: &a {<<: *a}\n<<: [*a]"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		w, err := Parse("ci.yaml", data)
