@@ -75,8 +75,11 @@ func TestJobDirIsThePrivateDirectoryOfOneJob(t *testing.T) {
 
 func TestWhichProcessesTakeJobs(t *testing.T) {
 	for line, want := range map[string]bool{
-		"/usr/local/bin/act_runner daemon --config config.yaml": true, "gitea-runner -c config.yaml daemon": true, "forgejo-runner daemon": true,
-		"act_runner register": false, "act_runner": false, "vi act_runner daemon": false, "/opt/act_runner/start daemon": false, "": false,
+		"/usr/local/bin/act_runner daemon --config config.yaml": true,
+		"gitea-runner -c config.yaml daemon":                    true,
+		"forgejo-runner daemon":                                 true,
+		"act_runner register":                                   false, "act_runner": false, "vi act_runner daemon": false,
+		"/opt/act_runner/start daemon": false, "": false,
 	} {
 		if got := IsDaemon(strings.Fields(line)); got != want {
 			t.Errorf("%q: %t", line, got)

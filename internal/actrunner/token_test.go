@@ -27,7 +27,11 @@ func TestTaskOfAToken(t *testing.T) {
 			t.Errorf("TaskOfToken of %.60s = %q, want %q", payload, got, want)
 		}
 	}
-	for _, token := range []string{"", "..", "a.b", "a.%.c", token(`{"TaskID":49}`) + ".x", "x." + strings.Repeat("A", 20<<10) + ".x"} {
+	for _, token := range []string{
+		"", "..", "a.b", "a.%.c",
+		token(`{"TaskID":49}`) + ".x",
+		"x." + strings.Repeat("A", 20<<10) + ".x",
+	} {
 		if got := TaskOfToken(token); got != "" {
 			t.Errorf("TaskOfToken(%.60q) = %q, want none", token, got)
 		}

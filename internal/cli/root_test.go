@@ -13,7 +13,8 @@ func TestSecretsComeByStdin(t *testing.T) {
 	getenv := func(name string) string {
 		return map[string]string{"PATH": "/bin", "GITEA_TOKEN": "old"}[name]
 	}
-	with := withSecrets(strings.NewReader("GITEA_TOKEN="+canary+"=\nPATH=/evil\nnonsense\nGITEA_RUNNER_REGISTRATION_TOKEN=r\n"), getenv)
+	stdin := "GITEA_TOKEN=" + canary + "=\nPATH=/evil\nnonsense\nGITEA_RUNNER_REGISTRATION_TOKEN=r\n"
+	with := withSecrets(strings.NewReader(stdin), getenv)
 	for name, want := range map[string]string{"GITEA_TOKEN": canary + "=", "GITEA_RUNNER_REGISTRATION_TOKEN": "r",
 		"PATH": "/bin", "HOME": ""} {
 		if got := with(name); got != want {

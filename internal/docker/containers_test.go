@@ -17,8 +17,11 @@ func TestRunnersAndJobsAmongTheContainers(t *testing.T) {
 			{"Id": "d", "Names": ["/GITEA-ACTIONS-TASK-3434_WORKFLOW-ci_JOB-old"], "Image": "x", "State": "exited"},
 			{"Id": "e", "Names": ["/gone"], "Image": "act_runner", "State": "running"},
 			{"Id": "f", "Names": ["/postgres"], "Image": "postgres", "State": "running"}]`,
-		"/containers/a/json": `{"Id": "a", "Name": "/gitea-runner", "State": {"Status": "exited"}, "HostConfig": {"RestartPolicy": {"Name": ""}}, "Mounts": [{"Source": "/srv/act-runner", "Destination": "/data"}]}`,
-		"/containers/b/json": `{"Id": "b", "Name": "/other", "State": {"Status": "running", "Running": true}, "HostConfig": {"RestartPolicy": {"Name": "always"}},
+		"/containers/a/json": `{"Id": "a", "Name": "/gitea-runner", "State": {"Status": "exited"}, ` +
+			`"HostConfig": {"RestartPolicy": {"Name": ""}}, ` +
+			`"Mounts": [{"Source": "/srv/act-runner", "Destination": "/data"}]}`,
+		"/containers/b/json": `{"Id": "b", "Name": "/other", "State": {"Status": "running", "Running": true}, ` +
+			`"HostConfig": {"RestartPolicy": {"Name": "always"}},
 			"Config": {"Env": ["GITEA_RUNNER_REGISTRATION_TOKEN=secret", "GITEA_RUNNER_LABELS=a:host,b"]}}`,
 	}
 	engine := daemon(t, answers)
@@ -27,7 +30,8 @@ func TestRunnersAndJobsAmongTheContainers(t *testing.T) {
 		{ID: "a", Name: "gitea-runner", Restart: "no", Status: "exited", Mounts: []string{"/srv/act-runner"}},
 		{ID: "b", Name: "other", Restart: "always", Status: "running", Running: true, Labels: []string{"a:host", "b"}},
 	}
-	if diff := cmp.Diff(want, runners) + cmp.Diff([]string{"GITEA-ACTIONS-TASK-3435_WORKFLOW-ci_JOB-frontend"}, active); err != nil || diff != "" {
+	const task = "GITEA-ACTIONS-TASK-3435_WORKFLOW-ci_JOB-frontend"
+	if diff := cmp.Diff(want, runners) + cmp.Diff([]string{task}, active); err != nil || diff != "" {
 		t.Error(err, diff)
 	}
 }

@@ -33,14 +33,17 @@ func daemon(t *testing.T, answers map[string]string) *Engine {
 }
 
 func inspected(id, status, upper string) string {
-	return fmt.Sprintf(`{"Id": %q, "Name": "/n", "State": {"Status": %q, "StartedAt": "T-%s"}, "GraphDriver": {"Data": {"UpperDir": %q}}}`, id, status, id, upper)
+	return fmt.Sprintf(`{"Id": %q, "Name": "/n", "State": {"Status": %q, "StartedAt": "T-%s"}, `+
+		`"GraphDriver": {"Data": {"UpperDir": %q}}}`,
+		id, status, id, upper)
 }
 
 // What this process sees of itself, and what the daemon reports: only where both
 // agree it is known in which container it is.
 func TestAContainerIsOursOnlyByWhatIsOursAlone(t *testing.T) {
-	const alone = `[{"Id": "x", "HostConfig": {"NetworkMode": "bridge"}}, {"Id": "z", "HostConfig": {"NetworkMode": "container:other"}}]`
-	const shared = `[{"Id": "x", "HostConfig": {"NetworkMode": "bridge"}}, {"Id": "y", "HostConfig": {"NetworkMode": "container:x"}}]`
+	const bridged = `{"Id": "x", "HostConfig": {"NetworkMode": "bridge"}}`
+	const alone = `[` + bridged + `, {"Id": "z", "HostConfig": {"NetworkMode": "container:other"}}]`
+	const shared = `[` + bridged + `, {"Id": "y", "HostConfig": {"NetworkMode": "container:x"}}]`
 	for name, c := range map[string]struct {
 		in      Inside
 		list    string
@@ -48,14 +51,43 @@ func TestAContainerIsOursOnlyByWhatIsOursAlone(t *testing.T) {
 		want    string
 		started string
 	}{
-		"by its control group":                    {Inside{Group: "y", Network: "x"}, shared, inspected("x", "running", ""), inspected("y", "running", ""), "y", "T-y"},
-		"by its control group, of another daemon": {Inside{Group: "q", Network: "x"}, shared, inspected("x", "running", ""), "", "", ""},
-		"by its root":                             {Inside{Network: "x", Root: "/d/x/diff"}, shared, inspected("x", "running", "/d/x/diff"), inspected("y", "running", "/d/y/diff"), "x", "T-x"},
-		"by its root, which is relative":          {Inside{Network: "x", Root: "x/diff"}, shared, inspected("x", "running", "/d/x/diff"), "", "x", "T-x"},
-		"in the network of another":               {Inside{Network: "x", Root: "/d/y/diff"}, shared, inspected("x", "running", "/d/x/diff"), inspected("y", "running", "/d/y/diff"), "y", "T-y"},
-		"in the network of another that ended":    {Inside{Network: "x", Root: "/d/y/diff"}, shared, inspected("x", "exited", "/d/x/diff"), inspected("y", "running", "/d/y/diff"), "y", "T-y"},
-		"neither's root":                          {Inside{Network: "x", Root: "/d/q/diff"}, shared, inspected("x", "running", "/d/x/diff"), inspected("y", "running", "/d/y/diff"), "", ""},
-		"another root, and nobody shares":         {Inside{Network: "x", Root: "/d/q/diff"}, alone, inspected("x", "running", "/d/x/diff"), "", "", ""},
+		"by its control group": {
+			Inside{Group: "y", Network: "x"}, shared,
+			inspected("x", "running", ""),
+			inspected("y", "running", ""), "y", "T-y",
+		},
+		"by its control group, of another daemon": {
+			Inside{Group: "q", Network: "x"}, shared,
+			inspected("x", "running", ""), "", "", "",
+		},
+		"by its root": {
+			Inside{Network: "x", Root: "/d/x/diff"}, shared,
+			inspected("x", "running", "/d/x/diff"),
+			inspected("y", "running", "/d/y/diff"), "x", "T-x",
+		},
+		"by its root, which is relative": {
+			Inside{Network: "x", Root: "x/diff"}, shared,
+			inspected("x", "running", "/d/x/diff"), "", "x", "T-x",
+		},
+		"in the network of another": {
+			Inside{Network: "x", Root: "/d/y/diff"}, shared,
+			inspected("x", "running", "/d/x/diff"),
+			inspected("y", "running", "/d/y/diff"), "y", "T-y",
+		},
+		"in the network of another that ended": {
+			Inside{Network: "x", Root: "/d/y/diff"}, shared,
+			inspected("x", "exited", "/d/x/diff"),
+			inspected("y", "running", "/d/y/diff"), "y", "T-y",
+		},
+		"neither's root": {
+			Inside{Network: "x", Root: "/d/q/diff"}, shared,
+			inspected("x", "running", "/d/x/diff"),
+			inspected("y", "running", "/d/y/diff"), "", "",
+		},
+		"another root, and nobody shares": {
+			Inside{Network: "x", Root: "/d/q/diff"}, alone,
+			inspected("x", "running", "/d/x/diff"), "", "", "",
+		},
 		"no root known, and nobody shares": {Inside{Network: "x", Root: "/d/x/diff"}, alone,
 			inspected("x", "running", ""), "", "x", "T-x"},
 		"no root known, and another shares": {Inside{Network: "x", Root: "/d/x/diff"}, shared,
@@ -63,8 +95,11 @@ func TestAContainerIsOursOnlyByWhatIsOursAlone(t *testing.T) {
 		"no list, and no root":    {Inside{Network: "x"}, "", inspected("x", "running", ""), "", "", ""},
 		"not running yet":         {Inside{Network: "x"}, alone, inspected("x", "created", ""), "", "", ""},
 		"an answer about another": {Inside{Network: "x"}, alone, inspected("w", "running", ""), "", "", ""},
-		"of another daemon":       {Inside{Network: "q", Root: "/d/x/diff"}, alone, inspected("x", "running", "/d/x/diff"), "", "", ""},
-		"on the host":             {Inside{}, alone, "", "", "", ""},
+		"of another daemon": {
+			Inside{Network: "q", Root: "/d/x/diff"}, alone,
+			inspected("x", "running", "/d/x/diff"), "", "", "",
+		},
+		"on the host": {Inside{}, alone, "", "", "", ""},
 	} {
 		answers := map[string]string{"/containers/x/json": c.x, "/containers/y/json": c.y}
 		if c.list != "" {
@@ -92,7 +127,9 @@ func TestWhatAContainerShowsOfItsHolder(t *testing.T) {
 		"a status of another version": {inspected("x", "hibernating", ""), "T-x", lock.Unknown},
 		"no state":                    {`{"Id": "x"}`, "T-x", lock.Unknown},
 	} {
-		if life, evidence := daemon(t, map[string]string{"/containers/x/json": c.answer}).Container(t.Context(), "x", c.started); life != c.want || evidence == "" {
+		inspect := map[string]string{"/containers/x/json": c.answer}
+		life, evidence := daemon(t, inspect).Container(t.Context(), "x", c.started)
+		if life != c.want || evidence == "" {
 			t.Errorf("%s: %s (%s), want %s", name, life, evidence, c.want)
 		}
 	}

@@ -75,7 +75,8 @@ func TestAnEntryIsReadAsItWasWritten(t *testing.T) {
 		t.Fatalf("List = %v, %v", entries, err)
 	}
 	for _, e := range entries {
-		if e.Name == "build" && (e.ID != id || fmt.Sprint(e.Labels) != fmt.Sprint(labels) || time.Since(e.Created) > time.Minute) {
+		right := e.ID == id && fmt.Sprint(e.Labels) == fmt.Sprint(labels) && time.Since(e.Created) <= time.Minute
+		if e.Name == "build" && !right {
 			t.Errorf("read %+v", e)
 		}
 	}
@@ -178,7 +179,9 @@ func TestAFullDiskRefusesNothingForGoodAndAllowsARelease(t *testing.T) {
 		_, err = full.Write(make([]byte, 1024))
 	}
 	full.Close()
-	if _, err := s.Create(t.Context(), "other", map[string]string{"x": strings.Repeat("y", 5000)}); err == nil || errors.Is(err, lock.ErrRefused) || errors.Is(err, lock.ErrConflict) || !strings.Contains(err.Error(), "no space") {
+	_, err = s.Create(t.Context(), "other", map[string]string{"x": strings.Repeat("y", 5000)})
+	sorted := errors.Is(err, lock.ErrRefused) || errors.Is(err, lock.ErrConflict)
+	if err == nil || sorted || !strings.Contains(err.Error(), "no space") {
 		t.Errorf("Create on a full disk = %v", err)
 	}
 	if err := s.Remove(t.Context(), id); err != nil {
@@ -201,7 +204,8 @@ func TestAFullDiskRefusesNothingForGoodAndAllowsARelease(t *testing.T) {
 	remount(syscall.MS_RDONLY)
 	_, createErr := s.Create(t.Context(), "other", nil)
 	for _, err := range []error{createErr, s.Remove(t.Context(), id)} {
-		if err == nil || errors.Is(err, lock.ErrRefused) || errors.Is(err, lock.ErrNotFound) || !strings.Contains(err.Error(), "read-only") {
+		sorted := errors.Is(err, lock.ErrRefused) || errors.Is(err, lock.ErrNotFound)
+		if err == nil || sorted || !strings.Contains(err.Error(), "read-only") {
 			t.Errorf("a change on a read-only disk = %v", err)
 		}
 	}
@@ -408,7 +412,8 @@ func TestWhatAKilledCreatorLeftAsideIsSwept(t *testing.T) {
 	if _, err := s.Create(t.Context(), "build", nil); err != nil {
 		t.Fatal(err)
 	}
-	if left, _ := filepath.Glob(filepath.Join(s.dir, "*"+asideSuffix)); len(left) != 1 || filepath.Base(left[0]) != "young"+asideSuffix {
+	left, _ := filepath.Glob(filepath.Join(s.dir, "*"+asideSuffix))
+	if len(left) != 1 || filepath.Base(left[0]) != "young"+asideSuffix {
 		t.Errorf("left aside: %q", left)
 	}
 }

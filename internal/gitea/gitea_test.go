@@ -77,7 +77,8 @@ func TestWhetherARunGoesOn(t *testing.T) {
 					fmt.Fprint(w, c.run)
 				}
 			})
-			life, evidence := New(server.URL, "secret", 10*time.Second).Run(t.Context(), lock.Job{Repository: "wooo/api", RunID: "26", Job: "deploy"})
+			job := lock.Job{Repository: "wooo/api", RunID: "26", Job: "deploy"}
+			life, evidence := New(server.URL, "secret", 10*time.Second).Run(t.Context(), job)
 			if life != c.want || !strings.Contains(evidence, c.evidence) {
 				t.Errorf("%s because %s, want %s because %q", life, evidence, c.want, c.evidence)
 			}
@@ -92,7 +93,9 @@ func TestWhetherARunGoesOn(t *testing.T) {
 func serve(t *testing.T, version string, run http.HandlerFunc) *httptest.Server {
 	t.Helper()
 	mux := http.NewServeMux()
-	mux.HandleFunc("/api/v1/version", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, `{"version": %q}`, version) })
+	mux.HandleFunc("/api/v1/version", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `{"version": %q}`, version)
+	})
 	mux.HandleFunc("/api/v1/repos/wooo/api/actions/runs/26", run)
 	mux.HandleFunc("/api/v1/repos/wooo/api/actions/runs/26/jobs", run)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -108,16 +111,24 @@ func serve(t *testing.T, version string, run http.HandlerFunc) *httptest.Server 
 
 func TestAnOlderServerIsNotAsked(t *testing.T) {
 	server := serve(t, "1.25.3", func(http.ResponseWriter, *http.Request) { t.Error("asked") })
-	if life, evidence := New(server.URL, "secret", 10*time.Second).Run(t.Context(), lock.Job{Repository: "wooo/api", RunID: "26"}); life != lock.Unknown {
+	job := lock.Job{Repository: "wooo/api", RunID: "26"}
+	life, evidence := New(server.URL, "secret", 10*time.Second).Run(t.Context(), job)
+	if life != lock.Unknown {
 		t.Errorf("%s because %s", life, evidence)
 	}
 }
 
 func TestTheTokenGoesNowhereElse(t *testing.T) {
-	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { t.Errorf("asked for %s", r.URL) }))
+	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		t.Errorf("asked for %s", r.URL)
+	}))
 	defer other.Close()
-	server := serve(t, "1.26.0", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, http.StatusFound) })
-	if life, evidence := New(server.URL, "secret", 10*time.Second).Run(t.Context(), lock.Job{Repository: "wooo/api", RunID: "26"}); life != lock.Unknown {
+	server := serve(t, "1.26.0", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, other.URL, http.StatusFound)
+	})
+	job := lock.Job{Repository: "wooo/api", RunID: "26"}
+	life, evidence := New(server.URL, "secret", 10*time.Second).Run(t.Context(), job)
+	if life != lock.Unknown {
 		t.Errorf("%s because %s", life, evidence)
 	}
 }
@@ -133,7 +144,8 @@ func TestASlowServerHoldsNobodyUp(t *testing.T) {
 	s := New(server.URL, "secret", 0)
 	job := lock.Job{Repository: "wooo/api", RunID: "26", Job: "deploy"}
 	for range 3 {
-		if life, evidence := s.Run(t.Context(), job); life != lock.Unknown || !strings.Contains(evidence, "not answered yet") {
+		life, evidence := s.Run(t.Context(), job)
+		if life != lock.Unknown || !strings.Contains(evidence, "not answered yet") {
 			t.Errorf("%s because %s", life, evidence)
 		}
 	}
@@ -152,7 +164,10 @@ func TestASlowServerHoldsNobodyUp(t *testing.T) {
 }
 
 func TestLabelsThatNameNoRunAreNotAskedAfter(t *testing.T) {
-	for _, job := range []lock.Job{{Repository: "wooo", RunID: "26"}, {Repository: "wooo/api", RunID: "../../admin"}, {Repository: "wooo/api"}, {Repository: "wooo/api", RunID: "-1"}} {
+	for _, job := range []lock.Job{
+		{Repository: "wooo", RunID: "26"}, {Repository: "wooo/api", RunID: "../../admin"},
+		{Repository: "wooo/api"}, {Repository: "wooo/api", RunID: "-1"},
+	} {
 		if life, _ := New("http://127.0.0.1:1", "secret", time.Second).Run(t.Context(), job); life != lock.Unknown {
 			t.Errorf("%+v: %s", job, life)
 		}

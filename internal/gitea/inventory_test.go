@@ -26,13 +26,17 @@ func api(t *testing.T, version string, handlers map[string]http.HandlerFunc) *In
 		"/api/v1/repos/wooo/awoooi/contents/.gitea/workflows": "workflows.json",
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("/api/v1/version", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, `{"version": %q}`, version) })
+	mux.HandleFunc("/api/v1/version", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `{"version": %q}`, version)
+	})
 	mux.HandleFunc("/api/v1/repos/wooo/awoooi/raw/.gitea/workflows/cd.yaml", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprint(w, "jobs: {build: {runs-on: awoooi-host}}")
 	})
 	for path, file := range files {
 		if handlers[path] == nil {
-			mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, filepath.Join("testdata", file)) })
+			mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+				http.ServeFile(w, r, filepath.Join("testdata", file))
+			})
 		}
 	}
 	for path, handler := range handlers {
@@ -68,7 +72,8 @@ func TestWhatAServerReports(t *testing.T) {
 		t.Error(err, diff)
 	}
 	var files []string
-	if err := i.WorkflowFiles("wooo/awoooi", func(name string, data []byte) { files = append(files, name+": "+string(data)) }); err != nil {
+	visit := func(name string, data []byte) { files = append(files, name+": "+string(data)) }
+	if err := i.WorkflowFiles("wooo/awoooi", visit); err != nil {
 		t.Error(err)
 	}
 	if diff := cmp.Diff([]string{"cd.yaml: jobs: {build: {runs-on: awoooi-host}}"}, files); diff != "" {
@@ -94,8 +99,11 @@ func TestFailuresAreReportedInOneLine(t *testing.T) {
 		handler http.HandlerFunc
 		wantErr string
 	}{
-		"401":          {answer(401, `{"message":"user does not exist [uid: 0, name: ]"}`), "rejects the token (401"},
-		"403":          {answer(403, `{"message":"token does not have at least one of required scope(s)"}`), "does not let the token do that (403"},
+		"401": {answer(401, `{"message":"user does not exist [uid: 0, name: ]"}`), "rejects the token (401"},
+		"403": {
+			answer(403, `{"message":"token does not have at least one of required scope(s)"}`),
+			"does not let the token do that (403",
+		},
 		"404":          {answer(404, `{"message":"not found"}`), "has none, or shows none"},
 		"500":          {answer(500, "oops\n::set-env name=x::y"), "answers 500"},
 		"429":          {answer(429, "slow down"), "answers 429"},
@@ -146,7 +154,9 @@ func TestAServerThatDoesNotReportItsVersion(t *testing.T) {
 }
 
 func TestASlowServerIsNotWaitedForLong(t *testing.T) {
-	i := api(t, "1.26.0", map[string]http.HandlerFunc{tasks: func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }})
+	i := api(t, "1.26.0", map[string]http.HandlerFunc{
+		tasks: func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+	})
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	i.client.SetContext(ctx)
@@ -156,7 +166,9 @@ func TestASlowServerIsNotWaitedForLong(t *testing.T) {
 }
 
 func TestAnOlderServerListsNoRunners(t *testing.T) {
-	i := api(t, "1.24.7", map[string]http.HandlerFunc{"/api/v1/admin/actions/runners": func(http.ResponseWriter, *http.Request) { t.Error("asked") }})
+	i := api(t, "1.24.7", map[string]http.HandlerFunc{
+		"/api/v1/admin/actions/runners": func(http.ResponseWriter, *http.Request) { t.Error("asked") },
+	})
 	pool, err := i.Runners([]string{"wooo/awoooi"})
 	if err == nil || !strings.Contains(err.Error(), "the server is too old to report it") || pool.Whole {
 		t.Error(pool, err)
@@ -169,7 +181,8 @@ func TestAnOlderServerListsNoRunners(t *testing.T) {
 // A token without read:admin sees the runners of its repositories and owners.
 func TestATokenThatMayNotListAllRunners(t *testing.T) {
 	list := func(id int, name string) http.HandlerFunc {
-		return answer(200, fmt.Sprintf(`{"runners": [{"id": %d, "name": %q, "status": "online", "labels": []}], "total_count": 1}`, id, name))
+		const one = `{"runners": [{"id": %d, "name": %q, "status": "online", "labels": []}], "total_count": 1}`
+		return answer(200, fmt.Sprintf(one, id, name))
 	}
 	i := api(t, "1.26.0", map[string]http.HandlerFunc{
 		"/api/v1/admin/actions/runners":             answer(403, `{"message":"required=[read:admin]"}`),
@@ -187,15 +200,17 @@ func TestATokenThatMayNotListAllRunners(t *testing.T) {
 // the body alone.
 func TestListsAreReadToTheirEnd(t *testing.T) {
 	const total = 7
-	i := api(t, "1.26.0", map[string]http.HandlerFunc{"/api/v1/admin/actions/runners": func(w http.ResponseWriter, r *http.Request) {
-		var page int
-		fmt.Sscan(r.URL.Query().Get("page"), &page)
-		var some []string
-		for n := 3 * (page - 1); n < min(3*page, total); n++ {
-			some = append(some, fmt.Sprintf(`{"name": "r%d"}`, n))
-		}
-		fmt.Fprintf(w, `{"runners": [%s], "total_count": %d}`, strings.Join(some, ","), total)
-	}})
+	i := api(t, "1.26.0", map[string]http.HandlerFunc{
+		"/api/v1/admin/actions/runners": func(w http.ResponseWriter, r *http.Request) {
+			var page int
+			fmt.Sscan(r.URL.Query().Get("page"), &page)
+			var some []string
+			for n := 3 * (page - 1); n < min(3*page, total); n++ {
+				some = append(some, fmt.Sprintf(`{"name": "r%d"}`, n))
+			}
+			fmt.Fprintf(w, `{"runners": [%s], "total_count": %d}`, strings.Join(some, ","), total)
+		},
+	})
 	if pool, err := i.Runners(nil); err != nil || len(pool.Runners) != total || pool.Runners[6].Name != "r6" {
 		t.Error(pool, err)
 	}
@@ -225,7 +240,8 @@ func TestTheOwnersRepositoriesAreSearchedByTheOwnersID(t *testing.T) {
 
 func TestAListWithoutEndIsLeft(t *testing.T) {
 	i := api(t, "1.26.0", map[string]http.HandlerFunc{
-		"/api/v1/repos/wooo/awoooi": answer(200, `{"owner": {"id": 7}}`), "/api/v1/repos/search": answer(200, `{"data": [{"full_name": "wooo/again"}]}`),
+		"/api/v1/repos/wooo/awoooi": answer(200, `{"owner": {"id": 7}}`),
+		"/api/v1/repos/search":      answer(200, `{"data": [{"full_name": "wooo/again"}]}`),
 	})
 	if _, err := i.Siblings("wooo/awoooi"); err == nil || !strings.Contains(err.Error(), "goes on after") {
 		t.Error(err)
@@ -274,8 +290,13 @@ func TestWorkflowsInFoldersAreListed(t *testing.T) {
 		t.Errorf("%q, want %q", names, want)
 	}
 	// A folder in a folder, for ever.
-	i = api(t, "1.26.0", map[string]http.HandlerFunc{folder + "/": answer(200, `[{"name": "more", "type": "dir"}]`), folder: answer(200, `[{"name": "more", "type": "dir"}]`)})
-	if err := i.WorkflowFiles("wooo/awoooi", func(string, []byte) {}); err == nil || !strings.Contains(err.Error(), "there are more than 200") {
+	more := answer(200, `[{"name": "more", "type": "dir"}]`)
+	i = api(t, "1.26.0", map[string]http.HandlerFunc{
+		folder + "/": more,
+		folder:       more,
+	})
+	err := i.WorkflowFiles("wooo/awoooi", func(string, []byte) {})
+	if err == nil || !strings.Contains(err.Error(), "there are more than 200") {
 		t.Error(err)
 	}
 }
@@ -289,7 +310,8 @@ func TestARepositoryWithoutWorkflows(t *testing.T) {
 	if err := i.WorkflowFiles("wooo/empty", nil); err != nil {
 		t.Error(err)
 	}
-	if err := i.WorkflowFiles("wooo/hidden", nil); err == nil || !strings.Contains(err.Error(), `read the repository "wooo/hidden"`) {
+	err := i.WorkflowFiles("wooo/hidden", nil)
+	if err == nil || !strings.Contains(err.Error(), `read the repository "wooo/hidden"`) {
 		t.Error(err)
 	}
 }
@@ -309,7 +331,11 @@ func TestParseRemote(t *testing.T) {
 			t.Errorf("%q: %+v, %v", raw, r, err)
 		}
 	}
-	for _, raw := range []string{"", "/srv/a.git", "../a", "https://ci:" + canary + "@h%zz/a/b", "https://" + canary + "@h/a", "https://" + canary + "@/a/b", "http://" + canary + "\x7f@h/a/b"} {
+	for _, raw := range []string{
+		"", "/srv/a.git", "../a", "https://ci:" + canary + "@h%zz/a/b",
+		"https://" + canary + "@h/a", "https://" + canary + "@/a/b",
+		"http://" + canary + "\x7f@h/a/b",
+	} {
 		if r, err := ParseRemote(raw); err == nil || strings.Contains(err.Error(), canary) {
 			t.Errorf("%q: %+v, %v", raw, r, err)
 		}

@@ -39,7 +39,8 @@ func TestARunnerIsDisabledWhereTheTokenMay(t *testing.T) {
 					t.Error(want, disabled, err)
 				}
 			}
-			if _, err := i.Registered(5, "other", "wooo/awoooi"); err == nil || !strings.Contains(err.Error(), `knows it as "wooo-runner", not as "other"`) {
+			_, err = i.Registered(5, "other", "wooo/awoooi")
+			if err == nil || !strings.Contains(err.Error(), `knows it as "wooo-runner", not as "other"`) {
 				t.Error(err)
 			}
 		})
@@ -69,7 +70,8 @@ func TestWhyARunnerIsNotDisabled(t *testing.T) {
 		"agrees, does not": {"1.26.0", answer(200, fmt.Sprintf(one, false)), "answers disabled=false"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r, err := api(t, c.version, map[string]http.HandlerFunc{admin: c.handler}).Registered(5, "wooo-runner", "wooo/awoooi")
+			i := api(t, c.version, map[string]http.HandlerFunc{admin: c.handler})
+			r, err := i.Registered(5, "wooo-runner", "wooo/awoooi")
 			if err == nil {
 				err = r.SetDisabled(true)
 			}

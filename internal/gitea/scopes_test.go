@@ -14,7 +14,8 @@ func runnerAPI(t *testing.T, scope string, removed *[]string) *Inventory {
 	path := "/api/v1" + scope + "/actions/runners"
 	return api(t, "1.26.0", map[string]http.HandlerFunc{
 		"/api/v1/admin/actions/runners": answer(403, `{"message": "required=[read:admin]"}`), // unless it is that one
-		path:                            answer(200, `{"runners": [{"id": 7, "name": "host-110", "status": "online", "labels": [{"name": "awoooi-host"}]}], "total_count": 1}`),
+		path: answer(200, `{"runners": [{"id": 7, "name": "host-110", "status": "online", `+
+			`"labels": [{"name": "awoooi-host"}]}], "total_count": 1}`),
 		path + "/registration-token": func(w http.ResponseWriter, r *http.Request) {
 			if r.Method != http.MethodPost {
 				t.Errorf("asked by %s", r.Method)
@@ -49,7 +50,8 @@ func TestARunnersScopeIsFoundAndUsed(t *testing.T) {
 			if err != nil || token.Secret() != "registers" {
 				t.Error(err)
 			}
-			if err := i.RemoveRunner(scope, 7, "host-110"); err != nil || len(removed) != 1 || removed[0] != "DELETE "+path+"/actions/runners/7" {
+			err = i.RemoveRunner(scope, 7, "host-110")
+			if err != nil || len(removed) != 1 || removed[0] != "DELETE "+path+"/actions/runners/7" {
 				t.Errorf("%q, %v", removed, err)
 			}
 		})
@@ -60,10 +62,12 @@ func TestARunnersScopeIsFoundAndUsed(t *testing.T) {
 func TestAnotherRunnerIsNotRemoved(t *testing.T) {
 	var removed []string
 	i := runnerAPI(t, "/admin", &removed)
-	if err := i.RemoveRunner(Scope{}, 7, "host-110-awoooi"); err == nil || !strings.Contains(err.Error(), `that id is of "host-110"`) {
+	err := i.RemoveRunner(Scope{}, 7, "host-110-awoooi")
+	if err == nil || !strings.Contains(err.Error(), `that id is of "host-110"`) {
 		t.Error(err)
 	}
-	if err := i.RemoveRunner(Scope{}, 8, "host-110-awoooi"); err == nil || !strings.Contains(err.Error(), "shows no such runner of the server") { // it may be in another scope
+	err = i.RemoveRunner(Scope{}, 8, "host-110-awoooi") // it may be in another scope
+	if err == nil || !strings.Contains(err.Error(), "shows no such runner of the server") {
 		t.Error(err)
 	}
 	if len(removed) > 0 {
@@ -74,7 +78,8 @@ func TestAnotherRunnerIsNotRemoved(t *testing.T) {
 func TestARunnerOutOfSightHasNoScope(t *testing.T) {
 	var removed []string
 	for name, id := range map[string]int64{"host-110": 8, "another": 7} { // the id of another server's
-		if s, err := runnerAPI(t, "/orgs/wooo", &removed).ScopeOf(id, name, []string{"wooo/awoooi"}); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("find the runner %q", name)) {
+		s, err := runnerAPI(t, "/orgs/wooo", &removed).ScopeOf(id, name, []string{"wooo/awoooi"})
+		if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("find the runner %q", name)) {
 			t.Errorf("%q, %v", s, err)
 		}
 	}
@@ -92,11 +97,18 @@ func TestFailuresOfARegistrationAreReportedInOneLine(t *testing.T) {
 		"500":  {answer(500, "oops\n::set-env name=x::y"), "answers 500"},
 		"none": {answer(200, "{}"), "gives an empty one"},
 		"HTML": {answer(200, "<html>\n::set-env name=x::y</html>"), "not Gitea's"},
-		"echo": {func(w http.ResponseWriter, r *http.Request) { http.Error(w, r.Header.Get("Authorization"), 500) }, "[token]"},
+		"echo": {
+			func(w http.ResponseWriter, r *http.Request) {
+				http.Error(w, r.Header.Get("Authorization"), 500)
+			},
+			"[token]",
+		},
 	} {
 		const runners = "/api/v1/admin/actions/runners"
 		i := api(t, "1.26.0", map[string]http.HandlerFunc{
-			runners: answer(200, `{"runners": [{"id": 7, "name": "host-110"}], "total_count": 1}`), runners + "/registration-token": c.handler, runners + "/7": c.handler,
+			runners:                         answer(200, `{"runners": [{"id": 7, "name": "host-110"}], "total_count": 1}`),
+			runners + "/registration-token": c.handler,
+			runners + "/7":                  c.handler,
 		})
 		_, err := i.RegistrationToken(Scope{})
 		errs := []error{err}
@@ -113,7 +125,9 @@ func TestFailuresOfARegistrationAreReportedInOneLine(t *testing.T) {
 }
 
 func TestAnOlderServerGivesATokenAndListsNoRunners(t *testing.T) {
-	i := api(t, "1.24.7", map[string]http.HandlerFunc{"/api/v1/admin/actions/runners/registration-token": answer(200, `{"token": "registers"}`)})
+	i := api(t, "1.24.7", map[string]http.HandlerFunc{
+		"/api/v1/admin/actions/runners/registration-token": answer(200, `{"token": "registers"}`),
+	})
 	if token, err := i.RegistrationToken(Scope{}); err != nil || token.Secret() != "registers" {
 		t.Error(err)
 	}

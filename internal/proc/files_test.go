@@ -232,7 +232,8 @@ func TestADirectoryThatIsGoneIsNotBelowAnotherOfItsName(t *testing.T) {
 	if err := os.Remove(gone); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := (Host{"/proc"}).WorkingBelow(filepath.Join(dir, "a"), os.Getpid()); err != nil || slices.Contains(got, pid) {
+	got, err := (Host{"/proc"}).WorkingBelow(filepath.Join(dir, "a"), os.Getpid())
+	if err != nil || slices.Contains(got, pid) {
 		t.Errorf("WorkingBelow() = %v, %v", got, err)
 	}
 }

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-const stalled = "some avg10=12.50 avg60=1.00 avg300=0.10 total=2500000\nfull avg10=1.00 avg60=0.00 avg300=0.00 total=7\n"
+const stalled = "some avg10=12.50 avg60=1.00 avg300=0.10 total=2500000\n" +
+	"full avg10=1.00 avg60=0.00 avg300=0.00 total=7\n"
 
 func TestLoadIsReadFromTheKernel(t *testing.T) {
 	table := t.TempDir()
@@ -33,7 +34,10 @@ func TestWhatCannotBeReadIsNamed(t *testing.T) {
 	write(t, table, "pressure/cpu", "nonsense\n")
 	got := Host{table}.Load()
 	missing := strings.Join(got.Missing, "; ")
-	for _, want := range []string{"available memory (", "memory stall (this kernel has no /proc/pressure)", "cpu stall ("} {
+	for _, want := range []string{
+		"available memory (", "memory stall (this kernel has no /proc/pressure)",
+		"cpu stall (",
+	} {
 		if !strings.Contains(missing, want) {
 			t.Errorf("missing: %q, want %q", missing, want)
 		}

@@ -113,7 +113,8 @@ func underKilledLock(t *testing.T, command string, env ...string) (traces lock.T
 	}
 	traces.Nonce = lock.NewNonce()
 	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), append(env, standIn+"=hold", nonceVariable+"="+traces.Nonce, commandVariable+"="+command)...)
+	env = append(env, standIn+"=hold", nonceVariable+"="+traces.Nonce, commandVariable+"="+command)
+	cmd.Env = append(os.Environ(), env...)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -172,7 +173,8 @@ func TestTheMarksOfACommand(t *testing.T) {
 			if has, unread := host.hasSocket(traces.Nonce, traces.Net); has != marks.socket || unread != "" {
 				t.Errorf("the socket shows it: %v (%q), want %v", has, unread, marks.socket)
 			}
-			if found := host.Find(lock.Traces{Nonce: lock.NewNonce(), Net: traces.Net, Limit: true, From: traces.From}); found.Lives || found.Unread != "" {
+			another := lock.Traces{Nonce: lock.NewNonce(), Net: traces.Net, Limit: true, From: traces.From}
+			if found := host.Find(another); found.Lives || found.Unread != "" {
 				t.Errorf("by another nonce: %+v", found)
 			}
 			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
@@ -211,7 +213,8 @@ func TestAChainOfProcessesIsNeverMissed(t *testing.T) {
 
 func TestASocketOfAnotherNetworkProvesNothing(t *testing.T) {
 	host := Host{"/proc"}
-	if found := host.Find(lock.Traces{Nonce: lock.NewNonce(), Net: "net:[1]", Limit: true}); found.Lives || found.Unread == "" {
+	traces := lock.Traces{Nonce: lock.NewNonce(), Net: "net:[1]", Limit: true}
+	if found := host.Find(traces); found.Lives || found.Unread == "" {
 		t.Errorf("%+v, want unknown", found)
 	}
 }

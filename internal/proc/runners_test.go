@@ -29,13 +29,16 @@ func TestProcessesThatTakeJobs(t *testing.T) {
 	// By a link's name, replaced while it runs; and what only claims to be one.
 	add("13", "mnt:[1]", "/home/ci/r", "/usr/local/bin/runner", "daemon")
 	symlink(t, "/opt/gitea-runner-3.1.0-linux-amd64 (deleted)", filepath.Join(proc, "13"), "exe")
-	write(t, filepath.Join(proc, "13"), "cgroup", fmt.Sprintf("0::/user.slice/user-1000.slice/user@%d.service/app.slice/runner-x.service\n", os.Getuid()))
+	write(t, filepath.Join(proc, "13"), "cgroup",
+		fmt.Sprintf("0::/user.slice/user-1000.slice/user@%d.service/app.slice/runner-x.service\n", os.Getuid()))
 	add("16", "mnt:[1]", "/srv/o", "act_runner", "daemon")
-	write(t, filepath.Join(proc, "16"), "cgroup", "0::/user.slice/user-4242.slice/user@4242.service/app.slice/runner-x.service\n")
+	write(t, filepath.Join(proc, "16"), "cgroup",
+		"0::/user.slice/user-4242.slice/user@4242.service/app.slice/runner-x.service\n")
 	add("14", "mnt:[1]", "/", "sh", "-c", "daemon")
 	symlink(t, "/usr/bin/dash", filepath.Join(proc, "14"), "exe")
 	add("15", "mnt:[1]", "/srv/f", "/usr/bin/forgejo-runner", "-c", "/srv/f/c.yaml", "daemon")
-	write(t, filepath.Join(proc, "15"), "cgroup", "1:name=systemd:/system.slice/runner-sysq.service\n0::/system.slice/runner-sysq.service\n")
+	write(t, filepath.Join(proc, "15"), "cgroup",
+		"1:name=systemd:/system.slice/runner-sysq.service\n0::/system.slice/runner-sysq.service\n")
 	daemons, roots, err := Host{proc}.Runners()
 	slices.SortFunc(daemons, func(a, b RunnerProcess) int { return a.PID - b.PID })
 	want := []RunnerProcess{
@@ -44,7 +47,8 @@ func TestProcessesThatTakeJobs(t *testing.T) {
 		{15, []string{"/usr/bin/forgejo-runner", "-c", "/srv/f/c.yaml", "daemon"}, "/srv/f", "runner-sysq.service", false},
 		{16, []string{"act_runner", "daemon"}, "/srv/o", "", false}, // another user's manager
 	}
-	if diff := cmp.Diff(want, daemons) + cmp.Diff([]string{"/srv/actions-runner", "/srv/actions-runner"}, roots); err != nil || diff != "" {
+	listeners := []string{"/srv/actions-runner", "/srv/actions-runner"}
+	if diff := cmp.Diff(want, daemons) + cmp.Diff(listeners, roots); err != nil || diff != "" {
 		t.Error(err, diff)
 	}
 	if _, _, err := (Host{filepath.Join(proc, "none")}).Runners(); err == nil {

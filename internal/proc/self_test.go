@@ -15,7 +15,8 @@ import (
 
 func TestWhichContainerThisIs(t *testing.T) {
 	own, other := strings.Repeat("0a", 32), strings.Repeat("1b", 32)
-	mounts := "136 46 0:38 / / rw,relatime master:4 - overlay overlay rw,lowerdir=/d/l/A:/d/l/B,upperdir=/d/x/diff,workdir=/d/x/work\n" +
+	mounts := "136 46 0:38 / / rw,relatime master:4 - overlay overlay rw,lowerdir=/d/l/A:/d/l/B," +
+		"upperdir=/d/x/diff,workdir=/d/x/work\n" +
 		"155 136 254:0 /var/lib/docker/containers/" + other + "/hostname /etc/hostname rw - ext4 /dev/vda rw\n"
 	for name, c := range map[string]struct {
 		cgroup, mounts       string
@@ -25,8 +26,14 @@ func TestWhichContainerThisIs(t *testing.T) {
 		"group's name hidden": {"0::/\n", mounts, "", other, "/d/x/diff"},
 		"group's name known": {"4:cpu:/docker/" + own + "\n0::/docker/" + own + "\n", mounts, own, other,
 			"/d/x/diff"},
-		"by systemd":                     {"0::/system.slice/docker-" + own + ".scope\n", mounts, own, other, "/d/x/diff"},
-		"a container's files seen whole": {"0::/\n", "1 1 254:0 /var/lib/docker/containers/" + own + " /c rw - ext4 /dev/vda rw\n", "", "", ""},
+		"by systemd": {
+			"0::/system.slice/docker-" + own + ".scope\n",
+			mounts, own, other, "/d/x/diff",
+		},
+		"a container's files seen whole": {
+			"0::/\n",
+			"1 1 254:0 /var/lib/docker/containers/" + own + " /c rw - ext4 /dev/vda rw\n", "", "", "",
+		},
 	} {
 		table := t.TempDir()
 		write(t, table, "self/cgroup", c.cgroup)
@@ -66,17 +73,31 @@ func TestAProcessWithoutAnEnvironment(t *testing.T) {
 		lives   bool
 		unread  bool
 	}{
-		"ending":                       {byNonce, func(table string) { os.Remove(filepath.Join(table, "7/exe")) }, false, false},
-		"for good, by the variable":    {byNonce, func(string) {}, false, true}, // it may be the command of "env -i"
-		"for good, by the limit":       {byLimit, func(string) {}, false, false},
-		"for good, by the directory":   {byDir, func(string) {}, false, false},
-		"for good, in the directory":   {byDir, func(table string) { symlink(t, "/p/0123456789abcdef/x", table, "7/cwd") }, true, false},
-		"for a moment":                 {byNonce, func(table string) { soon(func() { write(t, table, "7/environ", HoldVariable+"=x,"+nonce+"\x00") }) }, true, false},
-		"for a moment, by a directory": {byDir, func(table string) { soon(func() { write(t, table, "7/environ", "A=/p/0123456789abcdef/tmp\x00") }) }, true, false},
-		"another limit":                {byLimit, func(table string) { write(t, table, "7/limits", limits("unlimited")) }, false, false},
-		"the limit":                    {byLimit, func(table string) { write(t, table, "7/limits", limits(fmt.Sprint(limitOf(nonce)))) }, true, false},
-		"limits that cannot be read":   {byLimit, func(table string) { write(t, table, "7/limits", "") }, false, true},
-		"limits refused, older":        {lock.Traces{Nonce: nonce, Limit: true, From: 251}, func(table string) { write(t, table, "7/limits", "") }, false, false},
+		"ending": {byNonce, func(table string) {
+			os.Remove(filepath.Join(table, "7/exe"))
+		}, false, false},
+		"for good, by the variable":  {byNonce, func(string) {}, false, true}, // it may be the command of "env -i"
+		"for good, by the limit":     {byLimit, func(string) {}, false, false},
+		"for good, by the directory": {byDir, func(string) {}, false, false},
+		"for good, in the directory": {byDir, func(table string) {
+			symlink(t, "/p/0123456789abcdef/x", table, "7/cwd")
+		}, true, false},
+		"for a moment": {byNonce, func(table string) {
+			soon(func() { write(t, table, "7/environ", HoldVariable+"=x,"+nonce+"\x00") })
+		}, true, false},
+		"for a moment, by a directory": {byDir, func(table string) {
+			soon(func() { write(t, table, "7/environ", "A=/p/0123456789abcdef/tmp\x00") })
+		}, true, false},
+		"another limit": {byLimit, func(table string) {
+			write(t, table, "7/limits", limits("unlimited"))
+		}, false, false},
+		"the limit": {byLimit, func(table string) {
+			write(t, table, "7/limits", limits(fmt.Sprint(limitOf(nonce))))
+		}, true, false},
+		"limits that cannot be read": {byLimit, func(table string) { write(t, table, "7/limits", "") }, false, true},
+		"limits refused, older": {lock.Traces{Nonce: nonce, Limit: true, From: 251}, func(table string) {
+			write(t, table, "7/limits", "")
+		}, false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			table := fixtureProc(t, "make") // its process 7 started at 250
@@ -100,7 +121,8 @@ func soon(act func()) { time.AfterFunc(execPause, act) }
 
 func limits(realtime string) string {
 	return "Limit                     Soft Limit           Hard Limit           Units     \n" +
-		"Max realtime priority     0                    0                    \nMax realtime timeout      " + realtime + "            unlimited            us        \n"
+		"Max realtime priority     0                    0                    \n" +
+		"Max realtime timeout      " + realtime + "            unlimited            us        \n"
 }
 
 // A waiter that is not root cannot read what root has started since. Only in the
@@ -112,12 +134,27 @@ func TestAProcessThatCannotBeReadCountsInTheHoldersGroupOnly(t *testing.T) {
 		from                       uint64
 		complete                   bool
 	}{
-		"another service":               {"0::/system.slice/cron.service\n", "cgroup:[1]", group, 250, true},
-		"a name that begins alike":      {"0::/system.slice/gitea-act-runner-host.service2\n", "cgroup:[1]", group, 250, true},
-		"the same":                      {"0::/system.slice/gitea-act-runner-host.service\n", "cgroup:[1]", group, 250, false},
-		"below":                         {"0::/system.slice/gitea-act-runner-host.service/x\n", "cgroup:[1]", group, 250, false},
-		"the same, old controllers":     {"4:memory:/x\n1:name=systemd:/system.slice/gitea-act-runner-host.service\n0::/\n", "cgroup:[1]", group, 250, false},
-		"another, old controllers":      {"4:memory:/x\n1:name=systemd:/system.slice/cron.service\n", "cgroup:[1]", group, 250, true},
+		"another service": {"0::/system.slice/cron.service\n", "cgroup:[1]", group, 250, true},
+		"a name that begins alike": {
+			"0::/system.slice/gitea-act-runner-host.service2\n",
+			"cgroup:[1]", group, 250, true,
+		},
+		"the same": {
+			"0::/system.slice/gitea-act-runner-host.service\n",
+			"cgroup:[1]", group, 250, false,
+		},
+		"below": {
+			"0::/system.slice/gitea-act-runner-host.service/x\n",
+			"cgroup:[1]", group, 250, false,
+		},
+		"the same, old controllers": {
+			"4:memory:/x\n1:name=systemd:/system.slice/gitea-act-runner-host.service\n0::/\n",
+			"cgroup:[1]", group, 250, false,
+		},
+		"another, old controllers": {
+			"4:memory:/x\n1:name=systemd:/system.slice/cron.service\n",
+			"cgroup:[1]", group, 250, true,
+		},
 		"not to be read":                {"", "cgroup:[1]", group, 250, false},
 		"another namespace":             {"0::/system.slice/cron.service\n", "cgroup:[2]", group, 250, false},
 		"the holder's is not known":     {"0::/system.slice/cron.service\n", "cgroup:[1]", "", 250, false},
@@ -167,26 +204,51 @@ func TestWhoBelongsToTheRunnerThatCameAfter(t *testing.T) {
 		table []process
 		proof bool
 	}{
-		"the runner that systemd started":           {[]process{manager, daemon}, true},
-		"by another name":                           {[]process{manager, {50, 1, 50, 300, "/opt/gitea-runner-3.1.0-linux-amd64", true}}, true},
-		"by a manager of its user":                  {[]process{manager, {9, 1, 9, 20, "/lib/systemd/systemd", false}, {50, 9, 50, 300, runner, true}}, true},
-		"GitHub's listener":                         {[]process{manager, {50, 1, 50, 300, "/r/bin/Runner.Listener", true}}, true},
-		"what it has started":                       {[]process{manager, daemon, {51, 50, 51, 310, "sh", true}, {52, 51, 51, 320, "cc", true}}, true},
+		"the runner that systemd started": {[]process{manager, daemon}, true},
+		"by another name": {
+			[]process{manager, {50, 1, 50, 300, "/opt/gitea-runner-3.1.0-linux-amd64", true}},
+			true,
+		},
+		"by a manager of its user": {
+			[]process{manager, {9, 1, 9, 20, "/lib/systemd/systemd", false}, {50, 9, 50, 300, runner, true}},
+			true,
+		},
+		"GitHub's listener": {
+			[]process{manager, {50, 1, 50, 300, "/r/bin/Runner.Listener", true}},
+			true,
+		},
+		"what it has started": {
+			[]process{manager, daemon, {51, 50, 51, 310, "sh", true}, {52, 51, 51, 320, "cc", true}},
+			true,
+		},
 		"what it has started, a session of its own": {[]process{manager, daemon, {51, 50, 51, 310, "sh", true}}, true},
 		"what the job has left behind":              {[]process{manager, daemon, {40, 1, 40, 250, "sh", true}}, false},
-		"what that has started since":               {[]process{manager, daemon, {40, 1, 40, 250, "sh", false}, {60, 40, 40, 400, "cc", true}}, false},
-		"an orphan of either":                       {[]process{manager, daemon, {60, 1, 60, 400, "sh", true}}, false},
-		"a runner that the job started":             {[]process{manager, {40, 1, 40, 250, "sh", false}, {50, 40, 50, 300, runner, true}}, false},
-		"a runner in the session of another":        {[]process{manager, {50, 1, 40, 300, runner, true}}, false},
-		"the runner of before":                      {[]process{manager, {50, 1, 50, 100, runner, false}, {60, 50, 60, 300, "sh", true}}, false},
-		"a name that only begins like a runner's":   {[]process{manager, {50, 1, 50, 300, "/usr/bin/act_runner_exporter", true}}, false},
-		"what started before the job":               {[]process{manager, {40, 1, 40, 150, "sh", true}}, true},
+		"what that has started since": {
+			[]process{manager, daemon, {40, 1, 40, 250, "sh", false}, {60, 40, 40, 400, "cc", true}},
+			false,
+		},
+		"an orphan of either": {[]process{manager, daemon, {60, 1, 60, 400, "sh", true}}, false},
+		"a runner that the job started": {
+			[]process{manager, {40, 1, 40, 250, "sh", false}, {50, 40, 50, 300, runner, true}},
+			false,
+		},
+		"a runner in the session of another": {[]process{manager, {50, 1, 40, 300, runner, true}}, false},
+		"the runner of before": {
+			[]process{manager, {50, 1, 50, 100, runner, false}, {60, 50, 60, 300, "sh", true}},
+			false,
+		},
+		"a name that only begins like a runner's": {
+			[]process{manager, {50, 1, 50, 300, "/usr/bin/act_runner_exporter", true}},
+			false,
+		},
+		"what started before the job": {[]process{manager, {40, 1, 40, 150, "sh", true}}, true},
 	} {
 		table := t.TempDir()
 		write(t, table, "self/mountinfo", "")
 		for _, p := range c.table {
 			pid := strconv.Itoa(p.pid)
-			write(t, table, pid+"/stat", fmt.Sprintf("%d (x) S %d %d %d%s %d 0 0", p.pid, p.parent, p.session, p.session, strings.Repeat(" 0", 15), p.start))
+			write(t, table, pid+"/stat", fmt.Sprintf("%d (x) S %d %d %d%s %d 0 0", p.pid, p.parent, p.session, p.session,
+				strings.Repeat(" 0", 15), p.start))
 			write(t, table, pid+"/cmdline", p.argv0+"\x00daemon\x00")
 			if p.refused {
 				refuse(t, table, pid)
@@ -199,7 +261,8 @@ func TestWhoBelongsToTheRunnerThatCameAfter(t *testing.T) {
 		if found.Lives || (found.Unread == "") != c.proof {
 			t.Errorf("%s: %+v, want proof %v", name, found, c.proof)
 		}
-		if !c.proof && (!strings.Contains(found.Unread, fmt.Sprint(" of user ", os.Getuid())) || !strings.Contains(found.Unread, "could not be read")) {
+		who := strings.Contains(found.Unread, fmt.Sprint(" of user ", os.Getuid()))
+		if !c.proof && (!who || !strings.Contains(found.Unread, "could not be read")) {
 			t.Errorf("%s: %q does not name who could read it", name, found.Unread)
 		}
 	}
@@ -256,7 +319,10 @@ func TestOnlyWhatIsMissingUnderItsParentIsGone(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{filepath.Join(dir, "missing/job"), filepath.Join(file, "job"), "/proc/" + strconv.Itoa(os.Getpid()) + "/nothing/x"} {
+	for _, path := range []string{
+		filepath.Join(dir, "missing/job"), filepath.Join(file, "job"),
+		"/proc/" + strconv.Itoa(os.Getpid()) + "/nothing/x",
+	} {
 		if gone, err := (Host{Proc: "/proc"}).Gone(path); gone || err == nil {
 			t.Errorf("%s: gone %v, %v; want an error", path, gone, err)
 		}

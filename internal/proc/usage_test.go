@@ -16,7 +16,9 @@ func TestUsageIsReadBehindAnyName(t *testing.T) {
 	want := pressure.Usage{Parent: 7, CPU: 1100 * time.Millisecond, Memory: 3 * int64(os.Getpagesize())}
 	for _, name := range []string{"(node)", "(a) S 1 (b)", "(\n) R)", "()"} {
 		s, err := parseStat([]byte("42 " + name + rest))
-		if got := s.usage(); err != nil || got != want || s.effort() != 1100*time.Millisecond+300*faultEffort || s.start != 12345 || s.threads != 5000 {
+		got := s.usage()
+		effort := 1100*time.Millisecond + 300*faultEffort
+		if err != nil || got != want || s.effort() != effort || s.start != 12345 || s.threads != 5000 {
 			t.Errorf("%q: %+v %+v, %v", name, got, s, err)
 		}
 	}
@@ -39,8 +41,10 @@ func TestUsageOfThisProcess(t *testing.T) {
 // An environment holds secrets: nothing but the names of the job is taken.
 func TestOfAnEnvironmentOnlyTheJobIsRead(t *testing.T) {
 	environ := strings.Join([]string{
-		"GITHUB_TOKEN=secret", "GITHUB_REPOSITORY=wooo/awoooi", "XGITHUB_RUN_ID=secret", "GITHUB_RUN_ID=4711", "GITHUB_RUN_ID_X=secret",
-		"GITHUB_RUN_NUMBER=12", "GITHUB_WORKFLOW=ci\n::x", "GITHUB_JOB=" + strings.Repeat("x", 201), "PASSWORD=secret", "=", "", "no equals",
+		"GITHUB_TOKEN=secret", "GITHUB_REPOSITORY=wooo/awoooi", "XGITHUB_RUN_ID=secret",
+		"GITHUB_RUN_ID=4711", "GITHUB_RUN_ID_X=secret",
+		"GITHUB_RUN_NUMBER=12", "GITHUB_WORKFLOW=ci\n::x", "GITHUB_JOB=" + strings.Repeat("x", 201),
+		"PASSWORD=secret", "=", "", "no equals",
 	}, "\x00")
 	want := pressure.Job{Repository: "wooo/awoooi", RunID: "4711", RunNumber: "12", Workflow: "ci\n::x"}
 	if got := jobOf([]byte(environ)); got != want {

@@ -51,7 +51,10 @@ func program(t *testing.T, generation, how string) Runner {
 	if err := os.WriteFile(path, []byte(strings.Replace(fake, "NEWER", flag, 1)+generation+how), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	return Runner{Program: path, Dir: dir, Config: "config.yaml", Instance: "http://gitea:3000", Name: "host-awoooi", UID: os.Geteuid(), GID: os.Getegid(), Home: dir}
+	return Runner{
+		Program: path, Dir: dir, Config: "config.yaml", Instance: "http://gitea:3000", Name: "host-awoooi",
+		UID: os.Geteuid(), GID: os.Getegid(), Home: dir,
+	}
 }
 
 // env has the tokens that must not be handed on.

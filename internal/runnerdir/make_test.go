@@ -85,7 +85,8 @@ func TestAPlaceIsTheUsersOwn(t *testing.T) {
 		}
 	}
 	for _, dir := range []string{"new", "act-runner"} {
-		if err := CheckPlace(filepath.Join(home, dir), uid+1); err == nil || !strings.Contains(err.Error(), "not that of the primary runner's user") {
+		err := CheckPlace(filepath.Join(home, dir), uid+1)
+		if err == nil || !strings.Contains(err.Error(), "not that of the primary runner's user") {
 			t.Errorf("%s: %v", dir, err)
 		}
 	}

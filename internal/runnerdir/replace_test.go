@@ -73,11 +73,13 @@ func TestAFileThatSomebodyChangesIsLeftAlone(t *testing.T) {
 		!strings.Contains(err.Error(), "it has been changed since it was read") {
 		t.Error(err)
 	}
-	if err := Restore(path, "kept", []byte("old"), []byte("new")); err == nil || !strings.Contains(err.Error(), `as it was before it is "kept"`) {
+	if err := Restore(path, "kept", []byte("old"), []byte("new")); err == nil ||
+		!strings.Contains(err.Error(), `as it was before it is "kept"`) {
 		t.Error(err)
 	}
 	write(t, "earlier", dir, "kept") // of another edit: not overwritten
-	if err := Replace(path, "kept", []byte("theirs"), []byte("new")); err == nil || !strings.Contains(err.Error(), "file exists") {
+	if err := Replace(path, "kept", []byte("theirs"), []byte("new")); err == nil ||
+		!strings.Contains(err.Error(), "file exists") {
 		t.Error(err)
 	}
 	if got := files(t, dir); len(got) != 2 || got["config.yaml"] != "theirs" || got["kept"] != "earlier" {

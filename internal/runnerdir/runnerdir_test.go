@@ -31,7 +31,8 @@ func TestARunnersDirectory(t *testing.T) {
 		t.Error(err)
 	}
 	write(t, "runner: {file: sub/.runner}\n", config)
-	if _, registration, registered, err := Read(dir, config); err != nil || registered || registration != filepath.Join(dir, "sub/.runner") {
+	_, registration, registered, err := Read(dir, config)
+	if err != nil || registered || registration != filepath.Join(dir, "sub/.runner") {
 		t.Error(registration, registered, err)
 	}
 	if got := Status(dir); got != "unregistered" {
@@ -52,7 +53,9 @@ func TestARunnersDirectory(t *testing.T) {
 func TestJobDirectoriesInUseAndLeftOver(t *testing.T) {
 	parent, now := t.TempDir(), time.Now()
 	for name, age := range map[string]time.Duration{
-		"0123456789abcdef": 2 * time.Hour, "1123456789abcdef": 2 * time.Hour, "2123456789abcdef": time.Minute, "tool_cache": 9 * time.Hour, "0123456789ABCDEF": 9 * time.Hour,
+		"0123456789abcdef": 2 * time.Hour, "1123456789abcdef": 2 * time.Hour,
+		"2123456789abcdef": time.Minute, "tool_cache": 9 * time.Hour,
+		"0123456789ABCDEF": 9 * time.Hour,
 	} {
 		dir := filepath.Join(parent, name)
 		if err := os.Mkdir(dir, 0o755); err != nil {
@@ -69,7 +72,8 @@ func TestJobDirectoriesInUseAndLeftOver(t *testing.T) {
 		}
 		return nil, nil
 	})
-	if err != nil || len(active) != 1 || active[0] != used || len(left) != 1 || left[0].Path != filepath.Join(parent, "0123456789abcdef") {
+	if err != nil || len(active) != 1 || active[0] != used ||
+		len(left) != 1 || left[0].Path != filepath.Join(parent, "0123456789abcdef") {
 		t.Error(active, left, err)
 	}
 	if _, left, err := Jobs(filepath.Join(parent, "none"), now, nil); err != nil || left != nil {
@@ -125,7 +129,8 @@ func TestNoJobIsTakenForNone(t *testing.T) {
 	if active, _, err := Jobs(link, time.Now(), works); err != nil || len(active) != 1 {
 		t.Errorf("through a link: %v, %v", active, err)
 	}
-	if _, _, err := Jobs(parent, time.Now(), func(string) ([]int, error) { return nil, errors.New("no process table") }); err == nil {
+	nobodyKnows := func(string) ([]int, error) { return nil, errors.New("no process table") }
+	if _, _, err := Jobs(parent, time.Now(), nobodyKnows); err == nil {
 		t.Error("who works there is not known, and that is not reported")
 	}
 	add("ffffffffffffffff")

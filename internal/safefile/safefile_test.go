@@ -71,7 +71,8 @@ func TestReplaceLeavesTheOneOrTheOther(t *testing.T) {
 		}
 	}
 	changed := errors.New("changed")
-	if err := Replace(root, "file", []byte("third"), own, func() error { return changed }); !errors.Is(err, changed) || text() != "second" {
+	err = Replace(root, "file", []byte("third"), own, func() error { return changed })
+	if !errors.Is(err, changed) || text() != "second" {
 		t.Error(err, text())
 	}
 	if info, err := root.Lstat("file"); err != nil || info.Mode() != 0o640 {

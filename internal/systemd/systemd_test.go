@@ -63,29 +63,42 @@ func TestUnitsAreReadAsValues(t *testing.T) {
 	m := manager{
 		loaded: []string{service, other, timer, "gone.service"},
 		units: map[string]map[string]any{
-			service: state("loaded", "active", "running"), other: state("loaded", "inactive", "dead"), "split.service": state("not-found", "inactive", "dead"),
-			timer: {"LoadState": "loaded", "ActiveState": "active", "SubState": "waiting", "UnitFileState": "enabled", "Triggers": []string{"clean.service"}},
+			service: state("loaded", "active", "running"), other: state("loaded", "inactive", "dead"),
+			"split.service": state("not-found", "inactive", "dead"),
+			timer: {
+				"LoadState": "loaded", "ActiveState": "active", "SubState": "waiting",
+				"UnitFileState": "enabled", "Triggers": []string{"clean.service"},
+			},
 		},
 		services: map[string]map[string]any{
 			service: {
-				"MainPID": uint32(7), "NRestarts": uint32(3), "KillMode": "mixed", "TimeoutStopUSec": uint64(90_000_000), "WorkingDirectory": "/srv",
-				"ExecStart": [][]any{{"/bin/act_runner", []string{"/bin/act_runner", "daemon"}, false}}, "Environment": []string{"PATH=/opt/node/bin"},
+				"MainPID": uint32(7), "NRestarts": uint32(3), "KillMode": "mixed", "TimeoutStopUSec": uint64(90_000_000),
+				"WorkingDirectory": "/srv",
+				"ExecStart":        [][]any{{"/bin/act_runner", []string{"/bin/act_runner", "daemon"}, false}},
+				"Environment":      []string{"PATH=/opt/node/bin"},
 				"EnvironmentFiles": [][]any{{"/etc/default/runner", true}, {"/etc/runner", false}, {"/x"}},
 			},
 			// Whatever a manager of another version sends must not end us.
-			other: {"MainPID": "x", "KillMode": 3, "TimeoutStopUSec": uint64(math.MaxUint64), "ExecStart": [][]any{{}, {"a"}, {"a", 3}, {"a", []string{}}}},
+			other: {
+				"MainPID": "x", "KillMode": 3, "TimeoutStopUSec": uint64(math.MaxUint64),
+				"ExecStart": [][]any{{}, {"a"}, {"a", 3}, {"a", []string{}}},
+			},
 		},
 	}
 	got, err := read(t.Context(), m, User, []string{service, "split.service"})
 	want := []runner.Unit{
 		{
-			Name: service, Scope: User, Load: "loaded", Active: "active", Sub: "running", MainPID: 7, Restarts: 3, KillMode: "mixed",
+			Name: service, Scope: User, Load: "loaded", Active: "active", Sub: "running",
+			MainPID: 7, Restarts: 3, KillMode: "mixed",
 			StopTimeout: 90 * time.Second, WorkDir: "/srv", Exec: [][]string{{"/bin/act_runner", "daemon"}},
 			Environment: []string{"PATH=/opt/node/bin"}, EnvironmentFiles: []string{"-/etc/default/runner", "/etc/runner"},
 		},
 		{Name: "split.service", Scope: User, Load: "not-found", Active: "inactive", Sub: "dead"},
 		{Name: other, Scope: User, Load: "loaded", Active: "inactive", Sub: "dead"},
-		{Name: timer, Scope: User, Load: "loaded", Active: "active", Sub: "waiting", File: "enabled", Triggers: []string{"clean.service"}},
+		{
+			Name: timer, Scope: User, Load: "loaded", Active: "active", Sub: "waiting", File: "enabled",
+			Triggers: []string{"clean.service"},
+		},
 	}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Error(err, diff)
@@ -126,7 +139,8 @@ func TestRunnersThatAreNotLoadedAreRead(t *testing.T) {
 
 func TestNoManagerIsReported(t *testing.T) {
 	nowhere := func(string) string { return t.TempDir() }
-	if units, err := Units(t.Context(), User, nowhere, nil); err == nil || !strings.Contains(err.Error(), "no systemd of the user to ask") {
+	units, err := Units(t.Context(), User, nowhere, nil)
+	if err == nil || !strings.Contains(err.Error(), "no systemd of the user to ask") {
 		t.Error(units, err)
 	}
 }
@@ -151,11 +165,13 @@ func TestTheLogOfAUnit(t *testing.T) {
 	if err := Log(t.Context(), unit, time.Hour, visit); err != nil {
 		t.Error(err)
 	}
-	if diff := cmp.Diff([]string{"--quiet --no-pager --output=cat --since=-3600s --user-unit=a.service", "two"}, lines); diff != "" {
+	args := "--quiet --no-pager --output=cat --since=-3600s --user-unit=a.service"
+	if diff := cmp.Diff([]string{args, "two"}, lines); diff != "" {
 		t.Error(diff)
 	}
 	script("exit 1")
-	if err := Log(t.Context(), unit, time.Hour, visit); err == nil || !strings.Contains(err.Error(), `journal of "a.service"`) {
+	err := Log(t.Context(), unit, time.Hour, visit)
+	if err == nil || !strings.Contains(err.Error(), `journal of "a.service"`) {
 		t.Error(err)
 	}
 }
