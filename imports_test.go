@@ -18,7 +18,8 @@ var leaves = []string{"hostguard/internal/actrunner", "hostguard/internal/hexid"
 func TestDomainPackagesKeepToTheStandardLibrary(t *testing.T) {
 	const yaml = "go.yaml.in/yaml/v3"
 	const syntax, fileutil = "mvdan.cc/sh/v3/syntax", "mvdan.cc/sh/v3/fileutil" // the one imports the other
-	const yamltree, finding, config, shell = "hostguard/runner/yamltree", "hostguard/runner/finding", "hostguard/runner/config", "hostguard/runner/shell"
+	const yamltree, finding = "hostguard/runner/yamltree", "hostguard/runner/finding"
+	const config, shell = "hostguard/runner/config", "hostguard/runner/shell"
 	for domain, may := range map[string][]string{
 		"lock": nil, "clean": nil, "pressure": nil,
 		"internal/actrunner": nil, "internal/hexid": nil, "internal/safefile": nil,

@@ -121,7 +121,8 @@ func TestTheActionHasTheInputsOfTheSteps(t *testing.T) {
 // saysDefault reports whether a text names a default, as its last words or before a
 // comma.
 func saysDefault(text, value string) bool {
-	return value == "" || regexp.MustCompile(`[Dd]efault `+regexp.QuoteMeta(value)+`\b|else `+regexp.QuoteMeta(value)+`\b`).MatchString(text)
+	quoted := regexp.QuoteMeta(value)
+	return value == "" || regexp.MustCompile(`[Dd]efault `+quoted+`\b|else `+quoted+`\b`).MatchString(text)
 }
 
 func TestTheLockActionHasTheInputsOfAcquireLock(t *testing.T) {

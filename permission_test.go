@@ -40,7 +40,8 @@ func TestADockerSocketWithoutPermissionIsSaidAsSuch(t *testing.T) {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	}
 	out, _ := cmd.CombinedOutput()
-	want := `hostguard: acquire-lock: no permission for the Docker socket "unix://` + socket + `"; add this user to the group that owns it, or set DOCKER_HOST`
+	want := `hostguard: acquire-lock: no permission for the Docker socket "unix://` + socket + `"; ` +
+		`add this user to the group that owns it, or set DOCKER_HOST`
 	if cmd.ProcessState.ExitCode() != 3 || !strings.Contains(string(out), want) {
 		t.Errorf("status %d, %q, want 3 and %q", cmd.ProcessState.ExitCode(), out, want)
 	}

@@ -283,7 +283,8 @@ func TestAnUnreadableFolderIsAProblemThatNamesIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, problems := openRunner(t, root).PlanDiag(t.Context(), everythingMayGo())
-	if len(problems) != 1 || !strings.Contains(problems[0].Error(), "_diag/pages") || !errors.Is(problems[0], os.ErrPermission) {
+	if len(problems) != 1 || !strings.Contains(problems[0].Error(), "_diag/pages") ||
+		!errors.Is(problems[0], os.ErrPermission) {
 		t.Errorf("problems: %v", problems)
 	}
 }
@@ -349,7 +350,9 @@ func TestAnInterruptedRemovalReportsWhatItDid(t *testing.T) {
 }
 
 // diagName checks the same as IsDiagName in another way.
-var diagName = regexp.MustCompile(`\A[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}_[1-9][0-9]{0,9}\.(log|block)\z`)
+var diagName = regexp.MustCompile(`\A` + guid + `_` + guid + `_[1-9][0-9]{0,9}\.(log|block)\z`)
+
+const guid = `[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`
 
 func FuzzDiagName(f *testing.F) {
 	f.Add(page(1))

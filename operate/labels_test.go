@@ -63,16 +63,19 @@ func labelsServer(t *testing.T, wrong func(w http.ResponseWriter, r *http.Reques
 	var mu sync.Mutex
 	tokens := map[string]int{}
 	answers := map[string]string{
-		"/version":               `{"version": "1.26.0"}`,
-		"/repos/wooo/awoooi":     `{"full_name": "wooo/awoooi", "owner": {"id": 7}}`,
-		"/repos/search":          `{"data": [{"full_name": "wooo/awoooi"}, {"full_name": "wooo/ewoooc"}]}`,
-		"/admin/actions/runners": `{"runners": [{"name": "host-110", "status": "online", "labels": [{"name": "awoooi-host"}]}], "total_count": 1}`,
+		"/version":           `{"version": "1.26.0"}`,
+		"/repos/wooo/awoooi": `{"full_name": "wooo/awoooi", "owner": {"id": 7}}`,
+		"/repos/search":      `{"data": [{"full_name": "wooo/awoooi"}, {"full_name": "wooo/ewoooc"}]}`,
+		"/admin/actions/runners": `{"runners": [{"name": "host-110", "status": "online", ` +
+			`"labels": [{"name": "awoooi-host"}]}], "total_count": 1}`,
 		"/repos/wooo/awoooi/contents/.gitea/workflows":    `[{"name": "cd.yaml", "type": "file"}]`,
 		"/repos/wooo/awoooi/raw/.gitea/workflows/cd.yaml": `jobs: {build: {runs-on: awoooi-host}}`,
-		"/repos/wooo/awoooi/actions/tasks":                `{"workflow_runs": [{"id": 9, "run_number": 3, "workflow_id": "cd.yaml", "status": "success"}]}`,
-		"/repos/wooo/ewoooc/contents/.gitea/workflows":    `[{"name": "cd.yaml", "type": "file"}]`,
-		"/repos/wooo/ewoooc/raw/.gitea/workflows/cd.yaml": `jobs: {"\n::set-env name=BASH_ENV::x": {runs-on: "e|w\u202eoooc"}}`,
-		"/repos/wooo/ewoooc/actions/tasks":                `{}`,
+		"/repos/wooo/awoooi/actions/tasks": `{"workflow_runs": [{"id": 9, "run_number": 3, ` +
+			`"workflow_id": "cd.yaml", "status": "success"}]}`,
+		"/repos/wooo/ewoooc/contents/.gitea/workflows": `[{"name": "cd.yaml", "type": "file"}]`,
+		"/repos/wooo/ewoooc/raw/.gitea/workflows/cd.yaml": `jobs: {"\n::set-env name=BASH_ENV::x": ` +
+			`{runs-on: "e|w\u202eoooc"}}`,
+		"/repos/wooo/ewoooc/actions/tasks": `{}`,
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()

@@ -29,7 +29,8 @@ func host110() runner.Host {
 		Containers: []runner.Container{{Name: "gitea-runner", Restart: "no", Status: "exited"}},
 	}
 	for _, l := range []string{
-		"ubuntu-latest:docker://192.168.0.110:5000/awoooi/ci-runner:act-22.04", "ubuntu-22.04:docker://192.168.0.110:5000/awoooi/ci-runner:act-22.04",
+		"ubuntu-latest:docker://192.168.0.110:5000/awoooi/ci-runner:act-22.04",
+		"ubuntu-22.04:docker://192.168.0.110:5000/awoooi/ci-runner:act-22.04",
 		"ubuntu-24.04:docker://192.168.0.110:5000/awoooi/ci-runner:act-22.04", "awoooi-host:host",
 		"ewoooc-host:docker://192.168.0.110:5000/awoooi/ci-runner:act-22.04",
 	} {
@@ -65,7 +66,8 @@ label awoooi-host:host awoooi_dedicated
 label ewoooc-host:docker://192.168.0.110:5000/awoooi/ci-runner:act-22.04 foreign_or_cross_repo
 foreign_labels=ewoooc-host:docker://192.168.0.110:5000/awoooi/ci-runner:act-22.04
 recent 2h repo counts: none
-warn: labels of other owners share this queue: "ewoooc-host"; fix: hostguard runner split; never remove one without a runner that replaces it
+warn: labels of other owners share this queue: "ewoooc-host"; fix: hostguard runner split; ` +
+		`never remove one without a runner that replaces it
 `
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -75,7 +77,9 @@ warn: labels of other owners share this queue: "ewoooc-host"; fix: hostguard run
 func TestTheTasksOfTheLastHours(t *testing.T) {
 	h := host110()
 	for _, line := range []string{
-		`level=info msg="task 1 repo is wooo/awoooi http://g"`, `level=info msg="task 2 repo is wooo/ewoooc http://g"`, `level=info msg="task 3 repo is wooo/ewoooc http://g"`,
+		`level=info msg="task 1 repo is wooo/awoooi http://g"`,
+		`level=info msg="task 2 repo is wooo/ewoooc http://g"`,
+		`level=info msg="task 3 repo is wooo/ewoooc http://g"`,
 	} {
 		task, _ := runner.ParseTask(line)
 		h.Tasks = append(h.Tasks, task)

@@ -67,7 +67,8 @@ func TestLimitsAreLeftLowerThanTheyAreEntered(t *testing.T) {
 
 func TestTheProcessorNeverDecides(t *testing.T) {
 	var m meter
-	_, over := m.judge(Reading{At: time.Now(), CPU: Stall{true, 100, 0}, Load1: 500, Available: 1, Installed: 1000}, Limits{MaxIOStall: 1, MaxMemoryStall: 1})
+	r := Reading{At: time.Now(), CPU: Stall{true, 100, 0}, Load1: 500, Available: 1, Installed: 1000}
+	_, over := m.judge(r, Limits{MaxIOStall: 1, MaxMemoryStall: 1})
 	if len(over) > 0 {
 		t.Errorf("over: %q", over)
 	}
@@ -75,8 +76,11 @@ func TestTheProcessorNeverDecides(t *testing.T) {
 
 func TestWhatIsOverALimitIsNamed(t *testing.T) {
 	var m meter
-	_, over := m.judge(Reading{At: time.Now(), Available: 3 << 29, Installed: 4 << 30, Memory: Stall{true, 30, 0}, IO: Stall{true, 70.4, 0}},
-		Limits{MinMemory: 2 << 30, MaxMemoryStall: 20, MaxIOStall: 62.5})
+	r := Reading{
+		At: time.Now(), Available: 3 << 29, Installed: 4 << 30,
+		Memory: Stall{true, 30, 0}, IO: Stall{true, 70.4, 0},
+	}
+	_, over := m.judge(r, Limits{MinMemory: 2 << 30, MaxMemoryStall: 20, MaxIOStall: 62.5})
 	want := "1.5 GiB of memory left, want 2.0 GiB; memory stall 30%, want at most 20%; I/O stall 70.4%, want at most 62.5%"
 	if got := strings.Join(over, "; "); got != want {
 		t.Errorf("over: %s", got)
@@ -84,7 +88,10 @@ func TestWhatIsOverALimitIsNamed(t *testing.T) {
 }
 
 func TestBytes(t *testing.T) {
-	for n, want := range map[int64]string{0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 10 << 20: "10 MiB", 3 << 29: "1.5 GiB", 5 << 50: "5120 TiB"} {
+	for n, want := range map[int64]string{
+		0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 10 << 20: "10 MiB",
+		3 << 29: "1.5 GiB", 5 << 50: "5120 TiB",
+	} {
 		if got := Bytes(n); got != want {
 			t.Errorf("Bytes(%d) = %q, want %q", n, got, want)
 		}

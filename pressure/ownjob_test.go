@@ -24,8 +24,11 @@ func TestOwnDirs(t *testing.T) {
 		"above it":                {"/home/ci", "/home", "", nil, ""},
 		"relative":                {"/home/ci", "work", "", nil, ""},
 		"no home":                 {"", "/w", "", nil, "/w"},
-		"worktrees":               {"/home/ci", "/w/a", "", []string{"/w/b", "/w/a/.claude/worktrees/x"}, "/w/a /w/b /w/a/.claude/worktrees/x"},
-		"worktrees that hold us":  {"/home/ci", "/w/a", "", []string{"/w", "/", "/home", "x", ""}, "/w/a"},
+		"worktrees": {
+			"/home/ci", "/w/a", "", []string{"/w/b", "/w/a/.claude/worktrees/x"},
+			"/w/a /w/b /w/a/.claude/worktrees/x",
+		},
+		"worktrees that hold us": {"/home/ci", "/w/a", "", []string{"/w", "/", "/home", "x", ""}, "/w/a"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := strings.Join(OwnDirs(tt.home, tt.workspace, tt.job, tt.trees), " "); got != tt.want {

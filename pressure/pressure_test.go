@@ -240,7 +240,11 @@ func TestVerdictReportsWhatWasLookedAt(t *testing.T) {
 	table := host(t, ours)
 	table[40] = Process{PID: 40, Parent: 1, Argv: []string{"next-build (secret)"}, Dir: "/a", Start: start}
 	v, err := gate(table).Look(t.Context())
-	want := []Blocker{{Tool: "next build", PID: 40, Since: start, Dir: "/a", CPU: time.Second, Memory: 1 << 20, Job: Job{RunID: "40"}}}
+	want := []Blocker{
+		{
+			Tool: "next build", PID: 40, Since: start, Dir: "/a", CPU: time.Second, Memory: 1 << 20, Job: Job{RunID: "40"},
+		},
+	}
 	if err != nil || !slices.Equal(v.Blockers, want) || v.Seen != 5 || v.Scope != WholeHost {
 		t.Errorf("Look() = %+v, %v", v, err)
 	}
@@ -333,7 +337,10 @@ func TestABuildIsDescribedByItsWholeTree(t *testing.T) {
 		42 41 /a next-build
 		43 41 /a y
 		50 10 /b z`),
-		map[int]Usage{40: {CPU: 1, Memory: 10}, 41: {CPU: 2, Memory: 20}, 42: {CPU: 4, Memory: 40}, 43: {CPU: 8, Memory: 80}, 50: {CPU: 100, Memory: 100}}}
+		map[int]Usage{
+			40: {CPU: 1, Memory: 10}, 41: {CPU: 2, Memory: 20}, 42: {CPU: 4, Memory: 40},
+			43: {CPU: 8, Memory: 80}, 50: {CPU: 100, Memory: 100},
+		}}
 	v, err := g.Look(t.Context())
 	if err != nil || len(v.Blockers) != 1 || v.Blockers[0].CPU != 15 || v.Blockers[0].Memory != 150 {
 		t.Errorf("Look() = %+v, %v", v, err)
@@ -353,7 +360,8 @@ func TestOnlySoManyBlockersAreLookedIntoClosely(t *testing.T) {
 		table[pid] = Process{PID: pid, Parent: 1, Dir: "/a", Argv: []string{"next-build"}}
 	}
 	v, err := gate(table).Look(t.Context())
-	if err != nil || len(v.Blockers) != 100 || v.Blockers[MostDescribed-1].Job.RunID == "" || v.Blockers[MostDescribed].Job.RunID != "" {
+	if err != nil || len(v.Blockers) != 100 ||
+		v.Blockers[MostDescribed-1].Job.RunID == "" || v.Blockers[MostDescribed].Job.RunID != "" {
 		t.Errorf("%d blockers, %v", len(v.Blockers), err)
 	}
 }
@@ -377,7 +385,10 @@ func TestInAContainerTheOthersAreAskedFor(t *testing.T) {
 	const task = "GITEA-ACTIONS-TASK-17_WORKFLOW-ci_JOB-web"
 	g.Elsewhere = others(List{
 		900: {Process{PID: 900, Argv: []string{"npm", "run", "build"}, Container: task}, Usage{CPU: 1, Memory: 1}},
-		901: {Process{PID: 901, Parent: 900, Argv: []string{"next-build", "(v16.4.6)"}, Dir: "/src", Container: task}, Usage{CPU: 2, Memory: 2}},
+		901: {
+			Process{PID: 901, Parent: 900, Argv: []string{"next-build", "(v16.4.6)"}, Dir: "/src", Container: task},
+			Usage{CPU: 2, Memory: 2},
+		},
 		902: {Process{PID: 902, Parent: 901, Argv: []string{"node", "worker.js"}, Container: task}, Usage{CPU: 4, Memory: 4}},
 		910: {Process{PID: 910, Argv: []string{"vite", "build"}, Dir: "/app/apps/web", Container: "image"}, Usage{}},
 		30:  {Process{PID: 30, Argv: []string{"vite", "build"}, Container: "another"}, Usage{}}, // no pid of ours
@@ -386,7 +397,10 @@ func TestInAContainerTheOthersAreAskedFor(t *testing.T) {
 	v, err := g.Look(t.Context())
 	want := []Blocker{
 		{Tool: "vite build", PID: 30, Container: "another"},
-		{Tool: "next build", PID: 901, Dir: "/src", CPU: 6, Memory: 6, Container: task, Job: Job{Workflow: "ci", Job: "web", Task: "17"}},
+		{
+			Tool: "next build", PID: 901, Dir: "/src", CPU: 6, Memory: 6, Container: task,
+			Job: Job{Workflow: "ci", Job: "web", Task: "17"},
+		},
 	}
 	if err != nil || !slices.Equal(v.Blockers, want) || v.Scope != "asked" || v.Seen != 9 {
 		t.Errorf("Look() = %+v, %v", v, err)
@@ -410,7 +424,10 @@ func TestWhoSeesNothingJudgesByMemoryAndStall(t *testing.T) {
 		"on the whole host": {host(t, ours), others(nil, errors.New("asked")), Limits{}, true, "the whole host"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			g := &Gate{Table: tt.table, Rules: Known(), Limits: tt.limits, Elsewhere: tt.others, Meter: func() Reading { return low }}
+			g := &Gate{
+				Table: tt.table, Rules: Known(), Limits: tt.limits, Elsewhere: tt.others,
+				Meter: func() Reading { return low },
+			}
 			v, err := g.Look(t.Context())
 			if err != nil || v.Clear() != tt.want || tt.scope != "" && string(v.Scope) != tt.scope {
 				t.Errorf("Look() = %+v, %v", v, err)

@@ -17,8 +17,13 @@ func TestArgumentsOfRealProcesses(t *testing.T) {
 		{[]string{"node", "/app/node_modules/.bin/next", "build"}, "next build"},
 		{[]string{"node", "/app/node_modules/.bin/next", "build", "--webpack"}, "next build"},
 		{[]string{"node", "../../node_modules/next/dist/bin/next", "build"}, "next build"},
-		{[]string{"/usr/bin/node", "--require", "/app/.pnp.cjs", "/app/next/dist/bin/next", "build"}, "next build"},                 // Yarn's way, not run
-		{[]string{"node", "--max-old-space-size=4096", "--env-file", ".env", "node_modules/.bin/next", "build", "."}, "next build"}, // not run
+		// Yarn's way, not run.
+		{[]string{"/usr/bin/node", "--require", "/app/.pnp.cjs", "/app/next/dist/bin/next", "build"}, "next build"},
+		// Not run.
+		{
+			[]string{"node", "--max-old-space-size=4096", "--env-file", ".env", "node_modules/.bin/next", "build", "."},
+			"next build",
+		},
 		{[]string{"next-build (v16.4.6)"}, "next build"},
 		{[]string{"next-build (v16"}, "next build"}, // the title has only the room of the old arguments
 		{[]string{"next-build"}, "next build"},
@@ -91,7 +96,10 @@ func TestArgumentsOfRealProcesses(t *testing.T) {
 		{[]string{"node", "/app/node_modules/.bin/nuxi", "generate"}, "nuxt build"},
 		{[]string{"node", "/app/node_modules/nuxt/bin/nuxt.mjs", "build"}, "nuxt build"},
 		{[]string{"node", "/app/node_modules/.bin/nuxt", "dev"}, ""},
-		{[]string{"/usr/bin/node", "--enable-source-maps", "/app/node_modules/@nuxt/cli/dist/dev/index.mjs", "--port", "0"}, ""},
+		{
+			[]string{"/usr/bin/node", "--enable-source-maps", "/app/node_modules/@nuxt/cli/dist/dev/index.mjs", "--port", "0"},
+			"",
+		},
 		{[]string{"node", "/app/node_modules/.bin/astro", "build"}, "astro build"},
 		{[]string{"node", "/app/node_modules/.bin/astro", "preview", "build"}, ""},
 		{[]string{"node", "/app/node_modules/.bin/gatsby", "build"}, "gatsby build"},
@@ -107,7 +115,8 @@ func TestArgumentsOfRealProcesses(t *testing.T) {
 		{[]string{"node", "/app/node_modules/.bin/parcel", "build", "index.html"}, "parcel build"},
 		{[]string{"node", "/app/node_modules/.bin/parcel", "index.html"}, ""},
 		{[]string{"/app/node_modules/@esbuild/linux-x64/bin/esbuild", "src/main.ts", "--bundle"}, "esbuild"},
-		{[]string{"/app/node_modules/@esbuild/linux-x64/bin/esbuild", "--service=0.25.1", "--ping"}, ""}, // vite's and tsup's helper
+		// The helper of vite and tsup.
+		{[]string{"/app/node_modules/@esbuild/linux-x64/bin/esbuild", "--service=0.25.1", "--ping"}, ""},
 		{[]string{"esbuild", "src/main.ts", "--bundle", "--serve=8000"}, ""},
 		{[]string{"node", "/app/node_modules/.bin/tsc", "-b"}, "tsc"},
 		{[]string{"node", "/app/node_modules/.bin/tsc", "--noEmit", "--watch"}, ""},

@@ -51,11 +51,15 @@ func TestBlockersAreBoundedAndHarmless(t *testing.T) {
 	var many []pressure.Blocker
 	for pid := range 1000 {
 		many = append(many, pressure.Blocker{Tool: "next build", PID: pid, Dir: hostileDir, Container: hostileDir,
-			Job: pressure.Job{Repository: hostileDir, RunID: hostileDir, RunNumber: hostileDir, Job: hostileDir, Workflow: hostileDir, Task: hostileDir}})
+			Job: pressure.Job{
+				Repository: hostileDir, RunID: hostileDir, RunNumber: hostileDir,
+				Job: hostileDir, Workflow: hostileDir, Task: hostileDir,
+			}})
 	}
 	a := pressure.Attempt{Verdict: pressure.Verdict{Blockers: many}}
 	sentence := pressurewire.Pressing(a.Verdict)
-	if !strings.HasPrefix(sentence, "1000 other heavy builds run here: next build (pid 0, ") || !strings.HasSuffix(sentence, ", and 980 more") {
+	if !strings.HasPrefix(sentence, "1000 other heavy builds run here: next build (pid 0, ") ||
+		!strings.HasSuffix(sentence, ", and 980 more") {
 		t.Errorf("blockers() = %.100q ... %.100q", sentence, sentence[max(0, len(sentence)-100):])
 	}
 	text := blockersJSON(many)
@@ -63,11 +67,13 @@ func TestBlockersAreBoundedAndHarmless(t *testing.T) {
 	if err := json.Unmarshal([]byte(text), &list); err != nil || len(list) != pressurewire.MostNamed {
 		t.Fatalf("blockersJSON: %d, %v", len(list), err)
 	}
-	if got := list[0].Directory; !strings.Contains(got, "_GitHubActionsFileCommandDelimeter_") || !strings.HasPrefix(got, `/x\n::set-env`) {
+	if got := list[0].Directory; !strings.Contains(got, "_GitHubActionsFileCommandDelimeter_") ||
+		!strings.HasPrefix(got, `/x\n::set-env`) {
 		t.Errorf("directory %q", got)
 	}
 	for name, text := range map[string]string{"sentence": sentence, "output": text} {
-		if i := strings.IndexFunc(text, func(r rune) bool { return r < ' ' || r >= 0x7f && r < 0xa0 || r == '\u202e' }); i >= 0 {
+		control := func(r rune) bool { return r < ' ' || r >= 0x7f && r < 0xa0 || r == '\u202e' }
+		if i := strings.IndexFunc(text, control); i >= 0 {
 			t.Errorf("%s holds a control character at %q", name, text[i:min(len(text), i+20)])
 		}
 	}
@@ -82,7 +88,11 @@ func TestBlockersAreBoundedAndHarmless(t *testing.T) {
 func TestSummaryIsATable(t *testing.T) {
 	a := pressure.Attempt{Number: 2, Of: 60, Waited: 10 * time.Second,
 		Verdict: pressure.Verdict{Seen: 7, Scope: pressure.WholeHost, Over: []string{"I/O stall 70%, want at most 60%"},
-			Load: pressure.Load{Available: 1 << 30, Installed: 4 << 30, IOStall: pressure.Percent{Known: true, Value: 70}, Load1: 2.5, Missing: []string{"memory stall (no permission)"}},
+			Load: pressure.Load{
+				Available: 1 << 30, Installed: 4 << 30,
+				IOStall: pressure.Percent{Known: true, Value: 70}, Load1: 2.5,
+				Missing: []string{"memory stall (no permission)"},
+			},
 			Blockers: []pressure.Blocker{{Tool: "next build", PID: 40, Dir: hostileDir, CPU: 90 * time.Second, Memory: 3 << 29,
 				Container: "web|`", Job: pressure.Job{Repository: "wooo/awoooi", RunID: "4711"}}}}}
 	want := fmt.Sprintf("### Heavy builds of others: 1\n\nLooked at 7 processes (the whole host); waited 10s, "+
@@ -144,7 +154,8 @@ func TestOfThousandsOfBuildsTwentyAreNamed(t *testing.T) {
 func TestSizesHaveAUnit(t *testing.T) {
 	for text, want := range map[string]int64{
 		"512M": 512 << 20, "2GiB": 2 << 30, "2g": 2 << 30, "1.5 G": 3 << 29, "1000000G": 1000000 << 30, "4kb": 4 << 10,
-		"": 0, "2": 0, "2048": 0, "G": 0, "-1G": 0, "0G": 0, "NaNG": 0, "InfG": 0, "2X": 0, "1e30T": 0, "99999999999T": 0, "2GiBi": 0,
+		"": 0, "2": 0, "2048": 0, "G": 0, "-1G": 0, "0G": 0,
+		"NaNG": 0, "InfG": 0, "2X": 0, "1e30T": 0, "99999999999T": 0, "2GiBi": 0,
 	} {
 		if got, err := parseSize(text); got != want || (err == nil) != (want > 0) {
 			t.Errorf("%q: %d, %v; want %d", text, got, err, want)
