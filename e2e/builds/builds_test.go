@@ -46,7 +46,9 @@ var ways = []struct {
 	start   func(build []string) []string
 }{
 	{"directly", "npm@10.0.0", func(build []string) []string { return build }},
-	{"in sh -c", "npm@10.0.0", func(build []string) []string { return []string{"sh", "-c", strings.Join(build, " ") + "; exit $?"} }},
+	{"in sh -c", "npm@10.0.0", func(build []string) []string {
+		return []string{"sh", "-c", strings.Join(build, " ") + "; exit $?"}
+	}},
 	{"by npx", "npm@10.0.0", func(build []string) []string { return append([]string{"npx", "--no-install"}, build...) }},
 	{"by npm run", "npm@10.0.0", func([]string) []string { return []string{"npm", "run", "build"} }},
 	{"by pnpm", "pnpm@10.34.8", func(build []string) []string { return append([]string{"pnpm", "exec"}, build...) }},

@@ -112,7 +112,8 @@ func TestNoTwoHold(t *testing.T) {
 		stop()
 		attackers.Wait()
 		took := time.Since(start)
-		t.Logf("%s: %d sections in %s (%.0f a second), %d overlaps; %d processes killed, %d restarts of the daemon, %d prunes, %d times no daemon",
+		t.Logf("%s: %d sections in %s (%.0f a second), %d overlaps; "+
+			"%d processes killed, %d restarts of the daemon, %d prunes, %d times no daemon",
 			s.Name, r.done.Load(), took.Round(time.Second), float64(r.done.Load())/took.Seconds(), r.overlaps.Load(),
 			r.killed.Load(), r.restarts.Load(), r.prunes.Load(), r.unreachable.Load())
 		if r.overlaps.Load() != 0 {
@@ -135,7 +136,8 @@ func (r *run) underWithLock() {
 	if rand.N(40) == 0 {
 		seconds = "0.2" // long enough to outlive a killed hostguard for a while
 	}
-	cmd := r.command([]string{"with-lock", "-timeout", "5m", "-lock-name", r.lock, "-legacy-settle", "0s", "--"}, contend.Inside(r.detector, seconds)...)
+	take := []string{"with-lock", "-timeout", "5m", "-lock-name", r.lock, "-legacy-settle", "0s", "--"}
+	cmd := r.command(take, contend.Inside(r.detector, seconds)...)
 	var out bytes.Buffer
 	cmd.Stderr = &out
 	r.count(r.mortal(cmd), out.String())
@@ -273,7 +275,8 @@ func (r *run) restart(ctx context.Context) {
 // nothing but a young wake marker is left then.
 func (r *run) recovered() {
 	start := time.Now()
-	out, err := r.command([]string{"with-lock", "-timeout", "30s", "-lock-name", r.lock, "-legacy-settle", "0s", "--", "true"}).CombinedOutput()
+	take := []string{"with-lock", "-timeout", "30s", "-lock-name", r.lock, "-legacy-settle", "0s", "--", "true"}
+	out, err := r.command(take).CombinedOutput()
 	if err != nil {
 		r.t.Errorf("the lock is not free after all: %v: %s", err, out)
 	}
@@ -328,7 +331,8 @@ func TestPlainRivals(t *testing.T) {
 				var group sync.WaitGroup
 				for range 2 {
 					group.Go(func() {
-						cmd := r.command([]string{"with-lock", "-timeout", "1m", "-lock-name", r.lock, "--"}, contend.Inside(r.detector, "0.02")...)
+						take := []string{"with-lock", "-timeout", "1m", "-lock-name", r.lock, "--"}
+						cmd := r.command(take, contend.Inside(r.detector, "0.02")...)
 						out, err := cmd.CombinedOutput()
 						r.count(contend.Status(err), string(out))
 					})

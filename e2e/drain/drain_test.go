@@ -83,10 +83,14 @@ func TestDrain(t *testing.T) {
 			t.Run("idle, interrupted", func(t *testing.T) { isInterruptedWhileItStops(t, e) })
 			t.Run("no runner's", func(t *testing.T) { leavesOthersAlone(t, e) })
 			t.Run("beside", func(t *testing.T) { // whatever runs here is not idle
-				docker(t, e, "run", "-d", "--rm", "--network", "none", "--name", "GITEA-ACTIONS-TASK-1_WORKFLOW-ci_JOB-web", "gitea/act_runner", "task")
+				docker(t, e, "run", "-d", "--rm", "--network", "none",
+					"--name", "GITEA-ACTIONS-TASK-1_WORKFLOW-ci_JOB-web",
+					"gitea/act_runner", "task")
 				for name, test := range map[string]func(*testing.T, *engine.Engine){
 					"a task's container": waitsForNoOtherTask, "its own job": waitsForItsOwnJob, "not in time": tellsThatItDrainsOn,
-					"ends at once": doesNotResume, "cron": isRevived, "removed": isRemoved, "interrupted": isInterrupted, "hangup": losesItsTerminal, "lost": losesTheDaemon,
+					"ends at once": doesNotResume, "cron": isRevived, "removed": isRemoved,
+					"interrupted": isInterrupted, "hangup": losesItsTerminal,
+					"lost": losesTheDaemon,
 				} {
 					t.Run(name, func(t *testing.T) {
 						t.Parallel()
@@ -158,7 +162,8 @@ func newBox(t *testing.T, e *engine.Engine, name string, busy bool) *box {
 	if busy {
 		writeFile(t, b.task(), "")
 	}
-	docker(t, e, "run", "-d", "--network", "none", "--restart", "unless-stopped", "--name", name, "-v", b.ctl+":/ctl", "gitea/act_runner")
+	docker(t, e, "run", "-d", "--network", "none", "--restart", "unless-stopped", "--name", name,
+		"-v", b.ctl+":/ctl", "gitea/act_runner")
 	b.says("Starting runner daemon")
 	t.Cleanup(func() { _, _ = e.Docker("rm", "-f", name) })
 	return b
@@ -177,7 +182,8 @@ func (b *box) finish() {
 // says waits until the container has said something.
 func (b *box) says(text string) {
 	b.t.Helper()
-	for limit := time.Now().Add(within); !strings.Contains(docker(b.t, b.e, "logs", b.name), text); time.Sleep(20 * time.Millisecond) {
+	said := func() bool { return strings.Contains(docker(b.t, b.e, "logs", b.name), text) }
+	for limit := time.Now().Add(within); !said(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(limit) {
 			b.t.Fatalf("the container never said %q", text)
 		}
@@ -186,7 +192,8 @@ func (b *box) says(text string) {
 
 func (b *box) state() string {
 	b.t.Helper()
-	return docker(b.t, b.e, "inspect", b.name, "--format", "Restart={{.HostConfig.RestartPolicy.Name}} Status={{.State.Status}}")
+	return docker(b.t, b.e, "inspect", b.name,
+		"--format", "Restart={{.HostConfig.RestartPolicy.Name}} Status={{.State.Status}}")
 }
 
 // is wants the container to come to a state.
@@ -312,7 +319,9 @@ func drainsAndResumes(t *testing.T, e *engine.Engine) {
 		}
 	}))
 	defer gitea.Close()
-	writeFile(t, filepath.Join(b.ctl, ".runner"), fmt.Sprintf(`{"id": 5, "name": "wooo-runner", "token": %q, "address": %q}`, secret, gitea.URL+"/"))
+	writeFile(t, filepath.Join(b.ctl, ".runner"),
+		fmt.Sprintf(`{"id": 5, "name": "wooo-runner", "token": %q, "address": %q}`,
+			secret, gitea.URL+"/"))
 	for _, args := range [][]string{{"init", "--quiet"}, {"remote", "add", "gitea", gitea.URL + "/wooo/awoooi"}} {
 		if out, err := exec.Command("git", append([]string{"-C", b.ctl}, args...)...).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
@@ -323,16 +332,21 @@ func drainsAndResumes(t *testing.T, e *engine.Engine) {
 		b.begin(verb, "-apply").end(status, words...)
 	}
 
-	b.begin("drain").end(0, "runs: no task", `set the restart policy of "gitea-runner" to no (is unless-stopped)`, `disable the runner "wooo-runner" (5) at Gitea`,
+	b.begin("drain").end(0, "runs: no task",
+		`set the restart policy of "gitea-runner" to no (is unless-stopped)`,
+		`disable the runner "wooo-runner" (5) at Gitea`,
 		`stop "gitea-runner": SIGTERM, and SIGKILL if it has not ended after 1h`, "nothing is changed yet")
 	b.is("Restart=unless-stopped Status=running")
-	apply("drain", 0, "3. done", `undo with "hostguard runner resume -apply"`, "docker gitea-runner: Restart=no Status=exited\n")
+	apply("drain", 0, "3. done", `undo with "hostguard runner resume -apply"`,
+		"docker gitea-runner: Restart=no Status=exited\n")
 	b.drained()
 	apply("drain", 0, "nothing to change", "docker gitea-runner: Restart=no Status=exited\n")
 
-	b.begin("resume").end(0, "to unless-stopped (is no)", "enable the runner", `start "gitea-runner"`, "nothing is changed yet")
+	b.begin("resume").end(0, "to unless-stopped (is no)", "enable the runner", `start "gitea-runner"`,
+		"nothing is changed yet")
 	b.drained()
-	apply("resume", 0, `undo with "hostguard runner drain -apply"`, "docker gitea-runner: Restart=unless-stopped Status=running\n")
+	apply("resume", 0, `undo with "hostguard runner drain -apply"`,
+		"docker gitea-runner: Restart=unless-stopped Status=running\n")
 	b.is("Restart=unless-stopped Status=running")
 	apply("resume", 0, "nothing to change")
 	if got := strings.Join(sent, " "); got != `{"disabled":true} {"disabled":false}` {
@@ -347,13 +361,15 @@ func drainsAndResumes(t *testing.T, e *engine.Engine) {
 	if err := own.Start(); err != nil {
 		t.Fatal(err)
 	}
-	b.begin("resume", "-apply", "-runner-dir", b.ctl).end(1, "take jobs with one registration", `or leave "gitea-runner" drained`)
+	b.begin("resume", "-apply", "-runner-dir", b.ctl).end(1,
+		"take jobs with one registration", `or leave "gitea-runner" drained`)
 	b.drained()
 	if err := own.Process.Kill(); err != nil {
 		t.Error(err)
 	}
 	_ = own.Wait()
-	b.begin("resume", "-runner-dir", b.ctl).end(0, "cannot enable it at Gitea: the host's own runner has the same registration")
+	b.begin("resume", "-runner-dir", b.ctl).end(0,
+		"cannot enable it at Gitea: the host's own runner has the same registration")
 	mu.Lock()
 	defer mu.Unlock()
 	if !disabled {
@@ -384,12 +400,16 @@ func doesNotResume(t *testing.T, e *engine.Engine) {
 	docker(t, e, "create", "--network", "none", "--name", "short", "gitea/act_runner", "step")
 	t.Cleanup(func() { _, _ = e.Docker("rm", "-f", "short") })
 	b := &box{t: t, e: e, name: "short", ctl: t.TempDir(), host: e.Host()}
-	b.begin("resume", "-apply").end(3, `change 2 of 2: the container "short" ends when it is started`, "everything is as it was before")
+	b.begin("resume", "-apply").end(3, `change 2 of 2: the container "short" ends when it is started`,
+		"everything is as it was before")
 	b.is("Restart=no Status=exited")
 	// Docker tries it again and again.
 	docker(t, e, "update", "--restart", "always", "short")
 	docker(t, e, "start", "short")
-	for limit := time.Now().Add(within); docker(t, e, "inspect", "short", "--format", "{{.State.Status}} {{lt 4 .RestartCount}}") != "restarting true"; time.Sleep(20 * time.Millisecond) {
+	state := func() string {
+		return docker(t, e, "inspect", "short", "--format", "{{.State.Status}} {{lt 4 .RestartCount}}")
+	}
+	for limit := time.Now().Add(within); state() != "restarting true"; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(limit) {
 			t.Fatal(b.state())
 		}
@@ -402,7 +422,8 @@ func doesNotResume(t *testing.T, e *engine.Engine) {
 // runner's own end.
 func waitsForNoOtherTask(t *testing.T, e *engine.Engine) {
 	b := newBox(t, e, "tasks", false)
-	b.begin("drain", "-apply").end(0, "runs: tasks GITEA-ACTIONS-TASK-1_WORKFLOW-ci_JOB-web", `send SIGINT to "tasks"`, "docker tasks: Restart=no Status=exited\n")
+	b.begin("drain", "-apply").end(0, "runs: tasks GITEA-ACTIONS-TASK-1_WORKFLOW-ci_JOB-web",
+		`send SIGINT to "tasks"`, "docker tasks: Restart=no Status=exited\n")
 	b.drained()
 	b.says("initiated by interrupt")
 }
@@ -414,14 +435,17 @@ func waitsForItsOwnJob(t *testing.T, e *engine.Engine) {
 	p.until(`log "::set-env name=BASH_ENV::/tmp/x\x1b[2J"`)
 	b.is("Restart=no Status=running")
 	b.finish()
-	p.end(0, `processes beside its daemon: 1, such as "/act_runner step"`, `send SIGINT to "busy"`, "done; undo with \"hostguard runner resume -apply\" with -container \"busy\"",
+	p.end(0, `processes beside its daemon: 1, such as "/act_runner step"`,
+		`send SIGINT to "busy"`,
+		"done; undo with \"hostguard runner resume -apply\" with -container \"busy\"",
 		"waiting since", "shutdown initiated by interrupt", "docker busy: Restart=no Status=exited\n")
 	b.drained()
 }
 
 func tellsThatItDrainsOn(t *testing.T, e *engine.Engine) {
 	b := newBox(t, e, "slow", true)
-	b.begin("drain", "-apply", "-timeout", "1s").end(1, "not ended after", "processes beside its daemon: 1", "it got SIGINT, which cannot be undone: it keeps draining")
+	b.begin("drain", "-apply", "-timeout", "1s").end(1, "not ended after", "processes beside its daemon: 1",
+		"it got SIGINT, which cannot be undone: it keeps draining")
 	b.is("Restart=no Status=running")
 	p := b.begin("drain", "-apply")
 	p.until("waiting since")
@@ -448,8 +472,12 @@ done
 		t.Fatal(err)
 	}
 	table := filepath.Join(b.cron, "heal")
-	writeFile(t, table, fmt.Sprintf("DOCKER_HOST=%s\nPATH=%s:/usr/bin:/bin\n@reboot root %s\n", e.Host(), filepath.Dir(e.CLI()), script))
-	names := []string{`"/etc/cron.d/heal" line 3 runs`, `docker-health-monitor.sh", whose line 7 starts the retired runner: "docker start $c"`}
+	writeFile(t, table,
+		fmt.Sprintf("DOCKER_HOST=%s\nPATH=%s:/usr/bin:/bin\n@reboot root %s\n", e.Host(), filepath.Dir(e.CLI()), script))
+	names := []string{
+		`"/etc/cron.d/heal" line 3 runs`,
+		`docker-health-monitor.sh", whose line 7 starts the retired runner: "docker start $c"`,
+	}
 
 	p := b.begin("drain", "-apply")
 	p.until("waiting since")
@@ -460,7 +488,8 @@ done
 	stop()
 	// Not by itself again, but what did it is there.
 	p = b.begin("drain", "-apply")
-	p.end(1, append([]string{"docker healed: Restart=no Status=exited"}, append(names, `"healed" is not drained while that starts it again`)...)...)
+	said := append([]string{"docker healed: Restart=no Status=exited"}, names...)
+	p.end(1, append(said, `"healed" is not drained while that starts it again`)...)
 	b.begin("drain", "-apply", "-force").end(0, "nothing to change", names[0], "-force counts it as drained")
 	if err := os.Remove(table); err != nil {
 		t.Fatal(err)
@@ -532,7 +561,10 @@ func (b *box) honest(said string) {
 // Ctrl-C at each request: the container is as it was, or drains on, and the last
 // line says which.
 func isInterrupted(t *testing.T, e *engine.Engine) {
-	for name, request := range map[string]string{"look": "GET /containers/json", "policy": "POST /update", "signal": "POST /kill", "wait": "GET /logs"} {
+	for name, request := range map[string]string{
+		"look": "GET /containers/json", "policy": "POST /update",
+		"signal": "POST /kill", "wait": "GET /logs",
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newBox(t, e, "interrupted-"+name, true)
@@ -617,7 +649,10 @@ func losesItsTerminal(t *testing.T, e *engine.Engine) {
 
 // Whatever request is lost on its way, or its answer on the way back.
 func losesTheDaemon(t *testing.T, e *engine.Engine) {
-	for request, nth := range map[string]int{"POST /update": 1, "POST /kill": 1, "GET /json": 6, "GET /containers/json": 4, "GET /top": 3, "GET /logs": 1} {
+	for request, nth := range map[string]int{
+		"POST /update": 1, "POST /kill": 1, "GET /json": 6,
+		"GET /containers/json": 4, "GET /top": 3, "GET /logs": 1,
+	} {
 		for act, what := range map[wire.Act]string{wire.DropRequest: "request", wire.DropReply: "reply"} {
 			t.Run(request+" "+what, func(t *testing.T) {
 				t.Parallel()

@@ -79,12 +79,16 @@ func TestBadLabels(t *testing.T) {
 	forged.Config.Handler = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { others.Add(1) })
 	here := proc.Host{Proc: "/proc"}.Place()
 	first := proc.Host{Proc: "/proc"}.Process(1)
-	place := map[string]string{"machine": here.Machine, "boot": here.Boot, "pid-namespace": here.PIDs, "mount-namespace": here.Mounts}
+	place := map[string]string{
+		"machine": here.Machine, "boot": here.Boot,
+		"pid-namespace": here.PIDs, "mount-namespace": here.Mounts,
+	}
 	hostile, many := map[string]string{}, map[string]string{}
 	for _, name := range []string{
 		"nonce", "create", "server", "repository", "workflow", "job", "run-id", "run-number", "run-attempt", "run-url",
 		"actor", "event", "runner-name", "machine", "boot", "pid-namespace", "mount-namespace", "container-id", "job-dir",
-		"cgroup", "workspace", "reason", "priority", "process", "runner", "parent", "step", "uptime", "command", "in-container",
+		"cgroup", "workspace", "reason", "priority", "process", "runner", "parent", "step",
+		"uptime", "command", "in-container",
 	} {
 		hostile[name] = planted
 	}
@@ -105,19 +109,44 @@ func TestBadLabels(t *testing.T) {
 		told    string // by those who wait
 		alive   bool   // or its age cannot be read: never taken over
 	}{
-		"made without hostguard":     {told: "made without hostguard"},
-		"10 MB in one label":         {version: "1", labels: map[string]string{"reason": strings.Repeat("x\x1b[2J", 2<<20), "repository": strings.Repeat("y", 1<<20)}, told: "out of sight"},
-		"10 MB in 100,000":           {version: "1", labels: many, told: "out of sight"},
-		"a newer version":            {version: "2", labels: with(place, "process", "4000000@1", "command", "true", "nonce", "x"), told: unreadable},
-		"control characters":         {version: "1", labels: hostile, told: "out of sight"},
-		"broken numbers":             {version: "1", labels: with(place, "process", "x@y", "runner", "1@", "uptime", "-5s", "command", "true"), told: "do not name its process"},
-		"an uptime to come":          {version: "1", labels: with(place, "process", "x@y", "uptime", "1000000h", "command", "true"), told: "do not name its process"},
-		"a stale-after that is none": {version: "1", labels: with(place, "stale-after", "soon"), told: "outside any job", alive: true},
+		"made without hostguard": {told: "made without hostguard"},
+		"10 MB in one label": {
+
+			version: "1",
+			labels: map[string]string{
+				"reason":     strings.Repeat("x\x1b[2J", 2<<20),
+				"repository": strings.Repeat("y", 1<<20),
+			},
+			told: "out of sight",
+		},
+		"10 MB in 100,000": {version: "1", labels: many, told: "out of sight"},
+		"a newer version": {
+			version: "2", labels: with(place, "process", "4000000@1", "command", "true", "nonce", "x"),
+			told: unreadable,
+		},
+		"control characters": {version: "1", labels: hostile, told: "out of sight"},
+		"broken numbers": {
+			version: "1", labels: with(place, "process", "x@y", "runner", "1@", "uptime", "-5s", "command", "true"),
+			told: "do not name its process",
+		},
+		"an uptime to come": {
+			version: "1", labels: with(place, "process", "x@y", "uptime", "1000000h", "command", "true"),
+			told: "do not name its process",
+		},
+		"a stale-after that is none": {
+			version: "1", labels: with(place, "stale-after", "soon"),
+			told: "outside any job", alive: true,
+		},
 		"another's pid": {
-			version: "1", labels: with(place, "process", fmt.Sprintf("%d@%d", first.PID, first.Start), "command", "true", "nonce", "x"),
+			version: "1", labels: with(place, "process", fmt.Sprintf("%d@%d", first.PID, first.Start),
+				"command", "true", "nonce", "x"),
 			told: "its hostguard process 1 runs", alive: true,
 		},
-		"another's server": {version: "1", labels: map[string]string{"server": forged.URL, "repository": "a/b", "run-id": "1"}, told: "its run is on another server, which is not asked"},
+		"another's server": {
+
+			version: "1", labels: map[string]string{"server": forged.URL, "repository": "a/b", "run-id": "1"},
+			told: "its run is on another server, which is not asked",
+		},
 	}
 	for _, version := range []string{engine.Old, engine.New} {
 		t.Run(version, func(t *testing.T) {
@@ -162,9 +191,11 @@ func TestBadLabels(t *testing.T) {
 						}
 						args, wait, want, told := []string{"-timeout", patience.String(), "-stale-after", "1h"}, patience, 1, c.told
 						if old && !c.alive {
-							args, wait, want, told = []string{"-timeout", "20s", "-stale-after", "1s"}, 2*time.Second, 0, "; stale because it is "
+							args, wait = []string{"-timeout", "20s", "-stale-after", "1s"}, 2*time.Second
+							want, told = 0, "; stale because it is "
 						}
-						if status, said := tell(t, j.Step("acquire-lock", args...), wait); status != want || !strings.Contains(said, told) {
+						status, said := tell(t, j.Step("acquire-lock", args...), wait)
+						if status != want || !strings.Contains(said, told) {
 							t.Errorf("acquire-lock: status %d, want %d and %q:\n%.2000s", status, want, told, said)
 						}
 						for _, args := range [][]string{nil, {"-json"}} {
@@ -199,9 +230,12 @@ func TestTicketsByTheThousand(t *testing.T) {
 		waits   bool // who comes later
 		removed bool
 	}{
-		"of the dead":   {labels: map[string]string{"process": fmt.Sprintf("%d@1", self.PID)}, tickets: 1000, removed: true},
-		"of the living": {labels: map[string]string{"process": fmt.Sprintf("%d@%d", self.PID, self.Start)}, tickets: 300, waits: true},
-		"of nobody":     {labels: map[string]string{"nonce": planted}, tickets: 1000},
+		"of the dead": {labels: map[string]string{"process": fmt.Sprintf("%d@1", self.PID)}, tickets: 1000, removed: true},
+		"of the living": {
+			labels:  map[string]string{"process": fmt.Sprintf("%d@%d", self.PID, self.Start)},
+			tickets: 300, waits: true,
+		},
+		"of nobody": {labels: map[string]string{"nonce": planted}, tickets: 1000},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, err := contend.NewRig(s)

@@ -148,7 +148,8 @@ func TestClockLeavesStaleStale(t *testing.T) {
 		if least := 1900 * time.Millisecond; rec.Took < least || rec.Took > 2*time.Second+within {
 			t.Errorf("taken over after %s, want 2s; the waiter printed:\n%s", rec.Took, rec.Log)
 		}
-		if !strings.Contains(rec.TookOverFrom, "(stale: it is 2s old") && !strings.Contains(rec.TookOverFrom, "(stale: it is 3s old") {
+		if !strings.Contains(rec.TookOverFrom, "(stale: it is 2s old") &&
+			!strings.Contains(rec.TookOverFrom, "(stale: it is 3s old") {
 			t.Errorf("took-over-from is %q", rec.TookOverFrom)
 		}
 	})

@@ -41,7 +41,8 @@ func (c *crowd) join(n int, seconds string, args ...string) {
 	args = append([]string{"with-lock", "-lock-name", c.rig.Lock, "-legacy-settle", "0s", "-timeout", "2m"}, args...)
 	for range n {
 		c.members.Go(func() {
-			cmd := exec.Command(c.rig.Binary, append(append(slices.Clone(args), "--"), contend.Inside(c.detector, seconds)...)...)
+			args := append(append(slices.Clone(args), "--"), contend.Inside(c.detector, seconds)...)
+			cmd := exec.Command(c.rig.Binary, args...)
 			cmd.Env = c.rig.Environ()
 			var log contend.Log
 			cmd.Stderr = &log
@@ -114,7 +115,8 @@ func TestDaemonKilledWhileOneHoldsAndOthersWait(t *testing.T) {
 			}
 			defer func() { _ = hold.Process.Kill() }()
 			defer end.Close()
-			for limit := time.Now().Add(10 * time.Second); !strings.Contains(holder.String(), "held\n"); time.Sleep(5 * time.Millisecond) {
+			limit := time.Now().Add(10 * time.Second)
+			for ; !strings.Contains(holder.String(), "held\n"); time.Sleep(5 * time.Millisecond) {
 				if time.Now().After(limit) {
 					t.Fatalf("nobody holds: %s", holder.String())
 				}
@@ -147,7 +149,8 @@ func TestDaemonKilledWhileOneHoldsAndOthersWait(t *testing.T) {
 			if _, err := end.Write([]byte("\n")); err != nil {
 				t.Fatal(err)
 			}
-			if err := hold.Wait(); err != nil || strings.Contains(holder.String(), "lost") || !strings.Contains(holder.String(), "ends\n") {
+			if err := hold.Wait(); err != nil || strings.Contains(holder.String(), "lost") ||
+				!strings.Contains(holder.String(), "ends\n") {
 				t.Errorf("the holder: %v: %s", err, holder.String())
 			}
 			c.allHeld()
@@ -169,7 +172,8 @@ func TestManyWaitForOneStaleLock(t *testing.T) {
 			c := newCrowd(t, r)
 			create := []string{"network", "create", "--config-only"}
 			if round%2 == 0 { // else it is a plain one
-				create = append(create, "--label", "hostguard.version=1", "--label", "hostguard.kind=lock", "--label", "hostguard.stale-after=2s")
+				create = append(create, "--label", "hostguard.version=1", "--label", "hostguard.kind=lock",
+					"--label", "hostguard.stale-after=2s")
 			}
 			if _, err := s.Engine.Docker(append(create, r.Lock)...); err != nil {
 				t.Fatal(err)

@@ -72,7 +72,8 @@ func open(host string) (lock.Engine, error) {
 	if host == "" {
 		return filestore.Open(filestore.DefaultDir)
 	}
-	return docker.Connect(context.Background(), func(name string) string { return map[string]string{"DOCKER_HOST": host}[name] })
+	getenv := func(name string) string { return map[string]string{"DOCKER_HOST": host}[name] }
+	return docker.Connect(context.Background(), getenv)
 }
 
 // mutex is the lock as a process sees it that holds for as long as it lives.
@@ -171,7 +172,9 @@ func TestKilledAtEveryRequest(t *testing.T) {
 
 // runMortal runs a process in a scene and tells whether it was killed. Then the
 // next one has to get the lock.
-func runMortal(ctx context.Context, engine lock.Engine, name string, cmd *exec.Cmd, scene string) (died bool, err error) {
+func runMortal(
+	ctx context.Context, engine lock.Engine, name string, cmd *exec.Cmd, scene string,
+) (died bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	other := mutex(engine, name)

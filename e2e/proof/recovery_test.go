@@ -45,7 +45,9 @@ func recovered(t *testing.T, death contend.Death, rec contend.Recovery) {
 	}
 	_, notice, _ := strings.Cut(rec.Log, "::notice::hostguard: lock ")
 	notice, _, _ = strings.Cut(notice, "\n")
-	if !strings.Contains(notice, " taken over: ") || !strings.Contains(notice, "; orphan because ") || !strings.Contains(notice, death.Evidence) {
+	if !strings.Contains(notice, " taken over: ") ||
+		!strings.Contains(notice, "; orphan because ") ||
+		!strings.Contains(notice, death.Evidence) {
 		t.Errorf("no annotation with %q; the waiter printed:\n%s", death.Evidence, rec.Log)
 	}
 }
@@ -117,7 +119,10 @@ var nobody = &syscall.Credential{Uid: 65534, Gid: 65534}
 func forNobody(t *testing.T, e *engine.Engine) {
 	t.Helper()
 	socket := strings.TrimPrefix(e.Host(), "unix://")
-	if err := errors.Join(os.Chmod(filepath.Dir(socket), 0o711), os.Chown(socket, 0, int(nobody.Gid)), os.Chmod(socket, 0o660)); err != nil {
+	err := errors.Join(
+		os.Chmod(filepath.Dir(socket), 0o711), os.Chown(socket, 0, int(nobody.Gid)), os.Chmod(socket, 0o660),
+	)
+	if err != nil {
 		t.Fatal(err)
 	}
 }

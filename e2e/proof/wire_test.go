@@ -34,7 +34,8 @@ func through(t *testing.T, s contend.Store, decide func(*http.Request) wire.Fate
 }
 
 var breaks = map[wire.Act]string{
-	wire.DropRequest: "request dropped", wire.CutRequest: "request cut", wire.DropReply: "reply dropped", wire.CutReply: "reply cut",
+	wire.DropRequest: "request dropped", wire.CutRequest: "request cut",
+	wire.DropReply: "reply dropped", wire.CutReply: "reply cut",
 }
 
 // TestEachRequestBrokenOnce breaks the first request of a job that has to wait
@@ -190,7 +191,8 @@ func TestSixteenThroughABadWire(t *testing.T) {
 		for range places {
 			group.Go(func() {
 				for done.Load() < sections && !t.Failed() && time.Now().Before(end) {
-					cmd := exec.Command(r.Binary, append([]string{"with-lock", "-lock-name", r.Lock, "-legacy-settle", "0s", "-timeout", "2m", "--"}, contend.Inside(detector, "0.005")...)...)
+					args := []string{"with-lock", "-lock-name", r.Lock, "-legacy-settle", "0s", "-timeout", "2m", "--"}
+					cmd := exec.Command(r.Binary, append(args, contend.Inside(detector, "0.005")...)...)
 					cmd.Env = bad.Environ()
 					var log contend.Log
 					cmd.Stderr = &log

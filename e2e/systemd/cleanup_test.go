@@ -55,26 +55,38 @@ func TestATimerOfTheSystemCleans(t *testing.T) {
 	m.give("root", "/etc/systemd/system/runner-diag-cleanup.timer", oldTimer)
 	m.give("root", "/etc/systemd/system/runner-diag-cleanup.service", "[Service]\nType=oneshot\nExecStart=/bin/true\n")
 	m.run(0, "root", "systemctl enable --now runner-diag-cleanup.timer")
-	m.run(1, "root", "hostguard doctor", "runner-diag-cleanup.timer is active", `files of dead jobs in "`+root+`" make the next`)
+	m.run(1, "root", "hostguard doctor", "runner-diag-cleanup.timer is active",
+		`files of dead jobs in "`+root+`" make the next`)
 	m.run(1, "ci", "hostguard runner cleanup-timer -run", "there is no hostguard-clean-diag.timer")
 	const command = "hostguard runner cleanup-timer -runner-root /home/ci/actions-runner"
-	m.run(0, "ci", command, `create "/etc/systemd/system/hostguard-clean-diag.service", create "/etc/systemd/system/hostguard-clean-diag.timer"; systemctl daemon-reload; systemctl start`,
-		"systemctl enable --now hostguard-clean-diag.timer", "systemctl disable --now runner-diag-cleanup.timer", "-apply runs as root", "nothing is changed yet")
+	m.run(0, "ci", command,
+		`create "/etc/systemd/system/hostguard-clean-diag.service", `+
+			`create "/etc/systemd/system/hostguard-clean-diag.timer"; systemctl daemon-reload; systemctl start`,
+		"systemctl enable --now hostguard-clean-diag.timer", "systemctl disable --now runner-diag-cleanup.timer",
+		"-apply runs as root", "nothing is changed yet")
 	said := m.run(0, "ci", command+" -apply", "running as root through sudo", "  3. done")
 	m.cleaned("root", "systemctl", root)
 	m.run(0, "root", "systemd-analyze verify hostguard-clean-diag.timer hostguard-clean-diag.service")
-	m.run(0, "root", "systemctl is-active hostguard-clean-diag.timer && ! systemctl is-active -q runner-diag-cleanup.timer && ! systemctl is-enabled -q runner-diag-cleanup.timer")
+	m.run(0, "root",
+		"systemctl is-active hostguard-clean-diag.timer "+
+			"&& ! systemctl is-active -q runner-diag-cleanup.timer "+
+			"&& ! systemctl is-enabled -q runner-diag-cleanup.timer")
 	m.run(0, "ci", command+" -apply", "nothing to change")
 	m.run(0, "root", "hostguard doctor", "hostguard-clean-diag.timer is active")
 
 	m.run(0, "ci", "touch -d '2 hours ago' "+root+"/_diag/pages/"+dead)
 	m.run(0, "ci", "hostguard runner cleanup-timer -run", "remove 1 (0 bytes)", "ended with Result=success")
 	m.cleaned("root", "systemctl", root)
-	m.run(0, "root", "hostguard runner cleanup-timer -status", "timer=hostguard-clean-diag.timer scope=system active/waiting, enabled", "next_run=20", "Result=success", "  log ")
+	m.run(0, "root", "hostguard runner cleanup-timer -status",
+		"timer=hostguard-clean-diag.timer scope=system active/waiting, enabled",
+		"next_run=20", "Result=success", "  log ")
 
 	// It may write nowhere else.
-	m.give("root", "/etc/systemd/system/hostguard-clean-diag.service.d/probe.conf", "[Service]\nExecStart=\nExecStart=/bin/sh -c 'touch /home/ci/x /tmp/x "+root+"/x; touch "+root+"/_diag/probe'\n")
-	m.run(0, "root", "systemctl daemon-reload; systemctl start hostguard-clean-diag; rm -r /etc/systemd/system/hostguard-clean-diag.service.d; systemctl daemon-reload")
+	m.give("root", "/etc/systemd/system/hostguard-clean-diag.service.d/probe.conf",
+		"[Service]\nExecStart=\nExecStart=/bin/sh -c 'touch /home/ci/x /tmp/x "+root+"/x; touch "+root+"/_diag/probe'\n")
+	m.run(0, "root",
+		"systemctl daemon-reload; systemctl start hostguard-clean-diag; "+
+			"rm -r /etc/systemd/system/hostguard-clean-diag.service.d; systemctl daemon-reload")
 	m.is("root", "ls /home/ci/x /tmp/x "+root+"/x "+root+"/_diag/probe 2>/dev/null || true", root+"/_diag/probe")
 
 	m.run(0, "root", "hostguard runner cleanup-timer -remove", "nothing is changed yet")
@@ -84,9 +96,13 @@ func TestATimerOfTheSystemCleans(t *testing.T) {
 	m.run(1, "root", "hostguard runner cleanup-timer -status", "runner-diag-cleanup.timer is not active")
 	_, back, _ := strings.Cut(said, "-remove -apply; ")
 	m.run(0, "root", strings.TrimSuffix(back, `"`))
-	m.run(0, "root", "hostguard runner cleanup-timer -status", "timer=runner-diag-cleanup.timer scope=system active/waiting")
-	m.run(0, "root", "systemctl disable --now runner-diag-cleanup.timer; rm /etc/systemd/system/runner-diag-cleanup.*; systemctl daemon-reload")
-	m.run(1, "root", "hostguard runner cleanup-timer -status", "there is no hostguard-clean-diag.timer; give -runner-root to make one")
+	m.run(0, "root", "hostguard runner cleanup-timer -status",
+		"timer=runner-diag-cleanup.timer scope=system active/waiting")
+	m.run(0, "root",
+		"systemctl disable --now runner-diag-cleanup.timer; rm /etc/systemd/system/runner-diag-cleanup.*; "+
+			"systemctl daemon-reload")
+	m.run(1, "root", "hostguard runner cleanup-timer -status",
+		"there is no hostguard-clean-diag.timer; give -runner-root to make one")
 }
 
 func TestATimerOfAUserCleans(t *testing.T) {
@@ -94,13 +110,18 @@ func TestATimerOfAUserCleans(t *testing.T) {
 	m := boot(t)
 	root := m.github("plain")
 	m.run(0, "root", "systemctl start user@1001")
-	m.run(0, "plain", "hostguard runner cleanup-timer -runner-root "+root+" -apply", "systemctl --user enable --now hostguard-clean-diag.timer", "Linger=no")
+	m.run(0, "plain", "hostguard runner cleanup-timer -runner-root "+root+" -apply",
+		"systemctl --user enable --now hostguard-clean-diag.timer", "Linger=no")
 	m.cleaned("plain", "XDG_RUNTIME_DIR=/run/user/1001 systemctl --user", root)
 	m.run(0, "plain", "hostguard runner cleanup-timer -status", "scope=user active/waiting")
 
 	// In a user namespace it would not see what a worker has open, and says so.
-	m.give("plain", "/home/plain/.config/systemd/user/hostguard-clean-diag.service.d/probe.conf", "[Service]\nPrivateUsers=yes\n")
-	m.run(0, "plain", "XDG_RUNTIME_DIR=/run/user/1001 systemctl --user daemon-reload; touch "+root+"/_diag/pages/"+open+"; hostguard runner cleanup-timer -run", "Result=success")
+	m.give("plain", "/home/plain/.config/systemd/user/hostguard-clean-diag.service.d/probe.conf",
+		"[Service]\nPrivateUsers=yes\n")
+	m.run(0, "plain",
+		"XDG_RUNTIME_DIR=/run/user/1001 systemctl --user daemon-reload; touch "+root+"/_diag/pages/"+open+
+			"; hostguard runner cleanup-timer -run",
+		"Result=success")
 	m.logged("do not show their open files to this user namespace")
 	m.run(0, "plain", "rm -r ~/.config/systemd/user/hostguard-clean-diag.service.d")
 	m.run(0, "plain", "hostguard runner cleanup-timer -remove -apply", "done; undo with")
@@ -111,9 +132,11 @@ func TestATimerIsRefusedAProgramThatOthersCanChange(t *testing.T) {
 	m := boot(t)
 	m.github("ci")
 	m.run(0, "root", "mkdir -p /opt/bin && cp /usr/local/bin/hostguard /opt/bin && chmod 777 /opt/bin")
-	m.run(1, "root", "/opt/bin/hostguard runner cleanup-timer -runner-root /home/ci/actions-runner -apply", `the timer would run "/opt/bin": others than root and user 1000 may change it`)
+	m.run(1, "root", "/opt/bin/hostguard runner cleanup-timer -runner-root /home/ci/actions-runner -apply",
+		`the timer would run "/opt/bin": others than root and user 1000 may change it`)
 	m.run(0, "root", "chmod 755 /opt/bin && chown plain /opt/bin/hostguard")
-	m.run(1, "root", "/opt/bin/hostguard runner cleanup-timer -runner-root /home/ci/actions-runner -apply", `the timer would run "/opt/bin/hostguard": others than root`)
+	m.run(1, "root", "/opt/bin/hostguard runner cleanup-timer -runner-root /home/ci/actions-runner -apply",
+		`the timer would run "/opt/bin/hostguard": others than root`)
 	m.run(1, "root", "ls /etc/systemd/system | grep hostguard")
 	m.run(2, "root", "hostguard runner cleanup-timer -runner-root /home/ci -apply", "holds neither .runner nor")
 	m.run(2, "root", "hostguard runner cleanup-timer", "give -runner-root")

@@ -157,7 +157,8 @@ func (m *machine) is(user, script, want string) {
 // until waits until a script of root's succeeds.
 func (m *machine) until(script string) {
 	m.t.Helper()
-	if out, status := m.Run("root", "for n in $(seq 1200); do if "+script+"; then exit 0; fi >/dev/null 2>&1; sleep 0.1; done; exit 1"); status != 0 {
+	tries := "for n in $(seq 1200); do if " + script + "; then exit 0; fi >/dev/null 2>&1; sleep 0.1; done; exit 1"
+	if out, status := m.Run("root", tries); status != 0 {
 		journal, _ := m.Run("root", "journalctl --no-pager -n 15")
 		m.t.Fatalf("not within two minutes: %s\n%s\n%s", script, out, journal)
 	}
@@ -190,7 +191,14 @@ runner:
 `
 
 // newConfig is what becomes of it.
-var newConfig = strings.NewReplacer("capacity: 2", "capacity: 1", "shutdown_timeout: 0s", "shutdown_timeout: 1h").Replace(oldConfig)
+var newConfig = strings.NewReplacer(
+	"capacity: 2", "capacity: 1", "shutdown_timeout: 0s", "shutdown_timeout: 1h",
+).Replace(oldConfig)
+
+// failingSystemctl is a systemctl whose call fails that is the last of so many in
+// /run/calls.
+const failingSystemctl = "#!/bin/sh\nn=$(cat /run/calls); echo $((n-1)) >/run/calls; " +
+	"[ $n != 1 ] || exit 7; exec /bin/systemctl \"$@\"\n"
 
 // register gives a user a runner that has not been looked after.
 func (m *machine) register(user string) {

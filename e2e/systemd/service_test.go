@@ -18,7 +18,8 @@ func (m *machine) shows(scope, properties, want string) {
 	if scope == "--user" {
 		user, scope = "plain", "--user"
 	}
-	m.is(user, "XDG_RUNTIME_DIR=/run/user/$(id -u) systemctl "+scope+" show --value -p "+properties+" "+unit+" | paste -sd' '", want)
+	show := "systemctl " + scope + " show --value -p " + properties + " " + unit
+	m.is(user, "XDG_RUNTIME_DIR=/run/user/$(id -u) "+show+" | paste -sd' '", want)
 }
 
 func TestARunnerBecomesAServiceOfTheSystem(t *testing.T) {
@@ -26,14 +27,16 @@ func TestARunnerBecomesAServiceOfTheSystem(t *testing.T) {
 	m := boot(t)
 	m.register("ci")
 	const command = "hostguard runner service -runner-dir /home/ci/act-runner"
-	m.run(0, "root", command, `  1. in "/home/ci/act-runner/config.yaml": `, `  2. create "/etc/systemd/system/`+unit+`"; systemctl daemon-reload`,
+	m.run(0, "root", command, `  1. in "/home/ci/act-runner/config.yaml": `,
+		`  2. create "/etc/systemd/system/`+unit+`"; systemctl daemon-reload`,
 		"  3. systemctl enable --now "+unit, "nothing is changed yet")
 	m.config("ci", oldConfig)
 	m.run(1, "root", "test -e /etc/systemd/system/"+unit)
 
 	said := m.run(0, "root", command+" -apply", "  3. done", "done; undo with ")
 	m.config("ci", newConfig)
-	m.is("root", "stat -c '%U %a' /home/ci/act-runner/config.yaml /home/ci/act-runner/config.yaml.*.previous", "ci 644\nci 644")
+	m.is("root", "stat -c '%U %a' /home/ci/act-runner/config.yaml /home/ci/act-runner/config.yaml.*.previous",
+		"ci 644\nci 644")
 	m.shows("", "KillMode,TimeoutStopUSec,User,ActiveState,UnitFileState", "1h 6min ci mixed active enabled")
 	m.run(0, "root", "systemd-analyze verify "+unit)
 	m.run(0, "root", command+" -apply -restart-now", "nothing to change")
@@ -89,8 +92,10 @@ func TestTheUnitThatRunsTheRunnerIsAdopted(t *testing.T) {
 	m.run(0, "root", "systemctl start "+unit)
 
 	// ci may use sudo.
-	said := m.run(0, "ci", "hostguard runner service -apply", "running as root through sudo:", `the system's unit "`+unit+`" runs this runner`,
-		`create "/etc/systemd/system/`+unit+`.d/hostguard.conf"`, "the runner reads its configuration when it starts", "systemctl restart "+unit)
+	said := m.run(0, "ci", "hostguard runner service -apply", "running as root through sudo:",
+		`the system's unit "`+unit+`" runs this runner`,
+		`create "/etc/systemd/system/`+unit+`.d/hostguard.conf"`, "the runner reads its configuration when it starts",
+		"systemctl restart "+unit)
 	m.is("root", "cat /etc/systemd/system/"+unit, strings.TrimSpace(oldUnit))
 	m.shows("", "KillMode,TimeoutStopUSec", "1h 6min mixed")
 	m.run(0, "ci", "RESTART_NOW=1 hostguard runner service -apply", "  1. done", "systemctl restart "+unit)
@@ -110,9 +115,11 @@ func TestWithoutSudoTheServiceIsTheUsers(t *testing.T) {
 	m.register("plain")
 	const command = "hostguard runner service"
 	// Nobody has logged in: there is no manager to ask.
-	m.run(1, "plain", command+" -apply", "whether a unit of the user runs this runner is not known", "loginctl enable-linger")
+	m.run(1, "plain", command+" -apply", "whether a unit of the user runs this runner is not known",
+		"loginctl enable-linger")
 	m.run(0, "root", "systemctl start user@1001")
-	m.run(0, "plain", command+" -apply", `create "/home/plain/.config/systemd/user/`+unit+`"; systemctl --user daemon-reload`,
+	m.run(0, "plain", command+" -apply",
+		`create "/home/plain/.config/systemd/user/`+unit+`"; systemctl --user daemon-reload`,
 		"systemctl --user enable --now "+unit, "Linger=no", "fix: sudo loginctl enable-linger plain")
 	m.shows("--user", "KillMode,TimeoutStopUSec,ActiveState", "1h 6min mixed active")
 	m.config("plain", newConfig)
@@ -123,9 +130,11 @@ func TestWithoutSudoTheServiceIsTheUsers(t *testing.T) {
 	m.run(0, "plain", "hostguard runner audit", "scope=user")
 
 	// Root does not see that unit, but what it runs.
-	m.run(1, "root", command+" -runner-dir /home/plain/act-runner -apply", "runs this runner, outside of any unit that was seen")
+	m.run(1, "root", command+" -runner-dir /home/plain/act-runner -apply",
+		"runs this runner, outside of any unit that was seen")
 	m.run(0, "root", "systemctl stop user@1001")
-	m.run(1, "root", command+" -runner-dir /home/plain/act-runner -apply", `"/home/plain/.config/systemd/user/`+unit+`" may start a second daemon`)
+	m.run(1, "root", command+" -runner-dir /home/plain/act-runner -apply",
+		`"/home/plain/.config/systemd/user/`+unit+`" may start a second daemon`)
 	m.config("plain", newConfig)
 }
 
@@ -147,15 +156,19 @@ func TestASecondDaemonIsRefused(t *testing.T) {
 	}
 	m.until("ls -l /proc/*/exe 2>/dev/null | grep -q act_runner")
 	refused("runs this runner, outside of any unit that was seen")
-	m.run(0, "root", `for p in /proc/[0-9]*; do [ "$(readlink $p/exe)" != /usr/local/bin/act_runner ] || kill ${p#/proc/}; done`)
+	m.run(0, "root",
+		`for p in /proc/[0-9]*; do [ "$(readlink $p/exe)" != /usr/local/bin/act_runner ] || kill ${p#/proc/}; done`)
 	_ = daemon.Wait()
 
 	m.give("root", "/etc/systemd/system/one.service", oldUnit)
-	m.give("root", "/etc/systemd/system/two.service", strings.Replace(oldUnit, " --config /home/ci/act-runner/config.yaml", " --config config.yaml", 1))
+	m.give("root", "/etc/systemd/system/two.service",
+		strings.Replace(oldUnit, " --config /home/ci/act-runner/config.yaml", " --config config.yaml", 1))
 	m.run(0, "root", "systemctl daemon-reload; systemctl start one two")
 	refused(`2 units run this runner: the system's "one.service" and the system's "two.service"`)
 	// Known by a link's name it is the same runner.
-	m.run(0, "root", "systemctl stop two; rm /etc/systemd/system/two.service; systemctl daemon-reload; ln -s /home/ci/act-runner /srv/link")
+	m.run(0, "root",
+		"systemctl stop two; rm /etc/systemd/system/two.service; systemctl daemon-reload; "+
+			"ln -s /home/ci/act-runner /srv/link")
 	m.run(0, "root", "hostguard runner service -runner-dir /srv/link", `the system's unit "one.service" runs this runner`)
 	m.run(0, "root", "systemctl stop one; rm /etc/systemd/system/*.service; systemctl daemon-reload")
 
@@ -187,7 +200,8 @@ func (m *machine) container(docker *engine.Engine, options ...string) {
 	if err := docker.ImportEmpty("empty"); err != nil {
 		m.t.Fatal(err)
 	}
-	id := m.docker(docker, append(append([]string{"run", "--detach", "--network", "none", "-v", "/usr:/usr:ro"}, options...), "empty", "sleep", "1000")...)
+	run := append([]string{"run", "--detach", "--network", "none", "-v", "/usr:/usr:ro"}, options...)
+	id := m.docker(docker, append(run, "empty", "sleep", "1000")...)
 	m.t.Cleanup(func() { _, _ = docker.Docker("rm", "--force", id) }) // else the engine waits 10 s for its end
 }
 
@@ -226,7 +240,8 @@ func TestARestartWaitsForJobs(t *testing.T) {
 	m.run(0, "ci", "touch ~/act-runner/task") // a job on the host itself
 	m.until("ls -d /home/ci/.cache/act/*")
 	m.docker(docker, "rm", "-f", task)
-	for end := time.Now().Add(2 * time.Minute); !strings.Contains(log.String(), "host job in"); time.Sleep(50 * time.Millisecond) {
+	said := func() bool { return strings.Contains(log.String(), "host job in") }
+	for end := time.Now().Add(2 * time.Minute); !said(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal(log.String())
 		}

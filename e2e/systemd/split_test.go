@@ -48,7 +48,8 @@ WantedBy=multi-user.target
 
 // workflow builds an image, with these steps before.
 func workflow(label, steps string) string {
-	return "on: workflow_dispatch\nconcurrency: cd\njobs:\n  build:\n    runs-on: " + label + "\n    steps:\n" + steps + "      - run: docker build -t app .\n"
+	return "on: workflow_dispatch\nconcurrency: cd\njobs:\n  build:\n    runs-on: " + label + "\n    steps:\n" + steps +
+		"      - run: docker build -t app .\n"
 }
 
 const takesLock = "      - uses: https://gitea.example.com/wooo/hostguard/lock@v1.0.0\n"
@@ -78,7 +79,8 @@ func mixed(t *testing.T, docker *engine.Engine, program string, options ...strin
 	for _, name := range []string{"awoooi", "ewoooc"} {
 		p.repository(t, name, workflow(name+"-host", takesLock))
 	}
-	p.repository(t, "stockplatform-v2", "on: workflow_dispatch\njobs: {hygiene: {runs-on: ubuntu-latest, steps: [{run: make}]}}\n")
+	p.repository(t, "stockplatform-v2",
+		"on: workflow_dispatch\njobs: {hygiene: {runs-on: ubuntu-latest, steps: [{run: make}]}}\n")
 	if p.registration, err = server.RegistrationToken(); err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +95,9 @@ func mixed(t *testing.T, docker *engine.Engine, program string, options ...strin
 	p.until("gitea GET /version")
 	p.run(0, "ci", "mkdir ~/awoooi")
 	p.give("ci", "/home/ci/act-runner/config.yaml", mixedConfig)
-	p.run(0, "ci", "cd ~/act-runner && "+program+" register --no-interactive --config config.yaml --instance http://127.0.0.1:3000 --name host110 --token "+p.registration)
+	p.run(0, "ci",
+		"cd ~/act-runner && "+program+" register --no-interactive --config config.yaml"+
+			" --instance http://127.0.0.1:3000 --name host110 --token "+p.registration)
 	p.run(0, "root", "mkdir -m 777 /var/tmp/recorded")
 	p.give("root", "/etc/systemd/system/"+unit, strings.Replace(mixedUnit, "PROGRAM", program, 1))
 	p.run(0, "root", "systemctl enable --now "+unit)
@@ -123,7 +127,8 @@ func (p *pool) commit(t *testing.T, name, workflow string) {
 func (p *pool) job(label, file string) (succeeded func()) {
 	p.t.Helper()
 	repo := fmt.Sprintf("job%d", time.Now().UnixNano())
-	p.repository(p.t, repo, "on: push\njobs: {wait: {runs-on: "+label+", steps: [{run: 'until [ -e "+file+" ]; do sleep 0.05; done'}]}}\n")
+	p.repository(p.t, repo,
+		"on: push\njobs: {wait: {runs-on: "+label+", steps: [{run: 'until [ -e "+file+" ]; do sleep 0.05; done'}]}}\n")
 	run, err := p.user.Run("wooo/"+repo, 1)
 	if err == nil {
 		run, err = p.user.Started("wooo/"+repo, run.ID)
@@ -167,7 +172,9 @@ func (p *pool) forget() {
 // so does whether systemd still lists a unit that is stopped.
 func (p *pool) state() string {
 	p.t.Helper()
-	return p.run(0, "root", `find /home/ci /etc/systemd/system -path '*/.cache' -prune -o \( -type f -o -type l \) -print0 | sort -z | xargs -0 sha256sum
+	return p.run(0, "root",
+		`find /home/ci /etc/systemd/system -path '*/.cache' -prune -o \( -type f -o -type l \) -print0 `+
+			`| sort -z | xargs -0 sha256sum
 		ls -A /home/ci | grep -vx .cache
 		systemctl list-units --plain --no-legend 'gitea-act-runner*' | tr -s ' '
 		for u in /etc/systemd/system/gitea-act-runner*.service; do systemctl is-enabled ${u##*/}; done
@@ -184,12 +191,14 @@ func TestARunnerOfThreeOwnersIsSplit(t *testing.T) {
 		t.Run(program, func(t *testing.T) {
 			t.Parallel()
 			m := mixed(t, quiet, program)
-			m.run(1, "ci", "hostguard runner readiness", "blocker=single_registered_runner_with_mixed_owner_labels", "installed_split_services=0/3")
+			m.run(1, "ci", "hostguard runner readiness", "blocker=single_registered_runner_with_mixed_owner_labels",
+				"installed_split_services=0/3")
 			m.run(0, "ci", "cd ~/awoooi && hostguard doctor", "L11  warn", "L12  warn", "fix: hostguard runner split")
 
 			m.run(0, "ci", m.split()+" >~/split.yaml")
 			before := m.state()
-			said := m.run(0, "ci", m.split()+" -plan ~/split.yaml", "repositories whose builds take the lock: 3", `create "/home/ci/act-runner-shared", for "ci" alone`,
+			said := m.run(0, "ci", m.split()+" -plan ~/split.yaml", "repositories whose builds take the lock: 3",
+				`create "/home/ci/act-runner-shared", for "ci" alone`,
 				`register "host110-ewoooc" at "http://127.0.0.1:3000"`, "nothing is changed yet")
 			if after := m.state(); after != before {
 				t.Fatalf("the plan has changed\n%s\ninto\n%s", before, after)
@@ -199,16 +208,22 @@ func TestARunnerOfThreeOwnersIsSplit(t *testing.T) {
 			for _, owner := range owners {
 				dir, service := "/home/ci/act-runner-"+owner, "gitea-act-runner-"+owner+".service"
 				m.is("root", "stat -c '%U %a' "+dir+" "+dir+"/config.yaml", "ci 700\nci 600")
-				m.is("root", "systemctl show --value -p User,KillMode,TimeoutStopUSec,ActiveState,UnitFileState,Environment "+service+" | sort | paste -sd' '", "1h 6min PATH=/opt/node/bin:/usr/bin:/bin active ci enabled mixed")
+				m.is("root",
+					"systemctl show --value -p User,KillMode,TimeoutStopUSec"+
+						",ActiveState,UnitFileState,Environment "+service+" | sort | paste -sd' '",
+					"1h 6min PATH=/opt/node/bin:/usr/bin:/bin active ci enabled mixed")
 				m.run(0, "root", "systemd-analyze verify "+service)
-				m.run(0, "root", "cat "+dir+"/config.yaml", "workdir_parent: "+dir+"/.cache/act", "dir: "+dir+"/.cache/actcache", "env_file: /home/ci/act-runner/.env # of the host", "file: .runner")
+				m.run(0, "root", "cat "+dir+"/config.yaml",
+					"workdir_parent: "+dir+"/.cache/act", "dir: "+dir+"/.cache/actcache",
+					"env_file: /home/ci/act-runner/.env # of the host", "file: .runner")
 			}
 			m.is("root", "grep host: /home/ci/act-runner-ewoooc/config.yaml", `- "ewoooc-host:host" # since May`+"\nhost:")
 			m.config("ci", mixedConfig)
 			m.is("root", "systemctl show --value -p ActiveState,UnitFileState "+unit+" | paste -sd' '", "inactive disabled")
 
 			// Each label has one runner; the reports agree; nothing is left to do.
-			labels := m.run(0, "ci", "cd ~/awoooi && GITEA_TOKEN="+m.gitea.Admin.Token+" hostguard runner labels", "jobs: 3; ok 3,")
+			labels := m.run(0, "ci", "cd ~/awoooi && GITEA_TOKEN="+m.gitea.Admin.Token+" hostguard runner labels",
+				"jobs: 3; ok 3,")
 			// To the server the primary is there for a minute after its last word.
 			for _, row := range []string{
 				"awoooi-host    host110-awoooi idle, host110 (idle|offline)",
@@ -219,9 +234,13 @@ func TestARunnerOfThreeOwnersIsSplit(t *testing.T) {
 					t.Errorf("no %q in\n%s", row, labels)
 				}
 			}
-			m.run(0, "ci", "hostguard runner readiness", "isolation_ready=true", "blocker=none", "safe_next_step=none", "installed_split_services=3/3")
+			m.run(0, "ci", "hostguard runner readiness", "isolation_ready=true", "blocker=none",
+				"safe_next_step=none", "installed_split_services=3/3")
 			doctor, _ := m.Run("ci", "cd ~/awoooi && hostguard doctor")
-			for _, line := range []string{"L4   ok", "L6   ok", "L11  ok", "L12  ok   split by owner: each owner has a runner of its own"} {
+			for _, line := range []string{
+				"L4   ok", "L6   ok", "L11  ok",
+				"L12  ok   split by owner: each owner has a runner of its own",
+			} {
 				if !strings.Contains(doctor, line) {
 					t.Errorf("no %q in\n%s", line, doctor)
 				}
@@ -256,7 +275,9 @@ func TestAPrimaryOfAnotherNameIsSplitTwice(t *testing.T) {
 	t.Parallel()
 	const other = "runner-sysq.service"
 	m := mixed(t, quiet, "act_runner")
-	m.run(0, "root", "cd /etc/systemd/system && systemctl disable --now "+unit+" && mv "+unit+" "+other+" && systemctl daemon-reload && systemctl enable --now "+other)
+	m.run(0, "root",
+		"cd /etc/systemd/system && systemctl disable --now "+unit+" && mv "+unit+" "+other+
+			" && systemctl daemon-reload && systemctl enable --now "+other)
 	m.until(primaryIsOnline)
 	m.run(0, "ci", m.split()+" >~/split.yaml")
 	m.run(0, "ci", m.split()+" -plan ~/split.yaml -apply", "done; undo with ")
@@ -272,7 +293,8 @@ func TestAPrimaryOfAnotherNameIsSplitTwice(t *testing.T) {
 		if after := m.state(); after != before {
 			t.Fatalf("a second run has changed\n%s\ninto\n%s", before, after)
 		}
-		m.run(0, "ci", "hostguard runner readiness", "isolation_ready=true", "safe_next_step=none", "primary_runner_dir=/home/ci/act-runner\n")
+		m.run(0, "ci", "hostguard runner readiness", "isolation_ready=true", "safe_next_step=none",
+			"primary_runner_dir=/home/ci/act-runner\n")
 		m.run(1, "ci", "hostguard runner service -apply", `the runner in "/home/ci/act-runner" is retired`)
 		doctor, _ := m.Run("ci", "cd ~/awoooi && hostguard doctor")
 		for _, line := range []string{"L6   ok", "L11  ok", "L12  ok"} {
@@ -310,9 +332,15 @@ func TestASplitThatFailsIsTakenBack(t *testing.T) {
 		fails, says string
 		left        string // what cannot be taken back
 	}{
-		"no registration token":    {"POST /api/v1/admin/actions/runners/registration-token 403", "give a GITEA_TOKEN with write:admin", ""},
-		"no registration":          {"POST " + service + "Register 500", "change 2 of", ""},
-		"never online":             {"POST " + service + "Declare 500\nPOST " + service + "FetchTask 500", "offline or disabled", ""},
+		"no registration token": {
+			"POST /api/v1/admin/actions/runners/registration-token 403",
+			"give a GITEA_TOKEN with write:admin", "",
+		},
+		"no registration": {"POST " + service + "Register 500", "change 2 of", ""},
+		"never online": {
+			"POST " + service + "Declare 500\nPOST " + service + "FetchTask 500",
+			"offline or disabled", "",
+		},
 		"runners are told no more": {"GET /api/v1/admin/actions/runners 500", "answers 500", ""},
 		"a lost reply":             {"REPLY " + service + "Register 1", "change 2 of", `runner "host110-awoooi" (id `},
 	} {
@@ -370,17 +398,21 @@ func TestEachStepOfASplitIsTakenBack(t *testing.T) {
 
 	// Each call of systemctl in turn: the unit is read, it is started, the primary
 	// is stopped, or restarted with fewer labels.
-	m.give("root", "/opt/systemctl", "#!/bin/sh\nn=$(cat /run/calls); echo $((n-1)) >/run/calls; [ $n != 1 ] || exit 7; exec /bin/systemctl \"$@\"\n")
+	m.give("root", "/opt/systemctl", failingSystemctl)
 	m.run(0, "root", "chmod 755 /opt/systemctl")
 	for _, plan := range []string{"split", "most"} {
 		for call := range 3 {
-			back(3, fmt.Sprintf("%s, call %d", plan, call+1), fmt.Sprintf("echo %d >/run/calls; %s", call+1, on(plan)), "exit status 7")
+			back(3, fmt.Sprintf("%s, call %d", plan, call+1),
+				fmt.Sprintf("echo %d >/run/calls; %s", call+1, on(plan)), "exit status 7")
 		}
 	}
 
 	// What cannot be taken back is said by name.
 	m.give("root", "/srv/gitea/fails", "DELETE /api/v1/admin/actions/runners 403")
-	m.run(3, "root", "echo 2 >/run/calls; "+on("split"), "could not undo everything", `remove the runner "host110-shared", whose id is`, `remove it at "http://127.0.0.1:3000" by hand`, "the rest is as it was before")
+	m.run(3, "root", "echo 2 >/run/calls; "+on("split"),
+		"could not undo everything", `remove the runner "host110-shared", whose id is`,
+		`remove it at "http://127.0.0.1:3000" by hand`,
+		"the rest is as it was before")
 	m.run(0, "root", "rm /opt/systemctl /srv/gitea/fails")
 	m.forget()
 	if after := m.state(); after != before {
@@ -389,13 +421,15 @@ func TestEachStepOfASplitIsTakenBack(t *testing.T) {
 
 	// A full disk: no page for the directory's files, and none for the registration.
 	for _, free := range []int{0, 1} {
-		m.run(0, "root", fmt.Sprintf("dd if=/dev/zero of=/small/fill bs=4096 2>/dev/null; truncate -s -%d /small/fill", free*4096))
+		m.run(0, "root",
+			fmt.Sprintf("dd if=/dev/zero of=/small/fill bs=4096 2>/dev/null; truncate -s -%d /small/fill", free*4096))
 		said, status := m.Run("root", on("small"))
 		m.run(0, "root", "rm /small/fill")
 		if status != 3 || !strings.Contains(said, "no space left on device") {
 			t.Errorf("%d pages: exit status %d\n%s", free, status, said)
 		}
-		if free == 0 && !strings.Contains(said, "everything is as it was before") || free == 1 && !strings.Contains(said, `runner "host110-shared" (id `) {
+		if free == 0 && !strings.Contains(said, "everything is as it was before") ||
+			free == 1 && !strings.Contains(said, `runner "host110-shared" (id `) {
 			t.Errorf("%d pages: %s", free, said)
 		}
 		m.run(0, "root", `[ -z "$(ls /small)" ]`)
@@ -442,13 +476,33 @@ func TestAJobOfANewRunnerIsNotCutOff(t *testing.T) {
 	m.run(0, "root", "kill -INT $(pidof hostguard)")
 	m.until("systemctl show -P ActiveState gitea-act-runner-shared.service | grep -q deactivating")
 	_ = run.Wait() // a minute
-	m.run(0, "ci", "cat ~/said", "could not undo everything", `"gitea-act-runner-shared.service" is "deactivating": a job of it may run; once it has stopped, remove "/home/ci/act-runner-shared" and its runner at the server`)
-	m.run(0, "root", "ls -d /home/ci/act-runner-shared/.cache/act/*; gitea GET /admin/actions/runners | grep host110-shared")
+	m.run(0, "ci", "cat ~/said", "could not undo everything",
+		`"gitea-act-runner-shared.service" is "deactivating": a job of it may run; `+
+			`once it has stopped, remove "/home/ci/act-runner-shared" and its runner at the server`)
+	m.run(0, "root",
+		"ls -d /home/ci/act-runner-shared/.cache/act/*; gitea GET /admin/actions/runners | grep host110-shared")
 	m.run(0, "ci", "touch ~/finish")
 	m.until("! systemctl is-active -q gitea-act-runner-shared.service")
 	first()
 	second()
 	m.run(0, "root", "systemctl is-active "+unit)
+}
+
+// planWith returns a plan of one runner that has these fields more.
+func planWith(fields string) string {
+	return "runners: [{owner: awoooi, labels: [awoooi-host]" + fields + "}]"
+}
+
+// wrongPlans are plans that are refused, with what is said of each.
+var wrongPlans = map[string]string{
+	planWith(""): "no runner of the plan has the primary's label",
+	"runners: [{owner: awoooi, labels: [gpu]}]":       `line 1: the primary has no label "gpu"`,
+	planWith(", directory: /etc/act-runner"):          `line 1: "/etc" is user 0's`,
+	planWith(", directory: /home/ci/link/act-runner"): `line 1: "/home/ci/link" is a link`,
+	planWith(", directory: /home/plain/act-runner"):   `line 1: "/home/plain" is user 1001's`,
+	"runners:\n- {owner: awoooi, labels: [awoooi-host]}\n" +
+		"- {owner: b, labels: [awoooi-host]}": `line 3: label "awoooi-host" is already that of line 2`,
+	planWith(", directory: /home/ci/act-runner, service: b.service"): "is the service of the primary's directory",
 }
 
 func TestWhatASplitRefuses(t *testing.T) {
@@ -468,9 +522,12 @@ func TestWhatASplitRefuses(t *testing.T) {
 			t.Fatalf("before\n%s\nafter\n%s", before, after)
 		}
 	}
-	refused(1, strings.Replace(command, m.gitea.Admin.Token, "other", 1), "the runners' server cannot be queried", "rejects the token")
-	refused(1, strings.Replace(command, "cd ~/awoooi", "cd /", 1), "the runners' server cannot be queried", "give -checkout")
-	refused(1, "export DOCKER_HOST=unix:///nowhere; "+command, "whether a container runs the primary's registration is not known")
+	refused(1, strings.Replace(command, m.gitea.Admin.Token, "other", 1),
+		"the runners' server cannot be queried", "rejects the token")
+	refused(1, strings.Replace(command, "cd ~/awoooi", "cd /", 1),
+		"the runners' server cannot be queried", "give -checkout")
+	refused(1, "export DOCKER_HOST=unix:///nowhere; "+command,
+		"whether a container runs the primary's registration is not known")
 
 	m.give("root", "/etc/systemd/system/"+unit+".d/x.conf", "[Service]\nKillMode=control-group\n")
 	m.run(0, "root", "systemctl daemon-reload")
@@ -478,7 +535,9 @@ func TestWhatASplitRefuses(t *testing.T) {
 	m.run(0, "root", "rm -r /etc/systemd/system/"+unit+".d; systemctl daemon-reload")
 
 	m.commit(t, "ewoooc", workflow("ewoooc-host", ""))
-	refused(1, command, `"wooo/ewoooc": "cd.yaml" job "build" builds images (line 7) without the host's lock`, "fix: put uses: wooo/hostguard/lock")
+	refused(1, command,
+		`"wooo/ewoooc": "cd.yaml" job "build" builds images (line 7) without the host's lock`,
+		"fix: put uses: wooo/hostguard/lock")
 	m.commit(t, "ewoooc", "jobs: [")
 	refused(1, command, `"wooo/ewoooc": workflow "cd.yaml"`, "fix the file")
 	m.give("root", "/srv/gitea/fails", "GET /api/v1/repos/wooo/ewoooc/contents 403")
@@ -495,15 +554,7 @@ func TestWhatASplitRefuses(t *testing.T) {
 	}
 	m.docker(docker, "rm", "-f", task)
 
-	for plan, says := range map[string]string{
-		"runners: [{owner: awoooi, labels: [awoooi-host]}]":                                                     "no runner of the plan has the primary's label",
-		"runners: [{owner: awoooi, labels: [gpu]}]":                                                             `line 1: the primary has no label "gpu"`,
-		"runners: [{owner: awoooi, labels: [awoooi-host], directory: /etc/act-runner}]":                         `line 1: "/etc" is user 0's`,
-		"runners: [{owner: awoooi, labels: [awoooi-host], directory: /home/ci/link/act-runner}]":                `line 1: "/home/ci/link" is a link`,
-		"runners: [{owner: awoooi, labels: [awoooi-host], directory: /home/plain/act-runner}]":                  `line 1: "/home/plain" is user 1001's`,
-		"runners:\n- {owner: awoooi, labels: [awoooi-host]}\n- {owner: b, labels: [awoooi-host]}":               `line 3: label "awoooi-host" is already that of line 2`,
-		"runners: [{owner: awoooi, labels: [awoooi-host], directory: /home/ci/act-runner, service: b.service}]": "is the service of the primary's directory",
-	} {
+	for plan, says := range wrongPlans {
 		m.run(0, "ci", "ln -sfn / ~/link")
 		m.give("ci", "/tmp/plan.yaml", plan)
 		m.run(2, "ci", strings.Replace(command, "~/split.yaml", "/tmp/plan.yaml", 1), says)
@@ -518,15 +569,22 @@ func TestWhatASplitRefuses(t *testing.T) {
 func TestAUsersRunnerIsSplit(t *testing.T) {
 	t.Parallel()
 	m := mixed(t, quiet, "act_runner")
-	m.run(0, "root", "systemctl disable --now "+unit+"; rm /etc/systemd/system/"+unit+"; systemctl daemon-reload; mv /home/ci/act-runner /home/ci/awoooi /home/plain; chown -R plain /home/plain; systemctl start user@1001")
+	m.run(0, "root",
+		"systemctl disable --now "+unit+"; rm /etc/systemd/system/"+unit+"; systemctl daemon-reload; "+
+			"mv /home/ci/act-runner /home/ci/awoooi /home/plain; "+
+			"chown -R plain /home/plain; systemctl start user@1001")
 	m.run(0, "plain", "hostguard runner service -apply")
 	m.give("plain", "/home/plain/split.yaml", strings.Replace(oneForAll, "DIR", "", 1))
 	command := m.split() + " -plan ~/split.yaml -apply"
-	m.run(1, "root", strings.NewReplacer("~", "/home/plain", "split -plan", "split -runner-dir /home/plain/act-runner -plan").Replace(command), "runs this runner, outside of any unit that was seen")
-	said := m.run(0, "plain", command, "systemctl --user enable --now gitea-act-runner-shared.service", "done; undo with", "Linger=no")
+	byRoot := strings.NewReplacer("~", "/home/plain", "split -plan", "split -runner-dir /home/plain/act-runner -plan")
+	m.run(1, "root", byRoot.Replace(command), "runs this runner, outside of any unit that was seen")
+	said := m.run(0, "plain", command, "systemctl --user enable --now gitea-act-runner-shared.service",
+		"done; undo with", "Linger=no")
 	m.noTokens(said)
 	m.is("root", "stat -c '%U %a' /home/plain/act-runner-shared", "plain 700")
-	m.is("plain", "XDG_RUNTIME_DIR=/run/user/1001 systemctl --user is-active "+unit+" gitea-act-runner-shared.service; :", "inactive\nactive")
+	m.is("plain",
+		"XDG_RUNTIME_DIR=/run/user/1001 systemctl --user is-active "+unit+" gitea-act-runner-shared.service; :",
+		"inactive\nactive")
 	m.run(0, "plain", command, "nothing to change")
 }
 
@@ -543,7 +601,8 @@ func TestThePrimaryKeepsWhatThePlanLeavesToIt(t *testing.T) {
 	m.run(1, "ci", m.split()+" -plan ~/split.yaml -apply", "the primary is not stopped while jobs run: host job in")
 	// The server gives no registration token: it comes by stdin, also through sudo.
 	m.give("root", "/srv/gitea/fails", "POST /api/v1/admin/actions/runners/registration-token 403")
-	waiting := m.Command("ci", "echo "+m.registration+" | ( "+m.split()+" -plan ~/split.yaml -apply -wait 1m -token-stdin )")
+	waiting := m.Command("ci",
+		"echo "+m.registration+" | ( "+m.split()+" -plan ~/split.yaml -apply -wait 1m -token-stdin )")
 	log := new(contend.Log)
 	waiting.Stdout, waiting.Stderr = log, log
 	if err := waiting.Start(); err != nil {
@@ -561,7 +620,9 @@ func TestThePrimaryKeepsWhatThePlanLeavesToIt(t *testing.T) {
 	m.config("ci", strings.Replace(mixedConfig, `    - "ewoooc-host:host" # since May`+"\n", "", 1))
 	m.is("root", "systemctl show --value -p ActiveState,UnitFileState "+unit+" | paste -sd' '", "active enabled")
 	m.run(0, "ci", m.split()+" -plan ~/split.yaml -apply", "nothing to change")
-	m.run(0, "ci", "cd ~/awoooi && GITEA_TOKEN="+m.gitea.Admin.Token+" hostguard runner labels", "awoooi-host    host110 ", "ewoooc-host    host110-ewoooc busy")
+	m.run(0, "ci",
+		"cd ~/awoooi && GITEA_TOKEN="+m.gitea.Admin.Token+" hostguard runner labels",
+		"awoooi-host    host110 ", "ewoooc-host    host110-ewoooc busy")
 	m.run(0, "ci", "touch ~/finish-ewoooc")
 	second()
 

@@ -37,7 +37,10 @@ func TestWhatFailsIsTakenBack(t *testing.T) {
 
 	// A new configuration with which the runner does not start: it runs with the
 	// old one again. (What stands in for the runner is the unit's own check.)
-	m.give("root", "/etc/systemd/system/"+unit, strings.NewReplacer("ExecStart=", "ExecStartPre=grep -q 'capacity: 2' config.yaml\nExecStart=", "Restart=always", "Restart=no").Replace(oldUnit))
+	m.give("root", "/etc/systemd/system/"+unit, strings.NewReplacer(
+		"ExecStart=", "ExecStartPre=grep -q 'capacity: 2' config.yaml\nExecStart=",
+		"Restart=always", "Restart=no",
+	).Replace(oldUnit))
 	m.run(0, "root", "systemctl daemon-reload; systemctl restart "+unit)
 	m.run(3, "root", command+" -restart-now", "systemctl restart "+unit, back)
 	m.config("ci", oldConfig)
@@ -45,21 +48,25 @@ func TestWhatFailsIsTakenBack(t *testing.T) {
 	m.shows("", "KillMode", "control-group")
 
 	// Each call of systemctl in turn.
-	m.give("root", "/opt/systemctl", "#!/bin/sh\nn=$(cat /run/calls); echo $((n-1)) >/run/calls; [ $n != 1 ] || exit 7; exec /bin/systemctl \"$@\"\n")
-	m.run(0, "root", "chmod 755 /opt/systemctl; sed -i '/^ExecStartPre/d' /etc/systemd/system/"+unit+"; systemctl daemon-reload")
+	m.give("root", "/opt/systemctl", failingSystemctl)
+	m.run(0, "root", "chmod 755 /opt/systemctl; sed -i '/^ExecStartPre/d' /etc/systemd/system/"+unit+
+		"; systemctl daemon-reload")
 	for call := range 2 {
-		m.run(3, "root", fmt.Sprintf("echo %d >/run/calls; PATH=/opt:$PATH %s -restart-now", call+1, command), "exit status 7", back)
+		script := fmt.Sprintf("echo %d >/run/calls; PATH=/opt:$PATH %s -restart-now", call+1, command)
+		m.run(3, "root", script, "exit status 7", back)
 		m.config("ci", oldConfig)
 		m.run(0, "root", "systemctl is-active -q "+unit)
 		m.shows("", "KillMode,NeedDaemonReload", "control-group no")
 	}
 
 	// A file system that is full: at each size of what is free.
-	m.run(0, "root", "systemctl stop "+unit+"; cp -a /home/ci/act-runner /small/; chown -R ci /small; sed -i 's#/home/ci/act-runner#/small/act-runner#' /etc/systemd/system/"+unit+
+	m.run(0, "root", "systemctl stop "+unit+"; cp -a /home/ci/act-runner /small/; chown -R ci /small; "+
+		"sed -i 's#/home/ci/act-runner#/small/act-runner#' /etc/systemd/system/"+unit+
 		"; systemctl daemon-reload; systemctl start "+unit)
 	was := m.run(0, "root", "cat /small/act-runner/config.yaml; ls -A /small/act-runner")
 	for _, free := range []int{0, 1} { // pages: none for the kept one, none for the new one
-		m.run(0, "root", fmt.Sprintf("dd if=/dev/zero of=/small/fill bs=4096 2>/dev/null; truncate -s -%d /small/fill; df /small | tail -1", free*4096))
+		leave := fmt.Sprintf("truncate -s -%d /small/fill; df /small | tail -1", free*4096)
+		m.run(0, "root", "dd if=/dev/zero of=/small/fill bs=4096 2>/dev/null; "+leave)
 		m.run(3, "root", "hostguard runner service -apply", "no space left on device", back)
 		m.is("root", "cat /small/act-runner/config.yaml; ls -A /small/act-runner", was)
 		m.run(0, "root", "rm /small/fill")
@@ -84,7 +91,8 @@ func TestAnInterruptedPlanIsTakenBack(t *testing.T) {
 		if err := run.Start(); err != nil {
 			t.Fatal(err)
 		}
-		for end := time.Now().Add(2 * time.Minute); !strings.Contains(log.String(), "waiting "); time.Sleep(20 * time.Millisecond) {
+		waits := func() bool { return strings.Contains(log.String(), "waiting ") }
+		for end := time.Now().Add(2 * time.Minute); !waits(); time.Sleep(20 * time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatal(log.String())
 			}

@@ -57,7 +57,8 @@ func TestAReleaseWakesOneOf64(t *testing.T) {
 const waiters = 64
 
 func wakesOne(t *testing.T, e *engine.Engine, rung bool) {
-	store, err := docker.Connect(t.Context(), func(name string) string { return map[string]string{"DOCKER_HOST": e.Host()}[name] })
+	getenv := func(name string) string { return map[string]string{"DOCKER_HOST": e.Host()}[name] }
+	store, err := docker.Connect(t.Context(), getenv)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -69,7 +69,8 @@ func underBothActs(t *testing.T, test func(t *testing.T, build string)) {
 
 // hostile is what an input may hold when it comes from a commit message or the
 // name of a branch. Every input gets it.
-const hostile = "$(touch x)`touch x`'\"; touch x; #\n-rf\n::set-env name=BASH_ENV::x\r\n##[add-path]x\t${HOME} %0A \\n é\n"
+const hostile = "$(touch x)`touch x`'\"; touch x; #\n-rf\n" +
+	"::set-env name=BASH_ENV::x\r\n##[add-path]x\t${HOME} %0A \\n é\n"
 
 func TestInputsArriveAsPlainData(t *testing.T) {
 	for _, use := range []struct {

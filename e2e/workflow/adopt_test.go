@@ -43,13 +43,15 @@ func TestAdoptOffline(t *testing.T) {
 
 	steps[1].sees(t, h.sh("step 2", "cd laptop\n"+steps[1].commands))
 	for _, ref := range []string{"main", "v1.0.0"} {
-		if files := h.sh("what would run", "git -C /srv/wooo/hostguard ls-tree -r --name-only "+ref); strings.Contains(files, "/workflows/ci.yaml") {
+		files := h.sh("what would run", "git -C /srv/wooo/hostguard ls-tree -r --name-only "+ref)
+		if strings.Contains(files, "/workflows/ci.yaml") {
 			t.Errorf("%s, as it was pushed, has workflows of its own", ref)
 		}
 	}
 	said := h.sh("step 3", steps[2].commands)
 	steps[2].sees(t, said)
-	if commit := command(t, source, nil, "git", "rev-parse", "v1.0.0"); !strings.Contains(said, "\n"+commit+"\n") || !strings.Contains(release.said, "v1.0.0 is "+commit) {
+	commit := command(t, source, nil, "git", "rev-parse", "v1.0.0")
+	if !strings.Contains(said, "\n"+commit+"\n") || !strings.Contains(release.said, "v1.0.0 is "+commit) {
 		t.Errorf("the commit is not that of the release, %s", commit)
 	}
 	config := runnerConfig(t, said)
@@ -59,7 +61,8 @@ func TestAdoptOffline(t *testing.T) {
 	_, section, _ = strings.Cut(section, "\n```yaml\n")
 	workflow, _, _ := strings.Cut(section, "\n```\n")
 	workflow = strings.ReplaceAll(workflow, "uses: wooo/", "uses: "+gitea+"/wooo/")
-	workflow = strings.Replace(workflow, "docker build -t app .", "~/.local/bin/hostguard status && echo temp $RUNNER_TEMP", 1)
+	workflow = strings.Replace(workflow, "docker build -t app .",
+		"~/.local/bin/hostguard status && echo temp $RUNNER_TEMP", 1)
 	workflow += "\n" + step(gitea+"/wooo/hostguard@v1.0.0", "step: acquire-lock", "lock-name: kept")
 	said = h.sh("step 5", fmt.Sprintf(`
 		mkdir site && cd site && git init --quiet && git remote add origin https://github.com/wooo/site
@@ -68,7 +71,8 @@ on: push
 %s
 END
 		git add . && git -c user.name=ci -c user.email=ci@localhost commit --quiet --message ci
-		exec env -i HOME=$HOME PATH=/opt/node/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOSTGUARD_BIN=%q \
+		exec env -i HOME=$HOME PATH=/opt/node/bin:`+
+		`/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOSTGUARD_BIN=%q \
 			/act -server %s -actions https://github.com -W ci.yaml -P awoooi-host=-self-hosted`,
 		workflow, config.Runner.Envs["HOSTGUARD_BIN"], gitea))
 	steps[4].sees(t, said)
@@ -79,10 +83,11 @@ END
 	// The hooks that step 4 has named, the first in the job's environment.
 	_, temp, _ := strings.Cut(said, "| temp ")
 	temp, _, _ = strings.Cut(temp, "\n")
+	const ofTask = "GITEA_TASK_ID=17 GITEA_REPOSITORY=wooo/site "
 	for script, want := range map[string]string{
-		"RUNNER_TEMP=" + temp + " " + config.Runner.Hooks.JobCompleted:                `gave back lock "kept"`,
-		"GITEA_TASK_ID=17 GITEA_REPOSITORY=wooo/site " + config.Runner.PostTaskScript: `no lock of task 17 of "wooo/site" was found`,
-		config.HealthCheck.Script: "no other heavy build runs here",
+		"RUNNER_TEMP=" + temp + " " + config.Runner.Hooks.JobCompleted: `gave back lock "kept"`,
+		ofTask + config.Runner.PostTaskScript:                          `no lock of task 17 of "wooo/site" was found`,
+		config.HealthCheck.Script:                                      "no other heavy build runs here",
 	} {
 		if said := h.sh("hook", script); !strings.Contains(said, want) {
 			t.Errorf("%s does not say %q", script, want)
@@ -91,7 +96,8 @@ END
 
 	_, undo, _ := strings.Cut(readme(t), "\nTo undo: ")
 	undo = strings.Split(undo, "`")[3]
-	if left := h.sh("the way back", undo+"\nfind ~/.local ! -type d"); !strings.HasSuffix(left, "or a path that begins with it: a missing hook fails jobs") {
+	left := h.sh("the way back", undo+"\nfind ~/.local ! -type d")
+	if !strings.HasSuffix(left, "or a path that begins with it: a missing hook fails jobs") {
 		t.Errorf("%s leaves something behind", undo)
 	}
 	t.Logf("adopted in %v", time.Since(begin))
@@ -200,7 +206,8 @@ func newHost(t *testing.T, bundle string) host {
 			add(tar.Header{Name: dir, Mode: 0o755, Uid: user, Gid: user, Typeflag: tar.TypeDir}, "")
 		}
 		add(tar.Header{Name: "tmp", Mode: 0o1777, Typeflag: tar.TypeDir}, "")
-		add(tar.Header{Name: "etc/passwd", Mode: 0o644}, fmt.Sprintf("root:x:0:0::/root:/bin/sh\nci:x:%d:%[1]d::/home/ci:/bin/sh\n", user))
+		add(tar.Header{Name: "etc/passwd", Mode: 0o644},
+			fmt.Sprintf("root:x:0:0::/root:/bin/sh\nci:x:%d:%[1]d::/home/ci:/bin/sh\n", user))
 	})
 	runner, err := act.Job{Build: act.Gitea, Server: &act.Server{}}.Tool(t.Context())
 	if err != nil {
@@ -217,10 +224,12 @@ func newHost(t *testing.T, bundle string) host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	docker(t, e, "run", "--detach", "--name", "host", "--network", "none", "--user", fmt.Sprintf("%d:%[1]d", user), "--group-add", fmt.Sprint(group),
+	docker(t, e, "run", "--detach", "--name", "host", "--network", "none",
+		"--user", fmt.Sprintf("%d:%[1]d", user), "--group-add", fmt.Sprint(group),
 		"--env", "HOME=/home/ci", "--env", "HOSTGUARD_TEST_GITEA=1", "--workdir", "/home/ci",
 		"--volume", "/usr:/usr:ro", "--volume", socket+":/var/run/docker.sock",
-		"--volume", self+":/gitea:ro", "--volume", runner+":/act:ro", "--volume", node+":/opt/node/bin/node:ro", "--volume", bundle+":/bundle:ro",
+		"--volume", self+":/gitea:ro", "--volume", runner+":/act:ro",
+		"--volume", node+":/opt/node/bin/node:ro", "--volume", bundle+":/bundle:ro",
 		"host", "/gitea")
 	t.Cleanup(func() { docker(t, e, "rm", "--force", "host") })
 	return host{t, e}

@@ -79,7 +79,8 @@ func beRunner() error {
 		}
 		return true
 	}
-	if h := config.HealthCheck; h.Enabled && h.Script != "" && !run("health check", append(os.Environ(), envs...), h.Script) {
+	h := config.HealthCheck
+	if h.Enabled && h.Script != "" && !run("health check", append(os.Environ(), envs...), h.Script) {
 		fmt.Println("no task is fetched")
 		return nil
 	}
@@ -95,7 +96,9 @@ func beRunner() error {
 		}
 	}
 	payload := base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"TaskID":%d,"RunID":12,"exp":1}`, task.ID))
-	env := append(envs, "GITHUB_ACTIONS=true", "GITEA_ACTIONS=true", "GITHUB_REPOSITORY=wooo/site", "GITHUB_RUN_ID=12", "GITHUB_JOB=build",
+	env := append(envs,
+		"GITHUB_ACTIONS=true", "GITEA_ACTIONS=true", "GITHUB_REPOSITORY=wooo/site",
+		"GITHUB_RUN_ID=12", "GITHUB_JOB=build",
 		"ACTIONS_RUNTIME_TOKEN=e30."+payload+".sig")
 
 	image := task.Container
@@ -115,7 +118,10 @@ func beRunner() error {
 	}
 	if image != "" {
 		host := os.Getenv("DOCKER_HOST")
-		create := []string{docker, "run", "--detach", "--name", container, "--network", "none", "--volume", strings.TrimPrefix(host, "unix://") + ":/var/run/docker.sock"}
+		create := []string{
+			docker, "run", "--detach", "--name", container, "--network", "none",
+			"--volume", strings.TrimPrefix(host, "unix://") + ":/var/run/docker.sock",
+		}
 		words := strings.Fields(config.Container.Options)
 		for i := 0; i+1 < len(words); i += 2 {
 			if source, _, _ := strings.Cut(words[i+1], ":"); slices.Contains(config.Container.ValidVolumes, source) {
@@ -149,7 +155,9 @@ func beRunner() error {
 	}
 	fmt.Printf("result: %v\n", ok)
 	if script := config.Runner.PostTaskScript; script != "" {
-		run("post-task script", append(envs, fmt.Sprintf("GITEA_TASK_ID=%d", task.ID), "GITEA_RUN_ID=12", "GITEA_REPOSITORY=wooo/site",
+		run("post-task script", append(envs,
+			fmt.Sprintf("GITEA_TASK_ID=%d", task.ID),
+			"GITEA_RUN_ID=12", "GITEA_REPOSITORY=wooo/site",
 			"GITEA_WORKSPACE=/workspace/wooo/site", "GITEA_JOB_RESULT=success"), script)
 	}
 	return nil
@@ -180,7 +188,8 @@ func newHookedHost(t *testing.T) *hookedHost {
 		t.Fatal(err)
 	}
 	writeFile(t, filepath.Join(home, ".runner"), `{"id": 7, "name": "host110"}`, 0o600)
-	writeFile(t, filepath.Join(home, "config.yaml"), "runner:\n  labels: ["+strings.ReplaceAll(hookLabels, " ", ", ")+"]\n", 0o600)
+	writeFile(t, filepath.Join(home, "config.yaml"),
+		"runner:\n  labels: ["+strings.ReplaceAll(hookLabels, " ", ", ")+"]\n", 0o600)
 	install := exec.Command(binary, "install", "-prefix", filepath.Join(h.dir, "opt"), "-apply")
 	install.Env = []string{"HOME=" + filepath.Dir(home)}
 	said, err := install.CombinedOutput()
@@ -277,8 +286,12 @@ func TestPrintedHooksGiveBackAndBreakNoJob(t *testing.T) {
 			h := *h
 			h.t = t
 			log := h.run(task)
-			h.wants(log, "acquired lock \"kept\"", "hostguard-job-completed: no lock of this job was found", "hostguard-job-completed: gave back lock \"kept\"",
-				"result: true", fmt.Sprintf("hostguard-post-task: no lock of task %d of \"wooo/site\" was found; asked: the Docker daemon at %q, which has 0 locks", task.ID, h.engine.Host()))
+			h.wants(log, "acquired lock \"kept\"", "hostguard-job-completed: no lock of this job was found",
+				"hostguard-job-completed: gave back lock \"kept\"",
+				"result: true", fmt.Sprintf(
+					"hostguard-post-task: no lock of task %d of \"wooo/site\" was found; "+
+						"asked: the Docker daemon at %q, which has 0 locks",
+					task.ID, h.engine.Host()))
 			if h.held("kept") {
 				t.Error("the lock is still held")
 			}
@@ -289,7 +302,8 @@ func TestPrintedHooksGiveBackAndBreakNoJob(t *testing.T) {
 	// Without the mounts that come with it, the hook fails the job: so does the real
 	// runner.
 	h.config.Container.ValidVolumes = nil
-	h.wants(h.run(hookTask{Label: "ubuntu-latest", ID: 7, Script: "true"}), "the job started hook failed", "the job completed hook failed", "result: false")
+	log := h.run(hookTask{Label: "ubuntu-latest", ID: 7, Script: "true"})
+	h.wants(log, "the job started hook failed", "the job completed hook failed", "result: false")
 }
 
 // The post-task script alone gives back what a job left, the container of which is

@@ -34,7 +34,10 @@ func startTools(t *testing.T, version string) toolbox {
 		t.Fatal(err)
 	}
 	socket := strings.TrimPrefix(e.Host(), "unix://")
-	return toolbox{e, t, []string{"--volume", "/usr:/usr:ro", "--volume", binary + ":/hostguard:ro", "--volume", socket + ":/var/run/docker.sock"}}
+	return toolbox{e, t, []string{
+		"--volume", "/usr:/usr:ro", "--volume", binary + ":/hostguard:ro",
+		"--volume", socket + ":/var/run/docker.sock",
+	}}
 }
 
 // start starts a container and has it removed in the end.
@@ -116,7 +119,8 @@ func TestTwoInOneContainerAreTwo(t *testing.T) {
 			tools := h.start("--network=none", "base", "sleep", "600")
 			h.acquired(h.inside(tools, env.first, "acquire-lock"))
 			h.refused(h.inside(tools, env.second, "acquire-lock", soon))
-			if status, said := h.inside(tools, env.second, "release-lock"); status != 0 || !strings.Contains(said, "nothing to give back") {
+			status, said := h.inside(tools, env.second, "release-lock")
+			if status != 0 || !strings.Contains(said, "nothing to give back") {
 				t.Errorf("release-lock: status %d: %s", status, said)
 			}
 			h.refused(h.inside(tools, env.second, "acquire-lock", soon))
@@ -156,7 +160,8 @@ func TestAContainerThatIsStartedAgain(t *testing.T) {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
 			h := startTools(t, version)
-			id := h.start("--network=none", "--restart=always", "base", "/hostguard", "with-lock", "-legacy-settle=0s", "--", "sleep", "600")
+			id := h.start("--network=none", "--restart=always", "base",
+				"/hostguard", "with-lock", "-legacy-settle=0s", "--", "sleep", "600")
 			log := func() string { return docker(t, h.Engine, "logs", id) }
 			until(t, time.Minute, func() bool { return strings.Count(log(), "acquired lock") == 1 })
 			kill(t, docker(t, h.Engine, "inspect", "--format={{.State.Pid}}", id))
@@ -174,7 +179,8 @@ func TestWithLockKilledInAContainerThatRunsOn(t *testing.T) {
 	h := startTools(t, engine.New)
 	tools := h.start("--network=none", "base", "sleep", "600")
 	hold := func() *exec.Cmd {
-		cmd := exec.Command(h.CLI(), "exec", tools, "/hostguard", "with-lock", "-stale-after=2s", "--", "sh", "-c", "echo inside $$; exec sleep 600")
+		cmd := exec.Command(h.CLI(), "exec", tools, "/hostguard", "with-lock", "-stale-after=2s", "--",
+			"sh", "-c", "echo inside $$; exec sleep 600")
 		cmd.Env = append(os.Environ(), "DOCKER_HOST="+h.Host())
 		out, err := cmd.StdoutPipe()
 		if err != nil {
@@ -199,7 +205,8 @@ func TestWithLockKilledInAContainerThatRunsOn(t *testing.T) {
 	}
 	for pid := range strings.FieldsSeq(docker(t, h.Engine, "top", tools, "-eo", "pid,args")) {
 		args, _ := os.ReadFile("/proc/" + pid + "/cmdline")
-		if bytes.HasPrefix(args, []byte("/hostguard\x00with-lock")) || bytes.HasPrefix(args, []byte("sleep\x00600")) && !first(pid) {
+		held := bytes.HasPrefix(args, []byte("/hostguard\x00with-lock"))
+		if held || bytes.HasPrefix(args, []byte("sleep\x00600")) && !first(pid) {
 			kill(t, pid)
 		}
 	}
@@ -242,7 +249,8 @@ func TestATimeNamespaceAgesNoLock(t *testing.T) {
 	t.Parallel()
 	h := startTools(t, engine.New)
 	apart := func(args ...string) *exec.Cmd {
-		return exec.Command("unshare", append([]string{"--time", "--boottime=10800", "--fork", "--kill-child", "../../bin/hostguard"}, args...)...)
+		unshare := []string{"--time", "--boottime=10800", "--fork", "--kill-child", "../../bin/hostguard"}
+		return exec.Command("unshare", append(unshare, args...)...)
 	}
 	h.acquired(h.hostguard("acquire-lock"))
 	h.refused(h.run(apart("acquire-lock", soon)))
@@ -252,7 +260,10 @@ func TestATimeNamespaceAgesNoLock(t *testing.T) {
 	}
 	h.acquired(h.run(apart("acquire-lock")))
 	h.refused(h.hostguard("acquire-lock", soon))
-	for i, hold := range []*exec.Cmd{exec.Command("../../bin/hostguard", "with-lock", "-lock-name=second", "--", "cat"), apart("with-lock", "-lock-name=third", "--", "cat")} {
+	for i, hold := range []*exec.Cmd{
+		exec.Command("../../bin/hostguard", "with-lock", "-lock-name=second", "--", "cat"),
+		apart("with-lock", "-lock-name=third", "--", "cat"),
+	} {
 		hold.Env = append(os.Environ(), "DOCKER_HOST="+h.Host())
 		stdin, err := hold.StdinPipe()
 		if err != nil {
@@ -262,7 +273,9 @@ func TestATimeNamespaceAgesNoLock(t *testing.T) {
 			t.Fatal(err)
 		}
 		name := []string{"second", "third"}[i]
-		until(t, time.Minute, func() bool { return docker(t, h.Engine, "network", "ls", "-q", "--filter", "name=^"+name+"$") != "" })
+		until(t, time.Minute, func() bool {
+			return docker(t, h.Engine, "network", "ls", "-q", "--filter", "name=^"+name+"$") != ""
+		})
 		if i == 0 {
 			h.refused(h.run(apart("acquire-lock", "-lock-name="+name, soon)))
 		} else {
@@ -288,11 +301,13 @@ func TestOneParentTwoDeploys(t *testing.T) {
 	}
 	h.refused(h.hostguard("acquire-lock", soon))
 	id := docker(t, h.Engine, "network", "ls", "--no-trunc", "--quiet", "--filter", "name=awoooi-cd-docker-build-lock")
-	if status, said := h.hostguard("release-lock", "-mode=hard-fail", "-lock-id="+id); status != 0 || !strings.Contains(said, "gave back") {
+	status, said := h.hostguard("release-lock", "-mode=hard-fail", "-lock-id="+id)
+	if status != 0 || !strings.Contains(said, "gave back") {
 		t.Errorf("by its ID: status %d: %s", status, said)
 	}
 	script := `"$0" acquire-lock && "$0" release-lock && "$0" acquire-lock -timeout 2s && "$0" release-lock`
-	if status, said := h.run(exec.Command("sh", "-c", script, "../../bin/hostguard")); status != 0 || strings.Count(said, "gave back") != 2 {
+	status, said = h.run(exec.Command("sh", "-c", script, "../../bin/hostguard"))
+	if status != 0 || strings.Count(said, "gave back") != 2 {
 		t.Errorf("a shell: status %d: %s", status, said)
 	}
 	h.acquired(h.hostguard("acquire-lock")) // and what has been given back is forgotten

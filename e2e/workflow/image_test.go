@@ -23,12 +23,17 @@ func TestImage(t *testing.T) {
 			if err := act.Copy(dir); err != nil {
 				t.Fatal(err)
 			}
-			env := []string{"DOCKER_HOST=" + e.Host(), "DOCKER_BUILDKIT=" + c.buildkit, "DOCKER_CONFIG=" + t.TempDir(), "PATH=" + filepath.Dir(e.CLI()) + ":" + os.Getenv("PATH")}
+			env := []string{
+				"DOCKER_HOST=" + e.Host(), "DOCKER_BUILDKIT=" + c.buildkit,
+				"DOCKER_CONFIG=" + t.TempDir(),
+				"PATH=" + filepath.Dir(e.CLI()) + ":" + os.Getenv("PATH"),
+			}
 			command(t, dir, env, "make", "image")
 
 			image := func(args ...string) string {
 				socket := strings.TrimPrefix(e.Host(), "unix://")
-				return docker(t, e, append([]string{"run", "--rm", "--network=none", "-v", socket + ":/var/run/docker.sock", "hostguard"}, args...)...)
+				run := []string{"run", "--rm", "--network=none", "-v", socket + ":/var/run/docker.sock", "hostguard"}
+				return docker(t, e, append(run, args...)...)
 			}
 			if said := image("version"); !strings.HasPrefix(said, "hostguard 1.0.0 linux/"+runtime.GOARCH+" ") {
 				t.Errorf("version says %q", said)

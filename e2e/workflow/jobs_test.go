@@ -31,7 +31,8 @@ jobs:
       - run: |
           echo $PPID >` + signs + `/runner
           echo "$RUNNER_TEMP" >` + signs + `/temp.new && mv ` + signs + `/temp.new ` + signs + `/temp
-          setsid --wait sh -c 'echo $$ >` + signs + `/pid; trap "" HUP; while [ -e ` + signs + `/temp ]; do sleep 0.05; done' </dev/null >/dev/null 2>&1
+          setsid --wait sh -c 'echo $$ >` + signs + `/pid; trap "" HUP; while [ -e ` + signs + `/temp ]; ` +
+				`do sleep 0.05; done' </dev/null >/dev/null 2>&1
 `, Runner: []string{"XDG_CACHE_HOME=" + cache}})
 		}()
 		sign := func(name string) string {

@@ -105,7 +105,8 @@ func (l *launcher) sums(path string) {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	l.write("action/dist/SHA256SUMS", fmt.Sprintf("%x  %s\n%x  hostguard-linux-other\n", sha256.Sum256(data), distName, sha256.Sum256(nil)), 0o644)
+	sums := fmt.Sprintf("%x  %s\n%x  hostguard-linux-other\n", sha256.Sum256(data), distName, sha256.Sum256(nil))
+	l.write("action/dist/SHA256SUMS", sums, 0o644)
 }
 
 // refused expects that nothing was run, and an error in one line.
@@ -132,7 +133,8 @@ func (l *launcher) run(args ...string) (int, string) {
 		l.t.Fatal(err)
 	}
 	for line := range bytes.Lines(out) {
-		if !bytes.HasPrefix(line, []byte("hostguard: ")) && !bytes.HasPrefix(line, []byte("ran ")) && !bytes.HasPrefix(line, []byte("::error::hostguard: ")) {
+		ours := bytes.HasPrefix(line, []byte("hostguard: ")) || bytes.HasPrefix(line, []byte("::error::hostguard: "))
+		if !ours && !bytes.HasPrefix(line, []byte("ran ")) {
 			l.t.Errorf("a line that is not ours: %q", line)
 		}
 	}
@@ -202,7 +204,9 @@ func TestLauncherVersionOnPath(t *testing.T) {
 				if fits {
 					l.ran(onPath)
 				} else {
-					l.ran(l.copyOfDist(), "skipping hostguard on PATH, its version "+version+" is not 1.2.3 or newer of the same major version: "+onPath)
+					l.ran(l.copyOfDist(),
+						"skipping hostguard on PATH, its version "+version+
+							" is not 1.2.3 or newer of the same major version: "+onPath)
 				}
 			})
 		})
@@ -314,7 +318,11 @@ func TestLauncherRefusesWhatDoesNotMatchItsSum(t *testing.T) {
 		dist := l.binary("action/dist/"+distName, "1.2.3 changed")
 		l.env = append(l.env, "HOSTGUARD_URL=http://127.0.0.1:1/never-asked")
 		l.refused(dist + " does not match ")
-		for _, sums := range []string{"", "no sums\n", strings.Repeat("0", 64) + "  other-" + distName + "\n", strings.Repeat("0", 63) + "  " + distName + "\n"} {
+		for _, sums := range []string{
+			"", "no sums\n",
+			strings.Repeat("0", 64) + "  other-" + distName + "\n",
+			strings.Repeat("0", 63) + "  " + distName + "\n",
+		} {
 			l.write("action/dist/SHA256SUMS", sums, 0o644)
 			l.refused("there is no sum of " + distName)
 		}
@@ -350,11 +358,15 @@ func TestLauncherDownloads(t *testing.T) {
 			asked++
 			http.ServeFile(w, r, binary)
 		})
-		mux.Handle("GET /moved/", http.StripPrefix("/moved", http.RedirectHandler("/releases/download/v1.2.3/"+distName, http.StatusFound)))
+		program := "/releases/download/v1.2.3/" + distName
+		mux.Handle("GET /moved/", http.StripPrefix("/moved", http.RedirectHandler(program, http.StatusFound)))
 		mux.Handle("GET /round/", http.RedirectHandler("/round/", http.StatusFound))
 		mux.Handle("GET /away/", http.RedirectHandler(other.URL+"/x", http.StatusFound))
-		mux.Handle("GET /user/", http.RedirectHandler("http://127.0.0.1@"+strings.TrimPrefix(other.URL, "http://"), http.StatusFound))
-		mux.HandleFunc("GET /wrong/", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "#!/bin/sh\necho hostguard 1.2.3\n") })
+		user := "http://127.0.0.1@" + strings.TrimPrefix(other.URL, "http://")
+		mux.Handle("GET /user/", http.RedirectHandler(user, http.StatusFound))
+		mux.HandleFunc("GET /wrong/", func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprint(w, "#!/bin/sh\necho hostguard 1.2.3\n")
+		})
 		mux.HandleFunc("GET /cut/", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "9")
 			fmt.Fprint(w, "#!/")
@@ -435,7 +447,8 @@ func TestLauncherNeedsATemporaryFolderForPrograms(t *testing.T) {
 		}
 		shell := l.shell
 		in := func(tmpfs string) {
-			l.shell = append([]string{"unshare", "--mount", "sh", "-c", "mount -t tmpfs " + tmpfs + ` && exec "$@"`, "sh"}, shell...)
+			mount := "mount -t tmpfs " + tmpfs + ` && exec "$@"`
+			l.shell = append([]string{"unshare", "--mount", "sh", "-c", mount, "sh"}, shell...)
 		}
 		l.env = append(env, "RUNNER_TEMP=/proc") // where not even root can write
 		refused("cannot write to RUNNER_TEMP, /proc: ")
@@ -454,7 +467,8 @@ func TestLauncherFindsNothing(t *testing.T) {
 			t.Errorf("status %d:\n%s", status, out)
 		}
 		for _, want := range []string{
-			"dist/hostguard-linux-" + runtime.GOARCH, "make dist", "hostguard 1.2.3 or newer on this host's PATH", "HOSTGUARD_BIN",
+			"dist/hostguard-linux-" + runtime.GOARCH, "make dist",
+			"hostguard 1.2.3 or newer on this host's PATH", "HOSTGUARD_BIN",
 		} {
 			if !strings.Contains(out, want) {
 				t.Errorf("want %q in:\n%s", want, out)
@@ -473,7 +487,8 @@ func TestLauncherPrintsHostileNamesOnOneLine(t *testing.T) {
 		l.dist("1.2.3")
 		hostile := "/x\n::set-env name=BASH_ENV::x\r##[add-path]x\n\x1b[2J%s\\n$(touch x)`touch y`"
 		l.env = append(l.env, "HOSTGUARD_BIN="+hostile)
-		l.ran(l.copyOfDist(), "skipping HOSTGUARD_BIN, no executable file: /x::set-env name=BASH_ENV::x##[add-path]x[2J%s\\n$(touch x)`touch y`")
+		l.ran(l.copyOfDist(),
+			"skipping HOSTGUARD_BIN, no executable file: /x::set-env name=BASH_ENV::x##[add-path]x[2J%s\\n$(touch x)`touch y`")
 
 		l.env[len(l.env)-1] = "HOSTGUARD_BIN=" + l.binary("named", `9\n::set-env name=BASH_ENV::x`)
 		l.ran(filepath.Join(l.dir, "named"))
@@ -504,7 +519,8 @@ echo "pid $$"
 `, 0o755)
 		args := append(l.shell[1:len(l.shell):len(l.shell)], "-e", l.write("step.sh", action.Runs.Steps[0].Run, 0o644))
 		cmd := exec.Command(l.shell[0], args...)
-		cmd.Env = append(l.env, "PATH=/usr/bin:/bin", "HOSTGUARD_BIN="+bin, "GITHUB_ACTION_PATH="+filepath.Join(l.dir, "action"))
+		cmd.Env = append(l.env, "PATH=/usr/bin:/bin",
+			"HOSTGUARD_BIN="+bin, "GITHUB_ACTION_PATH="+filepath.Join(l.dir, "action"))
 		out, err := cmd.CombinedOutput()
 		if want := fmt.Sprintf("\npid %d\n", cmd.Process.Pid); err != nil || !strings.HasSuffix(string(out), want) {
 			t.Errorf("%v: want %q at the end of:\n%s", err, want, out)

@@ -61,7 +61,8 @@ func TestFailingJobGivesTheLockBack(t *testing.T) {
 					e := engine.ForTest(t, version)
 					dir := t.TempDir()
 					look := filepath.Join(dir, "look")
-					writeFile(t, look, "#!/bin/sh\n"+e.CLI()+" network ls --filter type=custom --format '{{.Name}}' >"+dir+"/held\n", 0o755)
+					writeFile(t, look,
+						"#!/bin/sh\n"+e.CLI()+" network ls --filter type=custom --format '{{.Name}}' >"+dir+"/held\n", 0o755)
 					_, err := run(t, act.Job{Build: build, Repository: "wooo/site", Workflow: `
 on: push
 jobs:
@@ -141,7 +142,8 @@ func TestInterruptedLockAction(t *testing.T) {
 func queue(t *testing.T, e *engine.Engine, lock string) []string {
 	t.Helper()
 	sum := sha256.Sum256([]byte(lock))
-	return strings.Fields(docker(t, e, "network", "ls", "--filter", "name=^hg-"+hex.EncodeToString(sum[:8])+"-", "--format", "{{.Name}}"))
+	prefix := "hg-" + hex.EncodeToString(sum[:8]) + "-"
+	return strings.Fields(docker(t, e, "network", "ls", "--filter", "name=^"+prefix, "--format", "{{.Name}}"))
 }
 
 // A lock that somebody takes away is not given back to with-lock, but its log
@@ -149,7 +151,8 @@ func queue(t *testing.T, e *engine.Engine, lock string) []string {
 func TestALostLockIsSaidAtOnce(t *testing.T) {
 	t.Parallel()
 	e := engine.ForTest(t, engine.New)
-	cmd := exec.Command("../../bin/hostguard", "with-lock", "-lock-name", "build", "--", "sh", "-c", "echo inside >&2; cat; ls /proc/self/fd")
+	cmd := exec.Command("../../bin/hostguard", "with-lock", "-lock-name", "build", "--",
+		"sh", "-c", "echo inside >&2; cat; ls /proc/self/fd")
 	cmd.Env = append(os.Environ(), "DOCKER_HOST="+e.Host())
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

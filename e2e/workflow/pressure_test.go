@@ -42,8 +42,10 @@ func TestABuildInAContainerIsSeenFromOutsideAndFromAnotherContainer(t *testing.T
 			if err := e.ImportEmpty("empty"); err != nil {
 				t.Fatal(err)
 			}
-			docker(t, e, "run", "-d", "--rm", "--network", "none", "--name", task, "-w", "/src", "-e", "GITHUB_REPOSITORY=wooo/other",
-				"-e", "PASSWORD=planted-secret", "-v", "/usr:/usr:ro", "empty", "bash", "-c", `exec -a "next-build (v16.4.6)" tail -F /dev/null -- --token=planted-secret 2>/dev/null`)
+			docker(t, e, "run", "-d", "--rm", "--network", "none", "--name", task, "-w", "/src",
+				"-e", "GITHUB_REPOSITORY=wooo/other",
+				"-e", "PASSWORD=planted-secret", "-v", "/usr:/usr:ro", "empty", "bash", "-c",
+				`exec -a "next-build (v16.4.6)" tail -F /dev/null -- --token=planted-secret 2>/dev/null`)
 			secret := func(out string) {
 				if strings.Contains(out, "planted-secret") {
 					t.Errorf("a secret is printed:\n%s", out)
@@ -60,24 +62,35 @@ func TestABuildInAContainerIsSeenFromOutsideAndFromAnotherContainer(t *testing.T
 				scope = "this container only, builds outside it are out of sight"
 			}
 			code, out := status(exec.Command(binary(t), "wait-pressure", "-check"), "DOCKER_HOST="+e.Host())
-			for _, want := range []string{`next build \(pid [0-9]+, for .*in "/src", container "` + task + `", of "wooo/other" workflow "ci" job "web" task "7"`, scope} {
+			for _, want := range []string{
+				`next build \(pid [0-9]+, for .*in "/src", container "` + task + `", ` +
+					`of "wooo/other" workflow "ci" job "web" task "7"`,
+				scope,
+			} {
 				secret(out)
 				if code != 1 || !regexp.MustCompile(want).MatchString(out) {
 					t.Errorf("on the host: status %d, want 1 and %s:\n%s", code, want, out)
 				}
 			}
-			code, out = inside("-v", socket+":/var/run/docker.sock", "empty", "/hostguard", "wait-pressure", "-mode", "hard-fail", "-max-attempts", "1")
-			for _, want := range []string{`next build \(pid [0-9]+, for .*in "/src", container "` + task + `", workflow "ci" job "web" task "7"`, `this container, and 1 of 1 others through Docker; builds outside containers`} {
+			code, out = inside("-v", socket+":/var/run/docker.sock", "empty", "/hostguard", "wait-pressure",
+				"-mode", "hard-fail", "-max-attempts", "1")
+			for _, want := range []string{
+				`next build \(pid [0-9]+, for .*in "/src", container "` + task + `", workflow "ci" job "web" task "7"`,
+				`this container, and 1 of 1 others through Docker; builds outside containers`,
+			} {
 				secret(out)
 				if code != 1 || !regexp.MustCompile(want).MatchString(out) {
 					t.Errorf("in a container: status %d, want 1 and %s:\n%s", code, want, out)
 				}
 			}
-			if code, out = inside("-v", socket+":/var/run/docker.sock", "empty", "/hostguard", "wait-pressure", "-check", "-exclude", "/src"); code != 0 {
+			code, out = inside("-v", socket+":/var/run/docker.sock", "empty", "/hostguard", "wait-pressure", "-check",
+				"-exclude", "/src")
+			if code != 0 {
 				t.Errorf("in a container, excluded: status %d\n%s", code, out)
 			}
 			code, out = inside("empty", "/hostguard", "wait-pressure", "-check", "-min-memory", "1M")
-			if code != 0 || !strings.Contains(out, "this container only, builds outside it are out of sight; no Docker daemon at") || !strings.Contains(out, "judged by memory and stall") {
+			const alone = "this container only, builds outside it are out of sight; no Docker daemon at"
+			if code != 0 || !strings.Contains(out, alone) || !strings.Contains(out, "judged by memory and stall") {
 				t.Errorf("without Docker: status %d\n%s", code, out)
 			}
 			if code, out = inside("empty", "/hostguard", "wait-pressure", "-check", "-min-memory", "1000000G"); code != 1 {
@@ -85,21 +98,27 @@ func TestABuildInAContainerIsSeenFromOutsideAndFromAnotherContainer(t *testing.T
 			}
 			// A job container is the job's own, with all that its earlier steps left.
 			docker(t, e, "rm", "-f", task)
-			docker(t, e, "run", "-d", "--rm", "--network", "none", "--name", task, "-v", "/usr:/usr:ro", "-v", binary(t)+":/hostguard:ro",
+			docker(t, e, "run", "-d", "--rm", "--network", "none", "--name", task, "-v", "/usr:/usr:ro",
+				"-v", binary(t)+":/hostguard:ro",
 				"-v", socket+":/var/run/docker.sock", "empty", "sleep", "300")
 			docker(t, e, "exec", "-d", "-w", "/tmp", task, "bash", "-c", `exec -a "next-build (v16.4.6)" sleep 300`)
 			for workspace, want := range map[string]int{"/src": 0, "/nowhere": 1} {
 				code, out = status(exec.Command(e.CLI(), "exec", "-w", "/src", "-e", "GITHUB_WORKSPACE="+workspace, task,
-					"sh", "-c", "until cat /proc/[0-9]*/cmdline 2>/dev/null | grep -qa '[n]ext-build (v16.4.6).300'; do sleep 0.01; done; /hostguard wait-pressure -check; exit $?"), "DOCKER_HOST="+e.Host())
+					"sh", "-c",
+					"until cat /proc/[0-9]*/cmdline 2>/dev/null | grep -qa '[n]ext-build (v16.4.6).300'; "+
+						"do sleep 0.01; done; /hostguard wait-pressure -check; exit $?"),
+					"DOCKER_HOST="+e.Host())
 				if code != want {
 					t.Errorf("in a job container, workspace %s: status %d\n%s", workspace, code, out)
 				}
 			}
-			if code, out = status(exec.Command(binary(t), "wait-pressure", "-check"), "DOCKER_HOST="+e.Host()); code != 1 || !strings.Contains(out, task) {
+			code, out = status(exec.Command(binary(t), "wait-pressure", "-check"), "DOCKER_HOST="+e.Host())
+			if code != 1 || !strings.Contains(out, task) {
 				t.Errorf("a job container, seen from the host: status %d\n%s", code, out)
 			}
 			docker(t, e, "rm", "-f", task)
-			if code, out = inside("-v", socket+":/var/run/docker.sock", "empty", "/hostguard", "wait-pressure", "-check"); code != 0 {
+			code, out = inside("-v", socket+":/var/run/docker.sock", "empty", "/hostguard", "wait-pressure", "-check")
+			if code != 0 {
 				t.Errorf("after its end: status %d\n%s", code, out)
 			}
 			nothingLeft(t, e)
@@ -143,7 +162,8 @@ func TestThoseWhoWaitForABuildDoNotAllStartAtItsEnd(t *testing.T) {
 	var jobs sync.WaitGroup
 	said := make([]*output, 3)
 	for i := range said {
-		cmd := exec.Command("bash", "-c", `"$HOSTGUARD" wait-pressure -mode hard-fail -interval 1s -max-attempts 200 -patterns "$NAME" &&
+		cmd := exec.Command("bash", "-c",
+			`"$HOSTGUARD" wait-pressure -mode hard-fail -interval 1s -max-attempts 200 -patterns "$NAME" &&
 			sleep 0.6 && echo begin >>"$LOG" && (exec -a "$NAME" sleep 0.8); echo end >>"$LOG"`)
 		cmd.Dir = t.TempDir()
 		cmd.Env = append(os.Environ(), "DOCKER_HOST="+e.Host(), "HOSTGUARD="+binary(t), "NAME="+name, "LOG="+log)
@@ -229,7 +249,8 @@ func TestABuildOfAnotherUserCountsWithoutItsDirectory(t *testing.T) {
 	cmd.Args[0], cmd.Dir, cmd.ExtraFiles = "hostguard", "/", []*os.File{self}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	code, out := status(cmd)
-	if code != 1 || !regexp.MustCompile(`planted-root \(pid [0-9]+, for .*, in a directory that cannot be read, CPU `).MatchString(out) {
+	planted := regexp.MustCompile(`planted-root \(pid [0-9]+, for .*, in a directory that cannot be read, CPU `)
+	if code != 1 || !planted.MatchString(out) {
 		t.Errorf("status %d\n%s", code, out)
 	}
 }
@@ -256,7 +277,8 @@ func TestThousandsThatCallThemselvesBuildsAreCounted(t *testing.T) {
 		}
 	}()
 	for range many {
-		p, err := os.StartProcess("/bin/cat", []string{"next-build (\n::set-env name=BASH_ENV::/x", "-"}, &os.ProcAttr{Files: []*os.File{r, null, null}})
+		argv := []string{"next-build (\n::set-env name=BASH_ENV::/x", "-"}
+		p, err := os.StartProcess("/bin/cat", argv, &os.ProcAttr{Files: []*os.File{r, null, null}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -265,7 +287,8 @@ func TestThousandsThatCallThemselvesBuildsAreCounted(t *testing.T) {
 	start := time.Now()
 	code, out := status(exec.Command(binary(t), "wait-pressure", "-check"))
 	t.Logf("a check took %s", time.Since(start))
-	if code != 1 || !strings.Contains(out, "heavy builds run here: ") || len(out) > 10_000 || strings.Contains(out, "set-env") {
+	if code != 1 || !strings.Contains(out, "heavy builds run here: ") ||
+		len(out) > 10_000 || strings.Contains(out, "set-env") {
 		t.Errorf("status %d, %d bytes\n%.2000s", code, len(out), out)
 	}
 }

@@ -45,7 +45,11 @@ func TestReleaseIsReproducible(t *testing.T) {
 	repository(t, two)
 
 	// Nothing that was compiled before is used.
-	command(t, two, []string{"GOCACHE=" + filepath.Join(t.TempDir(), "cache"), "TMPDIR=" + t.TempDir(), "TZ=Asia/Taipei", "GOAMD64=v3", "GOARM64=v9.0", "GOFLAGS=-buildmode=pie"}, "make", "dist")
+	other := []string{
+		"GOCACHE=" + filepath.Join(t.TempDir(), "cache"), "TMPDIR=" + t.TempDir(),
+		"TZ=Asia/Taipei", "GOAMD64=v3", "GOARM64=v9.0", "GOFLAGS=-buildmode=pie",
+	}
+	command(t, two, other, "make", "dist")
 	for _, arch := range []string{"amd64", "arm64"} {
 		binary := "dist/hostguard-linux-" + arch
 		a, b := readFile(t, filepath.Join(one, binary)), readFile(t, filepath.Join(two, binary))
@@ -55,8 +59,10 @@ func TestReleaseIsReproducible(t *testing.T) {
 		static(t, filepath.Join(one, binary))
 	}
 	settings := filepath.Join(t.TempDir(), "gitconfig")
-	writeFile(t, settings, "[core]\nautocrlf = true\nfileMode = false\n[i18n]\ncommitEncoding = ISO-8859-1\n[tag]\ngpgSign = true\n", 0o644)
-	command(t, two, []string{"TMPDIR=" + t.TempDir(), "LC_ALL=C", "GOAMD64=v2", "GIT_CONFIG_GLOBAL=" + settings}, "make", "release")
+	const odd = "[core]\nautocrlf = true\nfileMode = false\n[i18n]\ncommitEncoding = ISO-8859-1\n[tag]\ngpgSign = true\n"
+	writeFile(t, settings, odd, 0o644)
+	env := []string{"TMPDIR=" + t.TempDir(), "LC_ALL=C", "GOAMD64=v2", "GIT_CONFIG_GLOBAL=" + settings}
+	command(t, two, env, "make", "release")
 
 	head, sums := command(t, one, nil, "git", "rev-parse", "HEAD"), "dist/SHA256SUMS"
 	for tag, files := range map[string][]string{

@@ -41,7 +41,10 @@ func step(uses string, inputs ...string) string {
 }
 
 // needed are the programs that the action's launcher runs.
-var needed = []string{"sh", "cat", "chmod", "cmp", "cp", "dirname", "mktemp", "mv", "readlink", "rm", "sed", "sha256sum", "tr", "uname"}
+var needed = []string{
+	"sh", "cat", "chmod", "cmp", "cp", "dirname", "mktemp", "mv",
+	"readlink", "rm", "sed", "sha256sum", "tr", "uname",
+}
 
 // TestReleaseTagNeedsNothingPreinstalled runs the action from the tag of a
 // release, on a host and in a container that have a shell and its tools only.
@@ -49,7 +52,8 @@ func TestReleaseTagNeedsNothingPreinstalled(t *testing.T) {
 	_, root := released(t)
 	server := httptest.NewServer(&gitserver.Gitea{Root: root})
 	t.Cleanup(server.Close)
-	const acquired, gaveBack = `acquired lock "awoooi-cd-docker-build-lock"`, `gave back lock "awoooi-cd-docker-build-lock"`
+	const acquired = `acquired lock "awoooi-cd-docker-build-lock"`
+	const gaveBack = `gave back lock "awoooi-cd-docker-build-lock"`
 	all := func(uses string) []string {
 		return append([]string{
 			step(uses, "step: clean-diag"),
@@ -63,7 +67,8 @@ func TestReleaseTagNeedsNothingPreinstalled(t *testing.T) {
 		t.Parallel()
 		r := newRunner(t, act.Nektos, engine.Old, server.URL)
 		// It knows only names without a server.
-		log := r.run(tools(t, needed...), job("awoooi-host", all("wooo/hostguard@v1.0.0")...), "clean-diag: ", acquired, gaveBack)
+		everything := job("awoooi-host", all("wooo/hostguard@v1.0.0")...)
+		log := r.run(tools(t, needed...), everything, "clean-diag: ", acquired, gaveBack)
 		r.keeps(log)
 	})
 	t.Run(act.Gitea, func(t *testing.T) {
@@ -75,7 +80,8 @@ func TestReleaseTagNeedsNothingPreinstalled(t *testing.T) {
 		// The runner copies all of the action into the container for each step.
 		log = r.run(tools(t), job("ubuntu-latest", keep(uses)...))
 		r.keeps(log)
-		r.run(tools(t, append(needed, "node")...), job("awoooi-host", step(server.URL+"/wooo/hostguard/lock@v1.0.0", "timeout: 1m")), acquired, gaveBack)
+		byAddress := job("awoooi-host", step(server.URL+"/wooo/hostguard/lock@v1.0.0", "timeout: 1m"))
+		r.run(tools(t, append(needed, "node")...), byAddress, acquired, gaveBack)
 		nothingLeft(t, r.engine)
 	})
 }
@@ -124,7 +130,8 @@ func keep(uses string) []string {
 // it keeps, and no other, and takes it away.
 func (r runner) keeps(log string) {
 	r.t.Helper()
-	if id := docker(r.t, r.engine, "network", "inspect", "--format", "{{.Id}}", "kept"); !strings.Contains(log, "| kept "+id+"\n") {
+	id := docker(r.t, r.engine, "network", "inspect", "--format", "{{.Id}}", "kept")
+	if !strings.Contains(log, "| kept "+id+"\n") {
 		r.t.Errorf("the engine has the lock %s, which is not what the job says", id)
 	}
 	docker(r.t, r.engine, "network", "rm", "kept")
@@ -169,8 +176,11 @@ func TestUnusableAction(t *testing.T) {
 		path   string
 		says   string // "" where it works
 	}{
-		"node is missing": {"wooo/hostguard/lock@v1.0.0", act.Server{URL: public}, "", withoutNode, "Cannot find: node in PATH"},
-		"node is there":   {"wooo/hostguard/lock@v1.0.0", act.Server{URL: public}, "", withNode, ""},
+		"node is missing": {
+			"wooo/hostguard/lock@v1.0.0", act.Server{URL: public}, "", withoutNode,
+			"Cannot find: node in PATH",
+		},
+		"node is there": {"wooo/hostguard/lock@v1.0.0", act.Server{URL: public}, "", withNode, ""},
 
 		"private, by another address than the runner's": {
 			otherAddress + "/wooo/hostguard@v1.0.0", act.Server{URL: private}, "collaborator's", withNode,
@@ -178,22 +188,34 @@ func TestUnusableAction(t *testing.T) {
 		},
 		"private, a stranger's job": {
 			private + "/wooo/hostguard@v1.0.0", act.Server{URL: private}, "stranger's", withNode,
-			"Unable to clone https://gitea.example.com/wooo/hostguard refs/heads/v1.0.0: repository not found: Repository not found",
+			"Unable to clone https://gitea.example.com/wooo/hostguard refs/heads/v1.0.0: " +
+				"repository not found: Repository not found",
 		},
 		"private, a stranger's job, old Gitea": {
 			old + "/wooo/hostguard@v1.0.0", act.Server{URL: old}, "stranger's", withNode,
-			"Unable to clone https://gitea.example.com/wooo/hostguard refs/heads/v1.0.0: authorization failed: User permission denied",
+			"Unable to clone https://gitea.example.com/wooo/hostguard refs/heads/v1.0.0: " +
+				"authorization failed: User permission denied",
 		},
-		"private, a collaborator's job": {private + "/wooo/hostguard@v1.0.0", act.Server{URL: private}, "collaborator's", withNode, ""},
+		"private, a collaborator's job": {
+			private + "/wooo/hostguard@v1.0.0", act.Server{URL: private},
+			"collaborator's", withNode, "",
+		},
 
 		"default server is another": {
 			"wooo/hostguard@v1.0.0", act.Server{URL: public, Actions: github}, "", withNode,
-			"Unable to clone https://github.com/wooo/hostguard refs/heads/v1.0.0: authentication required: Repository not found.",
+			"Unable to clone https://github.com/wooo/hostguard refs/heads/v1.0.0: " +
+				"authentication required: Repository not found.",
 		},
-		"full address":           {public + "/wooo/hostguard@v1.0.0", act.Server{URL: public, Actions: github}, "", withNode, ""},
+		"full address": {
+			public + "/wooo/hostguard@v1.0.0", act.Server{URL: public, Actions: github},
+			"", withNode, "",
+		},
 		"default server is self": {"wooo/hostguard@v1.0.0", act.Server{URL: public}, "", withNode, ""},
 
-		"no such tag": {"wooo/hostguard@v1", act.Server{URL: public}, "", withNode, "Unable to resolve v1: reference not found"},
+		"no such tag": {
+			"wooo/hostguard@v1", act.Server{URL: public}, "", withNode,
+			"Unable to resolve v1: reference not found",
+		},
 		"no branch": {
 			"wooo/hostguard@v1.0.0", act.Server{URL: withoutBranch}, "", withNode,
 			"Unable to clone https://gitea.example.com/wooo/hostguard refs/heads/v1.0.0: reference not found",
@@ -290,7 +312,8 @@ runs:
 	if err := os.Mkdir(filepath.Join(dir, "lock"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	writeFile(t, filepath.Join(dir, "lock/action.yml"), "name: lock\nruns: { using: node20, main: main.js, post: main.js }\n", 0o644)
+	writeFile(t, filepath.Join(dir, "lock/action.yml"),
+		"name: lock\nruns: { using: node20, main: main.js, post: main.js }\n", 0o644)
 	writeFile(t, filepath.Join(dir, "lock/main.js"), "console.log('"+code+" code')\n", 0o644)
 	return dir
 }
@@ -343,7 +366,8 @@ func newBare(t *testing.T, dir string) bare {
 
 func (r bare) git(args ...string) string {
 	r.t.Helper()
-	cmd := exec.Command("git", append([]string{"--git-dir", r.dir, "-c", "user.name=wooo", "-c", "user.email=wooo@localhost"}, args...)...)
+	own := []string{"--git-dir", r.dir, "-c", "user.name=wooo", "-c", "user.email=wooo@localhost"}
+	cmd := exec.Command("git", append(own, args...)...)
 	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1")
 	out, err := cmd.CombinedOutput()
 	if err != nil {

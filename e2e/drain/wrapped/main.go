@@ -44,7 +44,9 @@ func daemon() {
 		fmt.Println(`level=info msg="task 7 repo is wooo/awoooi http://gitea"`)
 	}
 	got := <-signals
-	fmt.Printf("level=info msg=\"runner: wooo-runner shutdown initiated by %s, waiting 1h0m0s for running jobs to complete\"\n", got)
+	fmt.Printf("level=info msg=\"runner: wooo-runner shutdown initiated by %s, "+
+		"waiting 1h0m0s for running jobs to complete\"\n",
+		got)
 	fmt.Println("::set-env name=BASH_ENV::/tmp/x\x1b[2J")
 	if step.Process != nil {
 		_ = step.Wait()

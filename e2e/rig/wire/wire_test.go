@@ -53,9 +53,10 @@ func TestFates(t *testing.T) {
 			}
 			defer p.Close()
 			p.Rewrite = func(_ *http.Request, answer []byte) []byte { return []byte(strings.ToUpper(string(answer))) }
-			client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 				return new(net.Dialer).DialContext(ctx, "unix", strings.TrimPrefix(p.Host(), "unix://"))
-			}}}
+			}
+			client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: dial}}
 			var answer []byte
 			resp, err := client.Post("http://docker/networks/create", "text/plain", strings.NewReader("a request"))
 			if err == nil {
