@@ -34,7 +34,7 @@ func Build() (string, error) {
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
-	fmt.Fprintf(os.Stderr, "building Gitea %s: 2 to 3 minutes on two cores, once\n", version)
+	fmt.Fprintf(os.Stderr, "building Gitea %s: 2 to 8 minutes on two cores, once\n", version)
 	began := time.Now()
 	building := dir + ".new"
 	if err := os.RemoveAll(building); err != nil {
