@@ -11,7 +11,7 @@ GOBUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=false \
 	-ldflags "-s -w -X main.version=$$(cat VERSION) -X main.commit=$(COMMIT)"
 TOOL = go tool -modfile=tools.mod
 
-.PHONY: help build dist sbom image release check test unit model fuzz e2e conformance suites systemd soak bench demo engines clean FORCE
+.PHONY: help build dist sbom image release check test unit model fuzz e2e background suites systemd soak bench demo engines clean FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9]*\):[^#]*## /\1\t/p' Makefile | expand -t 10
@@ -81,7 +81,6 @@ engines: ## bring and compile what the tests need
 	cd e2e && go tool -n github.com/nektos/act >/dev/null
 	cd e2e/rig/gitea-act && go tool -n github.com/nektos/act >/dev/null
 	cd e2e/rig/gitea-act && go tool -n hostguard/e2e/rig/gitea-act >/dev/null
-	cd e2e && go run ./rig/gitea/build
 
 unit: ## unit and script tests, with the race detector
 	go test -race ./...
@@ -100,16 +99,19 @@ fuzz: ## each fuzz target, 20,000 times
 		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" || exit 1; \
 	done
 
-# The suites have limits of seconds and mostly wait, so one runs at a time. That of
-# the lock's conformance has none, and works: it gets the processors that they leave.
+# The suites have limits of seconds and mostly wait, so one runs at a time. What has no
+# limits and works gets the processors that they leave: the build of Gitea, for which
+# the last of them wait, and the attack on the lock.
 e2e: ## against real engines, runners, Gitea and systemd
-	@$(MAKE) --no-print-directory -j 2 conformance suites
+	@$(MAKE) --no-print-directory -j 2 background suites
 
-conformance: build
+background: build
+	cd e2e && nice -n 19 go run ./rig/gitea/build
 	cd e2e && nice -n 19 go test -count=1 -timeout 80m ./conformance
 
+WITHOUT_GITEA = ./workflow ./proof ./builds ./drain ./demo ./wake
 suites: build
-	cd e2e && go test -count=1 -p 1 -timeout 40m $$(go list ./... | grep -v /conformance)
+	cd e2e && go test -count=1 -p 1 -timeout 40m $(WITHOUT_GITEA) $$(go list ./... | grep -v /conformance)
 
 # The operator's commands on machines whose init is a real systemd.
 systemd: engines build ## of e2e, the machines with a real systemd
