@@ -243,7 +243,7 @@ func (r *run) prune(ctx context.Context) {
 				r.prunes.Add(1)
 			}
 		}
-		time.Sleep(time.Second)
+		time.Sleep(2 * time.Second)
 	}
 }
 
