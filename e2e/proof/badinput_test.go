@@ -81,7 +81,7 @@ func TestBadLabels(t *testing.T) {
 	first := proc.Host{Proc: "/proc"}.Process(1)
 	place := map[string]string{
 		"machine": here.Machine, "boot": here.Boot,
-		"pid-namespace": here.PIDs, "mount-namespace": here.Mounts,
+		"pid-namespace": here.PIDs, "mount-namespace": here.Mounts, "local": "true",
 	}
 	hostile, many := map[string]string{}, map[string]string{}
 	for _, name := range []string{
@@ -250,7 +250,7 @@ func TestTicketsByTheThousand(t *testing.T) {
 						nonce := lock.NewNonce()
 						labels := map[string]string{
 							"version": "1", "kind": "ticket", "nonce": nonce, "number": fmt.Sprint(i + 1), "timeout": "24h",
-							"machine": here.Machine, "boot": here.Boot, "pid-namespace": here.PIDs,
+							"machine": here.Machine, "boot": here.Boot, "pid-namespace": here.PIDs, "local": "true",
 						}
 						maps.Copy(labels, c.labels)
 						prefixed := map[string]string{}

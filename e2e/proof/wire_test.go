@@ -212,5 +212,11 @@ func TestSixteenThroughABadWire(t *testing.T) {
 		if done.Load() < sections || len(met) != 5 {
 			t.Errorf("%d sections, want %d; requests by fate: %v", done.Load(), sections, met)
 		}
+		// A ticket that came to be after its process gave up stays until the next release.
+		next := exec.Command(r.Binary, "with-lock", "-lock-name", r.Lock, "-timeout", "1m", "--", "true")
+		next.Env = s.Environ()
+		if out, err := next.CombinedOutput(); err != nil {
+			t.Errorf("the next: %v: %s", err, out)
+		}
 	})
 }
