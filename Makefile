@@ -11,7 +11,7 @@ GOBUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=false \
 	-ldflags "-s -w -X main.version=$$(cat VERSION) -X main.commit=$(COMMIT)"
 TOOL = go tool -modfile=tools.mod
 
-.PHONY: help build dist sbom image release check test unit model fuzz e2e background suites systemd soak bench demo engines clean FORCE
+.PHONY: help build dist sbom image release check test unit model fuzz e2e gitea suites systemd soak bench demo engines clean FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9]*\):[^#]*## /\1\t/p' Makefile | expand -t 10
@@ -99,18 +99,18 @@ fuzz: ## each fuzz target, 20,000 times
 		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" || exit 1; \
 	done
 
-# The suites have limits of seconds and mostly wait, so one runs at a time. What has no
-# limits and works gets the processors that they leave: the build of Gitea, for which
-# the last of them wait, and the attack on the lock.
-e2e: ## against real engines, runners, Gitea and systemd
-	@$(MAKE) --no-print-directory -j 2 background suites
+# One suite at a time: they have limits of seconds. The attack on the lock goes first
+# and alone, since those who wait for it work all the time; Gitea is built on what the
+# next suites leave of the processors, and the last ones wait for it.
+e2e: build ## against real engines, runners, Gitea and systemd
+	cd e2e && go test -count=1 -timeout 40m ./conformance
+	@$(MAKE) --no-print-directory -j 2 gitea suites
 
-background: build
+gitea:
 	cd e2e && nice -n 19 go run ./rig/gitea/build
-	cd e2e && nice -n 19 go test -count=1 -timeout 80m ./conformance
 
 WITHOUT_GITEA = ./workflow ./proof ./builds ./drain ./demo ./wake
-suites: build
+suites:
 	cd e2e && go test -count=1 -p 1 -timeout 40m $(WITHOUT_GITEA) $$(go list ./... | grep -v /conformance)
 
 # The operator's commands on machines whose init is a real systemd.
