@@ -99,9 +99,9 @@ fuzz: ## each fuzz target, 20,000 times
 		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" || exit 1; \
 	done
 
-# One suite at a time: they have limits of seconds. The attack on the lock goes first
-# and alone, since those who wait for it work all the time; Gitea is built on what the
-# next suites leave of the processors, and the last ones wait for it.
+# The attack on the lock goes first and alone, since those who wait for it work all the
+# time; then the suites with limits of seconds, one by one, and the others two at once.
+# Gitea is built on what the former leave of the processors; some of the latter wait for it.
 e2e: build ## against real engines, runners, Gitea and systemd
 	cd e2e && go test -count=1 -timeout 40m ./conformance
 	@$(MAKE) --no-print-directory -j 2 gitea suites
@@ -109,9 +109,10 @@ e2e: build ## against real engines, runners, Gitea and systemd
 gitea:
 	cd e2e && nice -n 19 go run ./rig/gitea/build
 
-WITHOUT_GITEA = ./workflow ./proof ./builds ./drain ./demo ./wake
 suites:
-	cd e2e && go test -count=1 -p 1 -timeout 40m $(WITHOUT_GITEA) $$(go list ./... | grep -v /conformance)
+	cd e2e && go test -count=1 -p 1 -timeout 40m ./workflow ./proof ./drain ./wake
+	cd e2e && go test -count=1 -timeout 40m ./systemd \
+		$$(go list ./... | grep -vE '/(conformance|workflow|proof|drain|wake)$$')
 
 # The operator's commands on machines whose init is a real systemd.
 systemd: engines build ## of e2e, the machines with a real systemd
