@@ -100,7 +100,8 @@ fuzz: ## each fuzz target, 20,000 times
 	done
 
 # The attack on the lock goes first and alone, since those who wait for it work all the
-# time; then the suites with limits of seconds, one by one, and the others two at once.
+# time; then the suites with limits of seconds or eyes for builds, one by one, and the others
+# two at once.
 # Gitea is built on what the former leave of the processors; some of the latter wait for it.
 e2e: build ## against real engines, runners, Gitea and systemd
 	cd e2e && go test -count=1 -timeout 40m ./conformance
@@ -110,9 +111,9 @@ gitea:
 	cd e2e && nice -n 19 go run ./rig/gitea/build
 
 suites:
-	cd e2e && go test -count=1 -p 1 -timeout 40m ./workflow ./proof ./drain ./wake
+	cd e2e && go test -count=1 -p 1 -timeout 40m ./workflow ./proof ./drain ./demo ./wake
 	cd e2e && go test -count=1 -timeout 40m ./systemd \
-		$$(go list ./... | grep -vE '/(conformance|workflow|proof|drain|wake)$$')
+		$$(go list ./... | grep -vE '/(conformance|workflow|proof|drain|demo|wake)$$')
 
 # The operator's commands on machines whose init is a real systemd.
 systemd: engines build ## of e2e, the machines with a real systemd
