@@ -99,10 +99,9 @@ fuzz: ## each fuzz target, 20,000 times
 		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" || exit 1; \
 	done
 
-# The attack on the lock goes first and alone, since those who wait for it work all the
-# time; then the suites with limits of seconds or eyes for builds, one by one, and the others
-# two at once.
-# Gitea is built on what the former leave of the processors; some of the latter wait for it.
+# The attack on the lock goes first and alone, since its waiters work all the time; then,
+# one by one, the suites that have limits of seconds or look for builds; then the others,
+# two at once. Gitea is built on the processor time that suites leave, and some wait for it.
 e2e: build ## against real engines, runners, Gitea and systemd
 	cd e2e && go test -count=1 -timeout 40m ./conformance
 	@$(MAKE) --no-print-directory -j 2 gitea suites
