@@ -107,10 +107,14 @@ func TestOnlyProofMakesAnOrphan(t *testing.T) {
 			s.holder.Net = "n"
 			s.host.sockets[s.holder.Nonce] = true
 		}, Alive},
-		"a nonce of another form":         {func(s *scene) { s.end(); s.holder.Nonce = "x" }, Unknown},
-		"its pid is another's now":        {func(s *scene) { s.host.alive[s.holder.Process.PID] = 1 }, Dead},
-		"processes are hidden":            {func(s *scene) { s.end(); s.host.hidden = true }, Unknown},
-		"a turn's process gone":           {func(s *scene) { s.end(); s.holder.Alone = true; s.host.unread = true }, Dead},
+		"a nonce of another form":  {func(s *scene) { s.end(); s.holder.Nonce = "x" }, Unknown},
+		"its pid is another's now": {func(s *scene) { s.host.alive[s.holder.Process.PID] = 1 }, Dead},
+		"processes are hidden":     {func(s *scene) { s.end(); s.host.hidden = true }, Unknown},
+		"a turn's process gone": {func(s *scene) {
+			s.end()
+			s.holder.Alone = true
+			s.host.unread = true
+		}, Dead},
 		"a turn's process runs":           {func(s *scene) { s.holder.Alone = true }, Alive},
 		"another pid namespace":           {func(s *scene) { s.end(); s.holder.Place.PIDs = "x" }, Unknown},
 		"pid namespace unknown":           {func(s *scene) { s.end(); s.holder.Place.PIDs = "" }, Unknown},
@@ -139,12 +143,19 @@ func TestOnlyProofMakesAnOrphan(t *testing.T) {
 			s.holder.Place.Boot = "vm"
 			s.waiter.space.Self.Place.Container = true
 		}, Unknown},
-		"boot id unknown":               {func(s *scene) { s.holder.Place.Boot = ""; s.holder.Command = false }, Unknown},
+		"boot id unknown": {func(s *scene) {
+			s.holder.Place.Boot = ""
+			s.holder.Command = false
+		}, Unknown},
 		"no machine id":                 {func(s *scene) { s.bare() }, Alive},
 		"no machine id, with-lock gone": {func(s *scene) { s.bare(); s.end() }, Dead},
 		"no machine id here":            {func(s *scene) { s.bare(); s.end(); s.holder.Place.Machine = "m" }, Dead},
 		"no machine id, another boot":   {func(s *scene) { s.bare(); s.holder.Place.Boot = "x"; s.end() }, Unknown},
-		"no machine id, rebooted":       {func(s *scene) { s.bare(); s.holder.Place.Boot = "before"; s.reboot() }, Dead},
+		"no machine id, rebooted": {func(s *scene) {
+			s.bare()
+			s.holder.Place.Boot = "before"
+			s.reboot()
+		}, Dead},
 		"no machine id, rebooted, time namespace": {func(s *scene) {
 			s.bare()
 			s.holder.Place.Boot = "before"
@@ -172,8 +183,11 @@ func TestOnlyProofMakesAnOrphan(t *testing.T) {
 			s.removed()
 			s.host.unreadable = fs.ErrPermission
 		}, Unknown},
-		"job directory of another mount namespace": {func(s *scene) { s.removed(); s.holder.Place.Mounts = "x" }, Unknown},
-		"job directory gone, processes hidden":     {func(s *scene) { s.removed(); s.host.hidden = true }, Unknown},
+		"job directory of another mount namespace": {func(s *scene) {
+			s.removed()
+			s.holder.Place.Mounts = "x"
+		}, Unknown},
+		"job directory gone, processes hidden": {func(s *scene) { s.removed(); s.host.hidden = true }, Unknown},
 		"job directory of another form": {func(s *scene) {
 			s.job()
 			s.holder.JobDir = "/p/x"
@@ -192,17 +206,24 @@ func TestOnlyProofMakesAnOrphan(t *testing.T) {
 			s.host.works[jobDir] = true
 			time.Sleep(3 * time.Hour)
 		}, Alive},
-		"GitHub's worker runs":    {func(s *scene) { s.job(); s.holder.JobDir = "" }, Alive},
-		"GitHub's worker is gone": {func(s *scene) { s.job(); s.holder.JobDir = ""; s.host.end(s.holder.Runner) }, Dead},
-		"container gone":          {func(s *scene) { s.container(Dead) }, Dead},
-		"container runs":          {func(s *scene) { s.container(Alive) }, Alive},
-		"container runs, old":     {func(s *scene) { s.container(Alive); time.Sleep(30 * time.Hour) }, Alive},
-		"container: no answer":    {func(s *scene) { s.container(Unknown) }, Unknown},
+		"GitHub's worker runs": {func(s *scene) { s.job(); s.holder.JobDir = "" }, Alive},
+		"GitHub's worker is gone": {func(s *scene) {
+			s.job()
+			s.holder.JobDir = ""
+			s.host.end(s.holder.Runner)
+		}, Dead},
+		"container gone":       {func(s *scene) { s.container(Dead) }, Dead},
+		"container runs":       {func(s *scene) { s.container(Alive) }, Alive},
+		"container runs, old":  {func(s *scene) { s.container(Alive); time.Sleep(30 * time.Hour) }, Alive},
+		"container: no answer": {func(s *scene) { s.container(Unknown) }, Unknown},
 		"container: no store that runs any": {func(s *scene) {
 			s.container(Dead)
 			s.waiter.space.Engine = newStore(true, faults{}, 1)
 		}, Unknown},
-		"container: no ID":                 {func(s *scene) { s.container(Dead); s.holder.Container = "../x" }, Unknown},
+		"container: no ID": {func(s *scene) {
+			s.container(Dead)
+			s.holder.Container = "../x"
+		}, Unknown},
 		"container started again":          {func(s *scene) { s.container(Alive); s.holder.Started = "before" }, Dead},
 		"container runs since":             {func(s *scene) { s.container(Alive); s.holder.Started = "now" }, Alive},
 		"a shell in a container that runs": {func(s *scene) { s.container(Alive); s.holder.Job.RunID = "" }, Unknown},
@@ -247,10 +268,13 @@ func TestOnlyProofMakesAnOrphan(t *testing.T) {
 			s.run(Alive)
 			s.holder.Command, s.host.unread = true, true
 		}, Unknown},
-		"run ended":                 {func(s *scene) { s.run(Dead) }, Dead},
-		"run ended, a step runs":    {func(s *scene) { s.run(Dead); s.host.works[jobDir] = true }, Alive},
-		"run: no answer":            {func(s *scene) { s.run(Unknown) }, Unknown},
-		"run ended on other server": {func(s *scene) { s.run(Dead); s.holder.Job.Server = "https://elsewhere" }, Unknown},
+		"run ended":              {func(s *scene) { s.run(Dead) }, Dead},
+		"run ended, a step runs": {func(s *scene) { s.run(Dead); s.host.works[jobDir] = true }, Alive},
+		"run: no answer":         {func(s *scene) { s.run(Unknown) }, Unknown},
+		"run ended on other server": {func(s *scene) {
+			s.run(Dead)
+			s.holder.Job.Server = "https://elsewhere"
+		}, Unknown},
 		"run ended, server unknown": {func(s *scene) {
 			s.run(Dead)
 			s.holder.Job.Server = ""

@@ -242,7 +242,8 @@ func TestVerdictReportsWhatWasLookedAt(t *testing.T) {
 	v, err := gate(table).Look(t.Context())
 	want := []Blocker{
 		{
-			Tool: "next build", PID: 40, Since: start, Dir: "/a", CPU: time.Second, Memory: 1 << 20, Job: Job{RunID: "40"},
+			Tool: "next build", PID: 40, Since: start, Dir: "/a", CPU: time.Second, Memory: 1 << 20,
+			Job: Job{RunID: "40"},
 		},
 	}
 	if err != nil || !slices.Equal(v.Blockers, want) || v.Seen != 5 || v.Scope != WholeHost {

@@ -97,7 +97,10 @@ func TestArgumentsOfRealProcesses(t *testing.T) {
 		{[]string{"node", "/app/node_modules/nuxt/bin/nuxt.mjs", "build"}, "nuxt build"},
 		{[]string{"node", "/app/node_modules/.bin/nuxt", "dev"}, ""},
 		{
-			[]string{"/usr/bin/node", "--enable-source-maps", "/app/node_modules/@nuxt/cli/dist/dev/index.mjs", "--port", "0"},
+			[]string{
+				"/usr/bin/node", "--enable-source-maps",
+				"/app/node_modules/@nuxt/cli/dist/dev/index.mjs", "--port", "0",
+			},
 			"",
 		},
 		{[]string{"node", "/app/node_modules/.bin/astro", "build"}, "astro build"},

@@ -42,7 +42,8 @@ func TestWait(t *testing.T) {
 				})
 				jitter := last.Waited - tt.waited // of the second glance of who has waited
 				uneven := jitter < 0 || jitter > 5*time.Second || jitter > 0 && (!tt.clear || tt.number == 1)
-				if err != nil || last.Number != tt.number || uneven || last.Clear() != tt.clear || reports != tt.number {
+				if err != nil || last.Number != tt.number || uneven || last.Clear() != tt.clear ||
+					reports != tt.number {
 					t.Errorf("Wait() = %+v, %v after %d reports", last, err, reports)
 				}
 			})

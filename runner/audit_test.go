@@ -22,8 +22,9 @@ func good() Host {
 			WorkDir:     "/srv/act-runner",
 		}},
 		Lingers: true,
-		Dir:     "/srv/act-runner", ConfigPath: "/srv/act-runner/config.yaml", RegistrationPath: "/srv/act-runner/.runner",
-		Registered: true,
+		Dir:     "/srv/act-runner", ConfigPath: "/srv/act-runner/config.yaml",
+		RegistrationPath: "/srv/act-runner/.runner",
+		Registered:       true,
 		Config: config.Config{
 			Capacity: 1, Timeout: 3 * time.Hour, ShutdownTimeout: time.Hour, Registration: ".runner",
 			Labels: []config.Label{
@@ -190,7 +191,8 @@ func TestWhatIsHarmlessIsNotFound(t *testing.T) {
 		"docker stop gitea-runner", "docker start postgres", "true # then; docker start gitea-runner",
 		"echo docker start gitea-runner", "# docker start gitea-runner",
 		"docker image prune -af",
-		"docker update --restart=no gitea-runner", "docker inspect gitea-runner", "docker logs --since 10m gitea-runner",
+		"docker update --restart=no gitea-runner", "docker inspect gitea-runner",
+		"docker logs --since 10m gitea-runner",
 		"docker network ls",
 	} {
 		if found := checkSchedule([]Scheduled{{Command: command}}, Container{Name: WrappedContainer}); len(found) > 0 {

@@ -192,8 +192,9 @@ func TestAPlanIsAboutAllLabelsAndNoOther(t *testing.T) {
 	but := func(old, new string) string { return strings.Replace(plan110, old, new, 1) }
 	for want, yaml := range map[string]string{
 		// The line is the one where its runner begins.
-		`line 7: the primary has no label "gpu"`:                                      but("- ubuntu-22.04", "- gpu"),
-		`line 12: no runner of the plan has the primary's label "ubuntu-22.04"; give`: but("      - ubuntu-22.04\n", ""),
+		`line 7: the primary has no label "gpu"`: but("- ubuntu-22.04", "- gpu"),
+		`line 12: no runner of the plan has the primary's label "ubuntu-22.04"; give`: but(
+			"      - ubuntu-22.04\n", ""),
 	} {
 		if err := CheckSplit(parse(yaml), h.Config.Labels, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)

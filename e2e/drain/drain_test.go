@@ -473,7 +473,8 @@ done
 	}
 	table := filepath.Join(b.cron, "heal")
 	writeFile(t, table,
-		fmt.Sprintf("DOCKER_HOST=%s\nPATH=%s:/usr/bin:/bin\n@reboot root %s\n", e.Host(), filepath.Dir(e.CLI()), script))
+		fmt.Sprintf("DOCKER_HOST=%s\nPATH=%s:/usr/bin:/bin\n@reboot root %s\n",
+			e.Host(), filepath.Dir(e.CLI()), script))
 	names := []string{
 		`"/etc/cron.d/heal" line 3 runs`,
 		`docker-health-monitor.sh", whose line 7 starts the retired runner: "docker start $c"`,

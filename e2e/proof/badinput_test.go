@@ -230,7 +230,10 @@ func TestTicketsByTheThousand(t *testing.T) {
 		waits   bool // who comes later
 		removed bool
 	}{
-		"of the dead": {labels: map[string]string{"process": fmt.Sprintf("%d@1", self.PID)}, tickets: 1000, removed: true},
+		"of the dead": {
+			labels:  map[string]string{"process": fmt.Sprintf("%d@1", self.PID)},
+			tickets: 1000, removed: true,
+		},
 		"of the living": {
 			labels:  map[string]string{"process": fmt.Sprintf("%d@%d", self.PID, self.Start)},
 			tickets: 300, waits: true,

@@ -83,7 +83,8 @@ func TestATimerOfTheSystemCleans(t *testing.T) {
 
 	// It may write nowhere else.
 	m.give("root", "/etc/systemd/system/hostguard-clean-diag.service.d/probe.conf",
-		"[Service]\nExecStart=\nExecStart=/bin/sh -c 'touch /home/ci/x /tmp/x "+root+"/x; touch "+root+"/_diag/probe'\n")
+		"[Service]\nExecStart=\n"+
+			"ExecStart=/bin/sh -c 'touch /home/ci/x /tmp/x "+root+"/x; touch "+root+"/_diag/probe'\n")
 	m.run(0, "root",
 		"systemctl daemon-reload; systemctl start hostguard-clean-diag; "+
 			"rm -r /etc/systemd/system/hostguard-clean-diag.service.d; systemctl daemon-reload")

@@ -488,7 +488,8 @@ func TestLauncherPrintsHostileNamesOnOneLine(t *testing.T) {
 		hostile := "/x\n::set-env name=BASH_ENV::x\r##[add-path]x\n\x1b[2J%s\\n$(touch x)`touch y`"
 		l.env = append(l.env, "HOSTGUARD_BIN="+hostile)
 		l.ran(l.copyOfDist(),
-			"skipping HOSTGUARD_BIN, no executable file: /x::set-env name=BASH_ENV::x##[add-path]x[2J%s\\n$(touch x)`touch y`")
+			"skipping HOSTGUARD_BIN, no executable file: "+
+				"/x::set-env name=BASH_ENV::x##[add-path]x[2J%s\\n$(touch x)`touch y`")
 
 		l.env[len(l.env)-1] = "HOSTGUARD_BIN=" + l.binary("named", `9\n::set-env name=BASH_ENV::x`)
 		l.ran(filepath.Join(l.dir, "named"))

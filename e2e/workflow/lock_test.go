@@ -62,7 +62,8 @@ func TestFailingJobGivesTheLockBack(t *testing.T) {
 					dir := t.TempDir()
 					look := filepath.Join(dir, "look")
 					writeFile(t, look,
-						"#!/bin/sh\n"+e.CLI()+" network ls --filter type=custom --format '{{.Name}}' >"+dir+"/held\n", 0o755)
+						"#!/bin/sh\n"+
+							e.CLI()+" network ls --filter type=custom --format '{{.Name}}' >"+dir+"/held\n", 0o755)
 					_, err := run(t, act.Job{Build: build, Repository: "wooo/site", Workflow: `
 on: push
 jobs:

@@ -59,7 +59,8 @@ func TestReleaseIsReproducible(t *testing.T) {
 		static(t, filepath.Join(one, "dist/hostguard-linux-"+arch))
 	}
 	settings := filepath.Join(t.TempDir(), "gitconfig")
-	const odd = "[core]\nautocrlf = true\nfileMode = false\n[i18n]\ncommitEncoding = ISO-8859-1\n[tag]\ngpgSign = true\n"
+	const odd = "[core]\nautocrlf = true\nfileMode = false\n" +
+		"[i18n]\ncommitEncoding = ISO-8859-1\n[tag]\ngpgSign = true\n"
 	writeFile(t, settings, odd, 0o644)
 	env := []string{"TMPDIR=" + t.TempDir(), "LC_ALL=C", "GOAMD64=v2", "GIT_CONFIG_GLOBAL=" + settings}
 	command(t, two, env, "make", "release")

@@ -78,7 +78,8 @@ func TestWhichProcessesTakeJobs(t *testing.T) {
 		"/usr/local/bin/act_runner daemon --config config.yaml": true,
 		"gitea-runner -c config.yaml daemon":                    true,
 		"forgejo-runner daemon":                                 true,
-		"act_runner register":                                   false, "act_runner": false, "vi act_runner daemon": false,
+		"act_runner register":                                   false,
+		"act_runner":                                            false, "vi act_runner daemon": false,
 		"/opt/act_runner/start daemon": false, "": false,
 	} {
 		if got := IsDaemon(strings.Fields(line)); got != want {

@@ -106,7 +106,8 @@ func TestFailuresOfARegistrationAreReportedInOneLine(t *testing.T) {
 	} {
 		const runners = "/api/v1/admin/actions/runners"
 		i := api(t, "1.26.0", map[string]http.HandlerFunc{
-			runners:                         answer(200, `{"runners": [{"id": 7, "name": "host-110"}], "total_count": 1}`),
+			runners: answer(200,
+				`{"runners": [{"id": 7, "name": "host-110"}], "total_count": 1}`),
 			runners + "/registration-token": c.handler,
 			runners + "/7":                  c.handler,
 		})

@@ -247,8 +247,8 @@ func TestWhoBelongsToTheRunnerThatCameAfter(t *testing.T) {
 		write(t, table, "self/mountinfo", "")
 		for _, p := range c.table {
 			pid := strconv.Itoa(p.pid)
-			write(t, table, pid+"/stat", fmt.Sprintf("%d (x) S %d %d %d%s %d 0 0", p.pid, p.parent, p.session, p.session,
-				strings.Repeat(" 0", 15), p.start))
+			write(t, table, pid+"/stat", fmt.Sprintf("%d (x) S %d %d %d%s %d 0 0",
+				p.pid, p.parent, p.session, p.session, strings.Repeat(" 0", 15), p.start))
 			write(t, table, pid+"/cmdline", p.argv0+"\x00daemon\x00")
 			if p.refused {
 				refuse(t, table, pid)

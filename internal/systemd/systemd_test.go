@@ -72,7 +72,8 @@ func TestUnitsAreReadAsValues(t *testing.T) {
 		},
 		services: map[string]map[string]any{
 			service: {
-				"MainPID": uint32(7), "NRestarts": uint32(3), "KillMode": "mixed", "TimeoutStopUSec": uint64(90_000_000),
+				"MainPID": uint32(7), "NRestarts": uint32(3),
+				"KillMode": "mixed", "TimeoutStopUSec": uint64(90_000_000),
 				"WorkingDirectory": "/srv",
 				"ExecStart":        [][]any{{"/bin/act_runner", []string{"/bin/act_runner", "daemon"}, false}},
 				"Environment":      []string{"PATH=/opt/node/bin"},

@@ -185,7 +185,8 @@ func checkUses(u use, cancelInProgress bool,
 	case !cancelInProgress || u.held:
 	case u.acquires:
 		add(5, finding.Warn, "take the lock with uses: wooo/hostguard/lock@v1.0.0, whose post step runs on cancel",
-			"cancel-in-progress with acquire-lock: on act_runner before v2.0 no release step runs when a run is cancelled")
+			"cancel-in-progress with acquire-lock: on act_runner before v2.0 no release step runs when a run is "+
+				"cancelled")
 	case u.build != "":
 		add(5, finding.Bad, "take the lock with uses: wooo/hostguard/lock@v1.0.0, or set cancel-in-progress: false",
 			"builds without a lock that outlasts cancel-in-progress: Gitea starts the next run while the cancelled "+

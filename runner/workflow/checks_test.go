@@ -42,8 +42,9 @@ func TestWhatIsRightInAWorkflow(t *testing.T) {
 		"jobs one by one": "on: push\nconcurrency: x\njobs: {a: {runs-on: awoooi-host}, " +
 			"b: {runs-on: awoooi-host, needs: a}, " +
 			"c: {runs-on: awoooi-host, needs: [b]}}",
-		"jobs on two labels": "on: push\nconcurrency: x\njobs: {a: {runs-on: awoooi-host}, b: {runs-on: ubuntu-latest}}",
-		"called only":        "on: workflow_call\njobs: {a: {runs-on: awoooi-host}}",
+		"jobs on two labels": "on: push\nconcurrency: x\n" +
+			"jobs: {a: {runs-on: awoooi-host}, b: {runs-on: ubuntu-latest}}",
+		"called only": "on: workflow_call\njobs: {a: {runs-on: awoooi-host}}",
 	} {
 		if found := Check([]Workflow{parse(t, yaml)}, nil); len(found) > 0 {
 			t.Errorf("%s: %+v", name, found)
