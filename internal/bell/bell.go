@@ -38,7 +38,9 @@ func (Bell) Hear(ctx context.Context, nonce string) (<-chan struct{}, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for a wake-up: %w", err)
 	}
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	// The reader alone closes the socket, and waits for that: a Close beside its read
+	// can still be under way when rings is closed.
+	stop := context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Now()) })
 	rings := make(chan struct{}, 1)
 	go func() {
 		defer close(rings)
