@@ -277,7 +277,7 @@ func TestTicketsByTheThousand(t *testing.T) {
 			}
 			limit := "20s"
 			if c.waits {
-				limit = "2s"
+				limit = "1s" // a free lock is left to the living for 1.25 s and more
 			}
 			start := time.Now()
 			status, said := tell(t, j.Step("acquire-lock", "-legacy-settle", "0s", "-timeout", limit), 2*time.Second)
