@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -187,7 +188,9 @@ func (a *acquisition) wait(ctx context.Context, inTheWay Judged) {
 	w := Wait{Holder: inTheWay, Position: a.waiting.Position, Waiters: a.waiting.Waiters}
 	if inTheWay.ID != a.waiting.Holder.ID || time.Since(a.counted) > countEvery {
 		if waiters, err := a.count(ctx); err == nil {
-			a.space.removeAll(ctx, a.gone)
+			if !slices.ContainsFunc(a.ahead, a.seesAlive) {
+				a.space.removeAll(ctx, a.gone)
+			}
 			a.gone = nil
 			w.Position, w.Waiters = len(a.ahead)+1, waiters
 		}
@@ -225,6 +228,11 @@ func (a *acquisition) wait(ctx context.Context, inTheWay Judged) {
 		}
 	}
 }
+
+// seesAlive reports whether this process sees the process of a waiter. The first whom
+// nobody so seen precedes removes what the dead left: when all did, 40 killed of 256 kept
+// the daemon busy with the same removals for 7 s, while the lock was free.
+func (a *acquisition) seesAlive(t ticket) bool { return a.space.sight(t.claim) == Alive }
 
 // rest returns how long this process may leave the lock to those ahead. As long as
 // it sees one of their processes, that one looks sooner; the nearest ahead that have

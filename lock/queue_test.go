@@ -41,8 +41,9 @@ type waiter struct {
 // frozen is a store as a process sees it that may be stopped at any request.
 type frozen struct {
 	Engine
-	stopped atomic.Bool
-	goOn    chan struct{}
+	stopped  atomic.Bool
+	goOn     chan struct{}
+	removals atomic.Int32
 }
 
 func (f *frozen) pass() {
@@ -63,6 +64,7 @@ func (f *frozen) List(ctx context.Context, prefix string) ([]Entry, error) {
 
 func (f *frozen) Remove(ctx context.Context, id string) error {
 	f.pass()
+	f.removals.Add(1)
 	return f.Engine.Remove(ctx, id)
 }
 
@@ -215,6 +217,32 @@ func costsAtMostThreeSeconds(t *testing.T, k killing) {
 		m.kill()
 	}
 	w.group.Wait()
+}
+
+// Each removal occupies the daemon for milliseconds, and one that waits for it.
+func TestOneWaiterRemovesWhatTheDeadLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWaiters(t)
+		if _, err := w.process().Acquire(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		all := w.join(16, nil)
+		time.Sleep(countEvery - longestRest + 2*poll) // the first has just counted, the last ones will
+		for _, m := range all[4:12] {
+			m.kill()
+		}
+		time.Sleep(2 * countEvery)
+		for i, m := range all {
+			if got, want := m.frozen.removals.Load(), map[int]int32{0: 8}[i]; got != want {
+				t.Errorf("waiter %d removed %d tickets, want %d", i, got, want)
+			}
+			m.kill()
+		}
+		if left := len(w.store.named(ticketName("build", ""))); left != 8 {
+			t.Errorf("%d tickets are left, want 8", left)
+		}
+		w.group.Wait()
+	})
 }
 
 // Who is stopped, killed where nobody sees it, or too slow lets a free lock pass
