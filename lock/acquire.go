@@ -229,9 +229,9 @@ func (a *acquisition) wait(ctx context.Context, inTheWay Judged) {
 	}
 }
 
-// seesAlive reports whether this process sees the process of a waiter. The first whom
-// nobody so seen precedes removes what the dead left: when all did, 40 killed of 256 kept
-// the daemon busy with the same removals for 7 s, while the lock was free.
+// seesAlive reports whether this process sees a waiter's process alive. A waiter that sees
+// none ahead of it removes what the dead left. When every waiter did, 40 killed of 256 kept
+// the daemon busy with the same removals for 7 s while the lock was free.
 func (a *acquisition) seesAlive(t ticket) bool { return a.space.sight(t.claim) == Alive }
 
 // rest returns how long this process may leave the lock to those ahead. As long as

@@ -219,7 +219,7 @@ func costsAtMostThreeSeconds(t *testing.T, k killing) {
 	w.group.Wait()
 }
 
-// Each removal occupies the daemon for milliseconds, and one that waits for it.
+// A removal occupies the daemon for milliseconds, in which no one can take the lock.
 func TestOneWaiterRemovesWhatTheDeadLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWaiters(t)
