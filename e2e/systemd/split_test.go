@@ -1,9 +1,11 @@
 package systemd
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -172,13 +174,23 @@ func (p *pool) forget() {
 // so does whether systemd still lists a unit that is stopped.
 func (p *pool) state() string {
 	p.t.Helper()
-	return p.run(0, "root",
+	var state strings.Builder
+	state.WriteString(p.run(0, "root",
 		`find /home/ci /etc/systemd/system -path '*/.cache' -prune -o \( -type f -o -type l \) -print0 `+
 			`| sort -z | xargs -0 sha256sum
 		ls -A /home/ci | grep -vx .cache
 		systemctl list-units --plain --no-legend 'gitea-act-runner*' | tr -s ' '
-		for u in /etc/systemd/system/gitea-act-runner*.service; do systemctl is-enabled ${u##*/}; done
-		`+runnersOf+` | sed -E 's/"status":"[a-z]+","busy":[a-z]+,//g'`)
+		for u in /etc/systemd/system/gitea-act-runner*.service; do systemctl is-enabled ${u##*/}; done`))
+	runners, err := p.gitea.Runners()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	// Gitea lists first the runner that it has heard of last.
+	slices.SortFunc(runners, func(a, b gitea.RegisteredRunner) int { return cmp.Compare(a.ID, b.ID) })
+	for _, r := range runners {
+		fmt.Fprintln(&state, r.ID, r.Name, r.Disabled, r.Labels)
+	}
+	return state.String()
 }
 
 const (

@@ -235,11 +235,12 @@ func (s *Server) RegistrationToken() (string, error) {
 
 // RegisteredRunner is a runner as the server knows it.
 type RegisteredRunner struct {
-	ID     int64
-	Name   string
-	Status string
-	Busy   bool
-	Labels []struct{ Name string }
+	ID       int64
+	Name     string
+	Status   string
+	Busy     bool
+	Disabled bool
+	Labels   []struct{ Name string }
 }
 
 // Runners returns the runners that are registered with the whole server.
