@@ -91,19 +91,19 @@ func mixed(t *testing.T, docker *engine.Engine, program string, options ...strin
 		t.Fatal(err)
 	}
 	p.machine = bootPrograms(t, docker, runners, append(options, "-v", socket+":/gitea.sock")...)
-	p.give("root", "/srv/gitea/token", server.Admin.Token)
-	p.run(0, "root", "chmod 600 /srv/gitea/token; chmod 666 /gitea.sock")
-	p.run(0, "root", "systemd-run --quiet --unit gitea --working-directory /srv/gitea /usr/local/bin/gitea")
-	p.until("gitea GET /version")
-	p.run(0, "ci", "mkdir ~/awoooi")
-	p.give("ci", "/home/ci/act-runner/config.yaml", mixedConfig)
-	p.run(0, "ci",
+	p.Give("root", "/srv/gitea/token", server.Admin.Token)
+	p.Want(0, "root", "chmod 600 /srv/gitea/token; chmod 666 /gitea.sock")
+	p.Want(0, "root", "systemd-run --quiet --unit gitea --working-directory /srv/gitea /usr/local/bin/gitea")
+	p.Until("gitea GET /version")
+	p.Want(0, "ci", "mkdir ~/awoooi")
+	p.Give("ci", "/home/ci/act-runner/config.yaml", mixedConfig)
+	p.Want(0, "ci",
 		"cd ~/act-runner && "+program+" register --no-interactive --config config.yaml"+
 			" --instance http://127.0.0.1:3000 --name host110 --token "+p.registration)
-	p.run(0, "root", "mkdir -m 777 /var/tmp/recorded")
-	p.give("root", "/etc/systemd/system/"+unit, strings.Replace(mixedUnit, "PROGRAM", program, 1))
-	p.run(0, "root", "systemctl enable --now "+unit)
-	p.until(primaryIsOnline)
+	p.Want(0, "root", "mkdir -m 777 /var/tmp/recorded")
+	p.Give("root", "/etc/systemd/system/"+unit, strings.Replace(mixedUnit, "PROGRAM", program, 1))
+	p.Want(0, "root", "systemctl enable --now "+unit)
+	p.Until(primaryIsOnline)
 	return p
 }
 
@@ -127,22 +127,22 @@ func (p *pool) commit(t *testing.T, name, workflow string) {
 // job starts a job on a label, which runs until the file is there, and returns a
 // function that wants it to have succeeded.
 func (p *pool) job(label, file string) (succeeded func()) {
-	p.t.Helper()
+	p.T.Helper()
 	repo := fmt.Sprintf("job%d", time.Now().UnixNano())
-	p.repository(p.t, repo,
+	p.repository(p.T, repo,
 		"on: push\njobs: {wait: {runs-on: "+label+", steps: [{run: 'until [ -e "+file+" ]; do sleep 0.05; done'}]}}\n")
 	run, err := p.user.Run("wooo/"+repo, 1)
 	if err == nil {
 		run, err = p.user.Started("wooo/"+repo, run.ID)
 	}
 	if err != nil {
-		p.t.Fatal(err)
+		p.T.Fatal(err)
 	}
 	return func() {
-		p.t.Helper()
+		p.T.Helper()
 		ended, err := p.user.Ended("wooo/"+repo, run.ID)
 		if err != nil || ended.Conclusion != "success" {
-			p.t.Fatalf("the job has ended with %q, %v", ended.Conclusion, err)
+			p.T.Fatalf("the job has ended with %q, %v", ended.Conclusion, err)
 		}
 	}
 }
@@ -154,17 +154,17 @@ func (p *pool) split() string {
 
 // forget removes all runners but the first from the server.
 func (p *pool) forget() {
-	p.t.Helper()
+	p.T.Helper()
 	all, err := p.gitea.Runners()
 	if err != nil {
-		p.t.Fatal(err)
+		p.T.Fatal(err)
 	}
 	for _, runner := range all {
 		if runner.Name == "host110" {
 			continue
 		}
 		if err := p.gitea.Admin.Call("DELETE", fmt.Sprintf("/admin/actions/runners/%d", runner.ID), nil, nil); err != nil {
-			p.t.Fatal(err)
+			p.T.Fatal(err)
 		}
 	}
 }
@@ -173,9 +173,9 @@ func (p *pool) forget() {
 // runners. Whether those are online changes by itself, a minute after their last word;
 // so does whether systemd still lists a unit that is stopped.
 func (p *pool) state() string {
-	p.t.Helper()
+	p.T.Helper()
 	var state strings.Builder
-	state.WriteString(p.run(0, "root",
+	state.WriteString(p.Want(0, "root",
 		`find /home/ci /etc/systemd/system -path '*/.cache' -prune -o \( -type f -o -type l \) -print0 `+
 			`| sort -z | xargs -0 sha256sum
 		ls -A /home/ci | grep -vx .cache
@@ -183,7 +183,7 @@ func (p *pool) state() string {
 		for u in /etc/systemd/system/gitea-act-runner*.service; do systemctl is-enabled ${u##*/}; done`))
 	runners, err := p.gitea.Runners()
 	if err != nil {
-		p.t.Fatal(err)
+		p.T.Fatal(err)
 	}
 	// Gitea lists first the runner that it has heard of last.
 	slices.SortFunc(runners, func(a, b gitea.RegisteredRunner) int { return cmp.Compare(a.ID, b.ID) })
@@ -203,38 +203,41 @@ func TestARunnerOfThreeOwnersIsSplit(t *testing.T) {
 		t.Run(program, func(t *testing.T) {
 			t.Parallel()
 			m := mixed(t, quiet, program)
-			m.run(1, "ci", "hostguard runner readiness", "blocker=single_registered_runner_with_mixed_owner_labels",
+			m.Want(1, "ci", "hostguard runner readiness", "blocker=single_registered_runner_with_mixed_owner_labels",
 				"installed_split_services=0/3")
-			m.run(0, "ci", "cd ~/awoooi && hostguard doctor", "L11  warn", "L12  warn", "fix: hostguard runner split")
+			m.Want(0, "ci", "cd ~/awoooi && hostguard doctor", "L11  warn", "L12  warn", "fix: hostguard runner split")
 
-			m.run(0, "ci", m.split()+" >~/split.yaml")
+			m.Want(0, "ci", m.split()+" >~/split.yaml")
 			before := m.state()
-			said := m.run(0, "ci", m.split()+" -plan ~/split.yaml", "repositories whose builds take the lock: 3",
+			said := m.Want(0, "ci", m.split()+" -plan ~/split.yaml", "repositories whose builds take the lock: 3",
 				`create "/home/ci/act-runner-shared", for "ci" alone`,
 				`register "host110-ewoooc" at "http://127.0.0.1:3000"`, "nothing is changed yet")
 			if after := m.state(); after != before {
 				t.Fatalf("the plan has changed\n%s\ninto\n%s", before, after)
 			}
 
-			said += m.run(0, "ci", m.split()+" -plan ~/split.yaml -apply", "running as root through sudo:", "done; undo with ")
+			said += m.Want(0, "ci", m.split()+" -plan ~/split.yaml -apply",
+				"running as root through sudo:", "done; undo with ")
 			for _, owner := range owners {
 				dir, service := "/home/ci/act-runner-"+owner, "gitea-act-runner-"+owner+".service"
-				m.is("root", "stat -c '%U %a' "+dir+" "+dir+"/config.yaml", "ci 700\nci 600")
-				m.is("root",
+				m.Is("root", "stat -c '%U %a' "+dir+" "+dir+"/config.yaml", "ci 700\nci 600")
+				m.Is("root",
 					"systemctl show --value -p User,KillMode,TimeoutStopUSec"+
 						",ActiveState,UnitFileState,Environment "+service+" | sort | paste -sd' '",
 					"1h 6min PATH=/opt/node/bin:/usr/bin:/bin active ci enabled mixed")
-				m.run(0, "root", "systemd-analyze verify "+service)
-				m.run(0, "root", "cat "+dir+"/config.yaml",
+				m.Want(0, "root", "systemd-analyze verify "+service)
+				m.Want(0, "root", "cat "+dir+"/config.yaml",
 					"workdir_parent: "+dir+"/.cache/act", "dir: "+dir+"/.cache/actcache",
 					"env_file: /home/ci/act-runner/.env # of the host", "file: .runner")
 			}
-			m.is("root", "grep host: /home/ci/act-runner-ewoooc/config.yaml", `- "ewoooc-host:host" # since May`+"\nhost:")
+			m.Is("root", "grep host: /home/ci/act-runner-ewoooc/config.yaml",
+				`- "ewoooc-host:host" # since May`+"\nhost:")
 			m.config("ci", mixedConfig)
-			m.is("root", "systemctl show --value -p ActiveState,UnitFileState "+unit+" | paste -sd' '", "inactive disabled")
+			m.Is("root", "systemctl show --value -p ActiveState,UnitFileState "+unit+" | paste -sd' '",
+				"inactive disabled")
 
 			// Each label has one runner; the reports agree; nothing is left to do.
-			labels := m.run(0, "ci", "cd ~/awoooi && GITEA_TOKEN="+m.gitea.Admin.Token+" hostguard runner labels",
+			labels := m.Want(0, "ci", "cd ~/awoooi && GITEA_TOKEN="+m.gitea.Admin.Token+" hostguard runner labels",
 				"jobs: 3; ok 3,")
 			// To the server the primary is there for a minute after its last word.
 			for _, row := range []string{
@@ -246,7 +249,7 @@ func TestARunnerOfThreeOwnersIsSplit(t *testing.T) {
 					t.Errorf("no %q in\n%s", row, labels)
 				}
 			}
-			m.run(0, "ci", "hostguard runner readiness", "isolation_ready=true", "blocker=none",
+			m.Want(0, "ci", "hostguard runner readiness", "isolation_ready=true", "blocker=none",
 				"safe_next_step=none", "installed_split_services=3/3")
 			doctor, _ := m.Run("ci", "cd ~/awoooi && hostguard doctor")
 			for _, line := range []string{
@@ -258,24 +261,25 @@ func TestARunnerOfThreeOwnersIsSplit(t *testing.T) {
 				}
 			}
 			split3 := m.state()
-			m.run(0, "ci", m.split()+" -plan ~/split.yaml -apply", "nothing to change")
+			m.Want(0, "ci", m.split()+" -plan ~/split.yaml -apply", "nothing to change")
 			if after := m.state(); after != split3 {
 				t.Fatalf("a second run has changed\n%s\ninto\n%s", split3, after)
 			}
 
 			m.noTokens(said)
-			m.run(0, "root", "grep -q "+m.registration+" /var/tmp/recorded/stdin")
+			m.Want(0, "root", "grep -q "+m.registration+" /var/tmp/recorded/stdin")
 
 			// The way back, as it was told.
 			_, back, _ := strings.Cut(said, `undo with "`)
 			back, _, _ = strings.Cut(back, "\"\n")
 			for step := range strings.SplitSeq(back, "; ") {
 				if !strings.HasPrefix(step, "remove its runner") {
-					m.run(0, "root", step)
+					m.Want(0, "root", step)
 				}
 			}
-			m.is("root", "systemctl show --value -p ActiveState,UnitFileState "+unit+" | paste -sd' '", "active enabled")
-			m.is("root", "ls /home/ci", "act-runner\nawoooi\nsplit.yaml")
+			m.Is("root", "systemctl show --value -p ActiveState,UnitFileState "+unit+" | paste -sd' '",
+				"active enabled")
+			m.Is("root", "ls /home/ci", "act-runner\nawoooi\nsplit.yaml")
 		})
 	}
 }
@@ -287,27 +291,27 @@ func TestAPrimaryOfAnotherNameIsSplitTwice(t *testing.T) {
 	t.Parallel()
 	const other = "runner-sysq.service"
 	m := mixed(t, quiet, "act_runner")
-	m.run(0, "root",
+	m.Want(0, "root",
 		"cd /etc/systemd/system && systemctl disable --now "+unit+" && mv "+unit+" "+other+
 			" && systemctl daemon-reload && systemctl enable --now "+other)
-	m.until(primaryIsOnline)
-	m.run(0, "ci", m.split()+" >~/split.yaml")
-	m.run(0, "ci", m.split()+" -plan ~/split.yaml -apply", "done; undo with ")
-	m.is("root", "systemctl show --value -p ActiveState,UnitFileState "+other+" | paste -sd' '", "inactive disabled")
+	m.Until(primaryIsOnline)
+	m.Want(0, "ci", m.split()+" >~/split.yaml")
+	m.Want(0, "ci", m.split()+" -plan ~/split.yaml -apply", "done; undo with ")
+	m.Is("root", "systemctl show --value -p ActiveState,UnitFileState "+other+" | paste -sd' '", "inactive disabled")
 
 	before := m.state()
 	for _, removed := range []bool{false, true} {
 		if removed {
-			m.run(0, "root", "rm /etc/systemd/system/"+other+" && systemctl daemon-reload")
+			m.Want(0, "root", "rm /etc/systemd/system/"+other+" && systemctl daemon-reload")
 			before = m.state()
 		}
-		m.run(0, "ci", m.split()+" -plan ~/split.yaml -apply", "nothing to change")
+		m.Want(0, "ci", m.split()+" -plan ~/split.yaml -apply", "nothing to change")
 		if after := m.state(); after != before {
 			t.Fatalf("a second run has changed\n%s\ninto\n%s", before, after)
 		}
-		m.run(0, "ci", "hostguard runner readiness", "isolation_ready=true", "safe_next_step=none",
+		m.Want(0, "ci", "hostguard runner readiness", "isolation_ready=true", "safe_next_step=none",
 			"primary_runner_dir=/home/ci/act-runner\n")
-		m.run(1, "ci", "hostguard runner service -apply", `the runner in "/home/ci/act-runner" is retired`)
+		m.Want(1, "ci", "hostguard runner service -apply", `the runner in "/home/ci/act-runner" is retired`)
 		doctor, _ := m.Run("ci", "cd ~/awoooi && hostguard doctor")
 		for _, line := range []string{"L6   ok", "L11  ok", "L12  ok"} {
 			if !strings.Contains(doctor, line) {
@@ -323,16 +327,16 @@ func TestAPrimaryOfAnotherNameIsSplitTwice(t *testing.T) {
 // noTokens wants no token in what was said, nor in an argument, an environment,
 // the journal or a file that is left.
 func (p *pool) noTokens(said string) {
-	p.t.Helper()
+	p.T.Helper()
 	if strings.Contains(said, p.registration) || strings.Contains(said, p.gitea.Admin.Token) {
-		p.t.Errorf("a token is in what it says:\n%s", said)
+		p.T.Errorf("a token is in what it says:\n%s", said)
 	}
 	tokens := " -e " + p.registration + " -e " + p.gitea.Admin.Token + " "
 	found, _ := p.Run("root", "grep -slF"+tokens+`/var/tmp/recorded/argv /var/tmp/recorded/environ
 		grep -rlF`+tokens+`/home /etc /tmp /root /var/tmp --exclude-dir recorded
 		journalctl | grep -F`+tokens)
 	if found != "" {
-		p.t.Errorf("a token is in\n%s", found)
+		p.T.Errorf("a token is in\n%s", found)
 	}
 }
 
@@ -359,19 +363,19 @@ func TestASplitThatFailsIsTakenBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := mixed(t, quiet, "gitea-runner")
-			m.run(0, "ci", m.split()+" >~/split.yaml")
+			m.Want(0, "ci", m.split()+" >~/split.yaml")
 			before := m.state()
-			m.give("root", "/srv/gitea/fails", c.fails)
+			m.Give("root", "/srv/gitea/fails", c.fails)
 			said, status := m.Run("ci", m.split()+" -plan ~/split.yaml -apply")
 			if status != 1 && status != 3 || !strings.Contains(said, c.says) || !strings.Contains(said, c.left) {
 				t.Errorf("exit status %d, want %q and %q in\n%s", status, c.says, c.left, said)
 			}
 			m.noTokens(said)
-			m.run(0, "root", "rm /srv/gitea/fails")
+			m.Want(0, "root", "rm /srv/gitea/fails")
 			if c.left != "" {
 				m.forget()
 			}
-			m.until(primaryIsOnline)
+			m.Until(primaryIsOnline)
 			if after := m.state(); after != before {
 				t.Errorf("before\n%s\nafter\n%s", before, after)
 			}
@@ -386,9 +390,9 @@ const oneForAll = "runners: [{owner: shared, labels: [ubuntu-latest, ubuntu-22.0
 func TestEachStepOfASplitIsTakenBack(t *testing.T) {
 	t.Parallel()
 	m := mixed(t, quiet, "gitea-runner", "--tmpfs", "/small:size=24k,mode=755,uid=1000")
-	m.give("ci", "/home/ci/split.yaml", strings.Replace(oneForAll, "DIR", "", 1))
-	m.give("ci", "/home/ci/small.yaml", strings.Replace(oneForAll, "DIR", ", directory: /small/act-runner-shared", 1))
-	m.give("ci", "/home/ci/most.yaml", `runners:
+	m.Give("ci", "/home/ci/split.yaml", strings.Replace(oneForAll, "DIR", "", 1))
+	m.Give("ci", "/home/ci/small.yaml", strings.Replace(oneForAll, "DIR", ", directory: /small/act-runner-shared", 1))
+	m.Give("ci", "/home/ci/most.yaml", `runners:
   - {owner: awoooi, labels: [awoooi-host, ubuntu-latest, ubuntu-22.04], directory: /home/ci/act-runner}
   - {owner: ewoooc, labels: [ewoooc-host]}
 `)
@@ -399,19 +403,19 @@ func TestEachStepOfASplitIsTakenBack(t *testing.T) {
 	}
 	back := func(status int, what, script string, says ...string) {
 		t.Helper()
-		said := m.run(status, "root", script, append(says, "everything is as it was before")...)
-		m.until(primaryIsOnline)
+		said := m.Want(status, "root", script, append(says, "everything is as it was before")...)
+		m.Until(primaryIsOnline)
 		if after := m.state(); after != before {
 			t.Fatalf("%s: before\n%s\nafter\n%s\nit said\n%s", what, before, after, said)
 		}
-		m.run(0, "root", "test -z \"$(ls /small)\"")
+		m.Want(0, "root", "test -z \"$(ls /small)\"")
 		m.noTokens(said)
 	}
 
 	// Each call of systemctl in turn: the unit is read, it is started, the primary
 	// is stopped, or restarted with fewer labels.
-	m.give("root", "/opt/systemctl", failingSystemctl)
-	m.run(0, "root", "chmod 755 /opt/systemctl")
+	m.Give("root", "/opt/systemctl", failingSystemctl)
+	m.Want(0, "root", "chmod 755 /opt/systemctl")
 	for _, plan := range []string{"split", "most"} {
 		for call := range 3 {
 			back(3, fmt.Sprintf("%s, call %d", plan, call+1),
@@ -420,12 +424,12 @@ func TestEachStepOfASplitIsTakenBack(t *testing.T) {
 	}
 
 	// What cannot be taken back is said by name.
-	m.give("root", "/srv/gitea/fails", "DELETE /api/v1/admin/actions/runners 403")
-	m.run(3, "root", "echo 2 >/run/calls; "+on("split"),
+	m.Give("root", "/srv/gitea/fails", "DELETE /api/v1/admin/actions/runners 403")
+	m.Want(3, "root", "echo 2 >/run/calls; "+on("split"),
 		"could not undo everything", `remove the runner "host110-shared", whose id is`,
 		`remove it at "http://127.0.0.1:3000" by hand`,
 		"the rest is as it was before")
-	m.run(0, "root", "rm /opt/systemctl /srv/gitea/fails")
+	m.Want(0, "root", "rm /opt/systemctl /srv/gitea/fails")
 	m.forget()
 	if after := m.state(); after != before {
 		t.Fatalf("before\n%s\nafter\n%s", before, after)
@@ -433,10 +437,10 @@ func TestEachStepOfASplitIsTakenBack(t *testing.T) {
 
 	// A full disk: no page for the directory's files, and none for the registration.
 	for _, free := range []int{0, 1} {
-		m.run(0, "root",
+		m.Want(0, "root",
 			fmt.Sprintf("dd if=/dev/zero of=/small/fill bs=4096 2>/dev/null; truncate -s -%d /small/fill", free*4096))
 		said, status := m.Run("root", on("small"))
-		m.run(0, "root", "rm /small/fill")
+		m.Want(0, "root", "rm /small/fill")
 		if status != 3 || !strings.Contains(said, "no space left on device") {
 			t.Errorf("%d pages: exit status %d\n%s", free, status, said)
 		}
@@ -444,7 +448,7 @@ func TestEachStepOfASplitIsTakenBack(t *testing.T) {
 			free == 1 && !strings.Contains(said, `runner "host110-shared" (id `) {
 			t.Errorf("%d pages: %s", free, said)
 		}
-		m.run(0, "root", `[ -z "$(ls /small)" ]`)
+		m.Want(0, "root", `[ -z "$(ls /small)" ]`)
 		m.forget()
 		if after := m.state(); after != before {
 			t.Fatalf("%d pages: before\n%s\nafter\n%s\nit said\n%s", free, before, after, said)
@@ -458,10 +462,10 @@ func TestEachStepOfASplitIsTakenBack(t *testing.T) {
 		if err := run.Start(); err != nil {
 			t.Fatal(err)
 		}
-		m.until("grep -q waiting /run/said && systemctl is-active -q gitea-act-runner-shared.service")
-		m.run(0, "root", "kill -"+signal+" $(pidof hostguard)")
+		m.Until("grep -q waiting /run/said && systemctl is-active -q gitea-act-runner-shared.service")
+		m.Want(0, "root", "kill -"+signal+" $(pidof hostguard)")
 		_ = run.Wait()
-		said := m.run(0, "root", "cat /run/said", "everything is as it was before")
+		said := m.Want(0, "root", "cat /run/said", "everything is as it was before")
 		if run.ProcessState.ExitCode() != status {
 			t.Errorf("%s: status %d, it said\n%s", signal, run.ProcessState.ExitCode(), said)
 		}
@@ -476,28 +480,28 @@ func TestEachStepOfASplitIsTakenBack(t *testing.T) {
 func TestAJobOfANewRunnerIsNotCutOff(t *testing.T) {
 	t.Parallel()
 	m := mixed(t, quiet, "gitea-runner")
-	m.give("ci", "/home/ci/split.yaml", strings.Replace(oneForAll, "DIR", "", 1))
+	m.Give("ci", "/home/ci/split.yaml", strings.Replace(oneForAll, "DIR", "", 1))
 	first := m.job("awoooi-host", "/home/ci/finish")
 	run := m.Command("ci", m.split()+" -plan ~/split.yaml -apply -wait 1m >~/said 2>&1")
 	if err := run.Start(); err != nil {
 		t.Fatal(err)
 	}
-	m.until("grep -q waiting /home/ci/said")
+	m.Until("grep -q waiting /home/ci/said")
 	second := m.job("awoooi-host", "/home/ci/finish")
-	m.until("ls -d /home/ci/act-runner-shared/.cache/act/*")
-	m.run(0, "root", "kill -INT $(pidof hostguard)")
-	m.until("systemctl show -P ActiveState gitea-act-runner-shared.service | grep -q deactivating")
+	m.Until("ls -d /home/ci/act-runner-shared/.cache/act/*")
+	m.Want(0, "root", "kill -INT $(pidof hostguard)")
+	m.Until("systemctl show -P ActiveState gitea-act-runner-shared.service | grep -q deactivating")
 	_ = run.Wait() // a minute
-	m.run(0, "ci", "cat ~/said", "could not undo everything",
+	m.Want(0, "ci", "cat ~/said", "could not undo everything",
 		`"gitea-act-runner-shared.service" is "deactivating": a job of it may run; `+
 			`once it has stopped, remove "/home/ci/act-runner-shared" and its runner at the server`)
-	m.run(0, "root",
+	m.Want(0, "root",
 		"ls -d /home/ci/act-runner-shared/.cache/act/*; gitea GET /admin/actions/runners | grep host110-shared")
-	m.run(0, "ci", "touch ~/finish")
-	m.until("! systemctl is-active -q gitea-act-runner-shared.service")
+	m.Want(0, "ci", "touch ~/finish")
+	m.Until("! systemctl is-active -q gitea-act-runner-shared.service")
 	first()
 	second()
-	m.run(0, "root", "systemctl is-active "+unit)
+	m.Want(0, "root", "systemctl is-active "+unit)
 }
 
 // planWith returns a plan of one runner that has these fields more.
@@ -524,12 +528,12 @@ func TestWhatASplitRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := mixed(t, docker, "act_runner")
-	m.run(0, "ci", m.split()+" >~/split.yaml")
+	m.Want(0, "ci", m.split()+" >~/split.yaml")
 	before := m.state()
 	command := m.split() + " -plan ~/split.yaml -apply"
 	refused := func(status int, script string, says ...string) {
 		t.Helper()
-		m.run(status, "ci", script, says...)
+		m.Want(status, "ci", script, says...)
 		if after := m.state(); after != before {
 			t.Fatalf("before\n%s\nafter\n%s", before, after)
 		}
@@ -541,10 +545,10 @@ func TestWhatASplitRefuses(t *testing.T) {
 	refused(1, "export DOCKER_HOST=unix:///nowhere; "+command,
 		"whether a container runs the primary's registration is not known")
 
-	m.give("root", "/etc/systemd/system/"+unit+".d/x.conf", "[Service]\nKillMode=control-group\n")
-	m.run(0, "root", "systemctl daemon-reload")
-	m.run(1, "ci", command, "would cancel a job that begins while it is stopped")
-	m.run(0, "root", "rm -r /etc/systemd/system/"+unit+".d; systemctl daemon-reload")
+	m.Give("root", "/etc/systemd/system/"+unit+".d/x.conf", "[Service]\nKillMode=control-group\n")
+	m.Want(0, "root", "systemctl daemon-reload")
+	m.Want(1, "ci", command, "would cancel a job that begins while it is stopped")
+	m.Want(0, "root", "rm -r /etc/systemd/system/"+unit+".d; systemctl daemon-reload")
 
 	m.commit(t, "ewoooc", workflow("ewoooc-host", ""))
 	refused(1, command,
@@ -552,25 +556,25 @@ func TestWhatASplitRefuses(t *testing.T) {
 		"fix: put uses: wooo/hostguard/lock")
 	m.commit(t, "ewoooc", "jobs: [")
 	refused(1, command, `"wooo/ewoooc": workflow "cd.yaml"`, "fix the file")
-	m.give("root", "/srv/gitea/fails", "GET /api/v1/repos/wooo/ewoooc/contents 403")
+	m.Give("root", "/srv/gitea/fails", "GET /api/v1/repos/wooo/ewoooc/contents 403")
 	refused(1, command, "give -local-repo wooo/ewoooc=PATH")
-	m.give("root", "/srv/gitea/fails", "")
+	m.Give("root", "/srv/gitea/fails", "")
 	m.commit(t, "ewoooc", workflow("ewoooc-host", takesLock))
 
 	const task = "GITEA-ACTIONS-TASK-7_WORKFLOW-ci_JOB-build"
 	m.container(docker, "--name", task)
 	refused(1, command, "the primary is not stopped while jobs run", task, "give -wait 1h")
-	waits := m.run(1, "ci", command+" -wait 1s", "jobs still run after", "everything is as it was before")
+	waits := m.Want(1, "ci", command+" -wait 1s", "jobs still run after", "everything is as it was before")
 	if after := m.state(); after != before {
 		t.Fatalf("before\n%s\nafter\n%s\nit said %s", before, after, waits)
 	}
 	m.docker(docker, "rm", "-f", task)
 
 	for plan, says := range wrongPlans {
-		m.run(0, "ci", "ln -sfn / ~/link")
-		m.give("ci", "/tmp/plan.yaml", plan)
-		m.run(2, "ci", strings.Replace(command, "~/split.yaml", "/tmp/plan.yaml", 1), says)
-		m.run(0, "ci", "rm ~/link")
+		m.Want(0, "ci", "ln -sfn / ~/link")
+		m.Give("ci", "/tmp/plan.yaml", plan)
+		m.Want(2, "ci", strings.Replace(command, "~/split.yaml", "/tmp/plan.yaml", 1), says)
+		m.Want(0, "ci", "rm ~/link")
 	}
 	if after := m.state(); after != before {
 		t.Fatalf("before\n%s\nafter\n%s", before, after)
@@ -581,23 +585,23 @@ func TestWhatASplitRefuses(t *testing.T) {
 func TestAUsersRunnerIsSplit(t *testing.T) {
 	t.Parallel()
 	m := mixed(t, quiet, "act_runner")
-	m.run(0, "root",
+	m.Want(0, "root",
 		"systemctl disable --now "+unit+"; rm /etc/systemd/system/"+unit+"; systemctl daemon-reload; "+
 			"mv /home/ci/act-runner /home/ci/awoooi /home/plain; "+
 			"chown -R plain /home/plain; systemctl start user@1001")
-	m.run(0, "plain", "hostguard runner service -apply")
-	m.give("plain", "/home/plain/split.yaml", strings.Replace(oneForAll, "DIR", "", 1))
+	m.Want(0, "plain", "hostguard runner service -apply")
+	m.Give("plain", "/home/plain/split.yaml", strings.Replace(oneForAll, "DIR", "", 1))
 	command := m.split() + " -plan ~/split.yaml -apply"
 	byRoot := strings.NewReplacer("~", "/home/plain", "split -plan", "split -runner-dir /home/plain/act-runner -plan")
-	m.run(1, "root", byRoot.Replace(command), "runs this runner, outside of any unit that was seen")
-	said := m.run(0, "plain", command, "systemctl --user enable --now gitea-act-runner-shared.service",
+	m.Want(1, "root", byRoot.Replace(command), "runs this runner, outside of any unit that was seen")
+	said := m.Want(0, "plain", command, "systemctl --user enable --now gitea-act-runner-shared.service",
 		"done; undo with", "Linger=no")
 	m.noTokens(said)
-	m.is("root", "stat -c '%U %a' /home/plain/act-runner-shared", "plain 700")
-	m.is("plain",
+	m.Is("root", "stat -c '%U %a' /home/plain/act-runner-shared", "plain 700")
+	m.Is("plain",
 		"XDG_RUNTIME_DIR=/run/user/1001 systemctl --user is-active "+unit+" gitea-act-runner-shared.service; :",
 		"inactive\nactive")
-	m.run(0, "plain", command, "nothing to change")
+	m.Want(0, "plain", command, "nothing to change")
 }
 
 // A plan may leave labels to the primary. Jobs of the new runners do not keep it
@@ -605,14 +609,14 @@ func TestAUsersRunnerIsSplit(t *testing.T) {
 func TestThePrimaryKeepsWhatThePlanLeavesToIt(t *testing.T) {
 	t.Parallel()
 	m := mixed(t, quiet, "gitea-runner")
-	m.give("ci", "/home/ci/split.yaml", `runners:
+	m.Give("ci", "/home/ci/split.yaml", `runners:
   - {owner: awoooi, labels: [awoooi-host, ubuntu-latest, ubuntu-22.04], directory: /home/ci/act-runner}
   - {owner: ewoooc, labels: [ewoooc-host]}
 `)
 	first := m.job("awoooi-host", "/home/ci/finish")
-	m.run(1, "ci", m.split()+" -plan ~/split.yaml -apply", "the primary is not stopped while jobs run: host job in")
+	m.Want(1, "ci", m.split()+" -plan ~/split.yaml -apply", "the primary is not stopped while jobs run: host job in")
 	// The server gives no registration token: it comes by stdin, also through sudo.
-	m.give("root", "/srv/gitea/fails", "POST /api/v1/admin/actions/runners/registration-token 403")
+	m.Give("root", "/srv/gitea/fails", "POST /api/v1/admin/actions/runners/registration-token 403")
 	waiting := m.Command("ci",
 		"echo "+m.registration+" | ( "+m.split()+" -plan ~/split.yaml -apply -wait 1m -token-stdin )")
 	log := new(contend.Log)
@@ -620,22 +624,22 @@ func TestThePrimaryKeepsWhatThePlanLeavesToIt(t *testing.T) {
 	if err := waiting.Start(); err != nil {
 		t.Fatal(err)
 	}
-	m.until("systemctl is-active -q gitea-act-runner-ewoooc.service")
+	m.Until("systemctl is-active -q gitea-act-runner-ewoooc.service")
 	second := m.job("ewoooc-host", "/home/ci/finish-ewoooc") // a job of the new one
-	m.until("ls -d /home/ci/act-runner-ewoooc/.cache/act/*")
-	m.run(0, "ci", "touch ~/finish")
+	m.Until("ls -d /home/ci/act-runner-ewoooc/.cache/act/*")
+	m.Want(0, "ci", "touch ~/finish")
 	if err := waiting.Wait(); err != nil {
 		t.Fatal(err, log.String())
 	}
 	m.noTokens(log.String())
 	first()
 	m.config("ci", strings.Replace(mixedConfig, `    - "ewoooc-host:host" # since May`+"\n", "", 1))
-	m.is("root", "systemctl show --value -p ActiveState,UnitFileState "+unit+" | paste -sd' '", "active enabled")
-	m.run(0, "ci", m.split()+" -plan ~/split.yaml -apply", "nothing to change")
-	m.run(0, "ci",
+	m.Is("root", "systemctl show --value -p ActiveState,UnitFileState "+unit+" | paste -sd' '", "active enabled")
+	m.Want(0, "ci", m.split()+" -plan ~/split.yaml -apply", "nothing to change")
+	m.Want(0, "ci",
 		"cd ~/awoooi && GITEA_TOKEN="+m.gitea.Admin.Token+" hostguard runner labels",
 		"awoooi-host    host110 ", "ewoooc-host    host110-ewoooc busy")
-	m.run(0, "ci", "touch ~/finish-ewoooc")
+	m.Want(0, "ci", "touch ~/finish-ewoooc")
 	second()
 
 	// The way back, as it was told.
@@ -643,9 +647,9 @@ func TestThePrimaryKeepsWhatThePlanLeavesToIt(t *testing.T) {
 	back, _, _ = strings.Cut(back, "\"\n")
 	for step := range strings.SplitSeq(back, "; ") {
 		if !strings.HasPrefix(step, "remove its runner") {
-			m.run(0, "root", step)
+			m.Want(0, "root", step)
 		}
 	}
 	m.config("ci", mixedConfig)
-	m.is("root", "ls /home/ci", "act-runner\nawoooi\nfinish\nfinish-ewoooc\nsplit.yaml")
+	m.Is("root", "ls /home/ci", "act-runner\nawoooi\nfinish\nfinish-ewoooc\nsplit.yaml")
 }

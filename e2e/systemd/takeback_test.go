@@ -19,59 +19,59 @@ func TestWhatFailsIsTakenBack(t *testing.T) {
 	const back = "everything is as it was before"
 
 	// A new unit whose program ends at once.
-	m.give("ci", "/home/ci/crash/config.yaml", strings.Replace(oldConfig, "runner:\n", "runner:\n  crash: true\n", 1))
-	m.run(0, "ci", "cp ~/act-runner/.runner ~/crash")
-	m.run(3, "root", "hostguard runner service -runner-dir /home/ci/crash -apply", "does not keep running", back)
-	m.run(1, "root", "test -e /etc/systemd/system/"+unit)
-	m.is("root", "systemctl show -P LoadState "+unit, "not-found")
-	m.is("root", "ls /home/ci/crash; grep capacity: /home/ci/crash/config.yaml", "config.yaml\n  capacity: 2")
+	m.Give("ci", "/home/ci/crash/config.yaml", strings.Replace(oldConfig, "runner:\n", "runner:\n  crash: true\n", 1))
+	m.Want(0, "ci", "cp ~/act-runner/.runner ~/crash")
+	m.Want(3, "root", "hostguard runner service -runner-dir /home/ci/crash -apply", "does not keep running", back)
+	m.Want(1, "root", "test -e /etc/systemd/system/"+unit)
+	m.Is("root", "systemctl show -P LoadState "+unit, "not-found")
+	m.Is("root", "ls /home/ci/crash; grep capacity: /home/ci/crash/config.yaml", "config.yaml\n  capacity: 2")
 
 	// Another drop-in has the last word.
-	m.give("root", "/etc/systemd/system/"+unit, oldUnit)
-	m.give("root", "/etc/systemd/system/"+unit+".d/zz.conf", "[Service]\nKillMode=process\n")
-	m.run(0, "root", "systemctl enable --now "+unit)
-	m.run(3, "root", command, `has KillMode="process"`, "systemctl cat "+unit, back)
+	m.Give("root", "/etc/systemd/system/"+unit, oldUnit)
+	m.Give("root", "/etc/systemd/system/"+unit+".d/zz.conf", "[Service]\nKillMode=process\n")
+	m.Want(0, "root", "systemctl enable --now "+unit)
+	m.Want(3, "root", command, `has KillMode="process"`, "systemctl cat "+unit, back)
 	m.config("ci", oldConfig)
-	m.is("root", "ls /etc/systemd/system/"+unit+".d", "zz.conf")
-	m.run(0, "root", "rm -r /etc/systemd/system/"+unit+".d; systemctl daemon-reload")
+	m.Is("root", "ls /etc/systemd/system/"+unit+".d", "zz.conf")
+	m.Want(0, "root", "rm -r /etc/systemd/system/"+unit+".d; systemctl daemon-reload")
 
 	// A new configuration with which the runner does not start: it runs with the
 	// old one again. (What stands in for the runner is the unit's own check.)
-	m.give("root", "/etc/systemd/system/"+unit, strings.NewReplacer(
+	m.Give("root", "/etc/systemd/system/"+unit, strings.NewReplacer(
 		"ExecStart=", "ExecStartPre=grep -q 'capacity: 2' config.yaml\nExecStart=",
 		"Restart=always", "Restart=no",
 	).Replace(oldUnit))
-	m.run(0, "root", "systemctl daemon-reload; systemctl restart "+unit)
-	m.run(3, "root", command+" -restart-now", "systemctl restart "+unit, back)
+	m.Want(0, "root", "systemctl daemon-reload; systemctl restart "+unit)
+	m.Want(3, "root", command+" -restart-now", "systemctl restart "+unit, back)
 	m.config("ci", oldConfig)
-	m.until("systemctl is-active -q " + unit)
+	m.Until("systemctl is-active -q " + unit)
 	m.shows("", "KillMode", "control-group")
 
 	// Each call of systemctl in turn.
-	m.give("root", "/opt/systemctl", failingSystemctl)
-	m.run(0, "root", "chmod 755 /opt/systemctl; sed -i '/^ExecStartPre/d' /etc/systemd/system/"+unit+
+	m.Give("root", "/opt/systemctl", failingSystemctl)
+	m.Want(0, "root", "chmod 755 /opt/systemctl; sed -i '/^ExecStartPre/d' /etc/systemd/system/"+unit+
 		"; systemctl daemon-reload")
 	for call := range 2 {
 		script := fmt.Sprintf("echo %d >/run/calls; PATH=/opt:$PATH %s -restart-now", call+1, command)
-		m.run(3, "root", script, "exit status 7", back)
+		m.Want(3, "root", script, "exit status 7", back)
 		m.config("ci", oldConfig)
-		m.run(0, "root", "systemctl is-active -q "+unit)
+		m.Want(0, "root", "systemctl is-active -q "+unit)
 		m.shows("", "KillMode,NeedDaemonReload", "control-group no")
 	}
 
 	// A file system that is full: at each size of what is free.
-	m.run(0, "root", "systemctl stop "+unit+"; cp -a /home/ci/act-runner /small/; chown -R ci /small; "+
+	m.Want(0, "root", "systemctl stop "+unit+"; cp -a /home/ci/act-runner /small/; chown -R ci /small; "+
 		"sed -i 's#/home/ci/act-runner#/small/act-runner#' /etc/systemd/system/"+unit+
 		"; systemctl daemon-reload; systemctl start "+unit)
-	was := m.run(0, "root", "cat /small/act-runner/config.yaml; ls -A /small/act-runner")
+	was := m.Want(0, "root", "cat /small/act-runner/config.yaml; ls -A /small/act-runner")
 	for _, free := range []int{0, 1} { // pages: none for the kept one, none for the new one
 		leave := fmt.Sprintf("truncate -s -%d /small/fill; df /small | tail -1", free*4096)
-		m.run(0, "root", "dd if=/dev/zero of=/small/fill bs=4096 2>/dev/null; "+leave)
-		m.run(3, "root", "hostguard runner service -apply", "no space left on device", back)
-		m.is("root", "cat /small/act-runner/config.yaml; ls -A /small/act-runner", was)
-		m.run(0, "root", "rm /small/fill")
+		m.Want(0, "root", "dd if=/dev/zero of=/small/fill bs=4096 2>/dev/null; "+leave)
+		m.Want(3, "root", "hostguard runner service -apply", "no space left on device", back)
+		m.Is("root", "cat /small/act-runner/config.yaml; ls -A /small/act-runner", was)
+		m.Want(0, "root", "rm /small/fill")
 	}
-	m.run(0, "root", "hostguard runner service -apply", "done; undo with")
+	m.Want(0, "root", "hostguard runner service -apply", "done; undo with")
 }
 
 // A lost connection or Ctrl-C while it waits: nothing was changed. The log of the
@@ -80,10 +80,10 @@ func TestAnInterruptedPlanIsTakenBack(t *testing.T) {
 	t.Parallel()
 	m := boot(t)
 	m.register("ci")
-	m.give("root", "/etc/systemd/system/"+unit, oldUnit)
-	m.run(0, "root", "systemctl enable --now "+unit)
-	m.run(0, "ci", "touch ~/act-runner/task")
-	m.until("ls -d /home/ci/.cache/act/*")
+	m.Give("root", "/etc/systemd/system/"+unit, oldUnit)
+	m.Want(0, "root", "systemctl enable --now "+unit)
+	m.Want(0, "ci", "touch ~/act-runner/task")
+	m.Until("ls -d /home/ci/.cache/act/*")
 	for signal, status := range map[string]int{"INT": 130, "HUP": 143, "TERM": 143} {
 		run := m.Command("root", "hostguard runner service -apply -restart-now -wait 1m & echo $! >/run/hg; wait $!")
 		log := new(contend.Log)
@@ -98,7 +98,7 @@ func TestAnInterruptedPlanIsTakenBack(t *testing.T) {
 			}
 		}
 		m.config("ci", newConfig)
-		m.run(0, "root", "kill -"+signal+" $(cat /run/hg)")
+		m.Want(0, "root", "kill -"+signal+" $(cat /run/hg)")
 		_ = run.Wait()
 		if run.ProcessState.ExitCode() != status || !strings.Contains(log.String(), "everything is as it was before") {
 			t.Errorf("%s: status %d, it said\n%s", signal, run.ProcessState.ExitCode(), log.String())
@@ -107,12 +107,12 @@ func TestAnInterruptedPlanIsTakenBack(t *testing.T) {
 		m.shows("", "KillMode", "control-group")
 	}
 	// Killed outright it can take nothing back: the next run goes on.
-	m.run(0, "root", "hostguard runner service -apply -restart-now -wait 1m >/run/hg.log & echo $! >/run/hg")
-	m.until("grep -q waiting /run/hg.log")
-	m.run(0, "root", "kill -9 $(cat /run/hg)")
-	m.run(0, "root", "hostguard runner service -apply | head -c 1", "t") // and whoever reads goes away
+	m.Want(0, "root", "hostguard runner service -apply -restart-now -wait 1m >/run/hg.log & echo $! >/run/hg")
+	m.Until("grep -q waiting /run/hg.log")
+	m.Want(0, "root", "kill -9 $(cat /run/hg)")
+	m.Want(0, "root", "hostguard runner service -apply | head -c 1", "t") // and whoever reads goes away
 	m.config("ci", newConfig)
 	m.shows("", "KillMode", "mixed")
-	m.run(0, "root", "hostguard runner service -apply", "nothing to change", "-restart-now")
-	m.run(0, "ci", "touch ~/act-runner/finish")
+	m.Want(0, "root", "hostguard runner service -apply", "nothing to change", "-restart-now")
+	m.Want(0, "ci", "touch ~/act-runner/finish")
 }
