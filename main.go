@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"hostguard/internal/cli"
+	"hostguard/internal/privsep"
 	"hostguard/operate"
 	"hostguard/steps"
 )
@@ -18,6 +19,9 @@ import (
 var version, commit = "0.0.0-dev", ""
 
 func main() {
+	if len(os.Args) == 2 && os.Args[1] == privsep.Command {
+		os.Exit(privsep.Serve(os.Stdin, os.Stdout, operate.Handlers()))
+	}
 	// A closed log must not kill us while we hold a lock: with a handler a
 	// write to a closed pipe is an error, not a signal. (Ignoring SIGPIPE
 	// instead would be inherited by the command of with-lock.)

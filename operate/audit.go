@@ -51,9 +51,9 @@ func (a *audit) Run(ctx context.Context, s *cli.Session) error {
 			return cli.Usagef("TASK_LOG_LINES is %q; it must be a whole number such as 20", v)
 		}
 	}
-	h := lookAtHost(ctx, s, a.hostOptions)
+	h := a.look(ctx, s)
 	readTasks(ctx, &h)
-	readSchedule(ctx, s, &h)
+	a.readSchedule(ctx, s, &h)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"hostguard/internal/cli"
 	"hostguard/internal/gitea"
+	"hostguard/internal/runnerdir"
 	"hostguard/internal/safefile"
 	"hostguard/runner/workflow"
 	"hostguard/runner/yamltree"
@@ -29,14 +30,53 @@ func checkoutInput(dir *string, text string) cli.Input {
 // A checkout is a directory with a repository in it: its workflows, and the
 // server that its remotes name.
 
-// localWorkflows reads the workflows of a checkout, also in subdirectories, as Gitea does;
-// it never follows a link out of the checkout. Each file that cannot be read is a problem.
-func localWorkflows(dir string) (workflows []workflow.Workflow, problems []error, err error) {
+// localWorkflows reads the workflows of a checkout. Each file that cannot be read is a
+// problem.
+func localWorkflows(ctx context.Context, files *runnerdir.Files, dir string,
+) (workflows []workflow.Workflow, problems []error, err error) {
+	if dir, err = filepath.Abs(dir); err != nil {
+		return nil, nil, err
+	}
+	read, err := askAbout[[]workflowFile](ctx, files, dir, "workflows", dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, f := range read {
+		var w workflow.Workflow
+		var err error
+		if f.Problem != "" {
+			err = errors.New(f.Problem)
+		} else {
+			w, err = workflow.Parse(f.Name, f.Data)
+		}
+		if err != nil {
+			problems = append(problems, fmt.Errorf("workflow %q: %.200q", f.Name, err))
+			continue
+		}
+		workflows = append(workflows, w)
+	}
+	return workflows, problems, nil
+}
+
+// workflowFile is a file of a checkout, or why it cannot be read.
+type workflowFile struct {
+	Name    string
+	Data    []byte
+	Problem string
+}
+
+// maxWorkflows bounds what is read of a checkout.
+const maxWorkflows = 8 << 20
+
+// workflowFiles reads the files of a checkout's workflows, also in subdirectories, as Gitea
+// does; it never follows a link out of the checkout.
+func workflowFiles(dir string) (files []workflowFile, err error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return nil, nil, fmt.Errorf("open the checkout %q: %w", dir, cli.Pathless(err))
+		return nil, fmt.Errorf("open the checkout %q: %w", dir, cli.Pathless(err))
 	}
 	defer root.Close()
+	size := 0
 	for _, folder := range workflow.Dirs {
 		err := fs.WalkDir(root.FS(), folder, func(name string, entry fs.DirEntry, err error) error {
 			if err != nil {
@@ -45,16 +85,15 @@ func localWorkflows(dir string) (workflows []workflow.Workflow, problems []error
 			if !workflow.IsFile(name) || entry.IsDir() {
 				return nil
 			}
-			below := strings.TrimPrefix(name, folder+"/")
+			f := workflowFile{Name: strings.TrimPrefix(name, folder+"/")}
 			data, err := safefile.ReadIn(root, name, yamltree.MaxFile+1)
-			if err == nil {
-				var w workflow.Workflow
-				if w, err = workflow.Parse(below, data); err == nil {
-					workflows = append(workflows, w)
-				}
-			}
 			if err != nil {
-				problems = append(problems, fmt.Errorf("workflow %q: %.200q", below, cli.Pathless(err)))
+				f.Problem = cli.Pathless(err).Error()
+			}
+			f.Data = data
+			files = append(files, f)
+			if size += len(name) + len(data); size > maxWorkflows {
+				return errors.New("more workflows than any checkout has")
 			}
 			return nil
 		})
@@ -62,11 +101,11 @@ func localWorkflows(dir string) (workflows []workflow.Workflow, problems []error
 			continue
 		}
 		if err != nil {
-			return nil, nil, fmt.Errorf("read %q: %w", filepath.Join(dir, folder), cli.Pathless(err))
+			return nil, fmt.Errorf("read %q: %w", filepath.Join(dir, folder), cli.Pathless(err))
 		}
 		break // as Gitea does: only the first that exists
 	}
-	return workflows, problems, nil
+	return files, nil
 }
 
 // remoteOf returns the server that a checkout's remotes name, and the token for it:

@@ -2,7 +2,6 @@ package operate
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/user"
@@ -12,9 +11,9 @@ import (
 	"strings"
 	"time"
 
-	"hostguard/clean"
 	"hostguard/install"
 	"hostguard/internal/cli"
+	"hostguard/internal/runnerdir"
 	"hostguard/internal/systemd"
 	"hostguard/runner"
 )
@@ -48,7 +47,8 @@ type cleaningTimer struct {
 	apply, status, run, remove bool
 
 	*cli.Session
-	h runner.Host
+	h     runner.Host
+	files runnerdir.Files
 }
 
 func (c *cleaningTimer) Inputs() []cli.Input {
@@ -114,7 +114,7 @@ func (c *cleaningTimer) Run(ctx context.Context, s *cli.Session) error {
 // install plans the timer, and with apply creates it.
 func (c *cleaningTimer) install(ctx context.Context) error {
 	scope, sudo := unitScope(ctx, c.Session)
-	owner, err := c.owner()
+	owner, err := c.owner(ctx)
 	if err != nil {
 		return err
 	}
@@ -185,16 +185,12 @@ func checkProgram(program string, owner *user.User) error {
 }
 
 // owner returns the owner of all roots; each must be the root of a runner.
-func (c *cleaningTimer) owner() (owner *user.User, err error) {
+func (c *cleaningTimer) owner(ctx context.Context) (owner *user.User, err error) {
 	for _, root := range c.roots {
-		r, err := clean.OpenRunner(root, c.Getenv("HOME"))
-		if _, ok := errors.AsType[*clean.NotRunner](err); ok {
-			return nil, cli.Usagef("runner-root %w; give the directory that holds run.sh and _diag", err)
-		} else if err != nil {
+		if err := c.checkRoot(ctx, root); err != nil {
 			return nil, err
 		}
-		r.Close()
-		u, err := runnerUser(root)
+		u, err := runnerUser(ctx, &c.files, root)
 		if err != nil {
 			return nil, err
 		}
@@ -205,6 +201,15 @@ func (c *cleaningTimer) owner() (owner *user.User, err error) {
 		owner = u
 	}
 	return owner, nil
+}
+
+// checkRoot fails unless a directory is the root of a runner.
+func (c *cleaningTimer) checkRoot(ctx context.Context, root string) error {
+	why, err := askAbout[string](ctx, &c.files, root, "root", diagnostics{Root: root, Home: c.Getenv("HOME")})
+	if err == nil && why != "" {
+		err = cli.Usagef("runner-root %s; give the directory that holds run.sh and _diag", why)
+	}
+	return err
 }
 
 // enable returns the change that starts the timer, now and at each boot.

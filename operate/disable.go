@@ -8,18 +8,17 @@ import (
 
 	"hostguard/internal/cli"
 	"hostguard/internal/gitea"
-	"hostguard/internal/runnerdir"
 	"hostguard/runner"
 )
 
 // setDisabled returns the change at the server that disables or enables the runner in a
 // container; none if it is so already. If the change is impossible, it only prints why:
 // the container matters, not its entry there.
-func setDisabled(
-	ctx context.Context, s *cli.Session, h runner.Host, c runner.Container, checkout string, disabled bool,
+func (o *containerOptions) setDisabled(
+	ctx context.Context, s *cli.Session, h runner.Host, c runner.Container, disabled bool,
 ) []change {
 	what := choose(disabled, "disable", "enable")
-	entry, name, err := atServer(ctx, s, h, c, checkout)
+	entry, name, err := o.atServer(ctx, s, h, c)
 	if err != nil {
 		s.Print("cannot %s it at Gitea: %s", what, cli.OneLine(err))
 		return nil
@@ -50,23 +49,23 @@ func setDisabled(
 
 // atServer returns the entry of a container's runner at the server that the checkout's
 // remote names.
-func atServer(
-	ctx context.Context, s *cli.Session, h runner.Host, c runner.Container, checkout string,
+func (o *containerOptions) atServer(
+	ctx context.Context, s *cli.Session, h runner.Host, c runner.Container,
 ) (entry gitea.Registered, name string, err error) {
-	own, found := runnerdir.Registration(c.Mounts)
+	own, found := o.host.files.RegistrationIn(ctx, c.Mounts)
 	if !found {
 		return entry, "", errors.New("its registration was not found in the mounts of the container")
 	}
-	if other, found := runnerdir.Registration([]string{h.RegistrationPath}); found && other == own {
+	if other, found := o.host.files.RegistrationIn(ctx, []string{h.RegistrationPath}); found && other == own {
 		return entry, "", errors.New("the host's own runner has the same registration, and would change with it")
 	}
-	remote, err := remoteOf(ctx, s, checkout)
+	remote, err := remoteOf(ctx, s, o.checkout)
 	if err != nil {
 		return entry, "", err
 	}
 	if strings.TrimSuffix(own.Address, "/") != remote.Server {
 		return entry, "", fmt.Errorf("it is registered at %.200q, but the checkout %q is of %.200q; give -checkout",
-			own.Address, checkout, remote.Server)
+			own.Address, o.checkout, remote.Server)
 	}
 	if !remote.Token.Given() {
 		return entry, "", errors.New("no token is given; set GITEA_TOKEN")

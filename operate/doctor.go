@@ -2,14 +2,12 @@ package operate
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
-	"hostguard/clean"
 	"hostguard/internal/cli"
 	"hostguard/internal/lockwire"
 	"hostguard/internal/pressurewire"
@@ -41,10 +39,10 @@ func (d *doctor) Inputs() []cli.Input {
 
 func (d *doctor) Run(ctx context.Context, s *cli.Session) error {
 	d.Session, d.good = s, map[int]string{}
-	h := lookAtHost(ctx, s, d.hostOptions)
+	h := d.look(ctx, s)
 	readTasks(ctx, &h)
-	readSchedule(ctx, s, &h)
-	workflows := d.workflows(d.checkout)
+	d.readSchedule(ctx, s, &h)
+	workflows := d.workflows(ctx, d.checkout)
 	d.leftDiagnostics(ctx, h)
 	d.cleaning(h)
 	d.locks(ctx)
@@ -97,8 +95,8 @@ func (d *doctor) find(layer int, level finding.Level, fix, format string, args .
 }
 
 // workflows returns the workflows of the checkout, if it is one.
-func (d *doctor) workflows(checkout string) []workflow.Workflow {
-	workflows, problems, err := localWorkflows(checkout)
+func (d *doctor) workflows(ctx context.Context, checkout string) []workflow.Workflow {
+	workflows, problems, err := localWorkflows(ctx, &d.files, checkout)
 	if err != nil {
 		d.find(5, finding.Warn, "give -checkout a directory that can be read", "%s", err)
 	}
@@ -126,7 +124,7 @@ func (d *doctor) leftDiagnostics(ctx context.Context, h runner.Host) {
 		return
 	}
 	for _, root := range roots {
-		left, err := d.leftIn(ctx, root)
+		left, err := askAbout[int](ctx, &d.files, root, "diagnostics", diagnostics{Root: root, Home: d.Getenv("HOME")})
 		switch {
 		case err != nil:
 			d.find(1, finding.Warn, "run it as the runner's user", "%.200q was not inspected: %.200q", root, err)
@@ -136,33 +134,6 @@ func (d *doctor) leftDiagnostics(ctx context.Context, h runner.Host) {
 		}
 	}
 	d.good[1] = fmt.Sprintf("nothing left behind in %s", cli.Plural(len(roots), "root"))
-}
-
-// leftIn returns how many files clean-diag would plan to remove.
-func (d *doctor) leftIn(ctx context.Context, root string) (int, error) {
-	r, err := clean.OpenRunner(root, d.Getenv("HOME"))
-	if err != nil {
-		return 0, err
-	}
-	defer r.Close()
-	workers := proc.Local().GitHubWorkers(root)
-	before := time.Now().Add(-clean.BlindAge)
-	if len(workers.PIDs) > 0 {
-		if workers.Oldest.Before(before) {
-			before = workers.Oldest
-		}
-	}
-	open, err := proc.Local().OpenFilesNamed(clean.IsDiagName)
-	if err != nil {
-		return 0, err
-	}
-	plans, problems := r.PlanDiag(ctx, clean.Evidence{Before: before, OthersBefore: before, Open: open.Has})
-	left := 0
-	for _, plan := range plans {
-		left += len(plan.Files)
-		plan.Close()
-	}
-	return left, errors.Join(problems...)
 }
 
 // cleaning checks the timer that cleans in the background, if a GitHub runner runs here.

@@ -57,8 +57,8 @@ func (d *drain) Inputs() []cli.Input {
 }
 
 func (d *drain) Run(ctx context.Context, s *cli.Session) (err error) {
-	h := lookAtHost(ctx, s, d.host)
-	readSchedule(ctx, s, &h)
+	h := d.host.look(ctx, s)
+	d.host.readSchedule(ctx, s, &h)
 	d.container, err = d.find(ctx, s)
 	if errors.Is(err, docker.ErrNoContainer) && d.name == runner.WrappedContainer {
 		s.Print("there is no container %q", d.name)
@@ -99,7 +99,7 @@ func (d *drain) plan(ctx context.Context, h runner.Host) ([]change, error) {
 		changes = append(changes, d.setRestart("no"))
 	}
 	if d.server {
-		changes = append(changes, setDisabled(ctx, d.Session, h, d.c, d.checkout, true)...)
+		changes = append(changes, d.setDisabled(ctx, d.Session, h, d.c, true)...)
 	}
 	if d.c.Running {
 		work := d.look(ctx)

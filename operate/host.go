@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"hostguard/internal/actrunner"
@@ -27,7 +26,10 @@ import (
 const taskLog = 2 * time.Hour
 
 // hostOptions are the inputs of the commands that look at the host's runner.
-type hostOptions struct{ dir, owner string }
+type hostOptions struct {
+	dir, owner string
+	files      runnerdir.Files
+}
 
 // Inputs returns the table of the options.
 func (o *hostOptions) Inputs() []cli.Input {
@@ -42,10 +44,10 @@ func runnerDir(dir *string) cli.Input {
 		Text: "the directory of the host's runner; default that of its service, else ~/act-runner"}
 }
 
-// lookAtHost returns what can be seen of the host's runner. It never fails: the result
+// look returns what can be seen of the host's runner. It never fails: the result
 // also names what could not be seen.
-func lookAtHost(ctx context.Context, s *cli.Session, in hostOptions) runner.Host {
-	h := runner.Host{Owner: in.owner, Lingers: true}
+func (o *hostOptions) look(ctx context.Context, s *cli.Session) runner.Host {
+	h := runner.Host{Owner: o.owner, Lingers: true}
 	h.Units, h.UnitsUnseen = readUnits(ctx, s)
 	processes, roots, err := proc.Local().Runners()
 	h.GitHubRoots = roots
@@ -57,29 +59,29 @@ func lookAtHost(ctx context.Context, s *cli.Session, in hostOptions) runner.Host
 		if p.Dir == "" {
 			h.ProcessesUnseen = fmt.Sprintf("the directory of process %d, a runner: that takes root or its user", p.PID)
 		} else {
-			d.Registration = registrationOf(p.Dir, actrunner.ConfigOf(p.Argv))
+			d.Registration = o.registrationOf(ctx, p.UID, p.Dir, actrunner.ConfigOf(p.Argv))
 		}
 		h.Daemons = append(h.Daemons, d)
 	}
-	nameFiles(h.Units)
-	found := findRunners(h, processes)
-	readPrimary(s, &h, in.dir, found)
+	o.nameFiles(ctx, h.Units)
+	found := o.findRunners(ctx, h, processes)
+	o.readPrimary(ctx, s, &h, found)
 	if me, err := user.Current(); err == nil {
 		h.Lingers = systemd.Lingers(me.Username)
 	}
 	if len(h.LabelOwners()) > 1 {
 		for _, owner := range h.LabelOwners() {
-			h.SplitDirs = append(h.SplitDirs, splitOf(h, owner, found))
+			h.SplitDirs = append(h.SplitDirs, o.splitOf(ctx, h, owner, found))
 		}
 	}
-	readJobs(ctx, s, &h)
+	o.readJobs(ctx, s, &h)
 	return h
 }
 
 // findRunners returns the runners that units and processes of this host run.
-func findRunners(h runner.Host, processes []proc.RunnerProcess) []runner.Found {
+func (o *hostOptions) findRunners(ctx context.Context, h runner.Host, processes []proc.RunnerProcess) []runner.Found {
 	var found []runner.Found
-	add := func(dir string, argv, environ []string, active bool) {
+	add := func(uid int, dir string, argv, environ []string, active bool) {
 		dir = strings.TrimPrefix(dir, "!") // systemd's mark of a directory that may be missing
 		config := cmp.Or(actrunner.ConfigOf(argv), "config.yaml")
 		switch {
@@ -90,32 +92,46 @@ func findRunners(h runner.Host, processes []proc.RunnerProcess) []runner.Found {
 		case !filepath.IsAbs(config):
 			config = filepath.Join(dir, config)
 		}
-		known := func(f runner.Found) bool { return resolveLinks(f.ConfigPath) == resolveLinks(config) }
+		real := o.files.Resolve(ctx, config)
+		known := func(f runner.Found) bool { return o.files.Resolve(ctx, f.ConfigPath) == real }
 		if i := slices.IndexFunc(found, known); i >= 0 {
 			found[i].Active = found[i].Active || active
 			return
 		}
-		f := readRunner(dir, config, environ)
+		f := o.readRunner(ctx, uid, dir, config, environ)
 		f.Active = active
 		found = append(found, f)
 	}
 	for _, u := range h.Units {
 		for _, argv := range u.Exec {
 			if actrunner.IsDaemon(argv) {
-				add(u.WorkDir, argv, u.Environment, u.Active == "active")
+				add(uidOf(u.User), u.WorkDir, argv, u.Environment, u.Active == "active")
 			}
 		}
 	}
 	for _, p := range processes {
-		add(p.Dir, p.Argv, nil, true)
+		add(p.UID, p.Dir, p.Argv, nil, true)
 	}
 	return found
 }
 
-// readRunner reads the configuration of a runner, whose unit sets environ.
-func readRunner(dir, config string, environ []string) runner.Found {
+// uidOf returns the number of a user; -1 for "" and for one who is not known.
+func uidOf(name string) int {
+	is, err := user.Lookup(name)
+	if err != nil {
+		is = &user.User{Uid: name} // a unit may name the number
+	}
+	uid, err := strconv.Atoi(is.Uid)
+	if err != nil {
+		return -1
+	}
+	return uid
+}
+
+// readRunner reads the configuration of a runner of the user uid, whose unit sets environ.
+func (o *hostOptions) readRunner(ctx context.Context, uid int, dir, config string, environ []string) runner.Found {
 	f := runner.Found{Dir: dir, ConfigPath: config}
-	f.Config, _, _, _ = runnerdir.Read(dir, config)
+	_, f.Config, _ = o.files.Read(ctx, uid, runnerdir.Place{Dir: dir, Config: config})
 	for _, variable := range environ {
 		if host, set := strings.CutPrefix(variable, "DOCKER_HOST="); set {
 			f.DockerHost = host
@@ -127,12 +143,12 @@ func readRunner(dir, config string, environ []string) runner.Found {
 
 // splitOf returns the runner that serves one owner of the primary's labels alone: in
 // the directory that a split creates, or in the one that a plan named.
-func splitOf(h runner.Host, owner string, found []runner.Found) runner.SplitDir {
+func (o *hostOptions) splitOf(ctx context.Context, h runner.Host, owner string, found []runner.Found) runner.SplitDir {
 	d := runner.SplitDir{Path: runner.SplitDirOf(h.Dir, owner)}
-	if d.Status = runnerdir.Status(d.Path); d.Status != "registered" {
+	if d.Status = o.files.Status(ctx, d.Path); d.Status != "registered" {
 		for _, f := range found {
 			if f.Dir != h.Dir && f.ConfigPath == filepath.Join(f.Dir, "config.yaml") &&
-				h.ServesAlone(owner, f.Config) && runnerdir.Status(f.Dir) == "registered" {
+				h.ServesAlone(owner, f.Config) && o.files.Status(ctx, f.Dir) == "registered" {
 				d.Path, d.Status = f.Dir, "registered"
 			}
 		}
@@ -140,7 +156,7 @@ func splitOf(h runner.Host, owner string, found []runner.Found) runner.SplitDir 
 	d.Service = runner.SplitServiceOf(owner)
 	config := filepath.Join(d.Path, "config.yaml")
 	units := h.UnitsOf(runner.Service{Dir: d.Path, ConfigPath: config,
-		RegistrationPath: registrationOf(d.Path, config)})
+		RegistrationPath: o.registrationOf(ctx, -1, d.Path, config)})
 	if d.Status == "registered" && len(units) > 0 {
 		d.Service = units[0].Name
 	}
@@ -148,7 +164,7 @@ func splitOf(h runner.Host, owner string, found []runner.Found) runner.SplitDir 
 }
 
 // readJobs reads the containers, and the jobs that run now.
-func readJobs(ctx context.Context, s *cli.Session, h *runner.Host) {
+func (o *hostOptions) readJobs(ctx context.Context, s *cli.Session, h *runner.Host) {
 	h.DockerUnseen, h.JobDirsUnseen = "", ""
 	engine, err := docker.Connect(ctx, s.Getenv)
 	if err == nil {
@@ -159,10 +175,10 @@ func readJobs(ctx context.Context, s *cli.Session, h *runner.Host) {
 	}
 	for _, c := range h.Containers {
 		for i := range c.Mounts {
-			c.Mounts[i] = resolveLinks(c.Mounts[i])
+			c.Mounts[i] = o.files.Resolve(ctx, c.Mounts[i])
 		}
 	}
-	readJobDirs(s, h)
+	o.readJobDirs(ctx, s, h)
 }
 
 // readUnits returns the units of the system and of this user, including the timers that
@@ -181,11 +197,11 @@ func readUnits(ctx context.Context, s *cli.Session) (units []runner.Unit, unseen
 
 // readPrimary reads the directory and the configuration of the host's own runner: the
 // given directory, or that of the runner that runs here, or ~/act-runner.
-func readPrimary(s *cli.Session, h *runner.Host, dir string, found []runner.Found) {
-	config, usual := "", filepath.Join(s.Getenv("HOME"), "act-runner")
+func (o *hostOptions) readPrimary(ctx context.Context, s *cli.Session, h *runner.Host, found []runner.Found) {
+	dir, config, usual := o.dir, "", filepath.Join(s.Getenv("HOME"), "act-runner")
 	// The unit of a retired primary may have been removed.
 	if own, known := runner.ChoosePrimary(found); dir == "" && known &&
-		!(own.Split() && runnerdir.Status(usual) == "registered") {
+		!(own.Split() && o.files.Status(ctx, usual) == "registered") {
 		dir, config = own.Dir, own.ConfigPath
 	}
 	dir = cmp.Or(dir, usual)
@@ -196,40 +212,35 @@ func readPrimary(s *cli.Session, h *runner.Host, dir string, found []runner.Foun
 		config = filepath.Join(dir, "config.yaml")
 	}
 	h.Dir, h.ConfigPath = dir, config
-	var err error
-	h.Config, h.RegistrationPath, h.Registered, err = runnerdir.Read(dir, config)
-	h.RegistrationPath = resolveLinks(h.RegistrationPath)
-	if err != nil {
-		h.ConfigUnseen = fmt.Sprintf("%.200q: %.200q", config, cli.Pathless(err))
+	if err := o.readConfig(ctx, h); err != nil {
+		h.ConfigUnseen = fmt.Sprintf("%.200q: %.200q", config, err)
 	}
 }
 
-// registrationOf returns the registration file of a daemon that works in dir.
-func registrationOf(dir, config string) string {
+// readConfig reads the configuration of the primary: what is written later is made of this
+// one reading.
+func (o *hostOptions) readConfig(ctx context.Context, h *runner.Host) error {
+	r, c, err := o.files.Read(ctx, -1, runnerdir.Place{Dir: h.Dir, Config: h.ConfigPath})
+	h.ConfigText, h.ConfigChanged, h.Config = r.Text, r.Changed, c
+	h.RegistrationPath, h.Registered = r.Registration, r.Registered
+	return err
+}
+
+// registrationOf returns the registration file of a daemon of the user uid that works in
+// dir.
+func (o *hostOptions) registrationOf(ctx context.Context, uid int, dir, config string) string {
 	if config == "" {
-		return resolveLinks(filepath.Join(dir, ".runner"))
+		return o.files.Resolve(ctx, filepath.Join(dir, ".runner"))
 	}
 	if !filepath.IsAbs(config) {
 		config = filepath.Join(dir, config)
 	}
-	_, registration, _, _ := runnerdir.Read(dir, config)
-	return resolveLinks(registration)
-}
-
-// resolveLinks returns a path that is equal for two names of one file: a daemon that is
-// known by the name of a link must not get a second one beside it.
-func resolveLinks(path string) string {
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		return real
-	}
-	if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil && path != "" {
-		return filepath.Join(dir, filepath.Base(path))
-	}
-	return path
+	r, _, _ := o.files.Read(ctx, uid, runnerdir.Place{Dir: dir, Config: config})
+	return r.Registration
 }
 
 // nameFiles sets the configuration and the registration of each daemon's unit.
-func nameFiles(units []runner.Unit) {
+func (o *hostOptions) nameFiles(ctx context.Context, units []runner.Unit) {
 	for i := range units {
 		u := &units[i]
 		dir := strings.TrimPrefix(u.WorkDir, "!")
@@ -240,7 +251,7 @@ func nameFiles(units []runner.Unit) {
 			if !actrunner.IsDaemon(argv) || dir == "" {
 				continue
 			}
-			u.Registration = registrationOf(dir, actrunner.ConfigOf(argv))
+			u.Registration = o.registrationOf(ctx, uidOf(u.User), dir, actrunner.ConfigOf(argv))
 			if u.Config = actrunner.ConfigOf(argv); u.Config != "" && !filepath.IsAbs(u.Config) {
 				u.Config = filepath.Join(dir, u.Config)
 			}
@@ -249,25 +260,25 @@ func nameFiles(units []runner.Unit) {
 }
 
 // runnerUser returns the owner of the runner's directory, and so of its processes.
-func runnerUser(dir string) (*user.User, error) {
-	info, err := os.Stat(dir)
+func runnerUser(ctx context.Context, files *runnerdir.Files, dir string) (*user.User, error) {
+	uid, err := files.Owner(ctx, dir)
 	if err != nil {
-		return nil, fmt.Errorf("inspect the runner's directory %q: %w", dir, cli.Pathless(err))
+		return nil, fmt.Errorf("whose the runner's directory %q is: %w", dir, cli.Pathless(err))
 	}
-	return user.LookupId(strconv.Itoa(int(info.Sys().(*syscall.Stat_t).Uid)))
+	return user.LookupId(strconv.Itoa(uid))
 }
 
 // readJobDirs reads the job directories of the primary and of the runners split from it.
-func readJobDirs(s *cli.Session, h *runner.Host) {
+func (o *hostOptions) readJobDirs(ctx context.Context, s *cli.Session, h *runner.Host) {
 	h.ActiveHostJobs, h.JobDirs, h.JobDirsUnseen = nil, nil, ""
 	// Another user's job directories, and the processes in them, cannot be seen.
-	if info, err := os.Stat(h.Dir); err == nil && os.Geteuid() != 0 &&
-		int(info.Sys().(*syscall.Stat_t).Uid) != os.Geteuid() {
+	owner, err := runnerUser(ctx, &o.files, h.Dir)
+	if err == nil && os.Geteuid() != 0 && owner.Uid != strconv.Itoa(os.Geteuid()) {
 		h.JobDirsUnseen = fmt.Sprintf("jobs on the host, of the owner of %.200q: that takes root or this user", h.Dir)
 		return
 	}
 	home := s.Getenv("HOME")
-	if owner, err := runnerUser(h.Dir); err == nil && os.Geteuid() == 0 { // root sees other users' jobs
+	if err == nil && os.Geteuid() == 0 { // root sees other users' jobs
 		home = owner.HomeDir
 	}
 	parents := []string{h.Config.JobParent(home)}
@@ -275,7 +286,7 @@ func readJobDirs(s *cli.Session, h *runner.Host) {
 		if d.Status != "registered" {
 			continue
 		}
-		c, _, _, err := runnerdir.Read(d.Path, filepath.Join(d.Path, "config.yaml"))
+		_, c, err := o.files.Read(ctx, -1, runnerdir.Place{Dir: d.Path, Config: filepath.Join(d.Path, "config.yaml")})
 		if err != nil {
 			h.JobDirsUnseen = fmt.Sprintf("jobs of the runner in %.200q: %.200q", d.Path, cli.Pathless(err))
 		} else if parent := c.JobParent(home); !slices.Contains(parents, parent) {
@@ -283,7 +294,7 @@ func readJobDirs(s *cli.Session, h *runner.Host) {
 		}
 	}
 	for _, parent := range parents {
-		active, left, err := runnerdir.Jobs(parent, time.Now(), func(dir string) ([]int, error) {
+		active, left, err := o.files.Jobs(ctx, parent, time.Now(), func(dir string) ([]int, error) {
 			return proc.Local().WorkingBelow(dir, os.Getpid())
 		})
 		h.ActiveHostJobs, h.JobDirs = append(h.ActiveHostJobs, active...), append(h.JobDirs, left...)
@@ -293,23 +304,13 @@ func readJobDirs(s *cli.Session, h *runner.Host) {
 	}
 	// A step may work elsewhere: "cd /srv/app && ./deploy".
 	for _, d := range h.Daemons {
-		if len(h.ActiveHostJobs) > 0 || differentFiles(d.Registration, h.RegistrationPath) {
+		if len(h.ActiveHostJobs) > 0 || o.files.Different(ctx, d.Registration, h.RegistrationPath) {
 			continue
 		}
 		if started, _ := proc.Local().Started(d.PID, os.Getpid()); len(started) > 0 {
 			h.ActiveHostJobs = append(h.ActiveHostJobs, fmt.Sprintf("process %d of runner %d", started[0], d.PID))
 		}
 	}
-}
-
-// differentFiles reports whether two paths exist and name different files.
-func differentFiles(a, b string) bool {
-	one, err := os.Stat(a)
-	if err != nil {
-		return false
-	}
-	other, err := os.Stat(b)
-	return err == nil && !os.SameFile(one, other)
 }
 
 // readTasks reads the tasks of the last hours from the journal of the runner's
@@ -333,8 +334,11 @@ func readTasks(ctx context.Context, h *runner.Host) {
 
 // readSchedule reads cron tables, timers and services that are enabled or run,
 // and the scripts that they name.
-func readSchedule(ctx context.Context, s *cli.Session, h *runner.Host) {
-	tables := schedule.Tables{Root: "/", Home: s.Getenv("HOME")}
+func (o *hostOptions) readSchedule(ctx context.Context, s *cli.Session, h *runner.Host) {
+	tables := schedule.Tables{Root: "/", Home: s.Getenv("HOME"),
+		Script: func(name, path string, most int64) ([]byte, error) {
+			return o.files.Text(ctx, uidOf(name), path, most)
+		}}
 	h.Schedule, h.ScheduleUnseen = tables.Cron(ctx)
 	for _, timer := range h.Units {
 		for _, triggered := range timer.Triggers {
@@ -343,7 +347,7 @@ func readSchedule(ctx context.Context, s *cli.Session, h *runner.Host) {
 				continue
 			}
 			for _, argv := range u.Exec {
-				h.Schedule = append(h.Schedule, tables.Scheduled(fmt.Sprintf("the timer %q", timer.Name),
+				h.Schedule = append(h.Schedule, tables.Scheduled(u.User, fmt.Sprintf("the timer %q", timer.Name),
 					strings.Join(argv, " ")))
 			}
 		}
@@ -353,7 +357,7 @@ func readSchedule(ctx context.Context, s *cli.Session, h *runner.Host) {
 			continue
 		}
 		for _, argv := range u.Exec {
-			h.Schedule = append(h.Schedule, tables.Scheduled(fmt.Sprintf("the unit %q", u.Name),
+			h.Schedule = append(h.Schedule, tables.Scheduled(u.User, fmt.Sprintf("the unit %q", u.Name),
 				strings.Join(argv, " ")))
 		}
 	}

@@ -15,7 +15,6 @@ import (
 	"hostguard/install"
 	"hostguard/internal/cli"
 	"hostguard/internal/proc"
-	"hostguard/internal/runnerdir"
 	"hostguard/runner"
 )
 
@@ -191,10 +190,11 @@ func hookScript(hook string) []byte {
 func printConfiguration(ctx context.Context, s *cli.Session, bin string) {
 	units, _ := readUnits(ctx, s)
 	processes, roots, _ := proc.Local().Runners()
-	found := findRunners(runner.Host{Units: units}, processes)
+	var look hostOptions
+	found := look.findRunners(ctx, runner.Host{Units: units}, processes)
 	usual := filepath.Join(s.Getenv("HOME"), "act-runner")
-	if len(found) == 0 && runnerdir.Status(usual) == "registered" {
-		found = append(found, readRunner(usual, filepath.Join(usual, "config.yaml"), nil))
+	if len(found) == 0 && look.files.Status(ctx, usual) == "registered" {
+		found = append(found, look.readRunner(ctx, -1, usual, filepath.Join(usual, "config.yaml"), nil))
 	}
 	s.Print("")
 	if install.SearchedByServices(bin) {

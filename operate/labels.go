@@ -11,6 +11,7 @@ import (
 
 	"hostguard/internal/cli"
 	"hostguard/internal/gitea"
+	"hostguard/internal/runnerdir"
 	"hostguard/runner/workflow"
 )
 
@@ -157,7 +158,7 @@ func surveyLabels(
 			}
 		})
 	}
-	reads := readRepositories(inventory, err, names, local)
+	reads := readRepositories(ctx, inventory, err, names, local)
 	group.Wait()
 
 	var read []workflow.Repository
@@ -183,11 +184,14 @@ type reading struct {
 }
 
 // readRepositories calls readRepository for each name.
-func readRepositories(inventory *gitea.Inventory, err error, names []string, local map[string]string) []reading {
+func readRepositories(
+	ctx context.Context, inventory *gitea.Inventory, err error, names []string, local map[string]string,
+) []reading {
+	var files runnerdir.Files
 	reads := make([]reading, len(names))
 	var group sync.WaitGroup
 	for i, full := range names {
-		group.Go(func() { reads[i] = readRepository(inventory, err, full, local[full]) })
+		group.Go(func() { reads[i] = readRepository(ctx, &files, inventory, err, full, local[full]) })
 	}
 	group.Wait()
 	return reads
@@ -195,7 +199,9 @@ func readRepositories(inventory *gitea.Inventory, err error, names []string, loc
 
 // readRepository reads a repository from the server, if one is known, or else from the
 // checkout, if one is given.
-func readRepository(inventory *gitea.Inventory, err error, full, dir string) (f reading) {
+func readRepository(
+	ctx context.Context, files *runnerdir.Files, inventory *gitea.Inventory, err error, full, dir string,
+) (f reading) {
 	f.repository.Name = full
 	if inventory != nil {
 		err = inventory.WorkflowFiles(full, func(name string, data []byte) {
@@ -219,7 +225,7 @@ func readRepository(inventory *gitea.Inventory, err error, full, dir string) (f 
 		return f
 	}
 	f.notes = append(f.notes, fmt.Sprintf("%q is read from %q: %s", full, dir, err))
-	workflows, problems, err := localWorkflows(dir)
+	workflows, problems, err := localWorkflows(ctx, files, dir)
 	for _, p := range problems {
 		f.broken = append(f.broken, fmt.Sprintf("%q: %s", full, p))
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"hostguard/internal/cli"
+	"hostguard/internal/runnerdir"
 )
 
 const canary = "c0ffee-canary"
@@ -281,7 +282,7 @@ func TestALinkOutOfTheCheckoutIsNotRead(t *testing.T) {
 	if err := os.Symlink("/etc/passwd", filepath.Join(checkout, ".gitea/workflows/link.yml")); err != nil {
 		t.Fatal(err)
 	}
-	workflows, problems, err := localWorkflows(checkout)
+	workflows, problems, err := localWorkflows(t.Context(), new(runnerdir.Files), checkout)
 	if err != nil || len(workflows) != 1 || len(problems) != 1 || !strings.Contains(problems[0].Error(), "escapes") {
 		t.Error(workflows, problems, err)
 	}
@@ -290,7 +291,7 @@ func TestALinkOutOfTheCheckoutIsNotRead(t *testing.T) {
 func TestWorkflowsInFoldersAreRead(t *testing.T) {
 	checkout := checkoutOf(t, nil)
 	writeFile(t, "jobs: {deep: {runs-on: awoooi-host}}", checkout, ".gitea/workflows/deploy/prod/cd.yaml")
-	workflows, problems, err := localWorkflows(checkout)
+	workflows, problems, err := localWorkflows(t.Context(), new(runnerdir.Files), checkout)
 	if err != nil || len(problems) > 0 || len(workflows) != 2 || workflows[1].File != "deploy/prod/cd.yaml" {
 		t.Error(workflows, problems, err)
 	}

@@ -31,7 +31,7 @@ func (v *splitting) service(r runner.SplitRunner) runner.Service {
 
 // planRunner returns the changes that create one runner of the plan; none if it exists
 // and runs.
-func (v *splitting) planRunner(r runner.SplitRunner) ([]change, error) {
+func (v *splitting) planRunner(ctx context.Context, r runner.SplitRunner) ([]change, error) {
 	var changes []change
 	sv := v.service(r)
 	switch c, registered := v.found[r.Dir]; {
@@ -40,8 +40,8 @@ func (v *splitting) planRunner(r runner.SplitRunner) ([]change, error) {
 			return nil, cli.Refusedf("the runner in %q is registered already, but %w; change its config.yaml, or the "+
 				"plan", r.Dir, err)
 		}
-		sv.ShutdownTimeout, sv.RegistrationPath = c.ShutdownTimeout, registrationOf(r.Dir, configOf(r))
-	case exists(r.Dir):
+		sv.ShutdownTimeout, sv.RegistrationPath = c.ShutdownTimeout, v.host.registrationOf(ctx, -1, r.Dir, configOf(r))
+	case v.host.files.Exists(ctx, r.Dir):
 		return nil, cli.Refusedf("%q exists without a registration, so its runner is not known; move it away", r.Dir)
 	default:
 		var err error
@@ -86,7 +86,7 @@ func (v *splitting) newRunner(r runner.SplitRunner) ([]change, error) {
 	if env := v.h.Config.EnvFile; env != "" && !filepath.IsAbs(env) {
 		want.EnvFile = filepath.Join(v.h.Dir, env)
 	}
-	text, edits, err := config.Edit(v.config, want)
+	text, edits, err := config.Edit(v.h.ConfigText, want)
 	if err == nil {
 		var labels []string
 		for _, l := range r.Takes(v.h.Config.Labels) {
@@ -103,13 +103,13 @@ func (v *splitting) newRunner(r runner.SplitRunner) ([]change, error) {
 		Program: v.primary.Binary, Dir: r.Dir, Config: configOf(r), Instance: v.h.Config.Server,
 		Name: host + "-" + r.Owner, UID: uid, GID: gid, Home: v.owner.HomeDir,
 	}
-	var made runnerdir.Made
+	var made runnerdir.Identity
 	begun := false
 	create := change{
 		text: fmt.Sprintf("create %q, for %q alone, with a copy of %q that has the labels %s: %s", r.Dir,
 			v.owner.Username, v.h.ConfigPath, quotedList(r.Labels), strings.Join(edits, ", ")),
-		do: func(context.Context) (err error) {
-			made, err = runnerdir.Make(r.Dir, uid, gid, text)
+		do: func(ctx context.Context) (err error) {
+			made, err = v.host.files.Make(ctx, uid, r.Dir, text)
 			begun = err == nil // else it has undone itself
 			return err
 		},
@@ -120,7 +120,7 @@ func (v *splitting) newRunner(r runner.SplitRunner) ([]change, error) {
 			if err := v.checkStopped(ctx, r); err != nil {
 				return err
 			}
-			return made.Remove()
+			return v.host.files.Remove(ctx, uid, r.Dir, made)
 		},
 	}
 	return []change{create, v.registration(r, program)}, nil
@@ -134,10 +134,10 @@ func (v *splitting) registration(r runner.SplitRunner, program register.Runner) 
 			if err := program.Do(ctx, v.Getenv, v.token); err != nil {
 				return err
 			}
-			c, path, registered, err := runnerdir.Read(r.Dir, configOf(r))
-			if err != nil || !registered || c.ID == 0 || c.Name != program.Name {
+			at, c, err := v.host.files.Read(ctx, -1, runnerdir.Place{Dir: r.Dir, Config: configOf(r)})
+			if err != nil || !at.Registered || c.ID == 0 || c.Name != program.Name {
 				return fmt.Errorf("register %q: %q reports success, but %q has no such registration",
-					program.Name, program.Program, path)
+					program.Name, program.Program, at.Registration)
 			}
 			return nil
 		},
@@ -164,8 +164,8 @@ func (v *splitting) unregister(ctx context.Context, r runner.SplitRunner, name s
 		return err
 	}
 	by := fmt.Sprintf("remove it at %q by hand", v.h.Config.Server)
-	c, _, registered, err := runnerdir.Read(r.Dir, configOf(r))
-	if err == nil && registered && c.ID != 0 && !v.registeredBefore(c.ID) {
+	at, c, err := v.host.files.Read(ctx, -1, runnerdir.Place{Dir: r.Dir, Config: configOf(r)})
+	if err == nil && at.Registered && c.ID != 0 && !v.registeredBefore(c.ID) {
 		if err := v.inventory.RemoveRunner(v.takes, c.ID, c.Name); err != nil {
 			return fmt.Errorf("%w; %s", err, by)
 		}
@@ -208,7 +208,7 @@ func (v *splitting) smokeTest(r runner.SplitRunner) change {
 				if err != nil {
 					return err
 				}
-				l, err := v.live(runners, r.Dir)
+				l, err := v.live(ctx, runners, r.Dir)
 				switch {
 				case err != nil:
 					return err

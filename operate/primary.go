@@ -65,7 +65,7 @@ func (v *splitting) relabelPrimary(stays []config.Label) ([]change, error) {
 		labels = append(labels, l.Full)
 	}
 	path := v.h.ConfigPath
-	is, edits, err := config.Edit(v.config, config.Want{Labels: labels})
+	is, edits, err := config.Edit(v.h.ConfigText, config.Want{Labels: labels})
 	if err != nil {
 		return nil, cli.Refusedf("edit %q: %w", path, err)
 	}
@@ -79,7 +79,7 @@ func (v *splitting) relabelPrimary(stays []config.Label) ([]change, error) {
 		text: fmt.Sprintf("in %q: %s; the previous file is kept as %q; %s", path, strings.Join(edits, ", "), kept,
 			restart),
 		do: func(ctx context.Context) error {
-			if err := runnerdir.Replace(path, kept, v.config, is); err != nil {
+			if err := v.host.files.Replace(ctx, path, kept, v.h.ConfigText, is); err != nil {
 				return err
 			}
 			restarted = true
@@ -89,7 +89,7 @@ func (v *splitting) relabelPrimary(stays []config.Label) ([]change, error) {
 			return v.manager().checkRuns(ctx, v.primary.Name)
 		},
 		undo: func(ctx context.Context) error {
-			err := runnerdir.Restore(path, kept, v.config, is)
+			err := v.host.files.Restore(ctx, path, kept, v.h.ConfigText, is)
 			if restarted {
 				err = errors.Join(err, again(ctx))
 			}
@@ -112,7 +112,7 @@ func (v *splitting) idle() change {
 // busy describes what may be a job of the primary: jobs that the new runners' logs name,
 // and those in their directories, are not.
 func (v *splitting) busy(ctx context.Context) string {
-	readJobs(ctx, v.Session, &v.h)
+	v.host.readJobs(ctx, v.Session, &v.h)
 	h := v.h
 	for _, r := range runner.Moves(v.plan, v.h.Dir) {
 		h.ActiveHostJobs = slices.DeleteFunc(slices.Clone(h.ActiveHostJobs),
@@ -153,7 +153,7 @@ func (v *splitting) servedOnce() change {
 				}
 				var runners []workflow.Runner
 				for _, dir := range dirs {
-					l, err := v.live(all, dir)
+					l, err := v.live(ctx, all, dir)
 					if err != nil {
 						return err
 					}

@@ -39,7 +39,7 @@ func (o *readiness) Run(ctx context.Context, s *cli.Session) error {
 	if o.json && o.table {
 		return cli.Usagef("give only one of -json and -table")
 	}
-	h := lookAtHost(ctx, s, o.hostOptions)
+	h := o.look(ctx, s)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

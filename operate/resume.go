@@ -42,7 +42,7 @@ func (r *resume) Inputs() []cli.Input {
 }
 
 func (r *resume) Run(ctx context.Context, s *cli.Session) (err error) {
-	h := lookAtHost(ctx, s, r.host)
+	h := r.host.look(ctx, s)
 	if r.container, err = r.find(ctx, s); err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func (r *resume) Run(ctx context.Context, s *cli.Session) (err error) {
 		changes = append(changes, r.setRestart(r.restart))
 	}
 	if r.server {
-		changes = append(changes, setDisabled(ctx, s, h, r.c, r.checkout, false)...)
+		changes = append(changes, r.setDisabled(ctx, s, h, r.c, false)...)
 	}
 	if !r.c.Running {
 		changes = append(changes, r.start())

@@ -51,7 +51,7 @@ func (v *splitting) checkServer(ctx context.Context) error {
 	if unlisted != nil {
 		return cli.Refusedf("whether all builds take the lock is not known: %w", unlisted)
 	}
-	builds, err := v.checkBuilds(inventory, names)
+	builds, err := v.checkBuilds(ctx, inventory, names)
 	if err == nil {
 		v.Print("the primary is the runner %q of %s at %q; repositories whose builds take the lock: %d",
 			v.h.Config.Name, v.takes, remote.Server, builds)
@@ -61,7 +61,7 @@ func (v *splitting) checkServer(ctx context.Context) error {
 
 // checkBuilds refuses unless all builds for the labels of the plan take the same lock.
 // It returns the number of repositories that were read.
-func (v *splitting) checkBuilds(inventory *gitea.Inventory, names []string) (int, error) {
+func (v *splitting) checkBuilds(ctx context.Context, inventory *gitea.Inventory, names []string) (int, error) {
 	for full := range v.local {
 		if !slices.Contains(names, full) {
 			names = append(names, full)
@@ -69,7 +69,7 @@ func (v *splitting) checkBuilds(inventory *gitea.Inventory, names []string) (int
 	}
 	slices.Sort(names)
 	var read []workflow.Repository
-	for _, f := range readRepositories(inventory, nil, names, v.local) {
+	for _, f := range readRepositories(ctx, inventory, nil, names, v.local) {
 		if f.err != nil {
 			return 0, cli.Refusedf("whether its builds take the lock is not known: %w; give -local-repo %s=PATH", f.err,
 				shell.Quote(f.repository.Name))
@@ -120,11 +120,12 @@ func (v *splitting) findToken(moves []runner.SplitRunner) error {
 }
 
 // live returns the runner of the server's list that is registered in a directory.
-func (v *splitting) live(runners []workflow.Runner, dir string) (workflow.Runner, error) {
+func (v *splitting) live(ctx context.Context, runners []workflow.Runner, dir string) (workflow.Runner, error) {
 	c := v.h.Config
 	if dir != v.h.Dir {
 		var err error
-		if c, _, _, err = runnerdir.Read(dir, filepath.Join(dir, "config.yaml")); err != nil {
+		at := runnerdir.Place{Dir: dir, Config: filepath.Join(dir, "config.yaml")}
+		if _, c, err = v.host.files.Read(ctx, -1, at); err != nil {
 			return workflow.Runner{}, err
 		}
 	}

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/user"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -48,10 +48,11 @@ example: hostguard runner service -labels awoooi-host:host -restart-now -wait 1h
 
 // servicing is one run of runner service.
 type servicing struct {
-	dir, binary, checkout string
-	labels                []string
-	wait                  time.Duration
-	restart, apply        bool
+	host             hostOptions
+	binary, checkout string
+	labels           []string
+	wait             time.Duration
+	restart, apply   bool
 
 	*cli.Session
 	h    runner.Host
@@ -63,7 +64,7 @@ type servicing struct {
 }
 
 func (v *servicing) Inputs() []cli.Input {
-	return []cli.Input{applyInput(&v.apply), runnerDir(&v.dir),
+	return []cli.Input{applyInput(&v.apply), runnerDir(&v.host.dir),
 		{Name: "labels", Kind: cli.List(&v.labels, func(l string) error { return config.CheckLabels([]string{l}) }),
 			FlagOnly: true,
 			Text: "all labels for the runner, such as awoooi-host:host. A label that it loses must have another " +
@@ -90,7 +91,7 @@ func (v *servicing) Run(ctx context.Context, s *cli.Session) (err error) {
 		return err
 	}
 	if given := v.binary; given != "" {
-		if v.binary, err = filepath.Abs(given); err != nil || !isProgram(v.binary) {
+		if v.binary, err = filepath.Abs(given); err != nil || v.host.files.Program(ctx, []string{v.binary}) == "" {
 			return cli.Usagef("binary %q is not an executable file", given)
 		}
 	}
@@ -101,7 +102,7 @@ func (v *servicing) Run(ctx context.Context, s *cli.Session) (err error) {
 }
 
 func (v *servicing) run(ctx context.Context) error {
-	v.h = lookAtHost(ctx, v.Session, hostOptions{dir: v.dir})
+	v.h = v.host.look(ctx, v.Session)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -153,44 +154,61 @@ func (v *servicing) place(ctx context.Context) (sudo bool, err error) {
 		}
 		v.sv.Scope, sudo = unit.Scope, sudo && unit.Scope == systemd.System
 		v.Print("the %s's unit %q runs this runner (%q): its file stays as it is", unit.Scope, unit.Name, unit.Active)
-		return sudo, v.followConfig(unit.Config)
+		return sudo, v.followConfig(ctx, unit.Config)
 	}
-	owner, err := runnerUser(v.h.Dir)
+	owner, err := runnerUser(ctx, &v.host.files, v.h.Dir)
 	if err != nil {
-		return false, err
+		return false, cli.Refusedf("%w", err)
 	}
 	if v.sv.Scope == systemd.User {
 		if me, err := user.Current(); err != nil || me.Uid != owner.Uid {
 			return false, cli.Refusedf("%q is %q's: run it as that user, or as root", v.h.Dir, owner.Username)
 		}
-		return false, v.findBinary(owner)
+		return false, v.findBinary(ctx, owner)
 	}
-	if path := filepath.Join(systemd.Dir(systemd.User, owner.HomeDir), v.sv.Name); exists(path) {
+	if path := filepath.Join(systemd.Dir(systemd.User, owner.HomeDir), v.sv.Name); v.host.files.Exists(ctx, path) {
 		return false, cli.Refusedf("%q may start a second daemon on this registration: remove it, or run hostguard "+
 			"as %q", path, owner.Username)
 	}
 	v.sv.User = owner.Username
-	return sudo, v.findBinary(owner)
+	if err := v.checkPlace(ctx, owner); err != nil {
+		return false, err
+	}
+	return sudo, v.findBinary(ctx, owner)
 }
 
 // followConfig switches to the configuration that the adopted unit names, which may not
 // be the one in the runner's directory.
-func (v *servicing) followConfig(path string) (err error) {
+func (v *servicing) followConfig(ctx context.Context, path string) error {
 	if path == "" || path == v.h.ConfigPath {
 		return nil
 	}
 	v.h.ConfigPath, v.sv.ConfigPath = path, path
-	v.h.Config, _, v.h.Registered, err = runnerdir.Read(v.h.Dir, path)
-	if err != nil {
+	if err := v.host.readConfig(ctx, &v.h); err != nil {
 		return fmt.Errorf("read %q, which the unit %q names: %w", path, v.unit.Name, cli.Pathless(err))
 	}
 	v.sv.ShutdownTimeout = v.h.Config.ShutdownTimeout
 	return nil
 }
 
-func (v *servicing) findBinary(owner *user.User) (err error) {
+// checkPlace refuses a directory for a new unit in which somebody else than the unit's user
+// could change what it runs.
+func (v *servicing) checkPlace(ctx context.Context, owner *user.User) error {
+	uid, err := strconv.Atoi(owner.Uid)
+	if err == nil {
+		err = v.host.files.CheckOwners(ctx, v.h.Dir, uid)
+	}
+	if err != nil {
+		return cli.Refusedf(
+			"a unit would run as %q what others decide: %w; give it to that user alone (chown, chmod go-w)",
+			owner.Username, err)
+	}
+	return nil
+}
+
+func (v *servicing) findBinary(ctx context.Context, owner *user.User) (err error) {
 	if v.binary == "" {
-		v.binary, err = findProgram(v.Session, []string{"act_runner", "gitea-runner"}, []string{v.h.Dir},
+		v.binary, err = v.host.findProgram(ctx, v.Session, []string{"act_runner", "gitea-runner"}, []string{v.h.Dir},
 			[]string{"/usr/local/bin", filepath.Join(owner.HomeDir, ".local/bin")})
 	}
 	v.sv.Binary = v.binary
@@ -229,7 +247,8 @@ func (v *servicing) plan(ctx context.Context) ([]change, error) {
 		return nil, err
 	}
 	changes := slices.Concat(edits, units, v.planContainer())
-	v.edited = edits != nil || v.changedSince(v.unit.Started)
+	start := v.unit.Started
+	v.edited = edits != nil || !start.IsZero() && v.h.ConfigChanged.After(start)
 	if v.restart && v.edited && v.unit.Active == "active" {
 		if v.InWorkflow() {
 			return nil, cli.Refusedf("this is a job of a runner, and a restart would wait for its end; run it from a " +
@@ -247,10 +266,7 @@ func (v *servicing) plan(ctx context.Context) ([]change, error) {
 // planConfig returns the change of config.yaml, if any.
 func (v *servicing) planConfig(ctx context.Context) ([]change, error) {
 	path := v.h.ConfigPath
-	was, err := runnerdir.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("read %q: %w", path, cli.Pathless(err))
-	}
+	was := v.h.ConfigText
 	want := config.Want{Capacity: 1, Labels: v.labels}
 	if v.h.Config.ShutdownTimeout < shutdownTime {
 		want.ShutdownTimeout, v.sv.ShutdownTimeout = shutdownTime, shutdownTime
@@ -272,8 +288,8 @@ func (v *servicing) planConfig(ctx context.Context) ([]change, error) {
 		shell.Quote(path)))
 	return []change{{
 		text: fmt.Sprintf("in %q: %s; the previous file is kept as %q", path, strings.Join(edits, ", "), kept),
-		do:   func(context.Context) error { return runnerdir.Replace(path, kept, was, is) },
-		undo: func(context.Context) error { return runnerdir.Restore(path, kept, was, is) },
+		do:   func(ctx context.Context) error { return v.host.files.Replace(ctx, path, kept, was, is) },
+		undo: func(ctx context.Context) error { return v.host.files.Restore(ctx, path, kept, was, is) },
 	}}, nil
 }
 
@@ -365,12 +381,6 @@ func (v *servicing) planContainer() []change {
 	return changes
 }
 
-// changedSince reports whether the configuration was changed after a start.
-func (v *servicing) changedSince(start time.Time) bool {
-	info, err := os.Stat(v.h.ConfigPath)
-	return err == nil && !start.IsZero() && info.ModTime().After(start)
-}
-
 // addRestart adds the restart as the last change. If it fails, the runner must be
 // restarted again once everything else is undone, so the undo of the first change,
 // which runs last, does that.
@@ -382,7 +392,7 @@ func (v *servicing) addRestart(changes []change) []change {
 			fmt.Sprintf(", once no job runs, within %s", config.Duration(v.wait)), ", as no job runs"),
 		do: func(ctx context.Context) error {
 			busy := func() string {
-				readJobs(ctx, v.Session, &v.h)
+				v.host.readJobs(ctx, v.Session, &v.h)
 				return v.h.Busy()
 			}
 			if err := untilIdle(ctx, v.Session, v.wait, busy); err != nil {

@@ -82,7 +82,7 @@ func (v *split) Run(ctx context.Context, s *cli.Session) (err error) {
 			return err
 		}
 	}
-	v.h = lookAtHost(ctx, s, v.host)
+	v.h = v.host.look(ctx, s)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -131,7 +131,7 @@ func (v *split) propose() error {
 }
 
 func (v *split) run(ctx context.Context) error {
-	if err := v.readPlan(); err != nil {
+	if err := v.readPlan(ctx); err != nil {
 		return err
 	}
 	unit, found := v.h.Primary()
@@ -146,7 +146,7 @@ func (v *split) run(ctx context.Context) error {
 		}
 		return v.AsRoot("runner split", v.arguments()...)
 	}
-	if err := v.place(); err != nil {
+	if err := v.place(ctx); err != nil {
 		return err
 	}
 	changes, moves, err := v.planChanges(ctx)
@@ -169,7 +169,7 @@ func (v *split) planChanges(ctx context.Context) (changes []change, moves []runn
 	var runners [][]change
 	todo := 0
 	for _, r := range moves {
-		changes, err := v.planRunner(r)
+		changes, err := v.planRunner(ctx, r)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -1,6 +1,7 @@
 package operate
 
 import (
+	"context"
 	"fmt"
 	"net/url"
 	"os"
@@ -9,7 +10,6 @@ import (
 	"strconv"
 	"time"
 
-	"hostguard/install"
 	"hostguard/internal/actrunner"
 	"hostguard/internal/cli"
 	"hostguard/internal/gitea"
@@ -18,6 +18,7 @@ import (
 	"hostguard/runner"
 	"hostguard/runner/config"
 	"hostguard/runner/workflow"
+	"hostguard/runner/yamltree"
 )
 
 const (
@@ -39,7 +40,6 @@ type splitting struct {
 	primary runner.Service
 	unit    runner.Unit // of the primary
 	owner   *user.User
-	config  []byte // the primary's
 	plan    []runner.SplitRunner
 	found   map[string]config.Config // of those that are registered already, by directory
 
@@ -51,8 +51,12 @@ type splitting struct {
 }
 
 // readPlan reads the plan and checks what it names on this host.
-func (v *splitting) readPlan() error {
-	data, err := runnerdir.ReadFile(v.path)
+func (v *splitting) readPlan(ctx context.Context) error {
+	path, err := filepath.Abs(v.path)
+	var data []byte
+	if err == nil {
+		data, err = v.host.files.Text(ctx, -1, path, yamltree.MaxFile+1)
+	}
 	if err != nil {
 		return cli.Usagef("read the plan %q: %w", v.path, cli.Pathless(err))
 	}
@@ -71,24 +75,17 @@ func (v *splitting) readPlan() error {
 		return cli.Refusedf("the primary in %q is not registered: there is no %q; give -runner-dir the directory of "+
 			"the runner that is", v.h.Dir, v.h.RegistrationPath)
 	}
-	if v.owner, err = runnerUser(v.h.Dir); err != nil {
-		return err
-	}
-	if v.config, err = runnerdir.ReadFile(v.h.ConfigPath); err != nil {
-		return fmt.Errorf("read %q: %w", v.h.ConfigPath, cli.Pathless(err))
+	if v.owner, err = runnerUser(ctx, &v.host.files, v.h.Dir); err != nil {
+		return cli.Refusedf("%w", err)
 	}
 	uid, _ := strconv.Atoi(v.owner.Uid)
 	moved := map[string][]config.Label{}
 	for _, r := range runner.Moves(v.plan, v.h.Dir) {
-		err := runnerdir.CheckPlace(r.Dir, uid)
-		if err == nil {
-			err = install.CheckOwners(r.Dir, uid)
-		}
-		if err != nil {
+		if err := v.host.files.CheckPlace(ctx, r.Dir, uid); err != nil {
 			return cli.Usagef("plan %q: line %d: %w", v.path, r.Line, err)
 		}
-		if runnerdir.Status(r.Dir) == "registered" {
-			c, _, _, err := runnerdir.Read(r.Dir, configOf(r))
+		if v.host.files.Status(ctx, r.Dir) == "registered" {
+			_, c, err := v.host.files.Read(ctx, -1, runnerdir.Place{Dir: r.Dir, Config: configOf(r)})
 			if err != nil {
 				return fmt.Errorf("read the configuration of %q: %w", r.Dir, cli.Pathless(err))
 			}
@@ -104,7 +101,7 @@ func (v *splitting) readPlan() error {
 func configOf(r runner.SplitRunner) string { return filepath.Join(r.Dir, "config.yaml") }
 
 // place finds the unit of the primary; the other runners get units of the same manager.
-func (v *splitting) place() error {
+func (v *splitting) place(ctx context.Context) error {
 	v.primary = v.h.PrimaryUnit()
 	if v.primary.Scope = systemd.User; os.Geteuid() == 0 {
 		v.primary.Scope = systemd.System
@@ -141,7 +138,7 @@ func (v *splitting) place() error {
 			v.primary.Binary = argv[0]
 		}
 	}
-	if !filepath.IsAbs(v.primary.Binary) || !isProgram(v.primary.Binary) {
+	if !filepath.IsAbs(v.primary.Binary) || v.host.files.Program(ctx, []string{v.primary.Binary}) == "" {
 		return cli.Refusedf("the unit %q runs %.200q, which is not the full path of a program", unit.Name,
 			v.primary.Binary)
 	}
@@ -156,7 +153,7 @@ func (v *splitting) checkShared() (err error) {
 		return cli.Refusedf("the address in %q is %.200q, not that of a Gitea server; register the primary again",
 			v.h.RegistrationPath, v.h.Config.Server)
 	}
-	if err := config.CheckShareable(v.config); err != nil {
+	if err := config.CheckShareable(v.h.ConfigText); err != nil {
 		return cli.Refusedf("%q: %w", v.h.ConfigPath, err)
 	}
 	return nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"os/user"
@@ -81,6 +80,9 @@ func (m manager) install(sv runner.Service) ([]change, error) {
 	changes, err := m.put([]install.File{unit}, func(ctx context.Context) error { return m.checkStops(ctx, sv) })
 	if err != nil {
 		return nil, err
+	}
+	if sv.User != "" && changes != nil {
+		changes[0].text += fmt.Sprintf("; it runs as User=%s", sv.User)
 	}
 	return append(changes, m.turn([]string{"enable", "--now", sv.Name}, []string{"disable", "--now", sv.Name},
 		func(ctx context.Context) error { return m.checkRuns(ctx, sv.Name) })), nil
@@ -223,28 +225,20 @@ func (m manager) unit(ctx context.Context, name string) (runner.Unit, error) {
 
 // findProgram returns the path of an executable of one of the names, in the directories
 // or on PATH.
-func findProgram(s *cli.Session, names []string, before, after []string) (string, error) {
+func (o *hostOptions) findProgram(
+	ctx context.Context, s *cli.Session, names []string, before, after []string,
+) (string, error) {
 	dirs := slices.Concat(before, filepath.SplitList(s.Getenv("PATH")), after)
 	for _, dir := range dirs {
 		for _, name := range names {
 			path := filepath.Join(dir, name)
-			if filepath.IsAbs(path) && isProgram(path) {
+			if filepath.IsAbs(path) && o.files.Program(ctx, []string{path}) != "" {
 				return path, nil
 			}
 		}
 	}
 	return "", fmt.Errorf("there is no %s in %s or on PATH; give -binary", strings.Join(names, " or "),
 		cli.Word(strings.Join(slices.Concat(before, after), ":")))
-}
-
-func isProgram(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o111 != 0
-}
-
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // warnLinger warns that a user's unit does not start before a login.

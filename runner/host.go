@@ -30,6 +30,8 @@ type Host struct {
 
 	Dir              string // of the primary runner
 	ConfigPath       string
+	ConfigText       []byte // of which Config is the content
+	ConfigChanged    time.Time
 	Config           config.Config
 	ConfigUnseen     string
 	Registered       bool
@@ -62,6 +64,7 @@ type Unit struct {
 	StopTimeout       time.Duration // 0 for none
 	Exec              [][]string    // the arguments of each ExecStart
 	WorkDir           string
+	User              string    // as whom a service of the system runs; "" for root
 	Environment       []string  // NAME=value, perhaps with secrets
 	EnvironmentFiles  []string  // with a "-" before one that may be missing
 	Triggers          []string  // of a timer

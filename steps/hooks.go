@@ -92,7 +92,7 @@ func postTask(ctx context.Context, s *cli.Session) error {
 			s.Name, task.Task, task.Repository)
 		return nil
 	}
-	if err := useRunnersDaemon(s); err != nil {
+	if err := useRunnersDaemon(ctx, s); err != nil {
 		s.Print("%s: cannot find the Docker daemon that the runner uses: %s", s.Name, cli.OneLine(err))
 	}
 	return giveBackAll(ctx, s, endedJob{
@@ -190,7 +190,7 @@ var dockerVariables = []string{"DOCKER_HOST", "DOCKER_CERT_PATH", "DOCKER_TLS_VE
 // above this process use: post_task_script gets neither the environment of the runner's
 // unit nor the settings of its configuration. Variables of runner.envs take precedence,
 // since the jobs have them too.
-func useRunnersDaemon(s *cli.Session) error {
+func useRunnersDaemon(ctx context.Context, s *cli.Session) error {
 	if s.Getenv(dockerVariables[0]) != "" {
 		return nil
 	}
@@ -213,7 +213,8 @@ func useRunnersDaemon(s *cli.Session) error {
 	if !filepath.IsAbs(config) {
 		config = filepath.Join(above.Dir, config)
 	}
-	c, _, _, err := runnerdir.Read(above.Dir, config)
+	var files runnerdir.Files
+	_, c, err := files.Read(ctx, above.UID, runnerdir.Place{Dir: above.Dir, Config: config})
 	if err != nil {
 		return err
 	}

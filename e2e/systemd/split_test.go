@@ -163,7 +163,8 @@ func (p *pool) forget() {
 		if runner.Name == "host110" {
 			continue
 		}
-		if err := p.gitea.Admin.Call("DELETE", fmt.Sprintf("/admin/actions/runners/%d", runner.ID), nil, nil); err != nil {
+		path := fmt.Sprintf("/admin/actions/runners/%d", runner.ID)
+		if err := p.gitea.Admin.Call("DELETE", path, nil, nil); err != nil {
 			p.T.Fatal(err)
 		}
 	}

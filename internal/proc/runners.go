@@ -15,6 +15,7 @@ import (
 // RunnerProcess is a process that takes jobs for a Gitea.
 type RunnerProcess struct {
 	PID  int
+	UID  int      // the user who may have chosen the arguments; -1 if not known
 	Argv []string // the program by its own name, whatever link it was started by
 	Dir  string   // where it works; "" if it may not be asked
 	Unit string   // of systemd, by its control group; "" for none
@@ -51,7 +52,7 @@ func (h Host) Runners() (daemons []RunnerProcess, githubRoots []string, err erro
 		cwd, _ := os.Readlink(filepath.Join(dir, "cwd"))
 		if !listener {
 			unit, user := unitOf(h.cgroup(pid))
-			daemons = append(daemons, RunnerProcess{pid, argv, cwd, unit, user})
+			daemons = append(daemons, RunnerProcess{pid, h.userOf(pid), argv, cwd, unit, user})
 			continue
 		}
 		program := argv[0]
@@ -78,6 +79,26 @@ func asDaemon(dir string, argv []string) []string {
 		return argv
 	}
 	return slices.Concat([]string{actrunner.Program(exe)}, argv[1:])
+}
+
+// userOf returns the user of a process by its own identity: the owner of its directory in
+// /proc is root for any that cannot be traced.
+func (h Host) userOf(pid int) int {
+	status, err := os.ReadFile(filepath.Join(h.Proc, strconv.Itoa(pid), "status"))
+	if err != nil {
+		return -1
+	}
+	_, ids, _ := strings.Cut(string(status), "\nUid:")
+	ids, _, _ = strings.Cut(ids, "\n")
+	fields := strings.Fields(ids)
+	if len(fields) == 0 {
+		return -1
+	}
+	uid, err := strconv.Atoi(fields[0])
+	if err != nil {
+		return -1
+	}
+	return uid
 }
 
 // unitOf returns the service that a control group is of, one of the system's or of
@@ -118,7 +139,8 @@ func (h Host) RunnerAbove() (r RunnerProcess, environ []string, found bool) {
 	if err != nil {
 		return RunnerProcess{}, nil, false
 	}
-	r = RunnerProcess{PID: above.PID, Argv: strings.Split(strings.TrimRight(string(argv), "\x00"), "\x00")}
+	args := strings.Split(strings.TrimRight(string(argv), "\x00"), "\x00")
+	r = RunnerProcess{PID: above.PID, UID: os.Geteuid(), Argv: args}
 	r.Dir, _ = os.Readlink(filepath.Join(dir, "cwd"))
 	return r, strings.Split(strings.TrimRight(string(variables), "\x00"), "\x00"), true
 }

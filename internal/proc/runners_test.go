@@ -19,6 +19,9 @@ func TestProcessesThatTakeJobs(t *testing.T) {
 		write(t, dir, "cmdline", strings.Join(argv, "\x00")+"\x00")
 		symlink(t, mounts, mkdir(t, dir, "ns"), "mnt")
 		symlink(t, cwd, dir, "cwd")
+		if pid != "16" {
+			write(t, dir, "status", "Name:\tx\nUid:\t1000\t1000\t1000\t1000\n")
+		}
 	}
 	add("7", "mnt:[1]", "/srv/act-runner", "/usr/local/bin/act_runner", "daemon", "--config", "config.yaml")
 	add("8", "mnt:[2]", "/data", "act_runner", "daemon") // in a container
@@ -42,10 +45,16 @@ func TestProcessesThatTakeJobs(t *testing.T) {
 	daemons, roots, err := Host{proc}.Runners()
 	slices.SortFunc(daemons, func(a, b RunnerProcess) int { return a.PID - b.PID })
 	want := []RunnerProcess{
-		{7, []string{"/usr/local/bin/act_runner", "daemon", "--config", "config.yaml"}, "/srv/act-runner", "", false},
-		{13, []string{"/opt/gitea-runner-3.1.0-linux-amd64", "daemon"}, "/home/ci/r", "runner-x.service", true},
-		{15, []string{"/usr/bin/forgejo-runner", "-c", "/srv/f/c.yaml", "daemon"}, "/srv/f", "runner-sysq.service", false},
-		{16, []string{"act_runner", "daemon"}, "/srv/o", "", false}, // another user's manager
+		{
+			7, 1000, []string{"/usr/local/bin/act_runner", "daemon", "--config", "config.yaml"}, "/srv/act-runner", "",
+			false,
+		},
+		{13, 1000, []string{"/opt/gitea-runner-3.1.0-linux-amd64", "daemon"}, "/home/ci/r", "runner-x.service", true},
+		{
+			15, 1000, []string{"/usr/bin/forgejo-runner", "-c", "/srv/f/c.yaml", "daemon"}, "/srv/f",
+			"runner-sysq.service", false,
+		},
+		{16, -1, []string{"act_runner", "daemon"}, "/srv/o", "", false}, // another user's manager
 	}
 	listeners := []string{"/srv/actions-runner", "/srv/actions-runner"}
 	if diff := cmp.Diff(want, daemons) + cmp.Diff(listeners, roots); err != nil || diff != "" {

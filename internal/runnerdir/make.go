@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"hostguard/internal/safefile"
 )
@@ -31,14 +30,12 @@ func CheckPlace(dir string, uid int) error {
 			return fmt.Errorf("%q is a link; give the path that it leads to", at)
 		case !info.IsDir():
 			return fmt.Errorf("%q is not a directory", at)
-		case (at == dir || at == filepath.Dir(dir)) && ownerOf(info) != uid:
-			return fmt.Errorf("%q is user %d's, not that of the primary runner's user %d", at, ownerOf(info), uid)
+		case (at == dir || at == filepath.Dir(dir)) && owner(info) != uid:
+			return fmt.Errorf("%q is user %d's, not that of the primary runner's user %d", at, owner(info), uid)
 		}
 	}
 	return nil
 }
-
-func ownerOf(info fs.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Uid) }
 
 // Made is a directory that Make has made.
 type Made struct {
@@ -82,8 +79,10 @@ func fill(parent *os.Root, name string, uid, gid int, config []byte) error {
 
 // Remove removes the directory with all that it contains by now, if it is still the
 // one that was made. It is not an error if it does not exist.
-func (m Made) Remove() error {
-	return inDir(m.path, func(parent *os.Root, name string) error {
+func (m Made) Remove() error { return removeMade(m.path, identityOf(m.info)) }
+
+func removeMade(dir string, is Identity) error {
+	return inDir(dir, func(parent *os.Root, name string) error {
 		info, err := parent.Lstat(name)
 		if err != nil {
 			if errors.Is(err, fs.ErrNotExist) {
@@ -91,7 +90,7 @@ func (m Made) Remove() error {
 			}
 			return err
 		}
-		if !os.SameFile(info, m.info) {
+		if identityOf(info) != is {
 			return errors.New("another directory has replaced the one that was made; it is left alone")
 		}
 		return parent.RemoveAll(name)

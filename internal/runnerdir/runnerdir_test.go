@@ -1,6 +1,7 @@
 package runnerdir
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"hostguard/internal/privsep"
 	"hostguard/runner/config"
 )
 
@@ -24,28 +26,38 @@ func write(t *testing.T, text string, path ...string) {
 	}
 }
 
+// TestMain is also the helper process of the tests.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == privsep.Command {
+		os.Exit(privsep.Serve(os.Stdin, os.Stdout, Handlers()))
+	}
+	os.Exit(m.Run())
+}
+
 func TestARunnersDirectory(t *testing.T) {
 	dir := t.TempDir()
-	config := filepath.Join(dir, "config.yaml")
-	if _, _, _, err := Read(dir, config); !errors.Is(err, fs.ErrNotExist) {
+	var files Files
+	at := Place{dir, filepath.Join(dir, "config.yaml")}
+	read := func() (Runner, config.Config, error) { return files.Read(t.Context(), -1, at) }
+	if _, _, err := read(); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}
-	write(t, "runner: {file: sub/.runner}\n", config)
-	_, registration, registered, err := Read(dir, config)
-	if err != nil || registered || registration != filepath.Join(dir, "sub/.runner") {
-		t.Error(registration, registered, err)
+	write(t, "runner: {file: sub/.runner}\n", at.Config)
+	if r, _, err := read(); err != nil || r.Registered || r.Registration != filepath.Join(dir, "sub/.runner") {
+		t.Error(r, err)
 	}
-	if got := Status(dir); got != "unregistered" {
+	if got := files.Status(t.Context(), dir); got != "unregistered" {
 		t.Error(got)
 	}
 	write(t, `{"token": "secret", "labels": ["a:host"]}`, dir, "sub/.runner")
-	if c, _, registered, err := Read(dir, config); err != nil || !registered || len(c.Labels) != 1 {
-		t.Error(c, registered, err)
+	r, c, err := read()
+	if err != nil || !r.Registered || len(c.Labels) != 1 || bytes.Contains(r.Identity, []byte("secret")) {
+		t.Errorf("%+v %v %v", r, c, err)
 	}
-	if got := Status(dir); got != "registered" {
+	if got := files.Status(t.Context(), dir); got != "registered" {
 		t.Error(got)
 	}
-	if got := Status(filepath.Join(dir, "none")); got != "missing" {
+	if got := files.Status(t.Context(), filepath.Join(dir, "none")); got != "missing" {
 		t.Error(got)
 	}
 }
@@ -66,7 +78,7 @@ func TestJobDirectoriesInUseAndLeftOver(t *testing.T) {
 		}
 	}
 	used := filepath.Join(parent, "1123456789abcdef")
-	active, left, err := Jobs(parent, now, func(dir string) ([]int, error) {
+	active, left, err := new(Files).Jobs(t.Context(), parent, now, func(dir string) ([]int, error) {
 		if dir == used {
 			return []int{1}, nil
 		}
@@ -76,7 +88,8 @@ func TestJobDirectoriesInUseAndLeftOver(t *testing.T) {
 		len(left) != 1 || left[0].Path != filepath.Join(parent, "0123456789abcdef") {
 		t.Error(active, left, err)
 	}
-	if _, left, err := Jobs(filepath.Join(parent, "none"), now, nil); err != nil || left != nil {
+	_, left, err = new(Files).Jobs(t.Context(), filepath.Join(parent, "none"), now, nil)
+	if err != nil || left != nil {
 		t.Error(left, err)
 	}
 }
@@ -90,12 +103,12 @@ func TestARegistrationIsFoundInWhatAContainerHas(t *testing.T) {
 	} {
 		write(t, text, file)
 		for _, paths := range [][]string{{dir, filepath.Dir(file)}, {"/dev/null", file}} {
-			if got, found := Registration(paths); got != want || found != (want.ID != 0) {
+			if got, found := new(Files).RegistrationIn(t.Context(), paths); got != want || found != (want.ID != 0) {
 				t.Errorf("%s in %q: %+v, %t", text, paths, got, found)
 			}
 		}
 	}
-	if _, found := Registration([]string{""}); found {
+	if _, found := new(Files).RegistrationIn(t.Context(), []string{""}); found {
 		t.Error("found in the directory of whoever asks")
 	}
 }
@@ -119,22 +132,23 @@ func TestNoJobIsTakenForNone(t *testing.T) {
 		}
 		return nil, nil
 	}
-	if active, _, err := Jobs(parent, time.Now(), works); err != nil || len(active) != 1 {
+	if active, _, err := new(Files).Jobs(t.Context(), parent, time.Now(), works); err != nil || len(active) != 1 {
 		t.Errorf("behind many that are left over: %v, %v", active, err)
 	}
 	link := filepath.Join(t.TempDir(), "act") // ~/.cache on another disk
 	if err := os.Symlink(parent, link); err != nil {
 		t.Fatal(err)
 	}
-	if active, _, err := Jobs(link, time.Now(), works); err != nil || len(active) != 1 {
+	if active, _, err := new(Files).Jobs(t.Context(), link, time.Now(), works); err != nil || len(active) != 1 {
 		t.Errorf("through a link: %v, %v", active, err)
 	}
 	nobodyKnows := func(string) ([]int, error) { return nil, errors.New("no process table") }
-	if _, _, err := Jobs(parent, time.Now(), nobodyKnows); err == nil {
+	if _, _, err := new(Files).Jobs(t.Context(), parent, time.Now(), nobodyKnows); err == nil {
 		t.Error("who works there is not known, and that is not reported")
 	}
 	add("ffffffffffffffff")
-	if _, _, err := Jobs(parent, time.Now(), works); err == nil || !strings.Contains(err.Error(), "are looked at") {
+	_, _, err := new(Files).Jobs(t.Context(), parent, time.Now(), works)
+	if err == nil || !strings.Contains(err.Error(), "are looked at") {
 		t.Error(err)
 	}
 }

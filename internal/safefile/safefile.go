@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"syscall"
 )
 
@@ -48,10 +49,37 @@ func read(path string, most int64, stat func(string) (fs.FileInfo, error),
 	if info, err = f.Stat(); err == nil && !info.Mode().IsRegular() {
 		err = &fs.PathError{Op: "read", Path: path, Err: ErrNoFile}
 	}
+	if err == nil && ofKernel(f) {
+		err = &fs.PathError{Op: "read", Path: path, Err: errKernel}
+	}
 	if err != nil {
 		return nil, err
 	}
 	return io.ReadAll(io.LimitReader(f, most))
+}
+
+var errKernel = errors.New("a file of the kernel's, such as of /proc or /sys")
+
+// kernelTypes are file systems whose files look regular, and whose reading may wait for
+// ever or do something (statfs(2)).
+var kernelTypes = []int64{
+	0x9fa0, 0x62656572, 0x64626720, 0x74726163, // proc, sysfs, debugfs, tracefs
+	0x73636673, 0x62656570, 0x27e0eb, 0x63677270, // securityfs, configfs, cgroup, cgroup2
+	0xcafe4a11, 0x6165676c, 0xde5e81e4, 0xf97cff8c, // bpf, pstore, efivarfs, selinuxfs
+}
+
+// ofKernel reports whether a file is of one of kernelTypes, or that is not known.
+func ofKernel(f *os.File) bool {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return true
+	}
+	kernel := true
+	err = raw.Control(func(fd uintptr) {
+		var s syscall.Statfs_t
+		kernel = syscall.Fstatfs(int(fd), &s) != nil || slices.Contains(kernelTypes, int64(s.Type))
+	})
+	return kernel || err != nil
 }
 
 // Attributes are the mode and the owner of a file to be made.

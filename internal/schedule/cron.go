@@ -25,7 +25,12 @@ const (
 )
 
 // Tables are the cron tables below root, which is "/" but in tests.
-type Tables struct{ Root, Home string }
+type Tables struct {
+	Root, Home string
+	// Script reads at most that much of a file that a command names. user is who runs the
+	// command by a table of his own, else "".
+	Script func(user, path string, most int64) ([]byte, error)
+}
 
 // Cron reads the system's tables and those of all users, as far as it may, else
 // that of this user. unseen is what it could not read.
@@ -39,14 +44,14 @@ func (t Tables) Cron(ctx context.Context) (all []runner.Scheduled, unseen []stri
 	for _, path := range system {
 		data, err := safefile.Read(filepath.Join(t.Root, path), maxScript)
 		unseen = add(unseen, err)
-		all = append(all, t.lines(fmt.Sprintf("%q", "/"+path), string(data), true)...)
+		all = append(all, t.lines("", fmt.Sprintf("%q", "/"+path), string(data), true)...)
 	}
 	for _, period := range []string{"hourly", "daily", "weekly", "monthly"} {
 		names, err := t.names("etc/cron." + period)
 		unseen = add(unseen, err)
 		for _, name := range names {
 			path := filepath.Join(t.Root, "etc/cron."+period, name)
-			all = append(all, t.Scheduled("cron."+period, path))
+			all = append(all, t.Scheduled("", "cron."+period, path))
 		}
 	}
 	const spool = "var/spool/cron/crontabs"
@@ -54,7 +59,7 @@ func (t Tables) Cron(ctx context.Context) (all []runner.Scheduled, unseen []stri
 	if errors.Is(err, fs.ErrPermission) {
 		unseen = append(unseen, "cron tables of other users: that needs root")
 		if data, err := own(ctx); err == nil {
-			all = append(all, t.lines("the own crontab", data, false)...)
+			all = append(all, t.lines("", "the own crontab", data, false)...)
 		}
 		return all, unseen
 	}
@@ -62,7 +67,7 @@ func (t Tables) Cron(ctx context.Context) (all []runner.Scheduled, unseen []stri
 	for _, name := range names {
 		data, err := safefile.Read(filepath.Join(t.Root, spool, name), maxScript)
 		unseen = add(unseen, err)
-		all = append(all, t.lines(fmt.Sprintf("the crontab of %q", name), string(data), false)...)
+		all = append(all, t.lines(name, fmt.Sprintf("the crontab of %q", name), string(data), false)...)
 	}
 	return all, unseen
 }
@@ -93,19 +98,19 @@ func (t Tables) names(dir string) ([]string, error) {
 	return names, err
 }
 
-func (t Tables) lines(table, data string, withUser bool) []runner.Scheduled {
+func (t Tables) lines(user, table, data string, withUser bool) []runner.Scheduled {
 	var all []runner.Scheduled
 	for _, l := range runner.ParseCrontab(data, withUser) {
-		all = append(all, t.Scheduled(fmt.Sprintf("%s line %d", table, l.Line), l.Command))
+		all = append(all, t.Scheduled(user, fmt.Sprintf("%s line %d", table, l.Line), l.Command))
 	}
 	return all
 }
 
-// Scheduled returns a command with the scripts that it names.
-func (t Tables) Scheduled(where, command string) runner.Scheduled {
+// Scheduled returns a command with the scripts that it names; user is as for Script.
+func (t Tables) Scheduled(user, where, command string) runner.Scheduled {
 	s := runner.Scheduled{Where: where, Command: command}
 	for _, path := range runner.ScriptsOf(command, t.Home) {
-		if text, err := safefile.Read(path, maxScript); err == nil && len(text) > 0 &&
+		if text, err := t.Script(user, path, maxScript); err == nil && len(text) > 0 &&
 			!bytes.HasPrefix(text, []byte("\x7fELF")) {
 			s.Scripts = append(s.Scripts, runner.Script{Path: path, Text: string(text)})
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"hostguard/internal/safefile"
 	"hostguard/runner"
 )
 
@@ -24,6 +25,8 @@ func write(t *testing.T, text string, path ...string) string {
 	return file
 }
 
+func script(_, path string, most int64) ([]byte, error) { return safefile.Read(path, most) }
+
 func TestCronTablesAndTheScriptsTheyName(t *testing.T) {
 	root := t.TempDir()
 	heal := write(t, "docker start gitea-runner\n", root, "srv/heal.sh")
@@ -32,7 +35,7 @@ func TestCronTablesAndTheScriptsTheyName(t *testing.T) {
 	write(t, "* * * * * root "+binary+"\n", root, "etc/cron.d/tool")
 	daily := write(t, "docker system prune -af\n", root, "etc/cron.daily/prune")
 	write(t, "@reboot "+heal+" now\n", root, "var/spool/cron/crontabs/ci")
-	all, unseen := Tables{Root: root}.Cron(t.Context())
+	all, unseen := Tables{Root: root, Script: script}.Cron(t.Context())
 	script := []runner.Script{{Path: heal, Text: "docker start gitea-runner\n"}}
 	want := []runner.Scheduled{
 		{Where: `"/etc/crontab" line 2`, Command: heal, Scripts: script},
@@ -53,7 +56,7 @@ func TestWhatIsNoScriptIsNotRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	large := write(t, strings.Repeat("x", 2*maxScript), dir, "large")
-	s := Tables{}.Scheduled("x", pipe+" /dev/zero "+dir+" "+large+" "+dir+"/none")
+	s := Tables{Script: script}.Scheduled("", "x", pipe+" /dev/zero "+dir+" "+large+" "+dir+"/none")
 	if len(s.Scripts) != 1 || len(s.Scripts[0].Text) != maxScript {
 		t.Errorf("%d scripts", len(s.Scripts))
 	}

@@ -176,6 +176,7 @@ func text(properties map[string]any, name string) string {
 // fill sets what a service has beyond other units.
 func fill(u *runner.Unit, service map[string]any) {
 	u.KillMode, u.WorkDir = text(service, "KillMode"), text(service, "WorkingDirectory")
+	u.User = text(service, "User")
 	pid, _ := service["MainPID"].(uint32)
 	restarts, _ := service["NRestarts"].(uint32)
 	u.MainPID, u.Restarts, u.Result = int(pid), int(restarts), text(service, "Result")

@@ -147,6 +147,19 @@ func (c *Config) ReadRegistration(data []byte) error {
 	return nil
 }
 
+// WithoutToken returns what ReadRegistration takes from a registration file, and nothing
+// else of it.
+func WithoutToken(data []byte) ([]byte, error) {
+	var r struct {
+		Registration
+		Labels []string `json:"labels"`
+	}
+	if err := json.Unmarshal(data, &r); err != nil {
+		return nil, err
+	}
+	return json.Marshal(r)
+}
+
 // Registration is the content of a runner's registration file (.runner), without its
 // token.
 type Registration struct {
