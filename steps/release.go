@@ -119,7 +119,9 @@ func findTraces(s *cli.Session, o lockwire.Options) (t traces) {
 	// which a later acquire of this job may have overwritten.
 	left := readRecord(s, o)
 	recorded := left
-	if state := s.Getenv("STATE_record"); state != "" {
+	// Anything else than what acquire-lock saves there is no reason to keep the lock.
+	state := s.Getenv("STATE_record")
+	if _, ok := lock.ParseRecord(strings.TrimPrefix(state, releasedMark)); ok || state == "reentered" {
 		recorded = state
 	}
 	t.reentered = recorded == "reentered"

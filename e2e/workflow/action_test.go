@@ -141,7 +141,8 @@ jobs:
       - uses: wooo/hostguard/lock@v1
       - run: echo HOSTGUARD_LOCK_NAME=later >>"$GITHUB_ENV"
 `, Env: []string{
-			"DUMPS=" + dir, "HOSTGUARD_BIN=" + dumper(t), "HOSTGUARD_LOCK_NAME=host's", "HOSTGUARD_INPUT_TIMEOUT=stale",
+			"DUMPS=" + dir, "HOSTGUARD_BIN=" + dumper(t), "HOSTGUARD_LOCK_NAME=of-host",
+			"HOSTGUARD_INPUT_TIMEOUT=stale",
 		}})
 		if err != nil {
 			t.Error(err)
@@ -153,13 +154,13 @@ jobs:
 					expect(t, got, name, "")
 				}
 			}
-			if got["HOSTGUARD_ACTION"] != "true" || got["HOSTGUARD_LOCK_NAME"] != "host's" {
+			if got["HOSTGUARD_ACTION"] != "true" || got["HOSTGUARD_LOCK_NAME"] != "of-host" {
 				t.Errorf("%s: HOSTGUARD_ACTION is %q, HOSTGUARD_LOCK_NAME %q", dump,
 					got["HOSTGUARD_ACTION"], got["HOSTGUARD_LOCK_NAME"])
 			}
 		}
 		// The post step gives back what was taken, whatever was set since.
-		expect(t, dumped(t, dir, "release-lock"), "lock-name", "host's")
+		expect(t, dumped(t, dir, "release-lock"), "lock-name", "of-host")
 		if stale, found := dumped(t, dir, "release-lock")["HOSTGUARD_INPUT_TIMEOUT"]; found {
 			t.Errorf("the post step sees an input of something around it: %q", stale)
 		}

@@ -92,6 +92,50 @@ func TestForeignTextStaysText(t *testing.T) {
 	})
 }
 
+// A post step whose saved inputs were forged printed them as a command, or released
+// nothing. Only the names and the values that main.js saves get through.
+func TestForgedStateOfThePostStep(t *testing.T) {
+	for name, state := range map[string]string{
+		"none":              "",
+		"a command":         "::add-path::/x",
+		"lines":             "\n::add-path::/x\n",
+		"no object":         `["lock-name"]`,
+		"null":              "null",
+		"other inputs": `{"bin": "/x", "timeout": "0s", "__proto__": {"lock-name": "x"}, ` +
+			`"lock-name": "forged\n::add-path::/x"}`,
+		"no text":           `{"lock-name": {"a": 1}, "lock-backend": 7}`,
+		"a character of C":  `{"lock-name": "a\u0000b", "lock-backend": "\u0000"}`,
+		"no name of a lock": `{"lock-name": "../../x", "lock-backend": "docker\n"}`,
+		"deep":              strings.Repeat("[", 50000),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			cmd := exec.Command("node", "../../lock/post.js")
+			cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "DUMPS=" + dir, "HOSTGUARD_BIN=" + dumper(t),
+				"STATE_inputs=" + state, "INPUT_LOCK-NAME=deploy", "HOSTGUARD_LOCK_BACKEND=file"}
+			out, err := cmd.CombinedOutput()
+			if err != nil || strings.Contains(string(out), "add-path") {
+				t.Errorf("%v: %s", err, out)
+			}
+			got := dumped(t, dir, "release-lock")
+			for name, want := range map[string]string{
+				"LOCK_NAME": "deploy", "LOCK_BACKEND": "file", "JOB_STATUS": "unknown",
+			} {
+				if got["HOSTGUARD_INPUT_"+name] != want {
+					t.Errorf("%s is %q, want %q", name, got["HOSTGUARD_INPUT_"+name], want)
+				}
+				delete(got, "HOSTGUARD_INPUT_"+name)
+			}
+			for name := range got {
+				if strings.HasPrefix(name, "HOSTGUARD_INPUT_") {
+					t.Errorf("it hands over %s", name)
+				}
+			}
+		})
+	}
+}
+
 // environment is what steps see before and after some others.
 func environment(t *testing.T, build, steps string, env ...string) (log string, before, after map[string]string) {
 	t.Helper()
