@@ -5,12 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
+	"time"
 
+	"hostguard/install"
 	"hostguard/internal/cli"
 	"hostguard/internal/gitea"
 	"hostguard/internal/runnerdir"
@@ -108,49 +113,132 @@ func workflowFiles(dir string) (files []workflowFile, err error) {
 	return files, nil
 }
 
-// remoteOf returns the server that a checkout's remotes name, and the token for it:
-// GITEA_TOKEN, or the one in a URL of the same server.
+// serverVariable names the server of the checkout's repository, in place of the remote:
+// then it alone gets GITEA_TOKEN, whatever the checkout says.
+const serverVariable = "GITEA_SERVER_URL"
+
+// remoteOf returns the server of a checkout and the token for it: GITEA_TOKEN, or the one
+// in a remote's URL of the same server.
 func remoteOf(ctx context.Context, s *cli.Session, dir string) (gitea.Remote, error) {
-	err := exec.CommandContext(ctx, "git", "-C", dir, "rev-parse", "--git-dir").Run()
+	found, err := remotes(ctx, s, dir)
+	if err != nil {
+		return gitea.Remote{}, err
+	}
+	r, token := found[0], s.Getenv("GITEA_TOKEN")
+	switch given := strings.TrimSuffix(s.Getenv(serverVariable), "/"); {
+	case given != "":
+		u, err := url.Parse(given)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
+			return r, cli.Usagef("%s must be the address of a server, such as https://gitea.example.com",
+				serverVariable)
+		}
+		r.Server = given
+	case r.Server == "":
+		return r, fmt.Errorf("the remote on %q is not an HTTP URL, so the address of its API is not known; add a "+
+			"remote \"gitea\" with an https:// URL, or set %s", r.Host, serverVariable)
+	case r.Host == "github.com":
+		return r, errors.New("the remote is on github.com, which is not a Gitea server; add a remote \"gitea\"")
+	case token != "":
+		if err := checkOwn(ctx, s, dir); err != nil {
+			return r, fmt.Errorf("GITEA_TOKEN is not sent to %q: %w; set %s to the server that it is for", r.Server,
+				err, serverVariable)
+		}
+	}
+	given := func(o gitea.Remote) bool { return o.Server == r.Server && o.Token.Given() }
+	r.Token = gitea.Token{}
+	if token != "" {
+		r.Token = gitea.NewToken(token)
+	} else if i := slices.IndexFunc(found, given); i >= 0 {
+		r.Token = found[i].Token
+	}
+	return r, nil
+}
+
+// remotes returns the remotes "gitea" and "origin" of a checkout, of which it has one at
+// least.
+func remotes(ctx context.Context, s *cli.Session, dir string) (found []gitea.Remote, err error) {
+	_, err = git(ctx, s, dir, "rev-parse", "--git-dir")
 	if errors.Is(err, exec.ErrNotFound) {
-		return gitea.Remote{}, errors.New("git is not installed, so the remotes of the checkout are not known")
+		return nil, errors.New("git is not installed, so the remotes of the checkout are not known")
 	}
 	if err != nil {
-		return gitea.Remote{}, fmt.Errorf("%q is not a git checkout, or belongs to another user and is not in git's "+
+		return nil, fmt.Errorf("%q is not a git checkout, or belongs to another user and is not in git's "+
 			"safe.directory; give -checkout", dir)
 	}
-	var found []gitea.Remote
 	for _, name := range []string{"gitea", "origin"} {
-		out, err := exec.CommandContext(ctx, "git", "-C", dir, "remote", "get-url", name).Output()
+		out, err := git(ctx, s, dir, "remote", "get-url", name)
 		if err != nil { // its text may hold the URL, and so a token
 			continue
 		}
-		r, err := gitea.ParseRemote(strings.TrimSpace(string(out)))
+		r, err := gitea.ParseRemote(out)
 		if err != nil {
-			return gitea.Remote{}, fmt.Errorf("the remote %q of %q: %w", name, dir, err)
+			return nil, fmt.Errorf("the remote %q of %q: %w", name, dir, err)
 		}
 		found = append(found, r)
 	}
 	if len(found) == 0 {
-		return gitea.Remote{}, fmt.Errorf("%q has no remote \"gitea\" or \"origin\"; give -checkout", dir)
+		return nil, fmt.Errorf("%q has no remote \"gitea\" or \"origin\"; give -checkout", dir)
 	}
-	r := found[0]
-	switch {
-	case r.Server == "":
-		return r, fmt.Errorf("the remote on %q is not an HTTP URL, so the address of its API is not known; add a "+
-			"remote \"gitea\" with an https:// URL", r.Host)
-	case r.Host == "github.com":
-		return r, errors.New("the remote is on github.com, which is not a Gitea server; add a remote \"gitea\"")
+	return found, nil
+}
+
+// gitTime bounds one call of git, which may wait for ever for what it finds in a checkout.
+const gitTime = 10 * time.Second
+
+// git returns what git prints about a checkout. Root has it run as the caller, if the
+// checkout is his.
+func git(ctx context.Context, s *cli.Session, dir string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, gitTime)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "git", append([]string{"-C", dir}, args...)...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.WaitDelay = time.Second
+	uid := caller(s)
+	if info, err := os.Stat(dir); err == nil && uid != os.Geteuid() && int(info.Sys().(*syscall.Stat_t).Uid) == uid {
+		gid, err := strconv.ParseUint(s.Getenv("SUDO_GID"), 10, 32)
+		if err != nil {
+			return "", fmt.Errorf("SUDO_GID is not a group: %w", err)
+		}
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+		cmd.Env = []string{"PATH=" + s.Getenv("PATH"), "HOME=/"}
 	}
-	if token := s.Getenv("GITEA_TOKEN"); token != "" {
-		r.Token = gitea.NewToken(token)
-		return r, nil
+	out, err := cmd.Output()
+	return strings.TrimSuffix(string(out), "\n"), err
+}
+
+// caller returns the user who has called this command, by sudo or not.
+func caller(s *cli.Session) int {
+	uid, err := strconv.ParseUint(s.Getenv("SUDO_UID"), 10, 32)
+	if os.Geteuid() != 0 || err != nil {
+		return os.Geteuid()
 	}
-	given := func(o gitea.Remote) bool { return o.Server == r.Server && o.Token.Given() }
-	if i := slices.IndexFunc(found, given); i >= 0 {
-		r.Token = found[i].Token
+	return int(uid)
+}
+
+// checkOwn fails if somebody else than root and the caller can change what a checkout
+// names as its server, whatever git's safe.directory allows.
+func checkOwn(ctx context.Context, s *cli.Session, dir string) error {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return err
 	}
-	return r, nil
+	out, err := git(ctx, s, dir, "rev-parse", "--git-dir", "--git-common-dir")
+	if err != nil {
+		return fmt.Errorf("find the repository of %q: %w", dir, err)
+	}
+	paths := []string{dir}
+	for path := range strings.Lines(out) {
+		if path = strings.TrimSuffix(path, "\n"); !filepath.IsAbs(path) {
+			path = filepath.Join(dir, path)
+		}
+		paths = append(paths, filepath.Join(path, "config"), filepath.Join(path, "config.worktree"))
+	}
+	for _, path := range paths {
+		if err := install.CheckOwners(path, caller(s)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // openInventory returns the server that a checkout's remotes name, and its inventory.

@@ -28,7 +28,7 @@ func (o *containerOptions) setDisabled(
 	}
 	made := false
 	return []change{{
-		text: fmt.Sprintf("%s the runner %s at Gitea", what, name),
+		text: fmt.Sprintf("%s the runner %s", what, name),
 		do: func(context.Context) error {
 			if err := entry.SetDisabled(disabled); err != nil {
 				s.Warning("could not %s it at Gitea: %s; continuing", what, cli.OneLine(err))
@@ -76,5 +76,5 @@ func (o *containerOptions) atServer(
 		return entry, "", err
 	}
 	entry, err = inventory.Registered(own.ID, own.Name, remote.Repository)
-	return entry, fmt.Sprintf("%.100q (%d)", own.Name, own.ID), err
+	return entry, fmt.Sprintf("%.100q (%d) at %.200q", own.Name, own.ID, remote.Server), err
 }

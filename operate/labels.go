@@ -20,8 +20,9 @@ runners have them. Changes nothing.
 
 {inputs}
 
-The token is GITEA_TOKEN, else that of the remote's URL. It is sent only to the
-remote's host, never after a redirect, and is never printed. The scope
+The token is GITEA_TOKEN, else that of the remote's URL. It is never printed, and
+never sent after a redirect. GITEA_TOKEN goes to GITEA_SERVER_URL, or, without that,
+to the remote's server, if nobody but you and root can change the checkout. The scope
 read:repository shows workflows, read:admin all runners of the server.
 
   ok              a runner that has all labels is online

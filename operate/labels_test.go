@@ -3,6 +3,7 @@ package operate
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -212,6 +213,50 @@ func TestATokenIsForItsOwnHostAlone(t *testing.T) {
 		if status != cli.StatusFailed || !strings.Contains(errs, want) || strings.Contains(out+errs, canary) {
 			t.Errorf("%s: exit status %d\n%s%s", remote, status, out, errs)
 		}
+	}
+}
+
+// The checkout of another user may name any server, and git read it: GITEA_TOKEN went
+// there. It goes to the server that it was given for, or to the one of the caller's own
+// checkout.
+func TestGiteaTokenIsNotSentWhereAnotherUserSays(t *testing.T) {
+	if os.Geteuid() != 0 {
+		return // there is no other user whose file this one could make
+	}
+	theirs, askedTheirs := labelsServer(t, nil)
+	ours, askedOurs := labelsServer(t, nil)
+	t.Setenv("GIT_CONFIG_COUNT", "1")
+	t.Setenv("GIT_CONFIG_KEY_0", "safe.directory")
+	t.Setenv("GIT_CONFIG_VALUE_0", "*")
+	checkout := checkoutOf(t, map[string]string{"gitea": theirs + "/wooo/awoooi"})
+	err := filepath.WalkDir(filepath.Dir(checkout), func(path string, _ os.DirEntry, err error) error {
+		return errors.Join(err, os.Chown(path, 65534, 65534))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := map[string]string{"GITEA_TOKEN": canary, "PATH": os.Getenv("PATH")}
+	labels := func(want string) {
+		t.Helper()
+		if _, out, errs := run(env, "runner", "labels", "-checkout", checkout); !strings.Contains(out+errs, want) ||
+			strings.Contains(out+errs, canary) {
+			t.Errorf("no %q in\n%s%s", want, out, errs)
+		}
+	}
+	labels("GITEA_TOKEN is not sent to \"" + theirs)
+	env["GITEA_SERVER_URL"] = ours + "/"
+	labels("jobs: 2")
+	if n := askedTheirs(canary) + askedTheirs(""); n > 0 || askedOurs(canary) == 0 {
+		t.Errorf("their server was asked %d times, ours %d", n, askedOurs(canary))
+	}
+	delete(env, "GITEA_SERVER_URL")
+	env["SUDO_UID"], env["SUDO_GID"] = "65534", "65534" // it is the caller's own
+	if labels("jobs: 2"); askedTheirs(canary) == 0 {
+		t.Error("the caller's own server was not asked")
+	}
+	for _, wrong := range []string{"gitea.example.com", "ftp://x", "https://ci:" + canary + "@h"} {
+		env["GITEA_SERVER_URL"] = wrong
+		labels("must be the address of a server")
 	}
 }
 

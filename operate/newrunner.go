@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"hostguard/internal/cli"
-	"hostguard/internal/register"
+	"hostguard/internal/gitea"
 	"hostguard/internal/runnerdir"
 	"hostguard/runner"
 	"hostguard/runner/config"
@@ -87,8 +87,8 @@ func (v *splitting) newRunner(r runner.SplitRunner) ([]change, error) {
 		want.EnvFile = filepath.Join(v.h.Dir, env)
 	}
 	text, edits, err := config.Edit(v.h.ConfigText, want)
+	var labels []string
 	if err == nil {
-		var labels []string
 		for _, l := range r.Takes(v.h.Config.Labels) {
 			labels = append(labels, l.Full)
 		}
@@ -98,10 +98,8 @@ func (v *splitting) newRunner(r runner.SplitRunner) ([]change, error) {
 		return nil, cli.Refusedf("copy %q: %w", v.h.ConfigPath, err)
 	}
 	uid, _ := strconv.Atoi(v.owner.Uid)
-	gid, _ := strconv.Atoi(v.owner.Gid)
-	program := register.Runner{
-		Program: v.primary.Binary, Dir: r.Dir, Config: configOf(r), Instance: v.h.Config.Server,
-		Name: host + "-" + r.Owner, UID: uid, GID: gid, Home: v.owner.HomeDir,
+	is := gitea.Registration{
+		Server: strings.TrimSuffix(v.h.Config.Server, "/"), Name: host + "-" + r.Owner, Labels: labels,
 	}
 	var made runnerdir.Identity
 	begun := false
@@ -123,25 +121,32 @@ func (v *splitting) newRunner(r runner.SplitRunner) ([]change, error) {
 			return v.host.files.Remove(ctx, uid, r.Dir, made)
 		},
 	}
-	return []change{create, v.registration(r, program)}, nil
+	keep := func(ctx context.Context, file []byte) error {
+		return v.host.files.Register(ctx, uid, r.Dir, made, file)
+	}
+	return []change{create, v.registration(r, is, keep)}, nil
 }
 
-// registration returns the change that registers a runner in its new directory.
-func (v *splitting) registration(r runner.SplitRunner, program register.Runner) change {
+// registration returns the change that registers a runner and has its registration kept
+// in its new directory. The server is that of the checkout: see checkServer.
+func (v *splitting) registration(r runner.SplitRunner, is gitea.Registration,
+	keep func(ctx context.Context, file []byte) error) change {
 	return change{
-		text: fmt.Sprintf("register %q at %q with %q", program.Name, program.Instance, program.Program),
-		do: func(ctx context.Context) error {
-			if err := program.Do(ctx, v.Getenv, v.token); err != nil {
+		text: fmt.Sprintf("register %q at %q", is.Name, is.Server),
+		do: func(ctx context.Context) (err error) {
+			if is, err = gitea.Register(ctx, is, v.token); err != nil {
 				return err
 			}
-			at, c, err := v.host.files.Read(ctx, -1, runnerdir.Place{Dir: r.Dir, Config: configOf(r)})
-			if err != nil || !at.Registered || c.ID == 0 || c.Name != program.Name {
-				return fmt.Errorf("register %q: %q reports success, but %q has no such registration",
-					program.Name, program.Program, at.Registration)
+			file, err := is.File()
+			if err == nil {
+				err = keep(ctx, file)
+			}
+			if err != nil {
+				return fmt.Errorf("keep the registration of %q: %w", is.Name, err)
 			}
 			return nil
 		},
-		undo: func(ctx context.Context) error { return v.unregister(ctx, r, program.Name) },
+		undo: func(ctx context.Context) error { return v.unregister(ctx, r, is) },
 	}
 }
 
@@ -159,27 +164,26 @@ func (v *splitting) checkStopped(ctx context.Context, r runner.SplitRunner) erro
 }
 
 // unregister undoes a registration that was made, or begun.
-func (v *splitting) unregister(ctx context.Context, r runner.SplitRunner, name string) error {
+func (v *splitting) unregister(ctx context.Context, r runner.SplitRunner, is gitea.Registration) error {
 	if err := v.checkStopped(ctx, r); err != nil {
 		return err
 	}
-	by := fmt.Sprintf("remove it at %q by hand", v.h.Config.Server)
-	at, c, err := v.host.files.Read(ctx, -1, runnerdir.Place{Dir: r.Dir, Config: configOf(r)})
-	if err == nil && at.Registered && c.ID != 0 && !v.registeredBefore(c.ID) {
-		if err := v.inventory.RemoveRunner(v.takes, c.ID, c.Name); err != nil {
+	by := fmt.Sprintf("remove it at %q by hand", is.Server)
+	if is.ID != 0 && !v.registeredBefore(is.ID) {
+		if err := v.inventory.RemoveRunner(v.takes, is.ID, is.Name); err != nil {
 			return fmt.Errorf("%w; %s", err, by)
 		}
 		return nil
 	}
-	// There is no registration file, but a reply may have been lost: a runner of this
-	// name that was not registered before may be this one or somebody else's.
+	// A reply may have been lost: a runner of this name that was not registered before may
+	// be this one or somebody else's.
 	runners, err := v.inventory.RunnersOf(v.takes)
 	if err != nil {
-		return fmt.Errorf("whether a runner %q was left behind is not known: %w; if so, %s", name, err, by)
+		return fmt.Errorf("whether a runner %q was left behind is not known: %w; if so, %s", is.Name, err, by)
 	}
 	for _, l := range runners {
-		if l.Name == name && !v.registeredBefore(l.ID) {
-			return fmt.Errorf("runner %q (id %d) may have been left behind; if so, %s", name, l.ID, by)
+		if l.Name == is.Name && !v.registeredBefore(l.ID) {
+			return fmt.Errorf("runner %q (id %d) may have been left behind; if so, %s", is.Name, l.ID, by)
 		}
 	}
 	return nil

@@ -29,6 +29,12 @@ func (v *splitting) checkServer(ctx context.Context) error {
 	if err != nil {
 		return cli.Refusedf("the runners' server cannot be queried: %w", err)
 	}
+	// Who can write the registration could name a server of his own.
+	if strings.TrimSuffix(v.h.Config.Server, "/") != remote.Server {
+		return cli.Refusedf("%q names the server %.200q, but the checkout %q is of %q: no token is sent to any other; "+
+			"give -checkout, or the address of the registration in %s", v.h.RegistrationPath, v.h.Config.Server,
+			v.checkout, remote.Server, serverVariable)
+	}
 	names, unlisted := inventory.Siblings(remote.Repository)
 	if unlisted != nil {
 		names = []string{remote.Repository}
@@ -53,7 +59,8 @@ func (v *splitting) checkServer(ctx context.Context) error {
 	}
 	builds, err := v.checkBuilds(ctx, inventory, names)
 	if err == nil {
-		v.Print("the primary is the runner %q of %s at %q; repositories whose builds take the lock: %d",
+		v.Print("the primary is the runner %q of %s at %q, which alone gets tokens; "+
+			"repositories whose builds take the lock: %d",
 			v.h.Config.Name, v.takes, remote.Server, builds)
 	}
 	return err
@@ -103,7 +110,7 @@ func (v *splitting) findToken(moves []runner.SplitRunner) error {
 	switch given := v.Getenv(cli.RegistrationVariable); {
 	case given != "":
 		v.Print("the registration token comes from %s", choose(v.stdin, "stdin", cli.RegistrationVariable))
-		v.token = strings.TrimSpace(given)
+		v.token = gitea.NewToken(strings.TrimSpace(given))
 	default:
 		v.Print("the registration token is requested from the server, for %s", v.takes)
 		if !v.apply {
@@ -114,7 +121,7 @@ func (v *splitting) findToken(moves []runner.SplitRunner) error {
 			return cli.Refusedf("%w; give a GITEA_TOKEN with %s, or the registration token in %s or by -token-stdin",
 				err, v.takes.Writes(), cli.RegistrationVariable)
 		}
-		v.token = token.Secret()
+		v.token = token
 	}
 	return nil
 }

@@ -38,7 +38,10 @@ builds images takes the same lock: runners that share a Docker daemon run at onc
 GITEA_TOKEN, or the token of the remote's URL, needs read:repository and read:admin
 (for a runner of an organization, read:organization). The registration token comes
 from stdin, from GITEA_RUNNER_REGISTRATION_TOKEN, or from the server, for which the
-token needs write:admin. No token is ever printed, or passed as an argument.
+token needs write:admin. hostguard registers the runners itself: no token is ever
+printed, passed as an argument or given to another process, nor sent to any server
+but that of GITEA_SERVER_URL or the checkout's remote, which the primary's
+registration must name.
 
 exit status: 0 done, planned or nothing to change, 1 refused (something is missing,
 or a new runner does not serve its labels), 2 wrong use or an invalid plan,

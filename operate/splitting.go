@@ -46,8 +46,8 @@ type splitting struct {
 	inventory *gitea.Inventory
 	takes     gitea.Scope       // whose jobs the primary takes
 	before    []workflow.Runner // runners before the first change
-	token     string
-	back      []string // commands that undo the changes
+	token     gitea.Token       // of registrations
+	back      []string          // commands that undo the changes
 }
 
 // readPlan reads the plan and checks what it names on this host.

@@ -334,7 +334,7 @@ func drainsAndResumes(t *testing.T, e *engine.Engine) {
 
 	b.begin("drain").end(0, "runs: no task",
 		`set the restart policy of "gitea-runner" to no (is unless-stopped)`,
-		`disable the runner "wooo-runner" (5) at Gitea`,
+		`disable the runner "wooo-runner" (5) at "`+gitea.URL+`"`,
 		`stop "gitea-runner": SIGTERM, and SIGKILL if it has not ended after 1h`, "nothing is changed yet")
 	b.is("Restart=unless-stopped Status=running")
 	apply("drain", 0, "3. done", `undo with "hostguard runner resume -apply"`,

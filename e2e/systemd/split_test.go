@@ -268,7 +268,8 @@ func TestARunnerOfThreeOwnersIsSplit(t *testing.T) {
 			}
 
 			m.noTokens(said)
-			m.Want(0, "root", "grep -q "+m.registration+" /var/tmp/recorded/stdin")
+			// Nor has any program of the runner's user had the registration token.
+			m.Want(1, "root", "grep -rq "+m.registration+" /var/tmp/recorded")
 
 			// The way back, as it was told.
 			_, back, _ := strings.Cut(said, `undo with "`)

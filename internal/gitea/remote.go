@@ -23,10 +23,6 @@ func NewToken(secret string) Token { return Token{secret} }
 func (Token) Format(f fmt.State, _ rune)   { fmt.Fprint(f, "[token]") }
 func (Token) MarshalText() ([]byte, error) { return []byte("[token]"), nil }
 
-// Secret returns the token itself, for the program or server that needs it; never for
-// a message or an argument.
-func (t Token) Secret() string { return t.secret }
-
 // Given reports whether t is not empty.
 func (t Token) Given() bool { return t.secret != "" }
 

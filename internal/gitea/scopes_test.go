@@ -47,7 +47,7 @@ func TestARunnersScopeIsFoundAndUsed(t *testing.T) {
 				t.Fatalf("%s, %v", scope, err)
 			}
 			token, err := i.RegistrationToken(scope)
-			if err != nil || token.Secret() != "registers" {
+			if err != nil || token.secret != "registers" {
 				t.Error(err)
 			}
 			err = i.RemoveRunner(scope, 7, "host-110")
@@ -129,7 +129,7 @@ func TestAnOlderServerGivesATokenAndListsNoRunners(t *testing.T) {
 	i := api(t, "1.24.7", map[string]http.HandlerFunc{
 		"/api/v1/admin/actions/runners/registration-token": answer(200, `{"token": "registers"}`),
 	})
-	if token, err := i.RegistrationToken(Scope{}); err != nil || token.Secret() != "registers" {
+	if token, err := i.RegistrationToken(Scope{}); err != nil || token.secret != "registers" {
 		t.Error(err)
 	}
 	if err := i.RemoveRunner(Scope{}, 7, "host-110"); err == nil || !strings.Contains(err.Error(), "too old") {

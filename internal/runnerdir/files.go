@@ -30,7 +30,8 @@ func Handlers() map[string]privsep.Handler {
 		"look": privsep.Handle(look), "status": privsep.Handle(status), "registration": privsep.Handle(registrationIn),
 		"resolve": privsep.Handle(resolve), "jobs": privsep.Handle(list), "replace": privsep.Handle(replace),
 		"restore": privsep.Handle(restore), "make": privsep.Handle(makeDir), "remove": privsep.Handle(remove),
-		"place": privsep.Handle(place), "program": privsep.Handle(program), "owner": privsep.Handle(ownerAt),
+		"register": privsep.Handle(register),
+		"place":    privsep.Handle(place), "program": privsep.Handle(program), "owner": privsep.Handle(ownerAt),
 		"read": privsep.Handle(readText), "owners": privsep.Handle(owners), "identity": privsep.Handle(identity),
 	}
 }
@@ -364,6 +365,8 @@ type newDir struct {
 	Dir    string
 	Config []byte
 	Is     Identity
+
+	Registration []byte
 }
 
 // Make makes the directory of a runner of the user, who alone may access it, and returns
@@ -384,6 +387,12 @@ func makeDir(q newDir) (Identity, error) {
 // not an error if it does not exist.
 func (f *Files) Remove(ctx context.Context, uid int, dir string, is Identity) error {
 	_, err := privsep.Ask[none](ctx, &f.Helpers, uid, "remove", newDir{Dir: dir, Is: is})
+	return err
+}
+
+// Register creates the registration file of a runner in a directory that Make has made.
+func (f *Files) Register(ctx context.Context, uid int, dir string, is Identity, registration []byte) error {
+	_, err := privsep.Ask[none](ctx, &f.Helpers, uid, "register", newDir{Dir: dir, Is: is, Registration: registration})
 	return err
 }
 

@@ -1,6 +1,7 @@
 package runnerdir
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -31,6 +32,45 @@ func TestADirectoryIsMadeForItsUserAlone(t *testing.T) {
 		if is, _ := status(dir); is != "missing" {
 			t.Error(is)
 		}
+	}
+}
+
+func TestARegistrationIsKeptInTheDirectoryThatWasMade(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "act-runner-awoooi")
+	made, err := Make(dir, os.Getuid(), os.Getgid(), []byte("runner: {}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, ".runner")
+	elsewhere := filepath.Join(t.TempDir(), "elsewhere")
+	if err := os.Symlink(elsewhere, file); err != nil {
+		t.Fatal(err)
+	}
+	keep := func() error {
+		_, err := register(newDir{Dir: dir, Is: identityOf(made.info), Registration: []byte("{}")})
+		return err
+	}
+	if err := keep(); err == nil {
+		t.Error("it was kept in the place of another")
+	}
+	if _, err := os.Lstat(elsewhere); err == nil {
+		t.Error("it was kept where a link leads")
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if err := keep(); err != nil {
+		t.Error(err)
+	}
+	if info, err := os.Lstat(file); err != nil || info.Mode() != 0o600 {
+		t.Error(info, err)
+	}
+	err = errors.Join(os.Rename(dir, dir+".mine"), os.Mkdir(dir, 0o700))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := keep(); err == nil || !strings.Contains(err.Error(), "another directory") {
+		t.Error(err)
 	}
 }
 
