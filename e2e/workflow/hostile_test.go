@@ -96,11 +96,11 @@ func TestForeignTextStaysText(t *testing.T) {
 // nothing. Only the names and the values that main.js saves get through.
 func TestForgedStateOfThePostStep(t *testing.T) {
 	for name, state := range map[string]string{
-		"none":              "",
-		"a command":         "::add-path::/x",
-		"lines":             "\n::add-path::/x\n",
-		"no object":         `["lock-name"]`,
-		"null":              "null",
+		"none":      "",
+		"a command": "::add-path::/x",
+		"lines":     "\n::add-path::/x\n",
+		"no object": `["lock-name"]`,
+		"null":      "null",
 		"other inputs": `{"bin": "/x", "timeout": "0s", "__proto__": {"lock-name": "x"}, ` +
 			`"lock-name": "forged\n::add-path::/x"}`,
 		"no text":           `{"lock-name": {"a": 1}, "lock-backend": 7}`,

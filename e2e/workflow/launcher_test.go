@@ -371,6 +371,14 @@ func TestLauncherDownloads(t *testing.T) {
 			w.Header().Set("Content-Length", "9")
 			fmt.Fprint(w, "#!/")
 		})
+		mux.HandleFunc("GET /endless/", func(w http.ResponseWriter, _ *http.Request) { // without a length
+			w.Header().Set("Content-Encoding", "gzip")
+			for part := make([]byte, 1<<20); ; {
+				if _, err := w.Write(part); err != nil {
+					return
+				}
+			}
+		})
 		server := httptest.NewServer(mux)
 		defer server.Close()
 
@@ -382,6 +390,7 @@ func TestLauncherDownloads(t *testing.T) {
 			server.URL + "/user":    "redirects to another host, http://127.0.0.1@",
 			server.URL + "/wrong":   "does not match ",
 			server.URL + "/cut":     "cannot fetch ",
+			server.URL + "/endless": "cannot fetch ",
 			"http://127.0.0.1:1":    "cannot fetch http://127.0.0.1:1/v1.2.3/" + distName + ": ",
 			"http://[::1]:1":        "cannot fetch http://[::1]:1/v1.2.3/" + distName + ": curl: (7) ",
 			"file://" + l.dir:       "begins with http:// or https://",
