@@ -53,18 +53,12 @@ type Change struct {
 
 // Plan returns the changes that an install of the files makes.
 func Plan(files []File) ([]Change, error) {
+	if err := checkRoots(files); err != nil {
+		return nil, fmt.Errorf("install in %w, and so what root runs from there; "+
+			"make it root's and not writable by others, or choose another -prefix", err)
+	}
 	var changes []Change
-	checked := map[string]bool{}
 	for _, f := range files {
-		if dir := filepath.Dir(f.Path); !checked[dir] {
-			checked[dir] = true
-			if os.Geteuid() == 0 {
-				if err := CheckOwners(dir, 0); err != nil {
-					return nil, fmt.Errorf("install in %w, and so what root runs from there; "+
-						"make it root's and not writable by others, or choose another -prefix", err)
-				}
-			}
-		}
 		do := Replace
 		switch is, err := f.present(); {
 		case errors.Is(err, fs.ErrNotExist):
@@ -82,6 +76,9 @@ func Plan(files []File) ([]Change, error) {
 // PlanRemoval returns the changes that remove the files, the last one first: the
 // links are removed before the program that they name.
 func PlanRemoval(files []File) ([]Change, error) {
+	if err := checkRoots(files); err != nil {
+		return nil, fmt.Errorf("remove from %w, and so where root removes files; run it as that user", err)
+	}
 	var changes []Change
 	for i := len(files) - 1; i >= 0; i-- {
 		f, do := files[i], Remove
@@ -93,6 +90,21 @@ func PlanRemoval(files []File) ([]Change, error) {
 		changes = append(changes, Change{f, do})
 	}
 	return changes, nil
+}
+
+// checkRoots refuses, for root, files in directories that others can change: they decide
+// which files those are.
+func checkRoots(files []File) error {
+	checked := map[string]bool{}
+	for _, f := range files {
+		if dir := filepath.Dir(f.Path); os.Geteuid() == 0 && !checked[dir] {
+			checked[dir] = true
+			if err := CheckOwners(dir, 0); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // errForeign is what present returns for a file that no install has put there.

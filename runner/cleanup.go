@@ -21,9 +21,44 @@ type Cleanup struct {
 	Roots   []string
 }
 
-// Service returns the text of the service. A system service may write only _diag of
-// its roots. A user service is not restricted: its manager could do that only in a
-// user namespace (PrivateUsers, which systemd after 252 implies), from which the kernel
+// confinement takes away what clean-diag does not need and any manager can take: it reads
+// /proc, and reads and removes files. A refused system call is an error and not the end,
+// because Go asks for more open files when it starts.
+const confinement = `NoNewPrivileges=yes
+UMask=0077
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+RestrictAddressFamilies=AF_UNIX
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources
+SystemCallErrorNumber=EPERM
+`
+
+// noCapabilities is for services of plain users. Root needs capabilities to see the open
+// files of another process that has some.
+const noCapabilities = "CapabilityBoundingSet=\n"
+
+// systemConfinement is what only the system's manager can take away. strict alone leaves
+// /home, /root and /run/user writable (systemd 252).
+const systemConfinement = `PrivateDevices=yes
+PrivateNetwork=yes
+ProtectClock=yes
+ProtectControlGroups=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectHome=read-only
+ProtectSystem=strict
+ReadWritePaths=`
+
+// Service returns the text of the service. A system service may write only _diag of its
+// roots. A user service may write where its user may: its manager could change that only in
+// a user namespace (PrivateUsers, which systemd after 252 implies), from which the kernel
 // does not show processes outside, so clean-diag could not see the open files of a
 // worker. For the same reason the service does not hide processes (ProtectProc).
 func (c Cleanup) Service() (string, error) {
@@ -41,12 +76,14 @@ func (c Cleanup) Service() (string, error) {
 	for _, root := range c.Roots {
 		fmt.Fprintf(&t, "ExecStart=%q clean-diag -runner-root %q\n", c.Program, root)
 	}
-	t.WriteString("NoNewPrivileges=yes\n")
+	t.WriteString(confinement)
 	if c.Scope != "system" {
 		return t.String(), nil
 	}
-	// strict alone leaves /home, /root and /run/user writable (systemd 252).
-	t.WriteString("ProtectSystem=strict\nProtectHome=read-only\nReadWritePaths=")
+	if c.User != "root" {
+		t.WriteString(noCapabilities)
+	}
+	t.WriteString(systemConfinement)
 	for i, root := range c.Roots {
 		if i > 0 {
 			t.WriteByte(' ')

@@ -65,14 +65,15 @@ Type=oneshot
 User=ci
 ExecStart="/usr/local/bin/hostguard" clean-diag -runner-root "/srv/a"
 ExecStart="/usr/local/bin/hostguard" clean-diag -runner-root "/srv/b c"
-NoNewPrivileges=yes
-ProtectSystem=strict
-ProtectHome=read-only
-ReadWritePaths="-/srv/a/_diag" "-/srv/b c/_diag"
+` + confinement + noCapabilities + systemConfinement + `"-/srv/a/_diag" "-/srv/b c/_diag"
 `
 	got, err := c.Service()
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Error(err, diff)
+	}
+	c.User = "root"
+	if got, err := c.Service(); err != nil || strings.Contains(got, noCapabilities) {
+		t.Error(got, err)
 	}
 	c.Scope = "user"
 	if got, err := c.Service(); err != nil || strings.Contains(got, "Protect") || strings.Contains(got, "User") {
