@@ -56,9 +56,15 @@ func (s *Space) Survey(ctx context.Context, name string) ([]Survey, error) {
 	if err != nil {
 		return nil, err
 	}
+	// The look at all may leave something out, where somebody has flooded the store.
+	named, err := list(ctx, s.store(), name)
+	if err != nil {
+		return nil, err
+	}
 	surveys := map[string]*Survey{name: {Name: name}}
-	for _, e := range entries {
-		if e.label("kind") != kindLock && e.Name != name {
+	for _, e := range append(named, entries...) {
+		if survey := surveys[e.Name]; e.label("kind") != kindLock && e.Name != name ||
+			survey != nil && slices.ContainsFunc(survey.Holders, func(j Judged) bool { return j.ID == e.ID }) {
 			continue
 		}
 		if surveys[e.Name] == nil {

@@ -14,6 +14,12 @@
 // the same directory, hence containers, network file systems and /tmp
 // (a service may have a private one, and cleaners delete it) are refused. Docker
 // locks and file locks do not see each other.
+//
+// Every user of the host may write in the directory, so that all that is in it is
+// hostile: a file is opened without following links and without waiting, a few
+// kilobytes of it are read, and of each user so many files only. A flood of them
+// costs the order of the queue, never the lock: the entry of the name that is asked
+// for, and those that this process made, are always read.
 package filestore
 
 import (
@@ -46,18 +52,22 @@ type Store struct {
 	// OnReplaced is called when the directory has been removed or replaced while
 	// this process used it. It may be called by any goroutine.
 	OnReplaced func()
+	// OnFlooded is called, once for each user, when a user has more files in the
+	// directory than are read. It may be called by any goroutine.
+	OnFlooded func(uid uint32, files int)
 
 	dir string
 
-	mu    sync.Mutex
-	root  *os.Root         // the directory, as long as it is that at the path
-	known map[string]entry // by name
+	mu      sync.Mutex
+	root    *os.Root         // the directory, as long as it is that at the path
+	known   map[string]entry // by name
+	flooded map[uint32]bool  // users that were reported
 }
 
 // entry is an entry's file as it was last seen.
 type entry struct {
 	id   string
-	data []byte
+	data []byte // nil if it cannot be read
 	at   time.Time
 	own  bool // made by this process
 }
@@ -67,7 +77,6 @@ const (
 	suffix      = ".lock" // of an entry's file
 	asideSuffix = ".new"  // of one that is not linked yet
 	asideLife   = time.Minute
-	maxSize     = 1 << 20          // of an entry's file
 	knownFor    = 10 * time.Second // an entry of others that was seen may still be there
 	guardPoll   = 2 * time.Millisecond
 )
@@ -79,34 +88,7 @@ func Open(dir string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{dir: dir, root: root, known: map[string]entry{}}, nil
-}
-
-func openDir(dir string) (*os.Root, error) {
-	if err := os.Mkdir(dir, 0o777); err == nil {
-		err = os.Chmod(dir, 0o777) // whatever the umask
-		if err != nil {
-			return nil, fmt.Errorf("open lock directory %q: %w", dir, err)
-		}
-	} else if !errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("make lock directory %q: %w; make it once as root, mode 0777", dir, reason(err))
-	}
-	info, err := os.Lstat(dir)
-	if err != nil || !info.IsDir() {
-		return nil, fmt.Errorf("open lock directory %q: not a directory; remove what is there", dir)
-	}
-	if err := checkPlace(dir); err != nil {
-		return nil, err
-	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return nil, fmt.Errorf("open lock directory %q: %w", dir, reason(err))
-	}
-	guard, err := openGuard(root)
-	if err != nil {
-		return nil, fmt.Errorf("open lock directory %q: %w; its mode must be 0777", dir, reason(err))
-	}
-	return root, guard.Close()
+	return &Store{dir: dir, root: root, known: map[string]entry{}, flooded: map[uint32]bool{}}, nil
 }
 
 // current returns the directory that is at the path now.
@@ -125,7 +107,7 @@ func (s *Store) current() (*os.Root, error) {
 		s.OnReplaced()
 	}
 	for name, e := range s.known {
-		if e.own || time.Since(e.at) < knownFor {
+		if e.data != nil && (e.own || time.Since(e.at) < knownFor) {
 			s.restore(root, name, e)
 		}
 	}
@@ -143,7 +125,7 @@ func (s *Store) isCurrent(root *os.Root) bool {
 func (s *Store) restore(root *os.Root, name string, e entry) {
 	aside := rand.Text() + asideSuffix
 	defer root.Remove(aside)
-	if root.WriteFile(aside, e.data, 0o644) == nil && root.Chmod(aside, 0o644) == nil {
+	if write(root, aside, e.data) == nil {
 		_ = root.Link(aside, name+suffix) // atomic, so that no guard is needed
 	}
 }
@@ -197,50 +179,8 @@ func reason(err error) error {
 	return err
 }
 
-// Kinds of file system whose locks or links other hosts or layers see otherwise
-// or not at all (statfs(2)).
-var refused = map[int64]string{
-	0x6969: "NFS", 0xff534d42: "CIFS", 0xfe534d42: "SMB2", 0x517b: "SMB", 0x01021997: "9p",
-	0x65735546: "FUSE", 0x794c7630: "overlay", 0x5346414f: "AFS", 0x00c36400: "Ceph", 0x47504653: "GPFS",
-}
-
-func checkPlace(dir string) error {
-	real, err := filepath.EvalSymlinks(dir)
-	if err != nil {
-		return fmt.Errorf("open lock directory %q: %w", dir, reason(err))
-	}
-	for _, tmp := range []string{"/tmp", "/var/tmp", "/dev/shm"} {
-		if real == tmp || strings.HasPrefix(real, tmp+"/") {
-			return fmt.Errorf("lock directory %q is below %s, of which each service may have its own; use %s",
-				dir, tmp, DefaultDir)
-		}
-	}
-	var st syscall.Statfs_t
-	if err := syscall.Statfs(real, &st); err != nil {
-		return fmt.Errorf("open lock directory %q: %w", dir, err)
-	}
-	if kind, bad := refused[int64(uint32(st.Type))]; bad {
-		return fmt.Errorf("lock directory %q is on a file system of type %s, where not every job sees the same locks; "+
-			"use a local one", dir, kind)
-	}
-	return nil
-}
-
 // Dir returns the directory of the entries.
 func (s *Store) Dir() string { return s.dir }
-
-// openGuard opens before it creates: with fs.protected_regular O_CREAT fails on
-// another user's file in a sticky directory.
-func openGuard(root *os.Root) (*os.File, error) {
-	f, err := root.OpenFile(guardName, os.O_RDWR, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		f, err = root.OpenFile(guardName, os.O_RDWR|os.O_CREATE, 0o666)
-		if err == nil {
-			_ = f.Chmod(0o666) // whatever the umask; fails where another made it
-		}
-	}
-	return f, err
-}
 
 // guarded runs change while this process alone may change the directory. It polls
 // for the lock: a blocking flock cannot be cancelled.
@@ -266,20 +206,15 @@ func (s *Store) guarded(ctx context.Context, root *os.Root, change func() error)
 	}
 }
 
-// record is an entry's file.
-type record struct {
-	ID      string            `json:"id"`
-	Name    string            `json:"name"`
-	Created time.Time         `json:"created"`
-	Labels  map[string]string `json:"labels"`
-}
-
 // Create writes an entry's file and links it into place.
 func (s *Store) Create(ctx context.Context, name string, labels map[string]string) (id string, err error) {
 	random := make([]byte, 32)
 	rand.Read(random)
 	id = hex.EncodeToString(random)
 	data, err := json.Marshal(record{id, name, time.Now(), labels})
+	if err == nil && len(data) > maxSize {
+		err = fmt.Errorf("its labels are longer than %d bytes", maxSize)
+	}
 	if err != nil {
 		return "", fmt.Errorf("%w: write down %q: %w", lock.ErrRefused, name, err)
 	}
@@ -289,16 +224,11 @@ func (s *Store) Create(ctx context.Context, name string, labels map[string]strin
 	}
 	aside := id + asideSuffix
 	defer root.Remove(aside)
-	err = root.WriteFile(aside, data, 0o644)
-	if err == nil {
-		// Whatever the umask: a process that cannot read an entry judges it by its age alone.
-		err = root.Chmod(aside, 0o644)
-	}
-	if err != nil {
-		return "", fmt.Errorf("write %q: %w", filepath.Join(s.dir, aside), changeError(err))
+	sweep(ctx, root)
+	if err := write(root, aside, data); err != nil {
+		return "", fmt.Errorf("write %q: %w%s", filepath.Join(s.dir, aside), changeError(err), crowd(ctx, root, err))
 	}
 	err = s.guarded(ctx, root, func() error {
-		sweep(root)
 		if err := root.Link(aside, name+suffix); err != nil {
 			return err
 		}
@@ -320,96 +250,101 @@ func (s *Store) Create(ctx context.Context, name string, labels map[string]strin
 	return id, nil
 }
 
-// sweep removes the files of creators that were killed before the link.
-func sweep(root *os.Root) {
-	names, _ := names(root)
-	for _, name := range names {
-		if strings.HasSuffix(name, asideSuffix) {
-			if info, err := root.Lstat(name); err == nil && time.Since(info.ModTime()) > asideLife {
-				_ = root.Remove(name)
-			}
-		}
+// write makes the file of an entry. Its name is new, and mode and content go through
+// the open file: whatever is put in its place is not touched. Whatever the umask,
+// others can read it: a process that cannot judges an entry by its age alone.
+func write(root *os.Root, name string, data []byte) error {
+	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
 	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Chmod(0o644), f.Close())
 }
 
-func names(root *os.Root) ([]string, error) {
-	dir, err := root.Open(".")
-	if err != nil {
-		return nil, err
+// crowd returns, after a change for which there was no space, a clause about the user
+// who has the most files in the directory, if they are many.
+func crowd(ctx context.Context, root *os.Root, failed error) string {
+	if errors.Is(failed, syscall.ENOSPC) || errors.Is(failed, syscall.EDQUOT) {
+		if uid, files := mostFiles(ctx, root); files >= maxFiles {
+			return fmt.Sprintf("; user %d has %d files there", uid, files)
+		}
 	}
-	defer dir.Close()
-	return dir.Readdirnames(-1)
+	return ""
 }
 
 // List returns the entries whose name begins with prefix. A file that cannot be
-// read or parsed is an entry without labels, whose holder is unknown.
-func (s *Store) List(_ context.Context, prefix string) ([]lock.Entry, error) {
+// read or parsed is an entry without labels, whose holder is unknown. Of a user who
+// has flooded the directory it leaves some out, but never the entry of exactly that
+// name, nor one that this process made.
+func (s *Store) List(ctx context.Context, prefix string) ([]lock.Entry, error) {
 	root, err := s.current()
 	if err != nil {
 		return nil, err
 	}
-	entries, err := s.list(root, prefix)
+	look, err := s.list(ctx, root, prefix)
 	if err == nil && !s.isCurrent(root) {
 		err = syscall.ESTALE // what was removed with the directory is no answer
 	}
 	if err != nil {
 		return nil, fmt.Errorf("list %q: %w", s.dir, reason(err))
 	}
-	return entries, nil
+	return look.entries, nil
 }
 
-func (s *Store) list(root *os.Root, prefix string) (entries []lock.Entry, err error) {
-	names, err := names(root)
+func (s *Store) list(ctx context.Context, root *os.Root, prefix string) (*look, error) {
+	l := &look{root: root, seen: map[string]entry{}, users: map[uint32]*share{}}
+	for _, name := range append(s.own(prefix), prefix) {
+		if err := l.take(name, true); err != nil {
+			return nil, err
+		}
+	}
+	err := eachName(ctx, root, func(file string) error {
+		name, ours := strings.CutSuffix(file, suffix)
+		if _, taken := l.seen[name]; !ours || taken || !strings.HasPrefix(name, prefix) {
+			return nil
+		}
+		return l.take(name, false)
+	})
+	if errors.Is(err, errTooMany) {
+		l.cut, err = true, nil
+	}
 	if err != nil {
 		return nil, err
 	}
-	seen := map[string]entry{}
-	for _, file := range names {
-		name, ours := strings.CutSuffix(file, suffix)
-		if !ours || !strings.HasPrefix(name, prefix) {
-			continue
-		}
-		e, data, err := read(root, name)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // removed since the list
-		}
-		if err != nil {
-			return nil, err
-		}
-		entries = append(entries, e)
-		if data != nil {
-			seen[name] = entry{e.ID, data, time.Now(), false}
-		}
-	}
 	if s.isCurrent(root) {
-		s.learn(prefix, seen)
+		s.learn(prefix, l.seen)
 	}
-	return entries, nil
+	s.reportFlood(ctx, l)
+	return l, nil
 }
 
-// read returns an entry and, if it can be parsed, its file.
-func read(root *os.Root, name string) (lock.Entry, []byte, error) {
-	info, err := root.Lstat(name + suffix)
-	if err != nil {
-		return lock.Entry{}, nil, err
-	}
-	if info.Mode().IsRegular() && info.Size() <= maxSize {
-		data, err := root.ReadFile(name + suffix)
-		if errors.Is(err, fs.ErrNotExist) {
-			return lock.Entry{}, nil, err
-		}
-		var r record
-		decoder := json.NewDecoder(bytes.NewReader(data))
-		if err == nil && decoder.Decode(&r) == nil && r.Name == name && r.ID != "" {
-			return lock.Entry{ID: r.ID, Name: r.Name, Created: r.Created, Labels: r.Labels}, data, nil
+// own returns the names of the entries that this process made.
+func (s *Store) own(prefix string) (names []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, e := range s.known {
+		if e.own && name != prefix && strings.HasPrefix(name, prefix) {
+			names = append(names, name)
 		}
 	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return lock.Entry{}, nil, fmt.Errorf("stat %q: no inode", name)
+	return names
+}
+
+// reportFlood calls OnFlooded for the users of whom files were left out.
+func (s *Store) reportFlood(ctx context.Context, l *look) {
+	if !l.leftOut() || s.OnFlooded == nil {
+		return
 	}
-	return lock.Entry{ID: fmt.Sprintf("unreadable-%d-%d", st.Ino, info.ModTime().UnixNano()), Name: name,
-		Created: info.ModTime()}, nil, nil
+	for uid, files := range l.floods(ctx) {
+		s.mu.Lock()
+		known := s.flooded[uid]
+		s.flooded[uid] = true
+		s.mu.Unlock()
+		if !known {
+			s.OnFlooded(uid, files)
+		}
+	}
 }
 
 // Remove unlinks the file of the entry with this ID. Nobody can replace it
@@ -419,21 +354,22 @@ func (s *Store) Remove(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	err = s.guarded(ctx, root, func() error {
-		entries, err := s.list(root, "")
-		if err != nil {
-			return err
-		}
-		for _, e := range entries {
-			if e.ID == id {
-				return root.Remove(e.Name + suffix)
+	name, err := s.nameOf(ctx, root, id)
+	if err == nil {
+		err = s.guarded(ctx, root, func() error {
+			file, err := read(root, name)
+			if err == nil && file.entry.ID == id {
+				return root.Remove(name + suffix)
 			}
-		}
-		if !s.isCurrent(root) {
-			return syscall.ESTALE
-		}
-		return lock.ErrNotFound
-	})
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+			if !s.isCurrent(root) {
+				return syscall.ESTALE
+			}
+			return lock.ErrNotFound
+		})
+	}
 	if err == nil || errors.Is(err, lock.ErrNotFound) {
 		s.forget(id)
 		return err
@@ -442,6 +378,34 @@ func (s *Store) Remove(ctx context.Context, id string) error {
 		return fmt.Errorf("remove entry %.12s from %q: %s", id, s.dir, err)
 	}
 	return fmt.Errorf("remove entry %.12s from %q: %w", id, s.dir, reason(err))
+}
+
+// nameOf returns the name of the entry with an ID: neither ever changes.
+func (s *Store) nameOf(ctx context.Context, root *os.Root, id string) (string, error) {
+	s.mu.Lock()
+	for name, e := range s.known {
+		if e.id == id {
+			s.mu.Unlock()
+			return name, nil
+		}
+	}
+	s.mu.Unlock()
+	l, err := s.list(ctx, root, "")
+	if err != nil {
+		return "", err
+	}
+	for _, e := range l.entries {
+		if e.ID == id {
+			return e.Name, nil
+		}
+	}
+	if l.leftOut() {
+		return "", errors.New("it is not among the entries that were read, and others were left out")
+	}
+	if !s.isCurrent(root) {
+		return "", syscall.ESTALE
+	}
+	return "", lock.ErrNotFound
 }
 
 // Watch reports new entries through inotify. When the directory is removed or
@@ -456,7 +420,7 @@ func (s *Store) Watch(ctx context.Context, prefix string) (<-chan struct{}, erro
 		return nil, fmt.Errorf("watch %q: %w", s.dir, err)
 	}
 	events := os.NewFile(uintptr(fd), "inotify")
-	_, err = syscall.InotifyAddWatch(fd, s.dir, syscall.IN_CREATE)
+	_, err = syscall.InotifyAddWatch(fd, s.dir, syscall.IN_CREATE|syscall.IN_ONLYDIR|syscall.IN_DONT_FOLLOW)
 	if err == nil {
 		// An open directory does not notice its own removal: its parent does.
 		_, err = syscall.InotifyAddWatch(fd, filepath.Dir(s.dir), syscall.IN_DELETE|syscall.IN_MOVED_FROM|syscall.IN_MOVED_TO)

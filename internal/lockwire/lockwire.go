@@ -115,6 +115,11 @@ func openFiles(_ context.Context, s *cli.Session) (*Store, error) {
 		s.Warning("lock directory %q was removed or replaced while it was in use; it has the locks that this process "+
 			"knows of, others may be lost", files.Dir())
 	}
+	files.OnFlooded = func(uid uint32, n int) {
+		s.Warning("lock directory %q is flooded: user %d has %d files in it, and not all of them are read; locks "+
+			"exclude as ever, but the order of waiting jobs may be lost; have that user's files removed",
+			files.Dir(), uid, n)
+	}
 	where := fmt.Sprintf("lock files in %q; Docker's locks are not seen", files.Dir())
 	return &Store{
 		Space: space(s, files, self(s.Getenv)), Name: fmt.Sprintf("the lock files in %q", files.Dir()), Exclusive: true,
