@@ -32,12 +32,17 @@ type acquisition struct {
 	queued    bool // the last count found its ticket
 	ticket    ticket
 	ahead     []ticket // of those before this process, at the last count
+	processes int      // that these are of: a forger's may have many
 	gone      []Entry  // left in the queue by the dead, at the last count
 	counted   time.Time
+	freeFrom  time.Time // since then every look has found the lock free
 	freeSince time.Time
-	freeFor   string // ID of the first ticket; its owner has not acted since then
-	waiting   Wait   // as last reported
-	noted     string // ID of the entry about which there is a note
+	freeFor   string   // ID of the first ticket; its owner has not acted since then
+	passed    []ticket // and not removed yet
+	joined    time.Time
+	roused    [2]time.Time // when it was last woken
+	waiting   Wait         // as last reported
+	noted     string       // ID of the entry about which there is a note
 }
 
 // Acquire waits until it holds the lock or ctx ends, and returns the cause of
@@ -62,6 +67,7 @@ func (m *Mutex) Acquire(ctx context.Context) (Acquired, error) {
 			// If it fails the ticket dies with this process.
 			_ = m.space.store().Remove(cleanup, a.ticket.ID)
 			m.space.removeAll(cleanup, a.gone)
+			a.removePassed(cleanup)
 		})
 	}
 	return Acquired{a.id, a.tookOver}, nil
@@ -99,7 +105,7 @@ func (a *acquisition) run(ctx context.Context) error {
 		a.contest(ctx, seen)
 		free := len(seen) == 0
 		if !free {
-			a.freeSince = time.Time{}
+			a.freeSince, a.freeFrom = time.Time{}, time.Time{}
 		}
 		if !a.queued && (a.tried || !free || a.anyoneWaits(ctx)) {
 			err := a.takeTicket(ctx)
@@ -237,50 +243,83 @@ func (a *acquisition) seesAlive(t ticket) bool { return a.space.sight(t.claim) =
 // rest returns how long this process may leave the lock to those ahead. As long as
 // it sees one of their processes, that one looks sooner; the nearest ahead that have
 // gone are dropped. Where it sees none, as from a container, it looks as often as all
-// waiters together may.
+// waiters together may, and where nothing shows that the nearest lives, every two
+// seconds: that one may be an invention, and on one host there are few such places.
 func (a *acquisition) rest(ctx context.Context) time.Duration {
 	for i, unknown := len(a.ahead)-1, false; i >= 0; i-- {
-		switch life := a.space.sight(a.ahead[i].claim); {
-		case life == Unknown:
+		switch may, seen := a.space.canAct(a.ahead[i]); {
+		case seen:
+			return a.turns()
+		case may:
 			unknown = true
-		case life == Alive && !a.space.stopped(a.ahead[i].claim):
-			return min(poll*time.Duration(len(a.ahead)), longestRest)
 		case !unknown:
 			a.ahead = a.ahead[:i]
 		}
 	}
-	for len(a.ahead) > 0 && a.space.containerGone(ctx, a.ahead[len(a.ahead)-1].claim) {
-		a.ahead = a.ahead[:len(a.ahead)-1]
+	life := Dead
+	for len(a.ahead) > 0 && life == Dead {
+		if life = a.space.containerLife(ctx, a.ahead[len(a.ahead)-1].claim); life == Dead {
+			a.ahead = a.ahead[:len(a.ahead)-1]
+		}
 	}
-	if len(a.ahead) == 0 {
+	switch together := time.Duration(a.waiting.Waiters) * time.Second / maxLooks; {
+	case len(a.ahead) == 0:
 		return poll
+	case life == Unknown:
+		return min(a.turns(), 2*poll)
+	default:
+		return min(a.turns(), max(together, poll))
 	}
-	together := max(time.Duration(a.waiting.Waiters)*time.Second/maxLooks, poll)
-	return min(poll*time.Duration(len(a.ahead)), together, longestRest)
+}
+
+// turns returns how long a process may rest that sees one ahead which looks sooner.
+func (a *acquisition) turns() time.Duration {
+	return min(poll*time.Duration(min(len(a.ahead), a.processes)), longestRest)
 }
 
 // sleep reports whether something woke this process early, or its watch has ended.
+// Anybody can wake it, as often as they like: twice it tries at once, then a wake is
+// worth one look, and no more than one a second.
 func (a *acquisition) sleep(ctx context.Context, d time.Duration) (early bool) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return true
-	case <-timer.C:
-		return false
-	case _, a.woken = <-a.rings:
-		if !a.woken {
-			a.rings = nil
+	for late := false; ; {
+		select {
+		case <-ctx.Done():
+			return true
+		case <-timer.C:
+			if late {
+				a.rouse()
+			}
+			return late
+		case _, open := <-a.rings:
+			if !open {
+				a.rings = nil
+				return true
+			}
+		case _, open := <-a.wakes:
+			if !open { // the daemon went away
+				a.wakes = nil
+				pause(ctx, 10*shortPause+rand.N(poll))
+				return true
+			}
 		}
-	case _, a.woken = <-a.wakes:
-		if !a.woken { // the daemon went away
-			a.wakes = nil
-			pause(ctx, 10*shortPause+rand.N(poll))
+		if since := time.Since(a.roused[0]); since >= 2*poll {
+			a.woken, a.wokenAt = since >= trustAgain, time.Now()
+			a.rouse()
+			return true
+		} else if !late {
+			late = true
+			timer.Reset(2*poll - since)
 		}
 	}
-	a.wokenAt = time.Now()
-	return true
 }
+
+// trustAgain is how long after two wakes that led to nothing a process again tries at
+// once when it is woken.
+const trustAgain = 10 * poll
+
+func (a *acquisition) rouse() { a.roused = [2]time.Time{a.roused[1], time.Now()} }
 
 // unreachable reports that the store did not answer, and pauses.
 func (m *Mutex) unreachable(ctx context.Context, err error) {

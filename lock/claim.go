@@ -67,6 +67,7 @@ type Place struct {
 	PIDs      string // pid namespace
 	Times     string // time namespace, to which start times and uptimes belong; "" is the first
 	Mounts    string // mount namespace
+	Network   string // network namespace; of a waiter only if it hears its bell there
 	Container bool   // inside some container
 	Local     bool   // the engine is on this machine
 }
@@ -101,7 +102,8 @@ func (c *Claim) texts() map[string]*string {
 		"event": &c.Job.Event, "runner-name": &c.Job.RunnerName, "task": &c.Job.Task,
 		"machine": &c.Place.Machine, "boot": &c.Place.Boot, "pid-namespace": &c.Place.PIDs,
 		"time-namespace": &c.Place.Times, "mount-namespace": &c.Place.Mounts,
-		"container-id": &c.Container, "container-started": &c.Started, "job-dir": &c.JobDir,
+		"network-namespace": &c.Place.Network,
+		"container-id":      &c.Container, "container-started": &c.Started, "job-dir": &c.JobDir,
 		"cgroup": &c.Cgroup, "net-namespace": &c.Net, "tracking": &c.Tracking,
 		"workspace": &c.Workspace, "reason": &c.Reason, "priority": &c.Priority,
 	}
@@ -128,7 +130,7 @@ const labelPrefix = "hostguard."
 func (c Claim) labels(kind string) map[string]string {
 	labels := map[string]string{labelPrefix + "version": labelVersion, labelPrefix + "kind": kind}
 	set := func(name, value string) {
-		if value != "" {
+		if value != "" && len(value) <= maxText { // nobody would read a longer one
 			labels[labelPrefix+name] = value
 		}
 	}

@@ -372,6 +372,12 @@ func (b *bell) Ring(nonce string) bool {
 	return true
 }
 
+func (b *bell) Hears(nonce string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.hears[nonce] != nil
+}
+
 // unhook ends the hearing of a process that has ended.
 func (b *bell) unhook(nonce string) {
 	b.mu.Lock()

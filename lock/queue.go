@@ -35,6 +35,11 @@ const (
 	// maxLooks a second together: 256 who looked each second took half a core.
 	longestRest = 30 * poll
 	maxLooks    = 10
+
+	// maxNumber is the highest of a ticket: one more than any of others has to be one.
+	maxNumber = 1 << 30
+	// passingTime is for the removal of tickets that were passed.
+	passingTime = 2 * time.Second
 )
 
 // queuePrefix begins all names of a lock's queue. It does not contain the lock's
@@ -106,6 +111,7 @@ func (m *Mutex) tickets(entries []Entry) []ticket {
 		}
 		c, _ := e.Claim()
 		number, _ := strconv.Atoi(e.label("number"))
+		number = min(max(number, 1), maxNumber)
 		tickets = append(tickets, ticket{e, c, nonce, c.Priority == PriorityHigh || m.space.age(e) > ageing, number})
 	}
 	slices.SortFunc(tickets, ticket.compare)
@@ -135,7 +141,7 @@ func (s *Space) living(ctx context.Context, tickets []ticket) (living []ticket, 
 	for _, t := range tickets {
 		id := t.claim.Container + t.claim.Started
 		if _, asked := gone[id]; !asked {
-			gone[id] = s.containerGone(ctx, t.claim)
+			gone[id] = s.containerLife(ctx, t.claim) == Dead
 		}
 		if gone[id] {
 			ended = append(ended, t.Entry)
@@ -146,11 +152,34 @@ func (s *Space) living(ctx context.Context, tickets []ticket) (living []ticket, 
 	return living, ended
 }
 
-// acting returns the living who may act. A stopped waiter keeps its ticket, and
-// nobody waits for it.
+// acting returns the living who may act. A stopped waiter keeps its ticket, and so does
+// a process that is no waiter, and nobody waits for them.
 func (s *Space) acting(ctx context.Context, tickets []ticket) (acting []ticket, ended []Entry) {
 	living, ended := s.living(ctx, tickets)
-	return slices.DeleteFunc(living, func(t ticket) bool { return s.stopped(t.claim) }), ended
+	return slices.DeleteFunc(living, func(t ticket) bool {
+		may, _ := s.canAct(t)
+		return !may
+	}), ended
+}
+
+// canAct reports whether a waiter may be able to act, and whether that is seen here: its
+// process lives and hears its bell. One that hears none in this network is no waiter:
+// anybody can name any process in a ticket.
+func (s *Space) canAct(t ticket) (may, seen bool) {
+	switch s.sight(t.claim) {
+	case Unknown:
+		return true, false
+	case Dead:
+		return false, false
+	}
+	if s.Host.Stopped(t.claim.Process.PID) {
+		return false, false
+	}
+	if network := t.claim.Place.Network; network == "" || network != s.Self.Place.Network {
+		return true, false
+	}
+	heard := s.hears(t.nonce)
+	return heard, heard
 }
 
 // sight returns what this process itself sees of a waiter, without a request.
@@ -161,18 +190,14 @@ func (s *Space) sight(waiter Claim) Life {
 	return s.alive(waiter.Process)
 }
 
-func (s *Space) stopped(waiter Claim) bool {
-	return s.sight(waiter) == Alive && s.Host.Stopped(waiter.Process.PID)
-}
-
-// containerGone reports whether the store knows the container of a waiter to be gone.
-func (s *Space) containerGone(ctx context.Context, waiter Claim) bool {
+// containerLife returns what the store knows of the container of a waiter.
+func (s *Space) containerLife(ctx context.Context, waiter Claim) Life {
 	store, ok := s.Engine.(Containers)
 	if !ok || !hexid.Is(waiter.Container, 64) {
-		return false
+		return Unknown
 	}
 	life, _ := store.Container(ctx, waiter.Container, waiter.Started)
-	return life == Dead
+	return life
 }
 
 // abandoned reports whether e is a wake marker older than a minute, a note about an
@@ -234,6 +259,7 @@ func (a *acquisition) anyoneWaits(ctx context.Context) bool {
 // takeTicket joins the queue, or joins it again with the same number. The ticket
 // expires with the deadline of ctx, whatever happens to this process.
 func (a *acquisition) takeTicket(ctx context.Context) error {
+	pause(ctx, poll/4-time.Since(a.joined)) // others may take it away as often as they like
 	entries, err := a.listQueue(ctx, queuePrefix(a.name))
 	if err != nil {
 		return err
@@ -241,13 +267,16 @@ func (a *acquisition) takeTicket(ctx context.Context) error {
 	tickets := a.tickets(entries)
 	self := a.space.Self
 	if a.space.Bell != nil && a.rings == nil { // before anybody can see the ticket
-		a.rings, _ = a.space.Bell.Hear(ctx, self.Nonce) // nil blocks: markers wake us
+		a.rings, err = a.space.Bell.Hear(ctx, self.Nonce) // nil blocks: markers wake us
+		if err != nil {
+			self.Place.Network = ""
+		}
 	}
 	t := ticket{nonce: self.Nonce, high: self.Priority == PriorityHigh, number: a.ticket.number}
 	if t.number == 0 {
 		t.number = 1
 		for _, other := range tickets {
-			t.number = max(t.number, other.number+1)
+			t.number = min(max(t.number, other.number+1), maxNumber)
 		}
 	}
 	claim := a.space.fresh(self.ofWaiter())
@@ -267,7 +296,7 @@ func (a *acquisition) takeTicket(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("take a ticket for lock %q: %w", a.name, err)
 	}
-	a.ticket, a.queued, a.counted = t, true, time.Time{}
+	a.ticket, a.queued, a.counted, a.joined = t, true, time.Time{}, time.Now()
 	return nil
 }
 
@@ -289,9 +318,22 @@ func (a *acquisition) count(ctx context.Context) (waiters int, err error) {
 	a.ahead = slices.DeleteFunc(slices.Clone(waiting), func(t ticket) bool {
 		return t.nonce == me.nonce || t.compare(me) > 0
 	})
+	a.processes = processes(a.ahead)
 	a.gone = gone
 	a.counted = time.Now()
 	return len(waiting), nil
+}
+
+func processes(tickets []ticket) int {
+	type process struct {
+		Place
+		Process
+	}
+	of := map[process]bool{}
+	for _, t := range tickets {
+		of[process{t.claim.Place, t.claim.Process}] = true
+	}
+	return len(of)
 }
 
 // myTurn reports, while the lock is free, whether nobody ahead can act, or those
@@ -306,27 +348,47 @@ func (a *acquisition) myTurn(ctx context.Context) bool {
 	if len(acting) == 0 {
 		return true
 	}
+	if a.freeFrom.IsZero() {
+		a.freeFrom = time.Now()
+	}
+	patience := a.patience()
 	if head := acting[0].ID; a.freeSince.IsZero() || a.freeFor != head { // else somebody has acted
 		a.freeSince, a.freeFor = time.Now(), head
 		a.wake(ctx, acting[:1])
-		return false
+		if time.Since(a.freeFrom) < 2*patience { // or somebody leaves one ticket after the other
+			return false
+		}
 	}
-	if time.Since(a.freeSince) < a.patience() {
+	if time.Since(a.freeSince) < patience && time.Since(a.freeFrom) < 2*patience {
 		return false
 	}
 	a.pass(ctx, acting)
 	return true
 }
 
-// pass removes the tickets of those ahead, all at once, and wakes them. So the dead
-// cost one wait, once; the living try before this process does, or take a ticket of
-// the same number again.
+// pass removes the tickets of those ahead, and wakes them. So the dead cost one wait,
+// once; the living try before this process does, or take a ticket of the same number
+// again. Where they are very many, most are removed once this process has the lock.
 func (a *acquisition) pass(ctx context.Context, ahead []ticket) {
-	for _, t := range ahead {
+	now := min(len(ahead), maxRemovals)
+	for _, t := range ahead[:now] {
 		_ = a.space.store().Remove(ctx, t.ID)
 	}
+	a.passed = ahead[now:]
 	a.wake(ctx, ahead)
 	pause(ctx, 2*shortPause)
+}
+
+// removePassed removes the tickets that pass has left.
+func (a *acquisition) removePassed(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, passingTime)
+	defer cancel()
+	for _, t := range a.passed {
+		if ctx.Err() != nil {
+			return
+		}
+		_ = a.space.store().Remove(ctx, t.ID)
+	}
 }
 
 // patience returns how long this process leaves a free lock to those ahead. Later

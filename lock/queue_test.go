@@ -466,6 +466,31 @@ func TestTheReleaseOfALostLockWakesTheHead(t *testing.T) {
 	}
 }
 
+// A waiter in a network namespace of its own cannot be heard from outside.
+func TestAWaiterOfAnotherNetworkKeepsItsPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWaiters(t)
+		first := w.process()
+		held, err := first.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.join(3, func(i int, m *waiter) {
+			if i == 0 {
+				m.space.Self.Place.Network, m.space.Bell = "another", newBell()
+			}
+		})
+		start := time.Now()
+		if err := first.Release(t.Context(), held.ID); err != nil {
+			t.Fatal(err)
+		}
+		if h := w.next(); h.who != 0 || h.at.Sub(start) > poll/4 {
+			t.Errorf("waiter %d held after %s, want the first at once", h.who, h.at.Sub(start))
+		}
+		w.group.Wait()
+	})
+}
+
 func TestWhatTheDeadLeftInOtherQueuesGoesWithAnyLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore(true, faults{}, 1)

@@ -314,7 +314,7 @@ type machine struct {
 
 func newMachine() *machine {
 	return &machine{
-		place:  Place{Machine: "m", Boot: "b", PIDs: "p", Mounts: "n"},
+		place:  Place{Machine: "m", Boot: "b", PIDs: "p", Mounts: "n", Network: "w"},
 		booted: time.Now().Add(-time.Hour),
 		alive:  map[int]uint64{}, holds: map[string]bool{}, works: map[string]bool{},
 		gone:  map[string]bool{},

@@ -12,6 +12,8 @@ type Bell interface {
 	Hear(ctx context.Context, nonce string) (<-chan struct{}, error)
 	// Ring returns false if no process that can be rung from here hears that nonce.
 	Ring(nonce string) bool
+	// Hears returns false if no process here hears that nonce, and does not ring.
+	Hears(nonce string) bool
 }
 
 // markerPrefix begins the names of a waiter's wake markers, for waiters that cannot
@@ -27,7 +29,7 @@ const markerLife = time.Minute
 func (m *Mutex) wake(ctx context.Context, waiting []ticket) {
 	var markers []Entry
 	for _, t := range waiting {
-		if !m.space.ring(t.nonce) {
+		if !m.space.ring(t.nonce) && len(markers) < maxRemovals {
 			markers = append(markers, m.mark(ctx, t.nonce)...)
 		}
 	}
@@ -52,5 +54,9 @@ func (s *Space) unmark(ctx context.Context, markers []Entry) {
 		}
 	}
 }
+
+// hears reports whether somebody hears that nonce, as a waiter does before others see
+// its ticket; true where that cannot be known.
+func (s *Space) hears(nonce string) bool { return s.Bell == nil || s.Bell.Hears(nonce) }
 
 func (s *Space) ring(nonce string) bool { return nonce != "" && s.Bell != nil && s.Bell.Ring(nonce) }

@@ -113,6 +113,6 @@ func writeOutputs(s *cli.Session, id string, waited time.Duration, from []lock.J
 	return errors.Join(
 		s.Output("lock-id", id), s.Output("acquired", "true"),
 		s.Output("waited-seconds", strconv.Itoa(int(waited.Seconds()))),
-		s.Output("took-over-from", actions.Plain(strings.Join(taken, ", "))),
+		s.Output("took-over-from", actions.Value(strings.Join(taken, ", "))),
 	)
 }

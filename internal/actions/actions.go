@@ -145,6 +145,10 @@ func checkValue(value string) error {
 	return nil
 }
 
+// Value returns any text as one that Output takes: an answer that has been got is not
+// lost because others have written the delimiter into what it quotes.
+func Value(text string) string { return strings.ReplaceAll(Plain(text), delimiter, "(delimiter)") }
+
 // recovered returns the panic of go-githubactions after a failed write as an error.
 func recovered(f func()) (err error) {
 	defer func() {

@@ -96,3 +96,11 @@ func TestAClosedLogDoesNotEndTheStep(t *testing.T) {
 	w.Warning("x")
 	w.Group("y")()
 }
+
+func TestAValueIsNeverRefused(t *testing.T) {
+	for _, text := range []string{delimiter, "a" + delimiter + "\n" + delimiter, "\x00\x1b", "::set-env::x"} {
+		if err := checkValue(Value(text)); err != nil {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"syscall"
 	"time"
 
 	"hostguard/lock"
@@ -24,8 +25,8 @@ var _ lock.Bell = Bell{}
 // Bell is the bell of this network namespace.
 type Bell struct{}
 
-// quiet is how long a waiter ignores rings after one: endless rings make it try ten
-// times a second, not more.
+// quiet is how long a waiter ignores rings after one: endless rings are heard ten times
+// a second, not more. How many of them a waiter heeds is up to it.
 const quiet = 100 * time.Millisecond
 
 func address(nonce string) *net.UnixAddr {
@@ -76,4 +77,13 @@ func (Bell) Ring(nonce string) bool {
 	}
 	_, err = conn.Write([]byte{1})
 	return err == nil || errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+// Hears implements lock.Bell.
+func (Bell) Hears(nonce string) bool {
+	conn, err := net.DialUnix("unixgram", nil, address(nonce))
+	if err == nil {
+		conn.Close()
+	}
+	return !errors.Is(err, syscall.ECONNREFUSED) // any other error shows nothing
 }

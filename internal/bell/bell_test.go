@@ -18,7 +18,7 @@ func TestARingIsHeardByItsNonceAlone(t *testing.T) {
 		}
 		hears[nonce] = rings
 	}
-	if !(Bell{}).Ring(one) {
+	if !(Bell{}).Hears(one) || !(Bell{}).Ring(one) {
 		t.Error("nobody there")
 	}
 	select {
@@ -33,7 +33,7 @@ func TestARingIsHeardByItsNonceAlone(t *testing.T) {
 
 func TestNobodyHearsWhoHasEnded(t *testing.T) {
 	nonce := lock.NewNonce()
-	if (Bell{}).Ring(nonce) {
+	if (Bell{}).Hears(nonce) || (Bell{}).Ring(nonce) {
 		t.Error("heard before there was anybody")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -44,7 +44,7 @@ func TestNobodyHearsWhoHasEnded(t *testing.T) {
 	cancel()
 	for range rings { // closed with the socket
 	}
-	if (Bell{}).Ring(nonce) {
+	if (Bell{}).Hears(nonce) || (Bell{}).Ring(nonce) {
 		t.Error("heard after the end")
 	}
 }

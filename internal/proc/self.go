@@ -48,6 +48,7 @@ func (h Host) Place() lock.Place {
 		PIDs:      link("pid"),
 		Times:     link("time"),
 		Mounts:    link("mnt"),
+		Network:   link("net"),
 		Container: h.InContainer(),
 		Local:     true,
 	}
