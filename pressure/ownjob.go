@@ -11,6 +11,10 @@ import (
 type Owner struct {
 	PID  int
 	Dirs []string // that belong to the job alone, see OwnDirs
+	Step int      // that the job's processes descend from, if it is known; else Dirs show it
+	// OneUser: only processes of the owner's user are its job's. For an owner that
+	// another job has named.
+	OneUser bool
 }
 
 // ownership is what belongs to an owner's job.
@@ -20,6 +24,8 @@ type ownership struct {
 	step      int    // the job's process that the others descend from, or 0
 	mounts    string // the mount namespace of dirs
 	cgroup    string // of the job alone, or ""
+	oneUser   bool
+	user      int
 }
 
 // ownership returns what belongs to an owner's job, by the owner's ancestors. Its
@@ -27,15 +33,15 @@ type ownership struct {
 // is an ancestor of every job on the host. The step's cgroup (and with it a job
 // container) is the job's own only if that runner is not in it.
 func (t *tree) ownership(owner Owner) ownership {
-	o := ownership{dirs: owner.Dirs}
+	o := ownership{dirs: owner.Dirs, oneUser: owner.OneUser}
 	line := t.lineage(owner.PID)
 	if len(line) > 0 {
-		o.mounts = line[0].Mounts
+		o.mounts, o.user = line[0].Mounts, line[0].User
 	}
 	step := -1
 	for i, p := range line {
 		o.ancestors = append(o.ancestors, p.PID)
-		if below(p.Dir, owner.Dirs) {
+		if owner.Step == 0 && below(p.Dir, owner.Dirs) || owner.Step == p.PID {
 			step = i
 		}
 	}
@@ -63,6 +69,9 @@ func (o ownership) owns(line []Process) bool {
 		return false
 	}
 	p := line[0]
+	if o.oneUser && p.User != o.user {
+		return false
+	}
 	return slices.Contains(o.ancestors, p.PID) ||
 		o.step != 0 && slices.ContainsFunc(line, func(p Process) bool { return p.PID == o.step }) ||
 		o.cgroup != "" && p.Cgroup == o.cgroup ||

@@ -28,6 +28,7 @@ type Process struct {
 	Argv        []string
 	Dir         string // working directory, as the process's mount namespace names it
 	Start       time.Time
+	User        int // the owner of its directory in proc; -1 is unknown
 
 	Mounts    string // its mount namespace
 	Cgroup    string // all of /proc/PID/cgroup, to be compared
@@ -120,7 +121,20 @@ type Gate struct {
 	// end.
 	Waiting func() []Owner
 
-	meter meter
+	meter  meter
+	worked map[building]progress // of the builds of the last look
+}
+
+// building identifies a build from one look to the next.
+type building struct {
+	pid   int
+	start time.Time
+}
+
+// progress is when a build was last seen to have worked, and its CPU time then.
+type progress struct {
+	at  time.Time
+	cpu time.Duration
 }
 
 // A light tool counts once its tree has worked that long or is that large:
@@ -138,9 +152,20 @@ const (
 	beginning = 10 * time.Second
 )
 
+// Every process can call itself a build. After proving, one counts only while its tree
+// works: within the last proving, or at the first look its life, it has used
+// workingShare of a core. A large one counts however little it works: what it holds
+// others cannot have, and one that waits for swapped memory uses no CPU.
+const (
+	proving      = 30 * time.Second
+	workingShare = 0.02
+)
+
 // Look takes one look.
 func (g *Gate) Look(ctx context.Context) (Verdict, error) {
-	v, err := g.builds(ctx)
+	before := g.worked
+	g.worked = map[building]progress{}
+	v, err := g.builds(ctx, before)
 	if err != nil {
 		return Verdict{}, err
 	}
@@ -153,7 +178,7 @@ func (g *Gate) Look(ctx context.Context) (Verdict, error) {
 			if list, scope, err = g.Elsewhere(ctx); err == nil {
 				v.Scope = scope
 				v.Seen += len(list)
-				for _, b := range g.elsewhere(ctx, list) {
+				for _, b := range g.elsewhere(ctx, list, before) {
 					b.InContainer(b.Container)
 					v.Blockers = append(v.Blockers, b)
 				}
@@ -171,7 +196,7 @@ func (g *Gate) Look(ctx context.Context) (Verdict, error) {
 }
 
 // builds returns a verdict with the builds in the table.
-func (g *Gate) builds(ctx context.Context) (Verdict, error) {
+func (g *Gate) builds(ctx context.Context, before map[building]progress) (Verdict, error) {
 	var v Verdict
 	matches := map[int]match{}
 	scope, err := g.Table.Each(ctx, func(pid int, argv []string) {
@@ -188,7 +213,7 @@ func (g *Gate) builds(ctx context.Context) (Verdict, error) {
 		return v, nil
 	}
 
-	tree := tree{ctx: ctx, table: g.Table, seen: map[int]Process{}}
+	tree := tree{ctx: ctx, table: g.Table, seen: map[int]Process{}, before: before, worked: g.worked}
 	owners := []ownership{tree.ownership(g.Own)}
 	if g.Waiting != nil {
 		for _, w := range g.Waiting() {
@@ -205,14 +230,14 @@ func (g *Gate) builds(ctx context.Context) (Verdict, error) {
 }
 
 // elsewhere returns the builds in a list of processes of other containers.
-func (g *Gate) elsewhere(ctx context.Context, list List) []Blocker {
+func (g *Gate) elsewhere(ctx context.Context, list List, before map[building]progress) []Blocker {
 	matches := map[int]match{}
 	for pid, entry := range list {
 		if m := matchOf(entry.Argv, g.Rules); m.tool != "" {
 			matches[pid] = m
 		}
 	}
-	return g.blockers(&tree{ctx: ctx, table: list, seen: map[int]Process{}}, matches,
+	return g.blockers(&tree{ctx: ctx, table: list, seen: map[int]Process{}, before: before, worked: g.worked}, matches,
 		func([]Process) bool { return false })
 }
 
@@ -269,6 +294,8 @@ type tree struct {
 	table Table
 	seen  map[int]Process
 	sums  map[int]Usage
+
+	before, worked map[building]progress // at the last look and at this one
 }
 
 // lineage returns a process and its ancestors, as far as they can be seen.
@@ -307,7 +334,33 @@ func (t *tree) counts(p Process, m match, rules []Rule) bool {
 		used := t.used(p.PID)
 		return used.CPU >= lightCPU || used.Memory >= lightMemory
 	}
-	return true
+	works := t.works(p) // in any case, to know at a later look when that was
+	return works || m.asked || p.Start.IsZero() || time.Since(p.Start) < proving
+}
+
+// works reports whether a build works, see proving.
+func (t *tree) works(p Process) bool {
+	now, used, id := time.Now(), t.used(p.PID), building{p.PID, p.Start}
+	last, seen := t.before[id]
+	switch enough := func(since time.Time) time.Duration {
+		return time.Duration(workingShare * float64(now.Sub(since)))
+	}; {
+	case !seen && used.CPU < enough(p.Start):
+		last = progress{now.Add(-proving), used.CPU}
+	case !seen, used.CPU-last.cpu >= max(enough(later(last.at, now.Add(-proving))), 1):
+		last = progress{now, used.CPU}
+	case used.CPU < last.cpu: // a part of the tree has ended
+		last.cpu = used.CPU
+	}
+	t.worked[id] = last
+	return used.Memory >= lightMemory || now.Sub(last.at) < proving
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // used returns what a process and all below it have used.

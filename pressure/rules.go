@@ -35,6 +35,9 @@ type Rule struct {
 	// and a build alike. The process above shows which it is, see judgeByParent, or
 	// else whether it works or waits, see busyShare.
 	hidesArguments bool
+	// asked is for patterns: such a program may only wait for a daemon that works for it
+	// (gradle assemble), and counts as long as it runs.
+	asked bool
 }
 
 // watching are the flags of most bundlers for a build that does not end.
@@ -181,7 +184,7 @@ func Pattern(text string) (Rule, error) {
 			return Rule{}, fmt.Errorf("%q is a flag, and flags are not compared; write a program and its subcommand", token)
 		}
 	}
-	return Rule{tool: strings.Join(tokens, " "), programs: tokens[:1], heavy: inOrder(tokens[1:])}, nil
+	return Rule{tool: strings.Join(tokens, " "), programs: tokens[:1], heavy: inOrder(tokens[1:]), asked: true}, nil
 }
 
 func inOrder(want []string) func([]string) bool {
@@ -199,16 +202,16 @@ func inOrder(want []string) func([]string) bool {
 // match is what a process is by its arguments alone.
 type match struct {
 	tool string // "" if it is not a build
-	// light and hidesArguments are those of its rule.
-	light, hidesArguments bool
+	// These are those of its rule.
+	light, hidesArguments, asked bool
 }
 
-// matchOf returns the build that a process is. Where several rules match, one that
-// counts unconditionally goes first: that is what a pattern is given for.
+// matchOf returns the build that a process is. Where several rules match, a pattern
+// goes first, and one that may only count last.
 func matchOf(argv []string, rules []Rule) (best match) {
 	name, args := program(argv)
 	for _, r := range rules {
-		m := match{tool: r.tool, light: r.light}
+		m := match{tool: r.tool, light: r.light, asked: r.asked}
 		switch {
 		case r.renamed(argv):
 		case !slices.Contains(r.programs, name):
@@ -225,10 +228,10 @@ func matchOf(argv []string, rules []Rule) (best match) {
 				continue
 			}
 		}
-		if !m.light && !m.hidesArguments {
+		if m.asked {
 			return m
 		}
-		if best.tool == "" {
+		if best.tool == "" || (best.light || best.hidesArguments) && !m.light && !m.hidesArguments {
 			best = m
 		}
 	}

@@ -233,13 +233,13 @@ func TestTheParentShowsWhatAProgramThatHidesItsArgumentsIs(t *testing.T) {
 	}
 }
 
-func TestAPatternGoesBeforeARuleThatOnlyMayCount(t *testing.T) {
-	for _, name := range []string{"webpack", "tsc"} {
+func TestAPatternGoesBeforeTheKnownRules(t *testing.T) {
+	for _, name := range []string{"webpack", "tsc", "rollup"} {
 		rule, err := Pattern(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if m := matchOf([]string{name}, append(Known(), rule)); m != (match{tool: name}) {
+		if m := matchOf([]string{name}, append(Known(), rule)); m != (match{tool: name, asked: true}) {
 			t.Errorf("%s is %+v", name, m)
 		}
 	}

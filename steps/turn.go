@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"hostguard/internal/actrunner"
 	"hostguard/internal/cli"
 	"hostguard/internal/filestore"
 	"hostguard/internal/lockwire"
@@ -160,10 +161,13 @@ func (t *turn) waitersBehind(ctx context.Context, home string) (owners []pressur
 	for _, e := range surveys[0].Waiters { // of turnName
 		h, _ := e.Claim()
 		// Pids and directories of another namespace mean nothing here.
-		if h.Process.PID > 0 && self.PIDs != "" && h.Place.PIDs == self.PIDs && h.Place.Boot == self.Boot &&
-			h.Place.Mounts == self.Mounts {
-			owners = append(owners, pressure.Owner{PID: h.Process.PID,
-				Dirs: pressure.OwnDirs(home, h.Workspace, h.JobDir, nil)})
+		if self.PIDs == "" || h.Place.PIDs != self.PIDs || h.Place.Boot != self.Boot || h.Place.Mounts != self.Mounts {
+			continue
+		}
+		// A ticket may be forged: it names a process, no more.
+		if w, waits := proc.Local().Waiter(h.Process); waits {
+			owners = append(owners, pressure.Owner{PID: h.Process.PID, Step: w.Step, OneUser: true,
+				Dirs: pressure.OwnDirs(home, w.Workspace, actrunner.JobDir(w.Temp), nil)})
 		}
 	}
 	return owners

@@ -2,11 +2,19 @@ package steps
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"hostguard/internal/lockwire"
+	"hostguard/internal/proc"
+	"hostguard/lock"
 	"hostguard/pressure"
 )
 
@@ -69,5 +77,62 @@ func TestATurnMakesNoLookBetter(t *testing.T) {
 	}
 	if turn.failure() != "no Docker" || turn.waitersBehind(t.Context(), "") != nil {
 		t.Errorf("failure %q, waiters %v", turn.failure(), turn.waitersBehind(t.Context(), ""))
+	}
+}
+
+// oneTicket is a store with one ticket for the turn, forged or not.
+type oneTicket struct {
+	lock.Engine
+	entry lock.Entry
+}
+
+func (s oneTicket) List(_ context.Context, prefix string) ([]lock.Entry, error) {
+	if strings.HasPrefix(s.entry.Name, prefix) {
+		return []lock.Entry{s.entry}, nil
+	}
+	return nil, nil
+}
+
+// A ticket names a process and directories, which may be another job's: a build there
+// would no longer count.
+func TestATicketSpeaksForNoOtherJob(t *testing.T) {
+	for name, tt := range map[string]struct {
+		argv0 string
+		want  bool // that it counts as a waiter
+	}{
+		"of a build": {"build", false}, "of one that waits": {"wait-pressure", true},
+	} {
+		cmd := exec.Command("sh", "-c", "read x", tt.argv0)
+		in, err := cmd.StdinPipe()
+		if err == nil {
+			err = cmd.Start()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		place, process := proc.Local().Place(), proc.Local().Process(cmd.Process.Pid)
+		sum, nonce := sha256.Sum256([]byte(turnName)), lock.NewNonce()
+		labels := map[string]string{
+			"version": "1", "kind": "ticket", "nonce": nonce, "number": "1", "workspace": "/victim/workspace",
+			"job-dir": "/victim/0123456789abcdef",
+			"boot":    place.Boot, "pid-namespace": place.PIDs, "machine": place.Machine,
+			"time-namespace": place.Times, "mount-namespace": place.Mounts, "local": "true",
+			"process": fmt.Sprintf("%d@%d", process.PID, process.Start),
+		}
+		entry := lock.Entry{ID: strings.Repeat("0", 64), Name: "hg-" + hex.EncodeToString(sum[:8]) + "-t-" + nonce,
+			Created: time.Now(), Labels: map[string]string{}}
+		for label, value := range labels {
+			entry.Labels["hostguard."+label] = value
+		}
+		turn := &turn{ready: make(chan struct{}), store: &lockwire.Store{Space: &lock.Space{
+			Engine: oneTicket{entry: entry}, Host: proc.Local(), Self: lock.Claim{Place: place},
+		}}}
+		close(turn.ready)
+		owners := turn.waitersBehind(t.Context(), "/home/ci")
+		if (len(owners) == 1) != tt.want || len(owners) == 1 && (len(owners[0].Dirs) > 0 || !owners[0].OneUser) {
+			t.Errorf("%s: %+v", name, owners)
+		}
+		in.Close()
+		_ = cmd.Wait()
 	}
 }

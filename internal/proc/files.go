@@ -190,7 +190,9 @@ func (h Host) GitHubWorkers(root string) RunnerWorkers {
 
 // runnerProgram returns the program of this runner that a process runs, or "".
 // An updated runner keeps its old programs in bin.<version>; another user's
-// process shows its arguments but not its executable.
+// process shows its arguments but not its executable. Every user can call a process so,
+// and in a mount namespace of its own run a file of that path: it counts if it is of the
+// runner's user or root's, or runs the runner's own file.
 func (h Host) runnerProgram(root string, pid int) string {
 	process := filepath.Join(h.Proc, strconv.Itoa(pid))
 	exe, _ := os.Readlink(filepath.Join(process, "exe"))
@@ -200,11 +202,23 @@ func (h Host) runnerProgram(root string, pid int) string {
 		bin, program := filepath.Split(path)
 		bin = filepath.Clean(bin)
 		if filepath.Dir(bin) == root && strings.HasPrefix(filepath.Base(bin), "bin") &&
-			strings.HasPrefix(program, "Runner.") {
+			strings.HasPrefix(program, "Runner.") && (h.isOfOwner(pid, root) || sameFile(process+"/exe", path)) {
 			return program
 		}
 	}
 	return ""
+}
+
+// isOfOwner reports whether a process may be root's, or of the user who owns a directory.
+func (h Host) isOfOwner(pid int, dir string) bool {
+	info, err := os.Stat(dir)
+	return err != nil || h.isOf(pid, 0) || h.isOf(pid, info.Sys().(*syscall.Stat_t).Uid)
+}
+
+func sameFile(a, b string) bool {
+	one, err := os.Stat(a)
+	other, errOther := os.Stat(b)
+	return err == nil && errOther == nil && os.SameFile(one, other)
 }
 
 // OutOfSight returns why a process table may not show every process of the host.

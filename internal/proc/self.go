@@ -554,10 +554,21 @@ func (h Host) Parent() lock.Process {
 // Runner returns the nearest runner above this process, if any, and whether it runs
 // this one job only. The step is the topmost process below it, or this one.
 func (h Host) Runner() (runner, step lock.Process, oneJob bool) {
-	step = h.Process(os.Getpid())
-	for pid := os.Getppid(); pid > 1; {
-		s, err := h.stat(pid)
-		if err != nil {
+	runner, step, oneJob = h.runnerAbove(os.Getpid())
+	if runner.PID == 0 {
+		step = h.Process(os.Getpid())
+	}
+	return runner, step, oneJob
+}
+
+// runnerAbove returns the nearest runner above a process, and the topmost process below
+// it; where there is none, the topmost process that can be seen.
+func (h Host) runnerAbove(pid int) (runner, step lock.Process, oneJob bool) {
+	step = h.Process(pid)
+	s, err := h.stat(pid)
+	for err == nil && s.parent > 1 {
+		pid = s.parent
+		if s, err = h.stat(pid); err != nil {
 			break
 		}
 		exe, _ := os.Readlink(filepath.Join(h.Proc, strconv.Itoa(pid), "exe"))
@@ -568,7 +579,58 @@ func (h Host) Runner() (runner, step lock.Process, oneJob bool) {
 			return lock.Process{PID: pid, Start: s.start}, step, true
 		}
 		step = lock.Process{PID: pid, Start: s.start}
+	}
+	return lock.Process{}, step, false
+}
+
+// Waiter is what the host shows of the job in which a wait-pressure runs.
+type Waiter struct {
+	// Step is the process that all others of the job descend from: the one that the
+	// runner has started, or that was started from outside this container; without a
+	// runner the topmost of the session. 0 where that cannot be seen.
+	Step int
+	// Workspace and Temp are those of the job, from the environment of the step: what
+	// the waiter itself claims may be another job's. "" without a runner.
+	Workspace, Temp string
+}
+
+// Waiter looks at a wait-pressure; false where there is no such process.
+func (h Host) Waiter(p lock.Process) (w Waiter, waits bool) {
+	argv, err := readSome(filepath.Join(h.Proc, strconv.Itoa(p.PID), "cmdline"), argvLimit)
+	start, errStart := h.Start(p.PID)
+	if err != nil || errStart != nil || start != p.Start ||
+		!slices.Contains(strings.Split(string(argv), "\x00"), "wait-pressure") {
+		return Waiter{}, false
+	}
+	runner, step, _ := h.runnerAbove(p.PID)
+	if s, err := h.stat(step.PID); err != nil || runner.PID == 0 && s.parent != 0 {
+		return Waiter{Step: h.sessionAbove(p.PID)}, true
+	}
+	w.Step = step.PID
+	environ, _ := readSome(filepath.Join(h.Proc, strconv.Itoa(step.PID), "environ"), maxEnviron)
+	for variable := range strings.SplitSeq(string(environ), "\x00") {
+		switch name, value, _ := strings.Cut(variable, "="); name {
+		case "GITHUB_WORKSPACE":
+			w.Workspace = value
+		case "RUNNER_TEMP":
+			w.Temp = value
+		}
+	}
+	return w, true
+}
+
+// sessionAbove returns the topmost process above a process that is in its session; 0 if
+// one of those above cannot be told from a runner.
+func (h Host) sessionAbove(pid int) (top int) {
+	own, err := h.stat(pid)
+	for s := own; err == nil && s.session == own.session; s, err = h.stat(pid) {
+		if _, unread := os.Readlink(filepath.Join(h.Proc, strconv.Itoa(pid), "exe")); unread != nil {
+			return 0
+		}
+		if top = pid; s.parent <= 1 {
+			break
+		}
 		pid = s.parent
 	}
-	return lock.Process{}, h.Process(os.Getpid()), false
+	return top
 }

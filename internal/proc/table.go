@@ -82,8 +82,12 @@ func (Table) Process(ctx context.Context, pid int) (pressure.Process, bool) {
 	if again, err := host.stat(pid); err != nil || again.start != stat.start {
 		return pressure.Process{}, false
 	}
+	user := -1
+	if info, err := os.Stat(pathOf(pid, "")); err == nil {
+		user = int(info.Sys().(*syscall.Stat_t).Uid)
+	}
 	return pressure.Process{
-		PID: pid, Parent: stat.parent, Argv: argv, Dir: dir,
+		PID: pid, Parent: stat.parent, Argv: argv, Dir: dir, User: user,
 		Start:  booted().Add(time.Duration(stat.start) * (time.Second / ticks)),
 		Mounts: mounts, Cgroup: string(cgroup), Container: containerOf(string(cgroup)),
 	}, true
