@@ -15,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
 	"os"
@@ -220,25 +221,29 @@ func (e *Engine) Create(ctx context.Context, name string, labels map[string]stri
 
 // List returns the networks whose name begins with prefix.
 func (e *Engine) List(ctx context.Context, prefix string) ([]lock.Entry, error) {
-	var options network.ListOptions
+	var args filters.Args
 	if prefix != "" {
 		// A name filter matches anywhere in a name, and as a regular expression; it
 		// spares the daemon to send the rest.
-		options.Filters = filters.NewArgs(filters.Arg("name", "^"+strings.ReplaceAll(prefix, ".", `\.`)))
+		args = filters.NewArgs(filters.Arg("name", "^"+strings.ReplaceAll(prefix, ".", `\.`)))
 	}
-	networks, err := e.client.NetworkList(ctx, options)
+	var entries []lock.Entry
+	e.mu.Lock()
+	created := maps.Clone(e.created)
+	e.mu.Unlock()
+	prunable := false
+	err := e.networks(ctx, args, func(n listed) {
+		prunable = prunable || created[n.ID] && !n.ConfigOnly
+		if strings.HasPrefix(n.Name, prefix) {
+			entries = append(entries, lock.Entry{ID: n.ID, Name: n.Name, Created: n.Created, Labels: n.Labels})
+		}
+	})
 	if err != nil {
 		return nil, e.classify(err)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	entries := make([]lock.Entry, 0, len(networks))
-	for _, n := range networks {
-		e.prunable = e.prunable || e.created[n.ID] && !n.ConfigOnly
-		if strings.HasPrefix(n.Name, prefix) {
-			entries = append(entries, lock.Entry{ID: n.ID, Name: n.Name, Created: n.Created, Labels: n.Labels})
-		}
-	}
+	e.prunable = e.prunable || prunable
 	return entries, nil
 }
 
