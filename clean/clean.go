@@ -20,8 +20,9 @@
 // Not guaranteed: that nobody replaces a file between the last look and the
 // removal (there is no system call that compares and removes; an empty
 // directory put there would go too), or that a file is not open in a process
-// that the caller could not see. A file system mounted inside a named path is
-// refused when the plan sees it, not when it appears later. Removing a git
+// that the caller could not see. What is mounted inside a named path is refused when
+// the plan sees it; what appears there later keeps its content, and a part of the
+// path may be gone by then. Removing a git
 // worktree loses what is not committed in it; its branch stays.
 package clean
 

@@ -155,6 +155,9 @@ func (d *JobDir) Measure(ctx context.Context) error {
 	}
 	defer dir.Close()
 	found := measurement{dev: device(d.jobs.info)}
+	if found.mount, err = mountOfRoot(d.jobs.root); err != nil {
+		return err
+	}
 	if err := found.of(ctx, dir, 0); err != nil {
 		return quoted(err)
 	}
@@ -243,8 +246,8 @@ func empty(dir *os.Root) error {
 	}
 	slices.SortFunc(names, func(a, b string) int { return last(a) - last(b) })
 	for _, name := range names {
-		if err := dir.RemoveAll(name); err != nil {
-			return located(dir, err)
+		if err := removeAll(dir, name); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -133,10 +133,8 @@ func (t *Tree) look(ctx context.Context, info fs.FileInfo, users func(dir string
 		return err
 	}
 	found := measurement{dev: device(info)}
-	if top, err := t.parent.Stat("."); err != nil {
+	if found.mount, err = mountOfRoot(t.parent); err != nil {
 		return err
-	} else if device(top) != found.dev {
-		return &Refused{dir.Name(), mounted}
 	}
 	if err := found.of(ctx, dir, 0); err != nil {
 		return err
@@ -151,6 +149,7 @@ const mounted = "another file system is mounted there"
 // measurement counts what is below a directory, all on one device.
 type measurement struct {
 	dev          uint64
+	mount        string
 	files, bytes atomic.Int64
 }
 
@@ -190,6 +189,11 @@ func (m *measurement) entries(dir *os.Root) (inner []string, err error) {
 		return nil, located(dir, err)
 	}
 	defer list.Close()
+	if mount, err := mountOf(list); err != nil {
+		return nil, err
+	} else if mount != m.mount {
+		return nil, &Refused{dir.Name(), mounted}
+	}
 	for {
 		infos, err := list.Readdir(1024)
 		for _, info := range infos {
@@ -236,7 +240,7 @@ func (t *Tree) Remove(ctx context.Context) (Done, error) {
 	} else if err != nil {
 		return Done{}, quoted(err)
 	}
-	if err := t.parent.RemoveAll(t.name); err != nil {
+	if err := removeAll(t.parent, t.name); err != nil {
 		return Done{}, fmt.Errorf("remove %q (a part of it may be gone): %w", t.Path, quoted(err))
 	}
 	done := Done{Files: t.Files, Bytes: t.Bytes}

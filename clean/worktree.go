@@ -102,5 +102,5 @@ func (w *Workspace) forget(id string) error {
 		return err
 	}
 	defer records.Close()
-	return records.RemoveAll(id)
+	return removeAll(records, id)
 }
