@@ -89,6 +89,7 @@ func (e *Engine) stream(ctx context.Context, args filters.Args, visit func(liste
 	if err == nil && begin != nil { // null is an empty list, and one that is cut off none
 		_, err = decoder.Token()
 	}
+	_, _ = io.CopyN(io.Discard, body, 512) // to its end, or the connection is not used again
 	if body.N <= 0 {
 		err = errors.New("its list of networks is longer than 256 MiB; remove those that nobody needs")
 	}

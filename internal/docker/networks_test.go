@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -15,6 +16,14 @@ import (
 // listing connects to a daemon that writes a list of networks.
 func listing(t *testing.T, write func(w *bufio.Writer)) *Engine {
 	t.Helper()
+	e, _ := serve(t, write)
+	return e
+}
+
+// serve returns how often the daemon was connected to as well.
+func serve(t *testing.T, write func(w *bufio.Writer)) (e *Engine, connections *atomic.Int64) {
+	t.Helper()
+	connections = new(atomic.Int64)
 	socket := filepath.Join(t.TempDir(), "s")
 	listener, err := net.Listen("unix", socket)
 	if err != nil {
@@ -27,16 +36,36 @@ func listing(t *testing.T, write func(w *bufio.Writer)) *Engine {
 			write(buffered)
 			buffered.Flush()
 		}
-	})}
+	}), ConnState: func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}}
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(func() { server.Close() })
-	e, err := Connect(t.Context(), func(name string) string {
+	e, err = Connect(t.Context(), func(name string) string {
 		return map[string]string{"DOCKER_HOST": "unix://" + socket}[name]
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return e
+	return e, connections
+}
+
+func TestListsShareAConnection(t *testing.T) {
+	long := fmt.Sprintf(`[{"Name":"n","Id":"%064x","Labels":{"a":"%s"}}]`+"\n", 1, strings.Repeat("x", 20_000))
+	for _, answer := range []string{"[]\n", "null\n", "[]", long} {
+		e, connections := serve(t, func(w *bufio.Writer) { fmt.Fprint(w, answer) })
+		before := connections.Load()
+		for range 5 {
+			if _, err := e.List(t.Context(), ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := connections.Load() - before; n > 1 {
+			t.Errorf("%.20q: %d connections for 5 lists", answer, n)
+		}
+	}
 }
 
 func TestVeryManyNetworks(t *testing.T) {
@@ -49,12 +78,20 @@ func TestVeryManyNetworks(t *testing.T) {
 		}
 		fmt.Fprint(w, "]")
 	})
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
 	begin := time.Now()
 	entries, err := e.List(t.Context(), "n-7")
+	took := time.Since(begin)
+	runtime.ReadMemStats(&after)
 	if err != nil || len(entries) != 11111 {
 		t.Fatalf("%d entries, %v", len(entries), err)
 	}
-	t.Logf("100,000 networks took %s", time.Since(begin))
+	allocated := (after.TotalAlloc - before.TotalAlloc) >> 20
+	t.Logf("100,000 networks took %s and %d MB", took, allocated)
+	if allocated > 150 { // 54; the SDK's client took 364
+		t.Errorf("100,000 networks took %d MB", allocated)
+	}
 }
 
 func TestLongLabelsAreNotKept(t *testing.T) {
