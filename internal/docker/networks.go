@@ -8,10 +8,12 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/client"
 
 	"hostguard/internal/hexid"
 )
@@ -60,12 +62,13 @@ func (e *Engine) stream(ctx context.Context, args filters.Args, visit func(liste
 		}
 		query.Set("filters", text)
 	}
-	// The host's name is ignored on a socket.
-	address := "http://localhost/v" + e.client.ClientVersion() + "/networks?" + query.Encode()
+	address := "http://" + client.DummyHost + "/v" + e.client.ClientVersion() + "/networks?" + query.Encode()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return false, err
 	}
+	// As the SDK's client has it: else the transport would not use its connections.
+	request.URL.Host = strings.TrimPrefix(e.client.DaemonHost(), "unix://")
 	response, err := e.client.HTTPClient().Do(request)
 	if err != nil {
 		return false, err
