@@ -244,7 +244,7 @@ func TestAFloodCostsNobodyTheLock(t *testing.T) {
 		}
 	}
 	// 0.2 s on an idle machine; all of it was read before, 20 GB at each look.
-	if took := time.Since(begin); took > 15*time.Second {
+	if took := time.Since(begin); took > time.Minute {
 		t.Errorf("it took %s", took)
 	}
 	if len(reported) != 1 || reported[nobody] < maxFiles {

@@ -128,7 +128,10 @@ func read(root *os.Root, name string) (file, error) {
 	if err != nil {
 		return file{}, err
 	}
-	data, err := safefile.ReadEntry(root, name+suffix, maxSize+1)
+	var data []byte
+	if info.Size() <= maxSize { // what is longer costs nothing
+		data, err = safefile.ReadEntry(root, name+suffix, maxSize+1)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return file{}, err
 	}
