@@ -167,7 +167,10 @@ func (e *Engine) start() error {
 	d := &daemon{exited: make(chan struct{})}
 	started := make(chan error)
 	go func() {
-		runtime.LockOSThread() // Pdeathsig comes when this thread ends, not the process
+		// Pdeathsig comes when this thread ends, not the process: no other goroutine may end
+		// it, and it must not end with this one, since others have started processes from it.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
 		err := cmd.Start()
 		d.process = cmd.Process
 		started <- err

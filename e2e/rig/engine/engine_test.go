@@ -5,7 +5,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -119,4 +122,53 @@ func processesOf(t *testing.T, dir string) (lines []string) {
 		}
 	}
 	return lines
+}
+
+// A process with Pdeathsig gets it when the thread that started it ends, and a thread ends
+// with a goroutine that is locked to it: an engine that was stopped took a Gitea of another
+// test with it.
+func TestAStoppedEngineEndsNoProcessOfOthers(t *testing.T) {
+	const threads = 50
+	var others [threads]*exec.Cmd
+	var errs [threads]error
+	var locked, started sync.WaitGroup
+	locked.Add(threads)
+	for i := range others {
+		started.Go(func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			locked.Done()
+			locked.Wait() // so each has a thread of its own, and the engine gets one of these
+			others[i] = exec.Command("sleep", "600")
+			others[i].SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+			errs[i] = others[i].Start()
+		})
+	}
+	started.Wait()
+	t.Cleanup(func() {
+		for _, cmd := range others {
+			if cmd.Process != nil {
+				_ = cmd.Process.Kill()
+				_ = cmd.Wait()
+			}
+		}
+	})
+	for _, err := range errs {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	e, err := Start(New)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	for _, cmd := range others {
+		var ended syscall.WaitStatus
+		if pid, _ := syscall.Wait4(cmd.Process.Pid, &ended, syscall.WNOHANG, nil); pid != 0 {
+			t.Errorf("process %d has ended: %v", pid, ended.Signal())
+		}
+	}
 }
