@@ -401,7 +401,9 @@ func TestEachStepOfASplitIsTakenBack(t *testing.T) {
 	before := m.state()
 	command := m.split() + " -runner-dir /home/ci/act-runner -plan /home/ci/PLAN.yaml -apply"
 	on := func(plan string) string {
-		return strings.NewReplacer("~", "/home/ci", "PLAN", plan, "cd ", "PATH=/opt:$PATH; cd ").Replace(command)
+		// The checkout is another user's: so is what it names as its server.
+		return strings.NewReplacer("~", "/home/ci", "PLAN", plan, "cd ", "PATH=/opt:$PATH; cd ",
+			"GITEA_TOKEN", "GITEA_SERVER_URL=http://127.0.0.1:3000 GITEA_TOKEN").Replace(command)
 	}
 	back := func(status int, what, script string, says ...string) {
 		t.Helper()
