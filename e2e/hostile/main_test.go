@@ -6,6 +6,7 @@ package hostile
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"testing"
 
 	"hostguard/e2e/rig/systemd"
@@ -16,6 +17,12 @@ var suite *systemd.Suite
 func TestMain(m *testing.M) {
 	status, err := systemd.Main(func(s *systemd.Suite) int {
 		suite = s
+		build := exec.Command("go", "build", "-o", s.Alone+"/", "hostguard/e2e/hostile/attack")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "%v: %s\n", err, out)
+			return 1
+		}
 		return m.Run()
 	})
 	if err != nil {

@@ -14,14 +14,16 @@ func TestALinkedDirectoryMakesNoUnitOfRoot(t *testing.T) {
 	m := boot(t)
 	register(m, "eve")
 	const command = "hostguard runner service -runner-dir /home/eve/act-runner"
-	m.Want(0, "root", command, "User=eve")
 	m.Want(0, "eve", "cd; cp -r act-runner/. /var/tmp/; mv act-runner aside; ln -s /var/tmp act-runner")
 	said, status := m.Run("root", command+" -apply")
 	if status != 1 || !strings.Contains(said, "/home/eve") {
-		t.Errorf("exit status %d\n%s", status, said)
+		runs, _ := m.Run("root", "systemctl show -p User,ActiveState,WorkingDirectory "+unit)
+		t.Errorf("exit status %d\n%s%s", status, said, runs)
 	}
 	m.Want(1, "root", "test -e /etc/systemd/system/"+unit)
 	m.Is("root", "grep -c 'capacity: 2' /var/tmp/config.yaml", "1")
+	m.Want(0, "eve", "cd; rm act-runner; mv aside act-runner")
+	m.Want(0, "root", command, "User=eve")
 }
 
 // secret is a file of root's alone with a label.

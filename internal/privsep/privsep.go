@@ -14,6 +14,7 @@ package privsep
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -38,6 +39,7 @@ const Command = "answer-as-user"
 
 const (
 	patience  = 15 * time.Second // for one answer, on a busy host too
+	pause     = time.Minute      // without questions about a user, after none
 	maxAnswer = 16 << 20         // bytes
 	maxError  = 500
 )
@@ -71,8 +73,9 @@ type reply struct {
 // Helpers are the helpers of one command, at most one for each user. The zero value has
 // none yet.
 type Helpers struct {
-	mu sync.Mutex
-	of map[int]*helper
+	mu   sync.Mutex
+	of   map[int]*helper
+	late map[int]time.Time // when a user's helper last gave no answer in time
 }
 
 // Ask has a helper of the user answer a request. The answer is of the wanted type, and
@@ -88,6 +91,9 @@ func Ask[A any](ctx context.Context, h *Helpers, uid int, kind string, q any) (a
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if last, late := h.late[uid]; late && time.Since(last) < pause {
+		return answer, fmt.Errorf("what user %d can change: %w", uid, errLate)
+	}
 	p := h.of[uid]
 	if p == nil {
 		if p, err = start(uid); err != nil {
@@ -102,6 +108,12 @@ func Ask[A any](ctx context.Context, h *Helpers, uid int, kind string, q any) (a
 	if err != nil { // the next request gets a new one
 		p.kill()
 		delete(h.of, uid)
+		if errors.Is(err, errLate) {
+			if h.late == nil {
+				h.late = map[int]time.Time{}
+			}
+			h.late[uid] = time.Now()
+		}
 		return answer, fmt.Errorf("what user %d can change: %w", uid, err)
 	}
 	if r.Error != "" || r.Missing || r.Denied {
@@ -112,6 +124,8 @@ func Ask[A any](ctx context.Context, h *Helpers, uid int, kind string, q any) (a
 	}
 	return answer, nil
 }
+
+var errLate = fmt.Errorf("no answer within %s: a file system that hangs?", patience)
 
 // handlerError is the error of a handler, as it crossed the pipe.
 type handlerError struct {
@@ -153,8 +167,16 @@ type helper struct {
 	lines chan []byte // its answers; closed at its end
 }
 
+// start starts a helper, which becomes the user by itself: before that it is root's, and then
+// not dumpable, so that no process of the user can stop or trace it half-way. A child that
+// becomes the user before it executes a program shares this process's memory, and this waits
+// for it.
 func start(uid int) (*helper, error) {
-	credential, err := credentialOf(uid)
+	is, err := identityOf(uid)
+	if err != nil {
+		return nil, err
+	}
+	first, err := json.Marshal(is)
 	if err != nil {
 		return nil, err
 	}
@@ -164,7 +186,7 @@ func start(uid int) (*helper, error) {
 	cmd := exec.Command("/proc/self/exe", Command)
 	cmd.Args[0] = "hostguard"
 	cmd.Dir, cmd.Env = "/", []string{"GOMEMLIMIT=64MiB", "GOMAXPROCS=1"}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: credential}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
@@ -174,42 +196,64 @@ func start(uid int) (*helper, error) {
 		return nil, err
 	}
 	if err := cmd.Start(); err != nil {
-		if errors.Is(err, fs.ErrPermission) {
-			err = fmt.Errorf("%w; all users must be able to execute this program (chmod 755)", err)
-		}
 		return nil, err
 	}
 	h := &helper{cmd, in, make(chan []byte)}
 	go h.read(out)
+	if _, err := in.Write(append(first, '\n')); err != nil { // a pipe takes more than that
+		h.kill()
+		return nil, err
+	}
 	return h, nil
 }
 
-// credentialOf returns the identity of a user; nil for the own one. A user without a name
-// has no other groups than that of his number.
-func credentialOf(uid int) (*syscall.Credential, error) {
+// identity is what a helper becomes: the first line that it reads. The one of a process that
+// is not root stays what it is.
+type identity struct {
+	Become      bool
+	UID, GID    int
+	OtherGroups []int
+}
+
+// identityOf returns the identity of a user. A user without a name has no other groups than
+// that of his number.
+func identityOf(uid int) (is identity, err error) {
 	if os.Geteuid() != 0 {
 		if uid != os.Geteuid() {
-			return nil, fmt.Errorf("that takes root or user %d", uid)
+			return is, fmt.Errorf("that takes root or user %d", uid)
 		}
-		return nil, nil
+		return is, nil
 	}
-	c := &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}
+	is = identity{Become: true, UID: uid, GID: uid}
 	u, err := user.LookupId(strconv.Itoa(uid))
 	if err != nil {
-		return c, nil
+		return is, nil
 	}
-	gid, err := strconv.ParseUint(u.Gid, 10, 32)
-	if err != nil {
-		return nil, err
+	if is.GID, err = strconv.Atoi(u.Gid); err != nil {
+		return is, err
 	}
-	c.Gid = uint32(gid)
 	groups, _ := u.GroupIds()
 	for _, group := range groups {
-		if gid, err := strconv.ParseUint(group, 10, 32); err == nil {
-			c.Groups = append(c.Groups, uint32(gid))
+		if gid, err := strconv.Atoi(group); err == nil {
+			is.OtherGroups = append(is.OtherGroups, gid)
 		}
 	}
-	return c, nil
+	return is, nil
+}
+
+// become gives up root's identity for good. Then this process must not be dumpable: another
+// process of the user's cannot trace it. A change of identity sets that anew.
+func (is identity) become() error {
+	if is.Become {
+		err := cmp.Or(syscall.Setgroups(is.OtherGroups), syscall.Setgid(is.GID), syscall.Setuid(is.UID))
+		if err == nil && is.UID != 0 && syscall.Setuid(0) == nil {
+			err = errors.New("it could become root again")
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return prctl(prSetDumpable, 0)
 }
 
 // closeOnExec keeps descriptors that this process was started with, such as an open log of
@@ -261,7 +305,7 @@ func (h *helper) ask(ctx context.Context, data []byte) (r reply, err error) {
 			}
 			return r, nil
 		case <-limit.C:
-			return r, fmt.Errorf("no answer within %s: a file system that hangs?", patience)
+			return r, errLate
 		case <-ctx.Done():
 			return r, context.Cause(ctx)
 		}
@@ -295,6 +339,15 @@ func Serve(in io.Reader, out io.Writer, handlers map[string]Handler) int {
 	}
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, maxAnswer)
+	var is identity
+	if !lines.Scan() || json.Unmarshal(lines.Bytes(), &is) != nil {
+		return 1
+	}
+	answers := json.NewEncoder(out)
+	if err := is.become(); err != nil {
+		_ = answers.Encode(reply{Error: "become the user: " + err.Error()})
+		return 1
+	}
 	requests := make(chan []byte)
 	go func() {
 		for lines.Scan() {
@@ -302,7 +355,6 @@ func Serve(in io.Reader, out io.Writer, handlers map[string]Handler) int {
 		}
 		os.Exit(0) // whoever asks has ended, whatever this waits for
 	}()
-	answers := json.NewEncoder(out)
 	for line := range requests {
 		var q request
 		r := reply{Error: "unknown request"}
@@ -330,8 +382,7 @@ const (
 	rlimitMemlock   = 8
 )
 
-// confine gives up what a helper does not need. It must not be dumpable: another process of
-// the user's cannot trace it then.
+// confine gives up what a helper does not need.
 func confine() error {
 	for resource, most := range map[int]uint64{
 		syscall.RLIMIT_CORE: 0, syscall.RLIMIT_DATA: maxMemory, syscall.RLIMIT_CPU: maxTime,
@@ -342,7 +393,7 @@ func confine() error {
 		}
 	}
 	syscall.Umask(0o077)
-	return errors.Join(prctl(prSetNoNewPrivs, 1), prctl(prSetDumpable, 0))
+	return prctl(prSetNoNewPrivs, 1)
 }
 
 func lower(resource int, most uint64) error {

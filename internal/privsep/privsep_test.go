@@ -113,6 +113,38 @@ func TestAHelperHasNothingOfRoots(t *testing.T) {
 	}
 }
 
+// Nor does a helper of its own user's let itself be traced: nothing but itself sees to that.
+func TestAHelperOfItsOwnUserIsNotDumpable(t *testing.T) {
+	var h Helpers
+	s, err := Ask[state](t.Context(), &h, os.Geteuid(), "self", struct{}{})
+	if err != nil || s.Dumpable != 0 {
+		t.Errorf("dumpable %d, %v", s.Dumpable, err)
+	}
+}
+
+// No number leaves a helper root's.
+func TestAHelperBecomesAUserOrEnds(t *testing.T) {
+	needRoot(t)
+	var h Helpers
+	s, err := Ask[state](t.Context(), &h, -1, "self", struct{}{})
+	if err == nil || !strings.Contains(err.Error(), "become the user: invalid argument") {
+		t.Errorf("%v\n%s", err, s.Status)
+	}
+}
+
+// After a helper that gave no answer in time nothing of that user's is asked for a while: else
+// each of his files delays a report as long.
+func TestAHelperThatIsLateDelaysOnce(t *testing.T) {
+	h := Helpers{late: map[int]time.Time{os.Geteuid(): time.Now()}}
+	if _, err := Ask[state](t.Context(), &h, os.Geteuid(), "self", struct{}{}); !errors.Is(err, errLate) {
+		t.Error(err)
+	}
+	h.late[os.Geteuid()] = time.Now().Add(-pause)
+	if _, err := Ask[state](t.Context(), &h, os.Geteuid(), "self", struct{}{}); err != nil {
+		t.Error(err)
+	}
+}
+
 // What it may not read stays unread, and errors keep their kind.
 func TestAHelperReadsAsItsUser(t *testing.T) {
 	needRoot(t)
