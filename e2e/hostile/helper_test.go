@@ -38,7 +38,8 @@ func TestNobodyTypesIntoRootsTerminal(t *testing.T) {
 	if allowed, _ := m.Run("root", "cat /proc/sys/dev/tty/legacy_tiocsti"); strings.TrimSpace(allowed) != "0" {
 		// The attack is one: a process of the user's in root's session.
 		m.Want(0, "eve", "mkdir -p /tmp/attack")
-		m.Want(0, "root", session("cd /tmp/attack; setpriv --reuid eve --clear-groups attack type \"touch /run/typed\""))
+		m.Want(0, "root", session(`cd /tmp/attack
+			setpriv --reuid eve --clear-groups attack type "touch /run/typed"`))
 		m.Want(0, "root", "rm /run/typed")
 	}
 	m.Give("eve", "/home/eve/act-runner/act_runner", `#!/bin/sh

@@ -50,12 +50,13 @@ func TestLinksThatComeAndGoLeadRootNowhere(t *testing.T) {
 	m := boot(t)
 	const dead = "11111111-1111-1111-1111-111111111111_11111111-1111-1111-1111-111111111111_1.log"
 	m.Want(0, "root", secret+`; cd /root; mkdir -p diag/pages; touch -d '3 hours ago' diag/pages/`+dead+`
-		echo '{"id": 1, "name": "magpie", "address": "http://magpie", "uuid": "u", "labels": ["magpie"]}' >registration
+		echo '{"id": 1, "name": "magpie", "address": "http://magpie", "labels": ["magpie"]}' >registration
 		echo 'docker start gitea-runner # magpie' >script
 		echo '* * * * * eve /home/eve/job.sh' >/etc/cron.d/job; chmod 644 /etc/cron.d/job
 		printf 'runners:\n- {owner: a, labels: [a-host]}\n- {owner: b, labels: [b-host]}\n' >/root/plan.yaml`)
 	register(m, "eve")
-	m.Give("eve", "/home/eve/fresh.yaml", strings.Replace(config, `"awoooi-host:host"`, `"a-host:host", "b-host:host"`, 1))
+	m.Give("eve", "/home/eve/fresh.yaml",
+		strings.Replace(config, `"awoooi-host:host"`, `"a-host:host", "b-host:host"`, 1))
 	m.Give("eve", "/home/eve/fresh.sh", `cd ~/act-runner; rm -f config.yaml .runner config registration
 		cp ../fresh.yaml config.yaml; ln -s /root/secret.yaml config
 		echo '{"id": 1, "name": "host110", "address": "http://127.0.0.1:1"}' >.runner; ln -s /root/registration registration
@@ -104,8 +105,10 @@ func TestParentsThatComeAndGoLeadRootNowhere(t *testing.T) {
 	m.Want(0, "root", `mkdir /etc/act-runner /opt/runners; cp -r /root/runners/act-runner /opt/runners
 		printf 'runners:\n- {owner: a, labels: [a-host], directory: /home/eve/in/b/new}\n' >/root/plan.yaml`)
 	m.Give("eve", "/home/eve/fresh.yaml", config)
-	m.Want(0, "eve", `cd; mkdir -p in/a in/b in/c; ln -s /root/runners in/root; ln -s /etc in/etc; ln -s /opt/runners in/opt`)
-	state := `find /root /etc /opt -path /etc/systemd/system -prune -o -printf '%p %u:%g %m %s %T@\n' | sort | sha256sum`
+	m.Want(0, "eve", `cd; mkdir -p in/a in/b in/c
+		ln -s /root/runners in/root; ln -s /etc in/etc; ln -s /opt/runners in/opt`)
+	const state = `find /root /etc /opt -path /etc/systemd/system -prune -o -printf '%p %u:%g %m %s %T@\n' |
+		sort | sha256sum`
 	before := m.Want(0, "root", state)
 	said, got := during(m, "eve", "exchange ~/in/a ~/in/root ~/in/b ~/in/etc ~/in/c ~/in/opt", `
 		for in in a b c; do
