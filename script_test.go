@@ -146,6 +146,8 @@ func TestScript(t *testing.T) {
 			env.Setenv("GORACE", "atexit_sleep_ms=0")
 			// The locks of a host are shared: each script has a name of its own.
 			env.Setenv("LOCK", fmt.Sprintf("script-%d-%d", os.Getpid(), rand.Uint32()))
+			// So are their jobs: a hook gives back whatever lock is of its task and run.
+			env.Setenv("RUN", fmt.Sprint(rand.Uint32()))
 			env.Setenv("LONG", strings.Repeat("a", 129))
 			return nil
 		},
