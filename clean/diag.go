@@ -88,6 +88,9 @@ func (d *Diag) Close() error { return d.dir.Close() }
 // exist has no plan. Each problem concerns one folder, or _diag, and leaves the
 // plans of the others valid.
 func (r *Runner) PlanDiag(ctx context.Context, evidence Evidence) (plans []*Diag, problems []error) {
+	if err := checkServed(r.root, "_diag"); err != nil {
+		return nil, []error{quoted(err)}
+	}
 	diag, err := openDir(r.root, "_diag")
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -190,6 +193,9 @@ func (d *Diag) judge(name, ending string, evidence Evidence) verdict {
 // continues after a file that cannot be removed and returns the first such error.
 func (d *Diag) Remove(ctx context.Context) (Done, error) {
 	var done Done
+	if err := checkServed(d.dir, "."); err != nil {
+		return done, quoted(err)
+	}
 	var failed int
 	var first error
 	for block := range d.checked(ctx) {

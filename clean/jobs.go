@@ -99,6 +99,12 @@ func (j *Jobs) List() (dirs []*JobDir, odd []Odd, err error) {
 }
 
 func (j *Jobs) look(name string) (dir *JobDir, why string, err error) {
+	if err := checkServed(j.root, name); err != nil {
+		if refused, ok := errors.AsType[*Refused](err); ok {
+			return nil, refused.Why, nil
+		}
+		return nil, "", err
+	}
 	info, err := j.root.Lstat(name)
 	switch {
 	case err != nil:
@@ -167,6 +173,9 @@ func (d *JobDir) Measure(ctx context.Context) error {
 
 // open opens the directory if it is still the one that List has seen.
 func (d *JobDir) open() (*os.Root, error) {
+	if err := checkServed(d.jobs.root, d.Name); err != nil {
+		return nil, err
+	}
 	dir, err := openDir(d.jobs.root, d.Name)
 	if err != nil {
 		return nil, err

@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
+
+	"hostguard/internal/mounts"
 )
 
 // mountOf returns the identity of the mount that an open directory is on. A bind mount
@@ -23,6 +26,29 @@ func mountOf(dir *os.File) (string, error) {
 	return strings.TrimSpace(id), nil
 }
 
+// checkServed refuses an entry of an open directory if a file system that a user's process
+// serves is mounted on the way to it, at it or below it: whoever looks into that may wait
+// for ever. Another kind of mount is refused where it is seen.
+func checkServed(dir *os.Root, path string) error {
+	table, err := mounts.Read("/proc/self")
+	if err != nil {
+		return err
+	}
+	open, err := dir.Open(".")
+	if err != nil {
+		return located(dir, err)
+	}
+	defer open.Close()
+	top, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", open.Fd())) // without links
+	if err != nil {
+		return err
+	}
+	if point := table.Between(top, filepath.Join(top, path)); point != "" {
+		return &Refused{point, mounts.ErrServed.Error()}
+	}
+	return nil
+}
+
 func mountOfRoot(root *os.Root) (string, error) {
 	dir, err := root.Open(".")
 	if err != nil {
@@ -36,6 +62,9 @@ func mountOfRoot(root *os.Root) (string, error) {
 // mount as that directory: os.Root's would empty whatever has been mounted there since
 // the plan. It is not an error if there is none.
 func removeAll(parent *os.Root, name string) error {
+	if err := checkServed(parent, name); err != nil {
+		return err
+	}
 	mount, err := mountOfRoot(parent)
 	if err != nil {
 		return err

@@ -82,6 +82,9 @@ type Tree struct {
 func (w *Workspace) PlanTree(ctx context.Context, path string, users func(dir string) ([]int, error)) (*Tree, error) {
 	path = filepath.Clean(path)
 	t := &Tree{Path: path, workspace: w, name: filepath.Base(path)}
+	if err := checkServed(w.root, path); err != nil {
+		return nil, err
+	}
 	parent, err := w.openBelow(filepath.Dir(path))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -233,6 +236,9 @@ func (t *Tree) Remove(ctx context.Context) (Done, error) {
 	}
 	if ctx.Err() != nil {
 		return Done{}, context.Cause(ctx)
+	}
+	if err := checkServed(t.parent, t.name); err != nil {
+		return Done{}, err
 	}
 	now, err := t.parent.Lstat(t.name)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && identityOf(now) != t.seen {

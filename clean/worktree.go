@@ -56,6 +56,9 @@ func (w *Workspace) worktreeID(dir *os.Root, path string) string {
 	if !ok || id == "" || strings.Contains(id, "/") {
 		return ""
 	}
+	if checkServed(w.root, ".git/worktrees/"+id) != nil {
+		return ""
+	}
 	record, err := w.openBelow(".git/worktrees/" + id)
 	if err != nil {
 		return ""
@@ -95,6 +98,9 @@ func readPath(dir *os.Root, name, prefix string) (path string, ok bool) {
 
 // forget removes git's record of a worktree that has been removed.
 func (w *Workspace) forget(id string) error {
+	if err := checkServed(w.root, ".git/worktrees/"+id); err != nil {
+		return err
+	}
 	records, err := w.openBelow(".git/worktrees")
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -43,7 +43,7 @@ func (d *container) look(ctx context.Context) (w working) {
 	if w.c, w.err = d.engine.Runner(ctx, d.c.ID); w.err != nil || !w.c.Running || w.restarts() {
 		return w
 	}
-	if _, w.tasks, w.err = d.engine.Runners(ctx); w.err != nil {
+	if w.tasks, w.err = d.engine.Tasks(ctx); w.err != nil {
 		return w
 	}
 	if processes, err := d.engine.ContainerProcesses(ctx, d.c.ID); err == nil { // else it may just have ended

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"hostguard/internal/cli"
@@ -56,8 +57,15 @@ func (o *containerOptions) atServer(
 	if !found {
 		return entry, "", errors.New("its registration was not found in the mounts of the container")
 	}
-	if other, found := o.host.files.RegistrationIn(ctx, []string{h.RegistrationPath}); found && other == own {
-		return entry, "", errors.New("the host's own runner has the same registration, and would change with it")
+	hosts := []string{h.RegistrationPath}
+	for _, d := range h.Daemons {
+		hosts = append(hosts, d.Registration)
+	}
+	slices.Sort(hosts)
+	for _, file := range slices.Compact(hosts) { // each container can mount any of them
+		if other, found := o.host.files.RegistrationIn(ctx, []string{file}); found && other == own {
+			return entry, "", errors.New("the host's own runner has the same registration, and would change with it")
+		}
 	}
 	remote, err := remoteOf(ctx, s, o.checkout)
 	if err != nil {

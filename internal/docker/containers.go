@@ -11,6 +11,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 
 	"hostguard/internal/actrunner"
+	"hostguard/internal/hexid"
 	"hostguard/runner"
 )
 
@@ -20,6 +21,30 @@ import (
 func (e *Engine) Runners(ctx context.Context) (runners []runner.Container, active []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
+	ids, active, err := e.list(ctx)
+	for _, id := range ids {
+		r, err := e.inspect(ctx, id)
+		if err != nil && ctx.Err() != nil {
+			return nil, nil, err
+		}
+		if err == nil { // else it is gone by now
+			runners = append(runners, r)
+		}
+	}
+	return runners, active, err
+}
+
+// Tasks returns the names of the containers that run a job now.
+func (e *Engine) Tasks(ctx context.Context) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	_, active, err := e.list(ctx)
+	return active, err
+}
+
+// list returns the containers that run a runner, by ID, and those that run a job now, by
+// name.
+func (e *Engine) list(ctx context.Context) (runners, active []string, err error) {
 	list, err := e.client.ContainerList(ctx, container.ListOptions{All: true})
 	if err != nil {
 		return nil, nil, e.classify(err)
@@ -33,18 +58,17 @@ func (e *Engine) Runners(ctx context.Context) (runners []runner.Container, activ
 			if c.State == "running" || c.State == "paused" {
 				active = append(active, name)
 			}
-			continue
-		}
-		if !runner.IsRunner(name, c.Image) {
-			continue
-		}
-		if r, err := e.inspect(ctx, c.ID); err == nil { // else it is gone by now
-			runners = append(runners, r)
+		} else if runner.IsRunner(name, c.Image) {
+			runners = append(runners, c.ID)
 		}
 	}
 	slices.Sort(active)
 	return runners, active, nil
 }
+
+// maxMounts bounds the mounts of a container that are looked into, as whoever can change
+// what each leads to.
+const maxMounts = 50
 
 // ErrNoContainer means that no container has that name or ID.
 var ErrNoContainer = errors.New("there is no such container")
@@ -70,6 +94,8 @@ func (e *Engine) inspect(ctx context.Context, id string) (runner.Container, erro
 		return runner.Container{}, e.classify(err)
 	case c.ContainerJSONBase == nil || c.State == nil || c.HostConfig == nil:
 		return runner.Container{}, fmt.Errorf("the Docker daemon at %q does not report the container's state", e.Address())
+	case !hexid.Is(c.ID, 64): // it goes into the paths of requests
+		return runner.Container{}, fmt.Errorf("the Docker daemon at %q reports a container's ID as %.80q", e.Address(), c.ID)
 	}
 	r := runner.Container{
 		ID: c.ID, Name: strings.TrimPrefix(c.Name, "/"), Restart: restartText(c.HostConfig.RestartPolicy),
@@ -86,7 +112,7 @@ func (e *Engine) inspect(ctx context.Context, id string) (runner.Container, erro
 		r.ComposeDir = c.Config.Labels["com.docker.compose.project.working_dir"]
 		r.ComposeService = c.Config.Labels["com.docker.compose.service"]
 	}
-	for _, m := range c.Mounts {
+	for _, m := range c.Mounts[:min(maxMounts, len(c.Mounts))] {
 		if m.Source != "" {
 			r.Mounts = append(r.Mounts, m.Source)
 		}

@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -9,6 +10,7 @@ import (
 )
 
 func TestRunnersAndJobsAmongTheContainers(t *testing.T) {
+	a, b := strings.Repeat("a", 64), strings.Repeat("b", 64)
 	answers := map[string]string{
 		"/containers/json": `[
 			{"Id": "a", "Names": ["/gitea-runner"], "Image": "own/image", "State": "exited"},
@@ -17,18 +19,18 @@ func TestRunnersAndJobsAmongTheContainers(t *testing.T) {
 			{"Id": "d", "Names": ["/GITEA-ACTIONS-TASK-3434_WORKFLOW-ci_JOB-old"], "Image": "x", "State": "exited"},
 			{"Id": "e", "Names": ["/gone"], "Image": "act_runner", "State": "running"},
 			{"Id": "f", "Names": ["/postgres"], "Image": "postgres", "State": "running"}]`,
-		"/containers/a/json": `{"Id": "a", "Name": "/gitea-runner", "State": {"Status": "exited"}, ` +
+		"/containers/a/json": `{"Id": "` + a + `", "Name": "/gitea-runner", "State": {"Status": "exited"}, ` +
 			`"HostConfig": {"RestartPolicy": {"Name": ""}}, ` +
 			`"Mounts": [{"Source": "/srv/act-runner", "Destination": "/data"}]}`,
-		"/containers/b/json": `{"Id": "b", "Name": "/other", "State": {"Status": "running", "Running": true}, ` +
+		"/containers/b/json": `{"Id": "` + b + `", "Name": "/other", "State": {"Status": "running", "Running": true}, ` +
 			`"HostConfig": {"RestartPolicy": {"Name": "always"}},
 			"Config": {"Env": ["GITEA_RUNNER_REGISTRATION_TOKEN=secret", "GITEA_RUNNER_LABELS=a:host,b"]}}`,
 	}
 	engine := daemon(t, answers)
 	runners, active, err := engine.Runners(t.Context())
 	want := []runner.Container{
-		{ID: "a", Name: "gitea-runner", Restart: "no", Status: "exited", Mounts: []string{"/srv/act-runner"}},
-		{ID: "b", Name: "other", Restart: "always", Status: "running", Running: true, Labels: []string{"a:host", "b"}},
+		{ID: a, Name: "gitea-runner", Restart: "no", Status: "exited", Mounts: []string{"/srv/act-runner"}},
+		{ID: b, Name: "other", Restart: "always", Status: "running", Running: true, Labels: []string{"a:host", "b"}},
 	}
 	const task = "GITEA-ACTIONS-TASK-3435_WORKFLOW-ci_JOB-frontend"
 	if diff := cmp.Diff(want, runners) + cmp.Diff([]string{task}, active); err != nil || diff != "" {

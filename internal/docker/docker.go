@@ -83,6 +83,9 @@ func Connect(ctx context.Context, getenv func(string) string) (*Engine, error) {
 		return nil, fmt.Errorf("%w: DOCKER_HOST=%q and its companions DOCKER_CERT_PATH, DOCKER_TLS_VERIFY, "+
 			"DOCKER_API_VERSION: %w", ErrUsage, host, err)
 	}
+	if err := boundAnswers(c); err != nil {
+		return nil, err
+	}
 	e := &Engine{client: c, created: map[string]bool{}}
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
@@ -110,6 +113,7 @@ var ErrNoDaemon = errors.New("no Docker daemon")
 // permission is tested first.
 func (e *Engine) explain(err error) error {
 	address := e.Address()
+	err = brief{err}
 	switch {
 	case errors.Is(err, os.ErrPermission):
 		return fmt.Errorf("no permission for the Docker socket %q; "+
@@ -292,6 +296,7 @@ func (e *Engine) Watch(ctx context.Context, prefix string) (<-chan struct{}, err
 // classify translates the error of a failed request into one of lock's: refused if
 // the daemon has refused it, so that nothing was done; anything else is unknown.
 func (e *Engine) classify(err error) error {
+	err = brief{err}
 	switch {
 	case errors.Is(err, os.ErrPermission):
 		return fmt.Errorf("%w: %w", lock.ErrRefused, e.explain(err))
@@ -308,6 +313,23 @@ func (e *Engine) classify(err error) error {
 	}
 	return fmt.Errorf("the Docker daemon at %q: %w", e.Address(), err)
 }
+
+// brief is an error of the daemon, whose text has any length.
+type brief struct{ error }
+
+// Error returns the text that fits into a line.
+func (b brief) Error() string {
+	text := b.error.Error()
+	if len(text) > maxError {
+		text = strings.ToValidUTF8(text[:maxError], "") + "..."
+	}
+	return text
+}
+
+// Unwrap returns the whole error.
+func (b brief) Unwrap() error { return b.error }
+
+const maxError = 1000
 
 // String returns the description for people.
 func (d Description) String() string {

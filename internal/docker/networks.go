@@ -21,9 +21,9 @@ import (
 // Whoever can make networks can make very many, with labels of any length. What one
 // list of them may take here:
 const (
-	maxAnswer = 256 << 20
-	maxLabel  = 4096 // longer than any of ours
-	maxLabels = 200
+	maxNetworks = 256 << 20 // bytes
+	maxLabel    = 4096      // longer than any of ours
+	maxLabels   = 200
 )
 
 // listed is what matters of a network in a list.
@@ -77,8 +77,7 @@ func (e *Engine) stream(ctx context.Context, args filters.Args, visit func(liste
 	if response.StatusCode != http.StatusOK {
 		return false, nil
 	}
-	body := &io.LimitedReader{R: response.Body, N: maxAnswer}
-	decoder := json.NewDecoder(body)
+	decoder := json.NewDecoder(response.Body)
 	begin, err := decoder.Token()
 	if err == nil && begin != nil && begin != json.Delim('[') {
 		err = errors.New("its answer is not a list of networks")
@@ -92,10 +91,7 @@ func (e *Engine) stream(ctx context.Context, args filters.Args, visit func(liste
 	if err == nil && begin != nil { // null is an empty list, and one that is cut off none
 		_, err = decoder.Token()
 	}
-	_, _ = io.CopyN(io.Discard, body, 512) // to its end, or the connection is not used again
-	if body.N <= 0 {
-		err = errors.New("its list of networks is longer than 256 MiB; remove those that nobody needs")
-	}
+	_, _ = io.CopyN(io.Discard, response.Body, 512) // to its end, or the connection is not used again
 	return true, err
 }
 

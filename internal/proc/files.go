@@ -33,7 +33,7 @@ type fileID struct{ dev, ino uint64 }
 func (o OpenFiles) Has(dev, ino uint64) bool { return o.ids[fileID{dev, ino}] }
 
 // OpenFilesNamed returns the open files whose base name matches. The name comes
-// first because a stat of any open file may hang on a dead network mount; the
+// first because it says most, and no file is asked for more than the kernel knows; the
 // directory does not count because another mount namespace shows another one.
 func (h Host) OpenFilesNamed(match func(base string) bool) (OpenFiles, error) {
 	pids, err := h.pids()
@@ -60,9 +60,8 @@ func (h Host) OpenFilesNamed(match func(base string) bool) (OpenFiles, error) {
 			if err != nil || !match(filepath.Base(link)) {
 				continue
 			}
-			if info, err := os.Stat(path); err == nil {
-				stat := info.Sys().(*syscall.Stat_t)
-				open.ids[fileID{uint64(stat.Dev), stat.Ino}] = true
+			if file, err := see(path); err == nil {
+				open.ids[file.id] = true
 			} else if !isGone(err) {
 				open.Complete = false
 			}
@@ -75,7 +74,7 @@ func (h Host) OpenFilesNamed(match func(base string) bool) (OpenFiles, error) {
 // a directory or below it, except the process self and its ancestors. dir is a
 // path without links. Processes that may not be inspected are not among them.
 func (h Host) WorkingBelow(dir string, self int) ([]int, error) {
-	top, err := os.Stat(dir)
+	top, err := see(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -99,31 +98,35 @@ func (h Host) WorkingBelow(dir string, self int) ([]int, error) {
 		if theirs, _ := os.Readlink(filepath.Join(process, "ns", "mnt")); theirs == mounts && mounts != "" {
 			if link == dir || strings.HasPrefix(link, dir+"/") {
 				// A directory that is gone is not below another of its name.
-				if info, err := os.Stat(cwd); err != nil || info.Sys().(*syscall.Stat_t).Nlink > 0 {
+				if is, err := see(cwd); err != nil || is.links > 0 {
 					found = append(found, pid)
 				}
 			}
-		} else if climbsTo(cwd, top) {
+		} else if climbsTo(process, top) {
 			found = append(found, pid)
 		}
 	}
 	return found, nil
 }
 
-// climbsTo reports whether top is above a working directory, as its process sees it:
-// in another mount namespace (a container) the same directory has another path.
-func climbsTo(cwd string, top fs.FileInfo) bool {
+// climbsTo reports whether top is above the working directory of a process, as that sees
+// it: in another mount namespace (a container) the same directory has another path.
+func climbsTo(process string, top seen) bool {
 	const deepest = 256
-	var last fs.FileInfo
+	cwd := filepath.Join(process, "cwd")
+	var last seen
 	for range deepest {
-		info, err := os.Stat(cwd)
-		if err != nil || last != nil && os.SameFile(info, last) {
+		is, err := see(cwd)
+		if err != nil || is == last {
 			return false
 		}
-		if os.SameFile(info, top) {
+		if is.id == top.id {
 			return true
 		}
-		cwd, last = cwd+"/..", info
+		if is.id.dev != last.id.dev && served(process, is) {
+			return false // nothing that is served there is looked into
+		}
+		cwd, last = cwd+"/..", is
 	}
 	return false
 }

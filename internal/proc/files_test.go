@@ -246,6 +246,7 @@ func TestAnotherMountNamespaceIsComparedByTheDirectoryItself(t *testing.T) {
 	for pid, cwd := range map[int]string{7: inside, 8: dir} {
 		symlink(t, "mnt:[2]", table, fmt.Sprint(pid), "ns/mnt")
 		symlink(t, cwd, table, fmt.Sprint(pid), "cwd")
+		write(t, table, fmt.Sprint(pid, "/mountinfo"), "")
 	}
 	// Reached by a name that a comparison of paths would not know.
 	other := filepath.Join(t.TempDir(), "other-name")

@@ -29,7 +29,7 @@ func (h Host) JobRunners(uid uint32) RunnerWorkers {
 		return runners
 	}
 	for _, pid := range pids {
-		if !h.runsJobs(pid) || !h.isOf(pid, uid) {
+		if !h.isOf(pid, uid) || !h.runsJobs(pid) {
 			continue
 		}
 		start, err := h.startTime(pid)
@@ -59,7 +59,11 @@ func (h Host) runsJobs(pid int) bool {
 			return true
 		}
 	}
-	_, err := os.Lstat(filepath.Join(process, "cwd", ".runner"))
+	cwd := filepath.Join(process, "cwd")
+	if is, err := see(cwd); err != nil || served(process, is) {
+		return false
+	}
+	_, err := os.Lstat(filepath.Join(cwd, ".runner"))
 	return err == nil
 }
 

@@ -19,6 +19,7 @@ import (
 
 	"hostguard/internal/actrunner"
 	"hostguard/internal/hexid"
+	"hostguard/internal/mounts"
 	"hostguard/lock"
 )
 
@@ -458,8 +459,12 @@ func (h Host) cgroup(pid int) string {
 	return group
 }
 
-// Gone implements lock.Host.
+// Gone implements lock.Host. The path is of whoever has made the entry, who might lead it
+// into a file system that never answers.
 func (h Host) Gone(dir string) (bool, error) {
+	if err := mounts.Check(dir); err != nil {
+		return false, err
+	}
 	_, err := os.Lstat(dir)
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return false, err
