@@ -66,8 +66,8 @@ func (t Table) Serves(major, minor uint32) bool {
 	return t.devices[fmt.Sprintf("%d:%d", major, minor)]
 }
 
-// Between returns a mount point below the directory top from which path, below that, would
-// be reached, or that is at or below path; "" for none. Both are without links.
+// Between returns a mount point below the directory top that is on the way to path, at it or
+// below it; "" for none. Both are without links.
 func (t Table) Between(top, path string) string {
 	for point := range t.users {
 		if point != top && within(top, point) && (within(point, path) || within(path, point)) {
@@ -83,38 +83,41 @@ func within(dir, path string) bool {
 }
 
 // Check returns an error for a path of this process on whose way a file system of a user's
-// is mounted. What it says of a path that does not exist is nothing.
+// is mounted.
 func Check(path string) error {
-	t, err := Read("/proc/self")
+	_, err := Resolve("/proc/self", path)
+	return err
+}
+
+// Resolve follows the links of a path of a process, given its directory in proc, and returns
+// where it leads below that process's root. Its error is ErrServed where a file system of a
+// user's is mounted on the way. Of a path that does not exist it returns what it is.
+func Resolve(process, path string) (string, error) {
+	t, err := Read(process)
 	if err != nil {
-		return err
+		return "", err
 	}
-	if len(t.users) == 0 {
-		return nil
-	}
-	at, links := "/", 0
+	root, at, links := filepath.Join(process, "root"), "/", 0
 	for rest := strings.Split(path, "/"); len(rest) > 0; {
 		next := filepath.Join(at, rest[0])
 		rest = rest[1:]
 		if uid, mounted := t.users[next]; mounted {
-			return fmt.Errorf("%.200q: %w (user %d's)", next, ErrServed, uid)
+			return "", fmt.Errorf("%.200q: %w (user %d's)", next, ErrServed, uid)
 		}
-		target, err := os.Readlink(next)
-		switch links++; {
-		case errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR):
-			return nil
-		case err != nil:
-			at = next // no link
-			links--
+		target, err := os.Readlink(root + next)
+		if err != nil { // it is no link, or there is nothing
+			at = next
 			continue
-		case links > 40:
-			return &fs.PathError{Op: "follow", Path: next, Err: syscall.ELOOP}
-		case filepath.IsAbs(target):
+		}
+		if links++; links > 40 {
+			return "", &fs.PathError{Op: "follow", Path: next, Err: syscall.ELOOP}
+		}
+		if filepath.IsAbs(target) {
 			at = "/"
 		}
 		rest = append(strings.Split(target, "/"), rest...)
 	}
-	return nil
+	return at, nil
 }
 
 // ErrServed is why a path is not looked at.

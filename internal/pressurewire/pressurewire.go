@@ -10,6 +10,7 @@ import (
 	"hostguard/internal/docker"
 	"hostguard/internal/hexid"
 	"hostguard/internal/lockwire"
+	"hostguard/internal/mounts"
 	"hostguard/internal/proc"
 	"hostguard/pressure"
 )
@@ -115,16 +116,24 @@ func New(getenv func(string) string, rules []pressure.Rule) (*pressure.Gate, *Co
 }
 
 // ownDirs returns this job's own directories, by the kernel's names for them: a
-// working directory is shown without symbolic links.
+// working directory is shown without symbolic links. An earlier job may have led them into
+// a file system that never answers, so they are not followed there.
 func ownDirs(getenv func(string) string) []string {
 	resolved := func(dir string) string {
+		if mounts.Check(dir) != nil {
+			return dir
+		}
 		if real, err := filepath.EvalSymlinks(dir); err == nil {
 			return real
 		}
 		return dir
 	}
 	workspace := resolved(getenv("GITHUB_WORKSPACE"))
-	trees := pressure.Worktrees(workspace, os.DirFS(workspace))
+	var trees []string
+	table, err := mounts.Read("/proc/self")
+	if err == nil && table.Between("/", filepath.Join(workspace, ".git")) == "" {
+		trees = pressure.Worktrees(workspace, os.DirFS(workspace))
+	}
 	for i := range trees {
 		trees[i] = resolved(trees[i])
 	}

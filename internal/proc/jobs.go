@@ -10,10 +10,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"hostguard/internal/actrunner"
+	"hostguard/internal/mounts"
 )
 
 // The private directories of jobs that processes use.
@@ -209,12 +209,11 @@ func (l *jobLook) process(pid int) {
 // rootOf returns an identity of the root directory of a process, given its directory
 // in proc; one that cannot be seen equals no other.
 func rootOf(dir string) string {
-	info, err := os.Stat(filepath.Join(dir, "root"))
+	root, err := see(filepath.Join(dir, "root"))
 	if err != nil {
 		return " " + dir
 	}
-	root := info.Sys().(*syscall.Stat_t)
-	return fmt.Sprintf(" %d:%d", root.Dev, root.Ino)
+	return fmt.Sprintf(" %d:%d", root.id.dev, root.id.ino)
 }
 
 // missed records what could not be seen of a process that lives; it returns true for
@@ -295,7 +294,12 @@ func (l *jobLook) leadsTo(pid int, path string, job fs.FileInfo) bool {
 	if !filepath.IsAbs(path) {
 		return true
 	}
-	info, err := os.Stat(filepath.Join(l.host.Proc, strconv.Itoa(pid), "root") + path)
+	process := filepath.Join(l.host.Proc, strconv.Itoa(pid))
+	leads, err := mounts.Resolve(process, path)
+	if err != nil {
+		return !isGone(err)
+	}
+	info, err := os.Stat(filepath.Join(process, "root") + leads)
 	return err != nil && !isGone(err) || err == nil && os.SameFile(info, job)
 }
 
