@@ -13,7 +13,7 @@ import (
 // function "spoil DIR", which keeps what is there.
 var exhausted = map[string]string{
 	"full":             `spoil() { ! cat /dev/zero >"$1/filler" 2>/dev/null; }`,
-	"without an inode": `spoil() { i=0; while (: >"$1/filler-$((i += 1))") 2>/dev/null; do :; done; }`,
+	"without an inode": `spoil() { ! touch "$1"/filler-{1..60} 2>/dev/null; }`,
 	"read-only":        `spoil() { mount -o remount,ro "$1"; }`,
 	"noexec":           `spoil() { mount -o remount,noexec "$1"; }`,
 }
@@ -56,13 +56,17 @@ kept() {
 	[ "$got" = 0 ] || printf '%s\n' "$output" | tail -n 1 | grep -q '^\(::error::\|::warning::\)\{0,1\}hostguard: ' ||
 		{ echo "WRONG: no line says why: $*"; exit 1; }
 }
-unlocked() { hostguard status -lock-backend file -lock-name spoiled | grep '"spoiled": free' >/dev/null || { echo "WRONG: held"; exit 1; }; }
+unlocked() {
+	hostguard status | grep '"spoiled": free' >/dev/null || { echo "WRONG: held"; exit 1; }
+}
 `
-	cmd := exec.Command("unshare", "--mount", "--propagation", "private", "bash", "-c", setup+exhausted[how]+"\n"+script)
+	cmd := exec.Command("unshare", "--mount", "--propagation", "private", "bash", "-c",
+		setup+exhausted[how]+"\n"+script)
 	cmd.Dir = base
 	cmd.Env = []string{"W=" + base, "PATH=" + base + "/bin:" + os.Getenv("PATH"), "TMPDIR=/tmp", "HOME=/root",
 		"RUNNER_TEMP=" + base + "/0123456789abcdef/tmp",
-		"HOSTGUARD_LOCK_BACKEND=file", "HOSTGUARD_LOCK_NAME=spoiled", "DOCKER_HOST=unix:///nowhere", "GORACE=atexit_sleep_ms=0"}
+		"HOSTGUARD_LOCK_BACKEND=file", "HOSTGUARD_LOCK_NAME=spoiled", "DOCKER_HOST=unix:///nowhere",
+		"GORACE=atexit_sleep_ms=0"}
 	out, err := cmd.CombinedOutput()
 	if err != nil || strings.Contains(string(out), "WRONG") {
 		t.Errorf("%v:\n%s", err, out)
@@ -105,8 +109,8 @@ unlocked`
 kept 0 hostguard acquire-lock -timeout 30s
 kept 0 hostguard release-lock
 spoil /run/lock
-kept 3 hostguard acquire-lock -timeout 1s
-kept 3 hostguard with-lock -timeout 1s -- touch "$W/ran"
+kept 3 hostguard acquire-lock -timeout 5s
+kept 125 hostguard with-lock -timeout 5s -- touch "$W/ran"
 [ ! -e "$W/ran" ] || echo WRONG: it ran
 unlocked
 ls -A /run/lock/hostguard | grep -v '^guard$' && echo WRONG: left

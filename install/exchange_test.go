@@ -41,7 +41,8 @@ func TestRootInstallsNothingWhereOthersExchange(t *testing.T) {
 				return
 			default:
 			}
-			if unix.Renameat2(unix.AT_FDCWD, prefix, unix.AT_FDCWD, []string{roots, link}[i%2], unix.RENAME_EXCHANGE) == nil {
+			other := []string{roots, link}[i%2]
+			if unix.Renameat2(unix.AT_FDCWD, prefix, unix.AT_FDCWD, other, unix.RENAME_EXCHANGE) == nil {
 				exchanges.Add(1)
 			}
 		}

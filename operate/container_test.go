@@ -3,6 +3,7 @@ package operate
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -113,8 +114,8 @@ const evil = "x\n::add-path::/tmp/evil\r\x1b[2J\u202e::"
 // hostileContainer is a runner's container whose maker controls all that he can.
 func hostileContainer(mounts ...string) fakeContainer {
 	return fakeContainer{
-		id: strings.Repeat("ab", 32), name: runner.WrappedContainer, image: evil + strings.Repeat("i", 1<<16), restart: evil,
-		status: evil, mounts: mounts,
+		id: strings.Repeat("ab", 32), name: runner.WrappedContainer, image: evil + strings.Repeat("i", 1<<16),
+		restart: evil, status: evil, mounts: mounts,
 		labels: map[string]string{
 			"com.docker.compose.project.working_dir": "/" + evil + strings.Repeat("z", 1<<20),
 			"com.docker.compose.service":             "`touch /tmp/evil`" + evil,
@@ -232,4 +233,18 @@ func TestOnlyTheContainerOfThatNameIsDrained(t *testing.T) {
 		t.Errorf("%v, %s", f.changes, out)
 	}
 	checkLines(t, out)
+}
+
+// A container mounts the directory of a runner that runs on the host, perhaps of a split.
+func TestNoRunnerOfTheHostIsDisabledInTheNameOfAContainer(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, ".runner")
+	writeFile(t, `{"id": 7, "name": "host-b", "address": "http://127.0.0.1:1"}`, file)
+	s := cli.NewSession(cli.World{Stdout: io.Discard, Stderr: io.Discard, Getenv: func(string) string { return "" }}, nil)
+	var o containerOptions
+	h := runner.Host{Daemons: []runner.Daemon{{PID: 1, Registration: file}}}
+	_, _, err := o.atServer(t.Context(), s, h, runner.Container{Mounts: []string{dir}})
+	if err == nil || !strings.Contains(err.Error(), "the host's own runner has the same registration") {
+		t.Errorf("the error: %v", err)
+	}
 }

@@ -95,7 +95,8 @@ func (e *Engine) inspect(ctx context.Context, id string) (runner.Container, erro
 	case c.ContainerJSONBase == nil || c.State == nil || c.HostConfig == nil:
 		return runner.Container{}, fmt.Errorf("the Docker daemon at %q does not report the container's state", e.Address())
 	case !hexid.Is(c.ID, 64): // it goes into the paths of requests
-		return runner.Container{}, fmt.Errorf("the Docker daemon at %q reports a container's ID as %.80q", e.Address(), c.ID)
+		return runner.Container{}, fmt.Errorf("the Docker daemon at %q reports %.80q as a container's ID",
+			e.Address(), c.ID)
 	}
 	r := runner.Container{
 		ID: c.ID, Name: strings.TrimPrefix(c.Name, "/"), Restart: restartText(c.HostConfig.RestartPolicy),

@@ -22,7 +22,8 @@ func TestRunnersAndJobsAmongTheContainers(t *testing.T) {
 		"/containers/a/json": `{"Id": "` + a + `", "Name": "/gitea-runner", "State": {"Status": "exited"}, ` +
 			`"HostConfig": {"RestartPolicy": {"Name": ""}}, ` +
 			`"Mounts": [{"Source": "/srv/act-runner", "Destination": "/data"}]}`,
-		"/containers/b/json": `{"Id": "` + b + `", "Name": "/other", "State": {"Status": "running", "Running": true}, ` +
+		"/containers/b/json": `{"Id": "` + b + `", "Name": "/other", ` +
+			`"State": {"Status": "running", "Running": true}, ` +
 			`"HostConfig": {"RestartPolicy": {"Name": "always"}},
 			"Config": {"Env": ["GITEA_RUNNER_REGISTRATION_TOKEN=secret", "GITEA_RUNNER_LABELS=a:host,b"]}}`,
 	}

@@ -63,8 +63,11 @@ func prepare(root *os.Root, dir string, seen fs.FileInfo, made bool) error {
 	}
 	guard, err := openGuard(root)
 	if err != nil {
-		return fmt.Errorf("open lock directory %q: open its guard: %w; the mode of the directory must be 0777", dir,
-			reason(err))
+		advice := ""
+		if errors.Is(err, fs.ErrPermission) {
+			advice = "; the mode of the directory must be 0777"
+		}
+		return fmt.Errorf("open lock directory %q: open its guard: %w%s", dir, reason(err), advice)
 	}
 	return guard.Close()
 }
