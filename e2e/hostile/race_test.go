@@ -56,10 +56,11 @@ func TestLinksThatComeAndGoLeadRootNowhere(t *testing.T) {
 		printf 'runners:\n- {owner: a, labels: [a-host]}\n- {owner: b, labels: [b-host]}\n' >/root/plan.yaml`)
 	register(m, "eve")
 	m.Give("eve", "/home/eve/fresh.yaml",
-		strings.Replace(config, `"awoooi-host:host"`, `"a-host:host", "b-host:host"`, 1))
+		strings.ReplaceAll(config, `"awoooi-host:host"`, `"a-host:host", "b-host:host"`))
 	m.Give("eve", "/home/eve/fresh.sh", `cd ~/act-runner; rm -f config.yaml .runner config registration
 		cp ../fresh.yaml config.yaml; ln -s /root/secret.yaml config
-		echo '{"id": 1, "name": "host110", "address": "http://127.0.0.1:1"}' >.runner; ln -s /root/registration registration
+		echo '{"id": 1, "name": "host110", "address": "http://127.0.0.1:1"}' >.runner
+		ln -s /root/registration registration
 		`)
 	m.Want(0, "eve", `cd; echo true >job.sh; chmod +x job.sh; ln -s /root/script job
 		mkdir -p actions/bin actions/_diag/pages; touch actions/run.sh actions/.runner; ln -s /root/diag actions/diag`)
