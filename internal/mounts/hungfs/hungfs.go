@@ -60,6 +60,11 @@ func Mount(t *testing.T, at string) {
 	case <-time.After(30 * time.Second):
 		t.Fatal("the kernel does not greet the file system")
 	}
+	if info.IsDir() { // the kernel asks once; a fork of this process could not wait for its answer
+		if err := syscall.Access(at, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // serve answers the greeting and whether somebody may enter, and takes all other requests.
