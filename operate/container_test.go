@@ -240,7 +240,8 @@ func TestNoRunnerOfTheHostIsDisabledInTheNameOfAContainer(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, ".runner")
 	writeFile(t, `{"id": 7, "name": "host-b", "address": "http://127.0.0.1:1"}`, file)
-	s := cli.NewSession(cli.World{Stdout: io.Discard, Stderr: io.Discard, Getenv: func(string) string { return "" }}, nil)
+	s := cli.NewSession(cli.World{Stdout: io.Discard, Stderr: io.Discard,
+		Getenv: func(string) string { return "" }}, nil)
 	var o containerOptions
 	h := runner.Host{Daemons: []runner.Daemon{{PID: 1, Registration: file}}}
 	_, _, err := o.atServer(t.Context(), s, h, runner.Container{Mounts: []string{dir}})

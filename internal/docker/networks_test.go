@@ -72,7 +72,8 @@ func TestVeryManyNetworks(t *testing.T) {
 	e := listing(t, func(w *bufio.Writer) {
 		for i := range 100_000 {
 			fmt.Fprintf(w, `%c{"Name":"n-%d","Id":"%064x","Created":"2026-01-01T00:00:00Z","Scope":"local",`+
-				`"Driver":"bridge","IPAM":{"Driver":"default","Options":{},"Config":[{"Subnet":"10.0.0.0/24","Gateway":"10.0.0.1"}]},`+
+				`"Driver":"bridge","IPAM":{"Driver":"default","Options":{},`+
+				`"Config":[{"Subnet":"10.0.0.0/24","Gateway":"10.0.0.1"}]},`+
 				`"Containers":{},"Options":{"com.docker.network.bridge.name":"br-%d"},"Labels":{"a":"b"}}`,
 				"[,"[min(i, 1)], i, i, i)
 		}

@@ -66,8 +66,8 @@ func list(parent string) (l jobList, err error) {
 	})
 	l.Dir = dir
 	if len(entries) > most {
-		l.Unseen = fmt.Sprintf("%q has %d directories of jobs, of which %d are looked at; remove those that are left over",
-			parent, len(entries), most)
+		l.Unseen = fmt.Sprintf("%q has %d directories of jobs, of which %d are looked at; "+
+			"remove those that are left over", parent, len(entries), most)
 		entries = entries[:most]
 	}
 	for _, e := range entries {
