@@ -29,9 +29,9 @@ func TestForgedTicketsKeepNobodyFromAFreeLock(t *testing.T) {
 		within  time.Duration
 		renewed bool
 	}{
-		"of processes that wait for nothing": {func(int, *Claim) {}, 3 * time.Second, false},
+		"of processes that wait for nothing": {func(int, *Claim) {}, 5 * time.Second, false},
 		"of another machine": {func(i int, c *Claim) { c.Place.Boot, c.Place.Machine = fmt.Sprint(i), "" },
-			3 * time.Second, false},
+			5 * time.Second, false},
 		"of another network": {func(i int, c *Claim) { c.Place.Network = fmt.Sprint(i) }, 5 * time.Second, false},
 		"of containers that nobody knows": {func(i int, c *Claim) {
 			c.Container, c.Place.PIDs = strings.Repeat("0", 64), fmt.Sprint(i)
