@@ -40,16 +40,18 @@ type acquisition struct {
 	freeFor   string   // ID of the first ticket; its owner has not acted since then
 	passed    []ticket // and not removed yet
 	joined    time.Time
-	roused    [2]time.Time // when it was last woken
-	waiting   Wait         // as last reported
-	noted     string       // ID of the entry about which there is a note
+	looks     budget // for being woken
+	tries     budget // at once, when woken
+	waiting   Wait   // as last reported
+	noted     string // ID of the entry about which there is a note
 }
 
 // Acquire waits until it holds the lock or ctx ends, and returns the cause of
 // that end. On every way out but holding it removes its entries; if that fails
 // too, the error includes why.
 func (m *Mutex) Acquire(ctx context.Context) (Acquired, error) {
-	a := &acquisition{contender: contender{Mutex: m, unknown: map[string]bool{}}}
+	a := &acquisition{contender: contender{Mutex: m, unknown: map[string]bool{}},
+		looks: budget{burst: 4, every: poll}, tries: budget{burst: 2, every: 5 * poll}}
 	m.space.slow = func(err error) { a.report(ctx, err) }
 	waiting, stop := context.WithCancel(ctx)
 	err := a.run(waiting)
@@ -243,8 +245,8 @@ func (a *acquisition) seesAlive(t ticket) bool { return a.space.sight(t.claim) =
 // rest returns how long this process may leave the lock to those ahead. As long as
 // it sees one of their processes, that one looks sooner; the nearest ahead that have
 // gone are dropped. Where it sees none, as from a container, it looks as often as all
-// waiters together may, and where nothing shows that the nearest lives, every two
-// seconds: that one may be an invention, and on one host there are few such places.
+// waiters together may, and at least every two seconds where nothing shows that the
+// nearest lives: that one may be an invention, and on one host there are few such places.
 func (a *acquisition) rest(ctx context.Context) time.Duration {
 	for i, unknown := len(a.ahead)-1, false; i >= 0; i-- {
 		switch may, seen := a.space.canAct(a.ahead[i]); {
@@ -262,14 +264,14 @@ func (a *acquisition) rest(ctx context.Context) time.Duration {
 			a.ahead = a.ahead[:len(a.ahead)-1]
 		}
 	}
-	switch together := time.Duration(a.waiting.Waiters) * time.Second / maxLooks; {
-	case len(a.ahead) == 0:
+	if len(a.ahead) == 0 {
 		return poll
-	case life == Unknown:
-		return min(a.turns(), 2*poll)
-	default:
-		return min(a.turns(), max(together, poll))
 	}
+	together := max(time.Duration(a.waiting.Waiters)*time.Second/maxLooks, poll)
+	if life == Unknown {
+		together = min(together, 2*poll)
+	}
+	return min(a.turns(), together)
 }
 
 // turns returns how long a process may rest that sees one ahead which looks sooner.
@@ -278,8 +280,8 @@ func (a *acquisition) turns() time.Duration {
 }
 
 // sleep reports whether something woke this process early, or its watch has ended.
-// Anybody can wake it, as often as they like: twice it tries at once, then a wake is
-// worth one look, and no more than one a second.
+// Anybody can wake it, as often as they like. A wake is worth a look, of which it has a
+// few, and then one a second. Seldom woken, it tries the lock without a look.
 func (a *acquisition) sleep(ctx context.Context, d time.Duration) (early bool) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -289,7 +291,7 @@ func (a *acquisition) sleep(ctx context.Context, d time.Duration) (early bool) {
 			return true
 		case <-timer.C:
 			if late {
-				a.rouse()
+				a.looks.take()
 			}
 			return late
 		case _, open := <-a.rings:
@@ -304,22 +306,35 @@ func (a *acquisition) sleep(ctx context.Context, d time.Duration) (early bool) {
 				return true
 			}
 		}
-		if since := time.Since(a.roused[0]); since >= 2*poll {
-			a.woken, a.wokenAt = since >= trustAgain, time.Now()
-			a.rouse()
+		if wait := a.looks.take(); wait == 0 {
+			a.woken, a.wokenAt = a.tries.take() == 0, time.Now()
 			return true
 		} else if !late {
 			late = true
-			timer.Reset(2*poll - since)
+			timer.Reset(wait)
 		}
 	}
 }
 
-// trustAgain is how long after two wakes that led to nothing a process again tries at
-// once when it is woken.
-const trustAgain = 10 * poll
+// A budget is for some events at once, and one more each time that an interval is over.
+type budget struct {
+	burst int
+	every time.Duration
+	spent time.Time // until then something is missing
+}
 
-func (a *acquisition) rouse() { a.roused = [2]time.Time{a.roused[1], time.Now()} }
+// take takes one and returns 0, or returns how long it takes until there is one.
+func (b *budget) take() time.Duration {
+	now := time.Now()
+	if ready := b.spent.Add(-time.Duration(b.burst-1) * b.every); now.Before(ready) {
+		return ready.Sub(now)
+	}
+	if b.spent.Before(now) {
+		b.spent = now
+	}
+	b.spent = b.spent.Add(b.every)
+	return 0
+}
 
 // unreachable reports that the store did not answer, and pauses.
 func (m *Mutex) unreachable(ctx context.Context, err error) {

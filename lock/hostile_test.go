@@ -69,7 +69,10 @@ func TestForgedTicketsKeepNobodyFromAFreeLock(t *testing.T) {
 						h := holder.space.Self
 						id := w.store.newID()
 						w.store.insert(id, "build", holder.space.fresh(h).labels(kindLock))
-						time.AfterFunc(40*time.Second, func() { _ = holder.Release(context.Background(), id) })
+						w.group.Go(func() {
+							time.Sleep(40 * time.Second)
+							_ = holder.Release(context.Background(), id)
+						})
 						begin = begin.Add(40 * time.Second)
 					}
 					if _, err := m.Acquire(ctx); err != nil {
