@@ -461,10 +461,7 @@ func isRevived(t *testing.T, e *engine.Engine) {
 	script := filepath.Join(b.ctl, "docker-health-monitor.sh")
 	writeFile(t, script, `#!/bin/sh
 for c in gitea-db healed; do
-	until [ "$(docker inspect --format '{{.State.Running}}' "$c" 2>&1)" = false ]; do
-		[ "$c" = healed ] || continue 2
-		sleep 0.1
-	done
+	docker wait "$c" || continue
 	docker start "$c"
 done
 `)
@@ -477,20 +474,25 @@ done
 			e.Host(), filepath.Dir(e.CLI()), script))
 	names := []string{
 		`"/etc/cron.d/heal" line 3 runs`,
-		`docker-health-monitor.sh", whose line 7 starts the retired runner: "docker start $c"`,
+		`docker-health-monitor.sh", whose line 4 starts the retired runner: "docker start $c"`,
 	}
 
 	p := b.begin("drain", "-apply")
 	p.until("waiting since")
 	stop := runCron(t, b.cron)
 	b.finish()
-	p.end(1, `the container "healed" was started again while it drained`)
+	// A busy engine takes longer to start it than a drain looks on: then it reports what does.
+	said := p.end(1)
+	if !strings.Contains(said, `the container "healed" was started again while it drained`) &&
+		!strings.Contains(said, `"healed" is not drained while that starts it again`) {
+		t.Errorf("it reports no start:\n%s", said)
+	}
 	b.is("Restart=no Status=running")
 	stop()
 	// Not by itself again, but what did it is there.
 	p = b.begin("drain", "-apply")
-	said := append([]string{"docker healed: Restart=no Status=exited"}, names...)
-	p.end(1, append(said, `"healed" is not drained while that starts it again`)...)
+	reports := append([]string{"docker healed: Restart=no Status=exited"}, names...)
+	p.end(1, append(reports, `"healed" is not drained while that starts it again`)...)
 	b.begin("drain", "-apply", "-force").end(0, "nothing to change", names[0], "-force counts it as drained")
 	if err := os.Remove(table); err != nil {
 		t.Fatal(err)
