@@ -23,7 +23,7 @@ import (
 type fakeContainer struct {
 	id, name, image, restart, status string
 	labels                           map[string]string
-	env, mounts, log                 []string
+	env, mounts                      []string
 }
 
 // fakeEngine is a Docker daemon that has containers, and notes what it is told to change.
