@@ -119,7 +119,8 @@ func TestBadLabels(t *testing.T) {
 			},
 			told: "out of sight",
 		},
-		"10 MB in 100,000": {version: "1", labels: many, told: "made without hostguard"}, // no entry of ours has so many
+		// No entry of ours has so many.
+		"10 MB in 100,000": {version: "1", labels: many, told: "made without hostguard"},
 		"a newer version": {
 			version: "2", labels: with(place, "process", "4000000@1", "command", "true", "nonce", "x"),
 			told: unreadable,
