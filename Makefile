@@ -99,20 +99,22 @@ fuzz: ## each fuzz target, 20,000 times
 		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" || exit 1; \
 	done
 
-# The attack on the lock goes first and alone, since its waiters work all the time; then,
+# The attack on the lock goes first and alone, since its waiters work all the time. Gitea
+# is built on the processor time that the workflows leave, some of which wait for it. Then,
 # one by one, the suites that have limits of seconds or look for builds; then the others,
-# two at once. Gitea is built on the processor time that suites leave, and some wait for it.
+# two at once.
 e2e: build ## against real engines, runners, Gitea and systemd
 	cd e2e && go test -count=1 -timeout 40m ./conformance
-	@$(MAKE) --no-print-directory -j 2 gitea suites
+	@$(MAKE) --no-print-directory -j 2 gitea workflows
+	cd e2e && go test -count=1 -p 1 -timeout 40m ./proof ./drain ./demo ./wake
+	cd e2e && go test -count=1 -timeout 40m ./systemd \
+		$$(go list ./... | grep -vE '/(conformance|workflow|proof|drain|demo|wake)$$')
 
 gitea:
 	cd e2e && nice -n 19 go run ./rig/gitea/build
 
-suites:
-	cd e2e && go test -count=1 -p 1 -timeout 40m ./workflow ./proof ./drain ./demo ./wake
-	cd e2e && go test -count=1 -timeout 40m ./systemd \
-		$$(go list ./... | grep -vE '/(conformance|workflow|proof|drain|demo|wake)$$')
+workflows:
+	cd e2e && go test -count=1 -timeout 40m ./workflow
 
 # The operator's commands on machines whose init is a real systemd.
 systemd: engines build ## of e2e, the machines with a real systemd

@@ -26,7 +26,7 @@ import (
 const (
 	mostMemory = 300 << 20 // bytes of data; with more it could not run
 	mostOutput = 64 << 10
-	mostTime   = 10 * time.Second // longer than it was told to wait, on a busy machine
+	mostTime   = 20 * time.Second // longer than it was told to wait, on a busy machine
 )
 
 // tell runs a command to its end, and expects that it stays within bounds and

@@ -76,7 +76,7 @@ var ErrNoContainer = errors.New("there is no such container")
 // Runner returns the container of that name, or of that full ID. Docker also takes
 // the first digits of an ID for a name.
 func (e *Engine) Runner(ctx context.Context, name string) (runner.Container, error) {
-	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	ctx, cancel := context.WithTimeout(ctx, containerTimeout)
 	defer cancel()
 	c, err := e.inspect(ctx, name)
 	if err == nil && c.Name != name && c.ID != name {

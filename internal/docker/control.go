@@ -22,6 +22,11 @@ import (
 // name. After lock.ErrRefused, ErrNotRunning or ErrNoContainer nothing has been
 // done; after any other error it may have been.
 
+// containerTimeout bounds a request about one container, which waits for whatever else
+// the daemon does with it: on a busy machine Engine 20.10 took more than 10 s to show
+// one that it was ending.
+const containerTimeout = time.Minute
+
 // ErrNotRunning means that the container does not run, so it gets no signal.
 var ErrNotRunning = errors.New("the container does not run")
 
@@ -36,7 +41,7 @@ func (e *Engine) SetRestart(ctx context.Context, id, policy string) error {
 			return fmt.Errorf("restart policy %.50q: want a number after the colon", policy)
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	ctx, cancel := context.WithTimeout(ctx, containerTimeout)
 	defer cancel()
 	_, err := e.client.ContainerUpdate(ctx, id, container.UpdateConfig{RestartPolicy: p})
 	return e.controlError(err)
@@ -44,7 +49,7 @@ func (e *Engine) SetRestart(ctx context.Context, id, policy string) error {
 
 // StartContainer starts a container; one that runs is left as it is.
 func (e *Engine) StartContainer(ctx context.Context, id string) error {
-	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	ctx, cancel := context.WithTimeout(ctx, containerTimeout)
 	defer cancel()
 	return e.controlError(e.client.ContainerStart(ctx, id, container.StartOptions{}))
 }
@@ -59,7 +64,7 @@ func (e *Engine) StopContainer(ctx context.Context, id string, limit time.Durati
 
 // SignalContainer sends a signal to a container's first process.
 func (e *Engine) SignalContainer(ctx context.Context, id, signal string) error {
-	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	ctx, cancel := context.WithTimeout(ctx, containerTimeout)
 	defer cancel()
 	err := e.client.ContainerKill(ctx, id, signal)
 	if cerrdefs.IsConflict(err) || err != nil && strings.Contains(err.Error(), "is not running") { // Engine 20.10: 409 too
@@ -82,7 +87,7 @@ func (e *Engine) controlError(err error) error {
 // ContainerProcesses returns the processes of a running container, with their pids
 // where the daemon runs.
 func (e *Engine) ContainerProcesses(ctx context.Context, id string) ([]runner.Process, error) {
-	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	ctx, cancel := context.WithTimeout(ctx, containerTimeout)
 	defer cancel()
 	list, err := e.top(ctx, container.Summary{ID: id})
 	if err != nil {
@@ -100,7 +105,7 @@ const maxLog = 64 << 10 // bytes of the last lines
 // LastLog returns the last lines that a container has printed since then,
 // unchanged: they contain whatever its jobs print.
 func (e *Engine) LastLog(ctx context.Context, id string, since time.Time, lines int) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	ctx, cancel := context.WithTimeout(ctx, containerTimeout)
 	defer cancel()
 	c, err := e.client.ContainerInspect(ctx, id)
 	if err != nil {
