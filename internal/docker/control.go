@@ -25,7 +25,7 @@ import (
 // containerTimeout bounds a request about one container, which waits for whatever else
 // the daemon does with it: on a busy machine Engine 20.10 took more than 10 s to show
 // one that it was ending.
-const containerTimeout = time.Minute
+const containerTimeout = 30 * time.Second
 
 // ErrNotRunning means that the container does not run, so it gets no signal.
 var ErrNotRunning = errors.New("the container does not run")
