@@ -335,7 +335,7 @@ func (t *tree) counts(p Process, m match, rules []Rule) bool {
 		return used.CPU >= lightCPU || used.Memory >= lightMemory
 	}
 	works := t.works(p) // in any case, to know at a later look when that was
-	return works || m.asked || p.Start.IsZero() || time.Since(p.Start) < proving
+	return works || m.client || p.Start.IsZero() || time.Since(p.Start) < proving
 }
 
 // works reports whether a build works, see proving.

@@ -1,6 +1,9 @@
 package pressure
 
 import (
+	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -193,6 +196,29 @@ func TestPatternsCompareWholeTokensInOrder(t *testing.T) {
 		{"make all", "make -C docs all", true},
 		{"make all", "make -- all", false},
 		{"  make   all ", "make all", true},
+		{"cmake --build", "cmake --build out", true},
+		{"cmake --build", "cmake -B out", false},
+		{"cargo build --release", "cargo build --verbose --release", true},
+		{"cargo build --release", "cargo build", false},
+		{"mytool !--dry-run", "mytool x --dry-run", false},
+		{"mytool !--dry-run", "mytool x", true},
+		{"mytool !plan", "mytool -v plan", false},
+		{"jest !--onlyChanged", "node /x/node_modules/.bin/jest --onlyChanged", false},
+		{"jest", "node /x/node_modules/.bin/jest --watch", false},
+		{"jest --watch", "node /x/node_modules/.bin/jest --watch", true},
+		{"hugo", "hugo server", false},
+		{"hugo server", "hugo server", true},
+		{"latexmk", "/usr/bin/perl /usr/bin/latexmk -pdf paper.tex", true},
+		{"composer install", "php -d memory_limit=-1 /usr/local/bin/composer install", true},
+		{"composer install", "php /opt/composer.phar install", true},
+		{"python sphinx", "/usr/bin/python3.11 -m sphinx -b html . out", true},
+		{"go build", "go1.26.8 build ./...", true},
+		{"gradle assemble", "java org.gradle.wrapper.GradleWrapperMain tasks", false},
+		{"gradle assemble", "java -cp x org.gradle.launcher.daemon.bootstrap.GradleDaemon 8.5", true}, // while it works
+		{"docker build", "docker --context remote -l debug image build .", true},
+		{"docker build", "docker container exec ci build", false},
+		{"docker compose build", "/usr/libexec/docker/cli-plugins/docker-compose compose -f x.yaml build web", true},
+		{"docker compose build", "/usr/bin/python3 /usr/bin/docker-compose build web", true},
 	} {
 		rule, err := Pattern(tt.pattern)
 		if err != nil {
@@ -202,6 +228,101 @@ func TestPatternsCompareWholeTokensInOrder(t *testing.T) {
 		got := matchOf(strings.Fields(tt.argv), []Rule{rule}).tool
 		if want := strings.Join(strings.Fields(tt.pattern), " "); (got != "") != tt.want || got != "" && got != want {
 			t.Errorf("pattern %q over %q: %q, want a match: %v", tt.pattern, tt.argv, got, tt.want)
+		}
+	}
+}
+
+// What public configurations and process lists hold, with what is right for each. An
+// empty pattern means the known builds.
+func TestProcessesInTheField(t *testing.T) {
+	for file, counts := range map[string]bool{"counts.json": true, "not.json": false} {
+		text, err := os.ReadFile(filepath.Join("testdata", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var processes []struct {
+			Patterns string
+			Argv     []string
+		}
+		if err := json.Unmarshal(text, &processes); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range processes {
+			rules := Known()
+			if p.Patterns != "" {
+				rule, err := Pattern(p.Patterns)
+				if err != nil {
+					t.Errorf("%s: %v", file, err)
+					continue
+				}
+				if rules = append(rules, rule); counts { // by the pattern itself
+					rules = []Rule{rule}
+				}
+			}
+			if got := matchOf(p.Argv, rules).tool; (got != "") != counts {
+				t.Errorf("%s: pattern %q over %q: %q", file, p.Patterns, p.Argv, got)
+			}
+		}
+	}
+}
+
+func TestBuildsThatAreNoFrontEnds(t *testing.T) {
+	for argv, want := range map[string]string{
+		"go test ./...":                          "go build",
+		"go -C x build":                          "go build",
+		"go run ./server":                        "",
+		"go list -m all":                         "",
+		"cargo +nightly b":                       "cargo build",
+		"cargo --color never test":               "cargo build",
+		"cargo run":                              "",
+		"cargo watch -x build":                   "",
+		"rustc --version":                        "",
+		"java -jar /x/gradle-wrapper.jar :a:jar": "gradle build",
+		"java -cp x org.gradle.wrapper.GradleWrapperMain bootRun":                           "",
+		"java -cp x org.gradle.wrapper.GradleWrapperMain build -t":                          "",
+		"java -cp x org.codehaus.plexus.classworlds.launcher.Launcher -q verify":            "mvn build",
+		"java -cp x org.codehaus.plexus.classworlds.launcher.Launcher spring-boot:run":      "",
+		"java -Xmx1g -jar /usr/share/sbt/bin/sbt-launch.jar clean compile":                  "sbt build",
+		"java -jar /usr/share/sbt/bin/sbt-launch.jar":                                       "",
+		"java -cp /usr/share/ant/lib/ant-launcher.jar org.apache.tools.ant.launch.Launcher": "ant",
+		"dotnet publish -c Release":                                                         "dotnet build",
+		"dotnet watch build":                                                                "",
+		"dotnet app.dll build":                                                              "",
+		"dotnet /sdk/8/MSBuild.dll /nodemode:1 /nologo":                                     "",
+		"bazel run //server":                                                                "",
+		"cmake -S . -B out":                                                                 "",
+		"cmake -E copy a b":                                                                 "",
+		"ninja -t clean":                                                                    "",
+		"make -C x -j 8 all":                                                                "make -j",
+		"make -kj8":                                                                         "make -j",
+		"make all":                                                                          "",
+		"make -j2 serve":                                                                    "",
+		"docker compose -f x.yaml up -d --build":                                            "docker build",
+		"docker compose up -d":                                                              "",
+		"docker buildx bake":                                                                "docker build",
+		"docker buildx ls":                                                                  "",
+		"docker buildx b .":                                                                 "docker build",
+		"docker pull build":                                                                 "",
+		"podman --log-level debug build -t x .":                                             "docker build",
+		"buildah ps":                                                                        "",
+		"nx run-many -t lint,build":                                                         "nx build",
+		"nx run-many -t lint":                                                               "",
+		"nx serve build":                                                                    "",
+		"nx run web:serve":                                                                  "",
+		"turbo --profile build":                                                             "turbo build",
+		"ng build --watch false":                                                            "ng build",
+		"vite build --watch false":                                                          "vite build",
+		"bun x vite build":                                                                  "",
+		"bun run build":                                                                     "",
+		"deno run -A npm:vite@7 build":                                                      "vite build",
+		"deno task build":                                                                   "",
+		"box64 /usr/bin/node /x/.bin/next build":                                            "next build",
+		"node --max-old-space-size 8192 /x/.bin/next build":                                 "next build",
+		"node --some-flag 100 /x/.bin/next build":                                           "next build",
+		"python3 /srv/next build":                                                           "",
+	} {
+		if got := matchOf(strings.Fields(argv), Known()).tool; got != want {
+			t.Errorf("%q is %q, want %q", argv, got, want)
 		}
 	}
 }
@@ -239,7 +360,7 @@ func TestAPatternGoesBeforeTheKnownRules(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if m := matchOf([]string{name}, append(Known(), rule)); m != (match{tool: name, asked: true}) {
+		if m := matchOf([]string{name}, append(Known(), rule)); m != (match{tool: name, client: true}) {
 			t.Errorf("%s is %+v", name, m)
 		}
 	}
@@ -251,7 +372,9 @@ func TestPatternsThatCannotMatchAreRefused(t *testing.T) {
 		"  ":               "empty",
 		"/usr/bin/webpack": "slash",
 		"gradle x/y":       "slash",
-		"gradle -q":        "flag",
+		"-q gradle":        "no program",
+		"!gradle":          "no program",
+		"gradle !":         "excludes nothing",
 		"a\tb":             "unprintable",
 		"a\x1b[31m":        "unprintable",
 		"a\u202eb":         "unprintable",

@@ -68,9 +68,10 @@ func (w *waitPressure) Inputs() []cli.Input {
 		{Name: "interval", Kind: cli.Duration(&w.interval, 100*time.Millisecond, time.Hour), Default: "10s",
 			Text: "time between two looks"},
 		{Name: "patterns", Kind: cli.List(new([]string), w.addPattern),
-			Text: "more heavy builds, separated by commas or newlines, each a program and words that must be among " +
-				`its arguments as whole tokens, in that order: "jest, gradle assemble, make all". The program ` +
-				"is named as ps shows it, without its directory, or as the script that node runs"},
+			Text: "more heavy builds, separated by commas or newlines, each a program and what must be among its " +
+				`arguments as whole tokens: words in that order, flags, and nothing behind an exclamation mark: ` +
+				`"gradle assemble, cmake --build, jest !--onlyChanged". The program is named as a person would, ` +
+				"without its directory; interpreters and launchers are seen through"},
 		{Name: "exclude", Kind: cli.List(&w.exclude, cli.BelowRoot),
 			Text: "working directories that never count, and all below them, separated by commas or newlines; " +
 				`inside containers too, as ps on this host sees them: "/app/apps/web"`},
