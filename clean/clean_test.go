@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -12,6 +13,10 @@ import (
 func page(n int) string {
 	const guid = "01234567-89ab-cdef-0123-456789abcdef"
 	return fmt.Sprintf("%s_%s_%d.log", guid, guid, n)
+}
+
+func block(n int) string {
+	return strings.Replace(page(n), fmt.Sprintf("_%d.log", n), fmt.Sprintf(".%d", n), 1)
 }
 
 func mkdir(t testing.TB, path ...string) string {

@@ -14,32 +14,28 @@ import (
 	"sync/atomic"
 )
 
-// diagFolders are the folders of _diag in which the runner creates files that
-// must not exist before, with the ending of their names.
-var diagFolders = []struct{ name, ending string }{{"pages", ".log"}, {"blocks", ".block"}}
+// diagFolder is a folder of _diag in which the runner creates files that must not exist
+// before, named <guid>_<guid> and a number, which counts from 1.
+type diagFolder struct{ name, before, after string }
 
-// IsDiagName reports whether a name has the shape that the runner gives to a
-// page or a block: <guid>_<guid>_<n> and the ending, n counting from 1.
+// diagFolders: blocks came with runner 2.303, of February 2023 (actions/runner#2439).
+var diagFolders = []diagFolder{{"pages", "_", ".log"}, {"blocks", ".", ""}}
+
+// IsDiagName reports whether a name has the shape that the runner gives to a page,
+// <guid>_<guid>_<n>.log, or a block, <guid>_<guid>.<n>.
 func IsDiagName(name string) bool {
-	return isDiagName(name, ".log") || isDiagName(name, ".block")
+	return slices.ContainsFunc(diagFolders, func(f diagFolder) bool { return f.makes(name) })
 }
 
-func isDiagName(name, ending string) bool {
+// makes reports whether the runner gives such names in this folder.
+func (f diagFolder) makes(name string) bool {
 	const guid = len("01234567-89ab-cdef-0123-456789abcdef")
-	name, ok := strings.CutSuffix(name, ending)
-	if !ok || len(name) < 2*guid+3 || name[guid] != '_' || name[2*guid+1] != '_' {
+	if len(name) < 2*guid+1 || !isGUID(name[:guid]) || name[guid] != '_' || !isGUID(name[guid+1:2*guid+1]) {
 		return false
 	}
-	n := name[2*guid+2:]
-	if len(n) > len("2147483647") || n[0] == '0' {
-		return false
-	}
-	for i := range len(n) {
-		if n[i] < '0' || n[i] > '9' {
-			return false
-		}
-	}
-	return isGUID(name[:guid]) && isGUID(name[guid+1:2*guid+1])
+	n, counts := strings.CutPrefix(name[2*guid+1:], f.before)
+	n, ends := strings.CutSuffix(n, f.after)
+	return counts && ends && n != "" && len(n) <= len("2147483647") && n[0] != '0' && strings.Trim(n, "0123456789") == ""
 }
 
 func isGUID(s string) bool {
@@ -107,7 +103,7 @@ func (r *Runner) PlanDiag(ctx context.Context, evidence Evidence) (plans []*Diag
 			continue
 		}
 		plan := &Diag{Path: "_diag/" + folder.name, dir: dir}
-		if err := plan.look(ctx, folder.ending, evidence); err != nil {
+		if err := plan.look(ctx, folder, evidence); err != nil {
 			dir.Close()
 			problems = append(problems, quoted(err))
 			continue
@@ -117,7 +113,7 @@ func (r *Runner) PlanDiag(ctx context.Context, evidence Evidence) (plans []*Diag
 	return plans, problems
 }
 
-func (d *Diag) look(ctx context.Context, ending string, evidence Evidence) error {
+func (d *Diag) look(ctx context.Context, folder diagFolder, evidence Evidence) error {
 	entries, err := d.dir.Open(".")
 	if err != nil {
 		return located(d.dir, err)
@@ -129,7 +125,7 @@ func (d *Diag) look(ctx context.Context, ending string, evidence Evidence) error
 		return err
 	}
 	verdicts := make([]verdict, len(names))
-	err = inParallel(ctx, len(names), 256, func(i int) { verdicts[i] = d.judge(names[i], ending, evidence) })
+	err = inParallel(ctx, len(names), 256, func(i int) { verdicts[i] = d.judge(names[i], folder, evidence) })
 	if err != nil {
 		return err
 	}
@@ -164,8 +160,8 @@ type verdict struct {
 	err         error
 }
 
-func (d *Diag) judge(name, ending string, evidence Evidence) verdict {
-	if !isDiagName(name, ending) {
+func (d *Diag) judge(name string, folder diagFolder, evidence Evidence) verdict {
+	if !folder.makes(name) {
 		return verdict{odd: "the runner gives no such names here"}
 	}
 	info, err := d.dir.Lstat(name)

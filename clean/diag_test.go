@@ -43,7 +43,7 @@ func TestLeftOverPagesAndBlocksGoAndTheirDirectoriesStay(t *testing.T) {
 	root, pages := newRunner(t)
 	write(t, pages, page(1))
 	write(t, pages, page(12))
-	block := write(t, root, "_diag/blocks", strings.Replace(page(3), ".log", ".block", 1))
+	left := write(t, root, "_diag/blocks", block(3))
 	runnerLog := write(t, root, "_diag/Runner_20260301-000000-utc.log")
 	temp := write(t, root, "_work/_temp/_runner_file_commands/set_output_1")
 
@@ -59,12 +59,12 @@ func TestLeftOverPagesAndBlocksGoAndTheirDirectoriesStay(t *testing.T) {
 	if done != (Done{Files: 3, Bytes: 12}) {
 		t.Errorf("done: %+v", done)
 	}
-	for _, gone := range []string{filepath.Join(pages, page(1)), filepath.Join(pages, page(12)), block} {
+	for _, gone := range []string{filepath.Join(pages, page(1)), filepath.Join(pages, page(12)), left} {
 		if exists(gone) {
 			t.Errorf("%s is still there", gone)
 		}
 	}
-	for _, kept := range []string{pages, filepath.Dir(block), runnerLog, temp} {
+	for _, kept := range []string{pages, filepath.Dir(left), runnerLog, temp} {
 		if !exists(kept) {
 			t.Errorf("%s was removed", kept)
 		}
@@ -99,7 +99,9 @@ func TestOnlyNamesOfTheRunnersShapeGo(t *testing.T) {
 		strings.Replace(good, "_1.log", "_.log", 1),
 		strings.Replace(good, "_1.log", "_-1.log", 1),
 		strings.Replace(good, "_1.log", "_99999999999.log", 1),
-		strings.Replace(good, ".log", ".block", 1), // a block among the pages
+		block(1), // a block among the pages
+		strings.Replace(good, ".log", ".block", 1),
+		strings.Replace(good, "_1.log", "_.1.log", 1),
 		strings.Replace(good, ".log", "\n.log", 1),
 		strings.Replace(good, "_1.log", "_1\n::set-env name=X::y.log", 1),
 		strings.Replace(good, "-", "_", 1),
@@ -350,13 +352,15 @@ func TestAnInterruptedRemovalReportsWhatItDid(t *testing.T) {
 }
 
 // diagName checks the same as IsDiagName in another way.
-var diagName = regexp.MustCompile(`\A` + guid + `_` + guid + `_[1-9][0-9]{0,9}\.(log|block)\z`)
+var diagName = regexp.MustCompile(`\A` + guid + `_` + guid + `(_[1-9][0-9]{0,9}\.log|\.[1-9][0-9]{0,9})\z`)
 
 const guid = `[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`
 
 func FuzzDiagName(f *testing.F) {
 	f.Add(page(1))
-	f.Add(strings.Replace(page(2147483647), ".log", ".block", 1))
+	f.Add(page(2147483647))
+	f.Add(block(2147483647))
+	f.Add(block(0))
 	f.Add(page(0))
 	f.Add("")
 	f.Add(page(1) + "\n")
