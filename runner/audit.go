@@ -31,6 +31,10 @@ func auditConfig(h Host) []finding.Finding {
 		all.Warn(4, configFix, "the runner's configuration was not read: %s", h.ConfigUnseen)
 		return all
 	}
+	if h.Config.Refused != "" {
+		all.Bad(4, "correct it; the runner's own log names the same", "the runner does not start with %.200q: %.300q",
+			h.ConfigPath, h.Config.Refused)
+	}
 	for _, p := range h.Config.Problems {
 		all.Bad(4, "write a number or a duration such as 1h there", "%.200q: %s", h.ConfigPath, p)
 	}

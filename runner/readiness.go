@@ -165,6 +165,8 @@ func (r Readiness) judge(h Host, registered bool) (blocker, next string) {
 	switch {
 	case h.ConfigUnseen != "":
 		return "primary_runner_config_unreadable", "run_as_the_runner_user_or_give_runner_dir"
+	case h.Config.Refused != "":
+		return "primary_runner_config_refused", "correct_the_config_that_the_runner_does_not_start_with"
 	case len(h.Config.Labels) == 0:
 		return "primary_runner_has_no_labels", "register_the_primary_runner"
 	case !r.Mixed:

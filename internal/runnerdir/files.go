@@ -109,6 +109,10 @@ func look(at Place) (r Runner, err error) {
 	if err != nil {
 		return r, fmt.Errorf("read %q: %.200q", at.Config, err)
 	}
+	if c.Connected { // it is in the configuration itself
+		r.Registration, r.Registered = resolveLinks(at.Config), true
+		return r, nil
+	}
 	file := c.Registration
 	if !filepath.IsAbs(file) {
 		file = filepath.Join(at.Dir, file)

@@ -40,13 +40,16 @@ type Config struct {
 	CacheDir        string // "" means .cache/actcache in the home of the runner's user
 	WorkdirParent   string // "" means .cache/act there
 	Problems        []string
+	Refused         string // why the runner does not start with this file, or ""
+	Connected       bool   // registered by server.connections, as Forgejo's runner can be
 }
 
 // MaxLabels bounds the search on the host, which checks a directory for each owner.
 const MaxLabels = 200
 
 // Parse parses a config.yaml. A value that it cannot parse is a problem, and keeps its
-// default.
+// default. What the runner itself would not start with is refused, and parsed as far as
+// it can be.
 func Parse(data []byte) (Config, error) {
 	c := Config{Capacity: 1, Timeout: 3 * time.Hour, Registration: ".runner"}
 	root, err := yamltree.Parse(data)
@@ -56,10 +59,11 @@ func Parse(data []byte) (Config, error) {
 	if root.Kind != yaml.MappingNode {
 		return c, yamltree.ErrNoMapping
 	}
+	c.Refused = refusal(data)
 	r := yamltree.Value(root, "runner")
 	if s := yamltree.Text(yamltree.Value(r, "capacity")); s != "" {
-		if n, err := strconv.Atoi(s); err == nil && n > 0 {
-			c.Capacity = n
+		if n, err := strconv.ParseInt(s, 0, 32); err == nil && n > 0 { // 0x2 is 2, as in YAML
+			c.Capacity = int(n)
 		} else if n != 0 || err != nil { // 0 means 1
 			c.Problems = append(c.Problems, fmt.Sprintf("runner.capacity is %.50q, not a number", s))
 		}
@@ -84,6 +88,7 @@ func Parse(data []byte) (Config, error) {
 	for _, s := range yamltree.Texts(yamltree.Value(r, "labels")) {
 		c.addLabels(s)
 	}
+	c.readConnections(yamltree.Value(yamltree.Value(root, "server"), "connections"))
 	if len(c.Labels) > MaxLabels {
 		err := fmt.Errorf("%d labels, more than the limit of %d", len(c.Labels), MaxLabels)
 		c.Labels = nil
@@ -104,6 +109,23 @@ func Parse(data []byte) (Config, error) {
 	c.CacheDir = yamltree.Text(yamltree.Value(yamltree.Value(root, "cache"), "dir"))
 	c.WorkdirParent = yamltree.Text(yamltree.Value(yamltree.Value(root, "host"), "workdir_parent"))
 	return c, nil
+}
+
+// readConnections takes the registrations that Forgejo's runner has in its configuration.
+// Each connection has labels of its own; the runner's are those of all.
+func (c *Config) readConnections(connections *yaml.Node) {
+	for _, p := range yamltree.Pairs(connections) {
+		server := yamltree.Text(yamltree.Value(p.Value, "url"))
+		if server == "" || yamltree.Text(yamltree.Value(p.Value, "uuid")) == "" {
+			continue
+		}
+		if !c.Connected {
+			c.Connected, c.Server, c.Labels = true, server, nil
+		}
+		for _, s := range yamltree.Texts(yamltree.Value(p.Value, "labels")) {
+			c.addLabels(s)
+		}
+	}
 }
 
 // RunsContainers reports whether any label of the runner runs jobs in containers. A

@@ -100,6 +100,9 @@ func (w *Want) judge(d Demand, pool Pool) {
 		w.Verdict, w.Why = Unresolved, d.Unresolved
 		return
 	}
+	if d.Alias != "" {
+		w.Why = fmt.Sprintf("runs-on is the alias *%.50s: runners with act 0.261.8 or before read no label there", d.Alias)
+	}
 	w.Class = classFor(w.Repository, d.Labels)
 	ready := false
 	for _, r := range pool.Runners {

@@ -32,7 +32,7 @@ func demands(runsOn, matrix *yaml.Node) []Demand {
 		return []Demand{{Unresolved: "the job has no runs-on"}}
 	}
 	if !slices.ContainsFunc(written, hasExpression) {
-		return []Demand{{Labels: written}}
+		return []Demand{{Labels: written, Alias: runsOn.Anchor}}
 	}
 	legs, err := combinations(matrix)
 	if err != nil {
@@ -53,7 +53,8 @@ func hasExpression(s string) bool { return strings.Contains(s, "${{") }
 
 var (
 	expression = regexp.MustCompile(`\$\{\{\s*(.*?)\s*\}\}`)
-	ofMatrix   = regexp.MustCompile(`^matrix(?:\.([A-Za-z_][A-Za-z0-9_-]*)|\['([^']+)'\])$`)
+	ofMatrix   = regexp.MustCompile(`^matrix((?:\.[A-Za-z_][A-Za-z0-9_-]*|\['[^']+'\])+)$`)
+	part       = regexp.MustCompile(`\.([^.\[]+)|\['([^']+)'\]`)
 )
 
 // resolve evaluates the labels for one leg of the matrix. A list in a leg is several
@@ -62,7 +63,7 @@ func resolve(written []string, leg map[string]*yaml.Node) Demand {
 	d := Demand{}
 	for _, label := range written {
 		if whole := expression.FindString(label); whole == strings.TrimSpace(label) {
-			values := yamltree.Texts(leg[nameOf(whole)])
+			values := yamltree.Texts(valueOf(whole, leg))
 			if len(values) == 0 || slices.ContainsFunc(values, hasExpression) {
 				return Demand{Labels: written, Unresolved: fmt.Sprintf("%.100s has no value in this file", whole)}
 			}
@@ -71,7 +72,7 @@ func resolve(written []string, leg map[string]*yaml.Node) Demand {
 		}
 		unknown := ""
 		d.Labels = append(d.Labels, expression.ReplaceAllStringFunc(label, func(e string) string {
-			v := yamltree.Text(leg[nameOf(e)])
+			v := yamltree.Text(valueOf(e, leg))
 			if v == "" || hasExpression(v) {
 				unknown = e
 			}
@@ -84,13 +85,21 @@ func resolve(written []string, leg map[string]*yaml.Node) Demand {
 	return d
 }
 
-// nameOf returns the key of the matrix in an expression, or "".
-func nameOf(e string) string {
+// valueOf returns the value of an expression such as matrix.config.os in a leg, or nil.
+func valueOf(e string, leg map[string]*yaml.Node) *yaml.Node {
 	m := ofMatrix.FindStringSubmatch(expression.FindStringSubmatch(e)[1])
 	if m == nil {
-		return ""
+		return nil
 	}
-	return m[1] + m[2]
+	var value *yaml.Node
+	for i, key := range part.FindAllStringSubmatch(m[1], -1) {
+		if name := key[1] + key[2]; i == 0 {
+			value = leg[name]
+		} else {
+			value = yamltree.Value(value, name)
+		}
+	}
+	return value
 }
 
 // combinations returns the legs of a matrix: the product of its lists, without the legs
@@ -176,9 +185,17 @@ func with(leg map[string]*yaml.Node, key string, v *yaml.Node) map[string]*yaml.
 // matches reports whether entry has leg's value for every matrix key it names.
 func matches(leg map[string]*yaml.Node, entry []yamltree.Pair, names map[string]bool) bool {
 	for _, p := range entry {
-		if names[p.Key] && yamltree.Text(leg[p.Key]) != yamltree.Text(p.Value) {
+		if names[p.Key] && !equal(leg[p.Key], p.Value) {
 			return false
 		}
 	}
 	return true
+}
+
+// equal compares two values, which may be mappings: {os: x} is not {os: y}.
+func equal(a, b *yaml.Node) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.Kind == b.Kind && a.Value == b.Value && slices.EqualFunc(a.Content, b.Content, equal)
 }

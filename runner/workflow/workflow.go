@@ -41,12 +41,16 @@ type Step struct {
 type Demand struct {
 	Labels     []string
 	Unresolved string // why the labels are not known, or ""
+	// Alias is the YAML alias that stands for them, or "". Gitea's act 0.261.8 and before
+	// reads no label there (measured), and gives the job to any runner.
+	Alias string
 }
 
 // maxLegs bounds the jobs of a file, counted once for each set of labels.
 const maxLegs = 1000
 
-// Parse parses one file. Keys such as "on", which is a boolean in YAML 1.1, are texts.
+// Parse parses one file. Keys such as "on", which is a boolean in YAML 1.1, are texts. It
+// fails where Gitea fails and runs nothing of the file: a job or a key that stands twice.
 func Parse(file string, data []byte) (Workflow, error) {
 	root, err := yamltree.Parse(data)
 	if err != nil {
@@ -54,6 +58,9 @@ func Parse(file string, data []byte) (Workflow, error) {
 	}
 	if root.Kind != yaml.MappingNode {
 		return Workflow{}, yamltree.ErrNoMapping
+	}
+	if err := yaml.Unmarshal(data, new(any)); err != nil {
+		return Workflow{}, yamltree.Reason(err)
 	}
 	w := Workflow{File: file}
 	on := yamltree.Value(root, "on")

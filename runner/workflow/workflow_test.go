@@ -66,7 +66,7 @@ func TestWhichLabelsAJobWants(t *testing.T) {
 			"runs-on: ${{ matrix.os }}\nstrategy: {matrix: {os: [a, b], go: [1], exclude: [{os: a}]}}",
 			labels([]string{"b"}),
 		},
-		"an alias": {"env: {x: &l awoooi-host}\nruns-on: *l", labels([]string{"awoooi-host"})},
+		"an alias": {"env: {x: &l awoooi-host}\nruns-on: *l", []Demand{{Labels: []string{"awoooi-host"}, Alias: "l"}}},
 		"a merge": {
 			"strategy: {matrix: {<<: {os: [a], go: [1]}, go: [2]}}\nruns-on: ${{ matrix.os }}-${{ matrix.go }}",
 			labels([]string{"a-2"}),

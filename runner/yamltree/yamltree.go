@@ -5,6 +5,8 @@ package yamltree
 import (
 	"errors"
 	"fmt"
+	"regexp"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -39,17 +41,19 @@ var errTooMuch = fmt.Errorf("more than %d nodes, %d levels or %d bytes of text, 
 // budget is the number of nodes and bytes of text that may follow.
 type budget struct{ nodes, bytes int }
 
-// expand returns a copy of a tree with aliases and merge keys expanded.
+// expand returns a copy of a tree with aliases and merge keys expanded. What an alias
+// stood for has its name as Anchor.
 func expand(n *yaml.Node, level int, left *budget) (*yaml.Node, error) {
+	alias := ""
 	for n.Kind == yaml.AliasNode {
-		n = n.Alias
+		alias, n = n.Value, n.Alias
 	}
 	left.nodes--
 	left.bytes -= len(n.Value)
 	if left.nodes < 0 || left.bytes < 0 || level > maxNested {
 		return nil, errTooMuch
 	}
-	out := &yaml.Node{Kind: n.Kind, Tag: n.ShortTag(), Value: n.Value, Line: n.Line}
+	out := &yaml.Node{Kind: n.Kind, Tag: n.ShortTag(), Value: n.Value, Line: n.Line, Anchor: alias}
 	for i := 0; i < len(n.Content); i++ {
 		merge := n.Kind == yaml.MappingNode && i%2 == 0 && n.Content[i].ShortTag() == "!!merge"
 		if merge {
@@ -153,6 +157,19 @@ func Pairs(n *yaml.Node) []Pair {
 
 // ErrNoMapping reports a document that is not a mapping.
 var ErrNoMapping = errors.New("not a YAML mapping")
+
+// quotedValue is the beginning of a value in an error of the YAML library, which may be
+// a secret.
+var quotedValue = regexp.MustCompile(" `[^`]*`")
+
+// Reason returns an error of the YAML library in one line and without values.
+func Reason(err error) error {
+	var types *yaml.TypeError
+	if !errors.As(err, &types) {
+		return err
+	}
+	return errors.New(quotedValue.ReplaceAllString(strings.Join(types.Errors[:min(len(types.Errors), 3)], "; "), ""))
+}
 
 // ErrorAt returns an error that begins with the node's line.
 func ErrorAt(n *yaml.Node, format string, args ...any) error {
