@@ -114,7 +114,7 @@ func TestTheMatrixOfALabel(t *testing.T) {
 	for _, line := range []string{
 		"ok             dedicated  wooo/awoooi  cd.yaml",
 		"host-110 idle  #3 success",
-		"unsatisfiable  foreign    wooo/ewoooc  cd.yaml   \"\\n::set-env name=BASH_ENV::x\"  \"e|w\\u202eoooc\"",
+		"unsatisfiable  shared     wooo/ewoooc  cd.yaml   \"\\n::set-env name=BASH_ENV::x\"  \"e|w\\u202eoooc\"",
 		"jobs: 2; ok 1, offline-only 0, unsatisfiable 1, unknown 0, unresolved 0; runners seen: 1\n",
 	} {
 		if !strings.Contains(out, line) {

@@ -72,6 +72,9 @@ type Want struct {
 // Matrix matches the labels that the jobs of repositories want with the known runners.
 func Matrix(repositories []Repository, pool Pool) []Want {
 	wants := []Want{}
+	owns := func(word string) bool {
+		return slices.ContainsFunc(repositories, func(r Repository) bool { return ownedBy(r.Name, word) })
+	}
 	for _, r := range repositories {
 		for _, w := range r.Workflows {
 			var last *Run
@@ -81,7 +84,7 @@ func Matrix(repositories []Repository, pool Pool) []Want {
 			for _, j := range w.Jobs {
 				for _, d := range j.RunsOn {
 					want := Want{Repository: r.Name, Workflow: w.File, Job: j.ID, RunsOn: d.Labels, LastRun: last}
-					want.judge(d, pool)
+					want.judge(d, pool, owns)
 					wants = append(wants, want)
 				}
 			}
@@ -90,8 +93,9 @@ func Matrix(repositories []Repository, pool Pool) []Want {
 	return wants
 }
 
-// judge sets the verdict on a demand.
-func (w *Want) judge(d Demand, pool Pool) {
+// judge sets the verdict on a demand. owns reports whether a known repository is called by
+// a word, or is its owner's.
+func (w *Want) judge(d Demand, pool Pool, owns func(word string) bool) {
 	w.Runners = []Runner{}
 	if w.RunsOn == nil {
 		w.RunsOn = []string{}
@@ -103,7 +107,7 @@ func (w *Want) judge(d Demand, pool Pool) {
 	if d.Alias != "" {
 		w.Why = fmt.Sprintf("runs-on is the alias *%.50s: runners with act 0.261.8 or before read no label there", d.Alias)
 	}
-	w.Class = classFor(w.Repository, d.Labels)
+	w.Class = classFor(w.Repository, d.Labels, owns)
 	ready := false
 	for _, r := range pool.Runners {
 		if !d.MetBy(r.Labels) {
@@ -131,14 +135,14 @@ func (d Demand) MetBy(has []string) bool {
 
 // classFor returns foreign if any label is another owner's, else dedicated if any is the
 // repository's own, else shared.
-func classFor(repository string, labels []string) string {
+func classFor(repository string, labels []string, owns func(word string) bool) string {
 	class := ClassShared
 	for _, l := range labels {
-		switch o := config.OwnerOf(l); {
-		case o == config.Shared:
-		case ownedBy(repository, o):
+		switch word := config.Word(l); {
+		case word == config.Shared:
+		case ownedBy(repository, word):
 			class = ClassDedicated
-		default:
+		case config.OwnerOf(l) != config.Shared || owns(word):
 			return ClassForeign
 		}
 	}

@@ -36,6 +36,8 @@ func TestWhetherAJobCanRun(t *testing.T) {
 		"disabled":                 {"wooo/ewoooc", []string{"old-host"}, true, OfflineOnly, ClassForeign},
 		"nobody":                   {"wooo/awoooi", []string{"gpu"}, true, Unsatisfiable, ClassShared},
 		"none of the known":        {"wooo/awoooi", []string{"gpu"}, false, NotSeen, ClassShared},
+		"of the repository alone":  {"wooo/awoooi", []string{"awoooi"}, true, Unsatisfiable, ClassDedicated},
+		"a word of nobody":         {"wooo/awoooi", []string{"blue"}, true, Unsatisfiable, ClassShared},
 		"a name with a version":    {"wooo/ewoooc-v2", []string{"ewoooc-host"}, true, OfflineOnly, ClassDedicated},
 		"a name that begins alike": {"wooo/ewooocish", []string{"ewoooc-host"}, true, OfflineOnly, ClassForeign},
 	} {
@@ -44,6 +46,16 @@ func TestWhetherAJobCanRun(t *testing.T) {
 		if len(wants) != 1 || wants[0].Verdict != c.verdict || wants[0].Class != c.class {
 			t.Errorf("%s: %+v, want %s %s", name, wants, c.verdict, c.class)
 		}
+	}
+}
+
+func TestALabelIsForeignIfAnotherRepositoryIsCalledThat(t *testing.T) {
+	w := Workflow{File: "cd.yaml", Jobs: []Job{{ID: "build", RunsOn: []Demand{{Labels: []string{"shop"}}}}}}
+	wants := Matrix([]Repository{
+		{Name: "wooo/shop", Workflows: []Workflow{w}}, {Name: "wooo/blog", Workflows: []Workflow{w}},
+	}, Pool{})
+	if wants[0].Class != ClassDedicated || wants[1].Class != ClassForeign {
+		t.Errorf("%+v", wants)
 	}
 }
 
