@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -193,6 +194,10 @@ func TestWhatIsHarmlessIsNotFound(t *testing.T) {
 		"docker image prune -af",
 		"docker update --restart=no gitea-runner", "docker inspect gitea-runner",
 		"docker logs --since 10m gitea-runner",
+		"systemctl start gitea-runner.service", // the runner's own unit
+		"systemctl stop docker-compose@gitea-runner",
+		"curl --unix-socket /run/docker.sock http://x/containers/gitea-runner/json",
+		"cd /srv/gitea-runner && docker compose logs",
 		"docker network ls",
 	} {
 		if found := checkSchedule([]Scheduled{{Command: command}}, Container{Name: WrappedContainer}); len(found) > 0 {
@@ -210,10 +215,35 @@ func TestHowTheContainerIsStarted(t *testing.T) {
 		"docker -H unix:///x start gitea-runner", "if ! pgrep x; then docker \\\n start gitea-runner; fi",
 		"docker container start gitea-runner",
 		"R=gitea-runner; docker start $R",
+		"chronic docker start gitea-runner", "setsid -f docker start gitea-runner",
+		"systemd-run --unit=x docker start gitea-runner", "su - ci -c 'docker start gitea-runner'",
+		"systemctl --no-block restart podman-gitea-runner.service", "systemctl enable --now container-gitea-runner",
+		"curl -XPOST --unix-socket /run/docker.sock 'http://x/v1.41/containers/gitea-runner/restart?t=1'",
+		"docker compose -f /srv/gitea-runner/compose.yaml up -d", "podman start gitea-runner",
 	} {
 		found := checkSchedule([]Scheduled{{Command: command}}, Container{Name: WrappedContainer})
 		if len(found) != 1 || found[0].Level != finding.Bad {
 			t.Errorf("%q: %+v", command, found)
+		}
+	}
+}
+
+// Lines of public cron tables, each of which starts the retired container again.
+func TestRevivalsInTheField(t *testing.T) {
+	table, err := os.ReadFile("testdata/starts-gitea-runner.cron")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := ParseCrontab(string(table), true)
+	if len(lines) != 5 {
+		t.Errorf("%d lines", len(lines))
+	}
+	for _, line := range lines {
+		where := fmt.Sprintf("/etc/cron.d/x:%d", line.Line)
+		found := checkSchedule([]Scheduled{{Where: where, Command: line.Command}}, Container{Name: WrappedContainer})
+		if len(found) != 1 || found[0].Level != finding.Bad || found[0].Layer != 7 ||
+			!strings.HasPrefix(found[0].Evidence, where) {
+			t.Errorf("%q: %+v", line.Command, found)
 		}
 	}
 }

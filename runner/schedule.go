@@ -95,6 +95,10 @@ func ScriptsOf(command, home string) []string {
 	return paths
 }
 
+// ofContainers matches units that run containers, such as docker-compose@NAME or
+// container-NAME. The unit of a runner itself is none.
+var ofContainers = regexp.MustCompile(`^(docker|podman|container|compose|docker-compose|podman-compose)[-@.]`)
+
 var mentionsRunner = regexp.MustCompile(`gitea[-_]runner|act[-_]runner`)
 
 // namedIn reports whether a text names the container; the retired runner's has several
@@ -164,6 +168,14 @@ const pruneFix = "take locks with hostguard acquire-lock, which no prune removes
 // startedBy returns Bad if a command of a script starts the container, and Warn if it
 // starts a container that a variable names, or others of the same compose project.
 func (c Container) startedBy(command shell.Command, script string) finding.Level {
+	if name := command.StartedByAPI(); name != "" && c.namedIn(name) {
+		return finding.Bad
+	}
+	for _, unit := range command.StartsUnits() {
+		if ofContainers.MatchString(unit) && c.namedIn(unit) {
+			return finding.Bad
+		}
+	}
 	d := command.Docker()
 	if len(d) > 0 && d[0] == "container" {
 		d = d[1:]
@@ -182,6 +194,9 @@ func (c Container) startedBy(command shell.Command, script string) finding.Level
 	}
 	if slices.ContainsFunc(command.Words, c.namedIn) {
 		return finding.Bad
+	}
+	if compose > 0 && c.ComposeDir == "" && len(d) == compose+1 && c.namedIn(script) {
+		return finding.Bad // of the project in a directory of that name
 	}
 	if compose > 0 && c.ComposeDir != "" && strings.Contains(script, c.ComposeDir) {
 		if services := d[compose+1:]; len(services) == 0 || slices.Contains(services, c.ComposeService) {

@@ -71,6 +71,40 @@ func (c Command) Builds() bool {
 		hasPrefix(d, "compose") && (slices.Contains(d, "build") || slices.Contains(c.Words, "--build"))
 }
 
+// StartedByAPI returns the container that a command of curl or another client of HTTP
+// starts by Docker's API, or "".
+func (c Command) StartedByAPI() string {
+	if !slices.Contains([]string{"curl", "wget", "http", "xh"}, c.Words[0]) {
+		return ""
+	}
+	for _, w := range c.Words[1:] {
+		_, rest, found := strings.Cut(w, "/containers/")
+		name, action, _ := strings.Cut(rest, "/")
+		action, _, _ = strings.Cut(action, "?")
+		if found && slices.Contains([]string{"start", "restart", "unpause"}, action) {
+			return name
+		}
+	}
+	return ""
+}
+
+// StartsUnits returns the units that a command of systemctl starts.
+func (c Command) StartsUnits() []string {
+	if c.Words[0] != "systemctl" {
+		return nil
+	}
+	words := operands(c.Words[1:])
+	if len(words) == 0 {
+		return nil
+	}
+	starts := slices.Contains([]string{"start", "restart", "try-restart", "reload-or-restart", "isolate"}, words[0]) ||
+		words[0] == "enable" && slices.Contains(c.Words, "--now")
+	if !starts {
+		return nil
+	}
+	return words[1:]
+}
+
 // PlainLock returns the name of a lock that a command creates as a Docker network.
 func (c Command) PlainLock() string {
 	if d := c.Docker(); !hasPrefix(d, "network", "create") {
