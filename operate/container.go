@@ -154,7 +154,7 @@ func (o *containerOptions) find(ctx context.Context, s *cli.Session) (*container
 		return nil, fmt.Errorf("container %q: %w; docker ps -a lists all containers", o.name, err)
 	case err != nil:
 		return nil, fmt.Errorf("inspect container %q: %w", o.name, err)
-	case !runner.IsRunner(c.Name, c.Image):
+	case !runner.IsRunner(c.Name, c.Image, c.Command):
 		return nil, cli.Refusedf("the container %q has the image %.200q, which is not a runner's: it is not touched",
 			o.name, c.Image)
 	case c.Status == "paused":

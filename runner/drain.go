@@ -8,8 +8,12 @@ import (
 	"hostguard/runner/shell"
 )
 
-// IsRunner reports whether a container is a runner's, by its name or its image.
-func IsRunner(name, image string) bool { return name == WrappedContainer || IsDaemonImage(image) }
+// IsRunner reports whether a container is a runner's: by its name, by what it runs, as far
+// as its entry point and command name that, or by its image.
+func IsRunner(name, image string, command []string) bool {
+	return name == WrappedContainer || IsDaemonImage(image) ||
+		slices.ContainsFunc(command, func(word string) bool { return actrunner.RoleOf(word) == actrunner.Daemon })
+}
 
 // drain returns the command that retires a container.
 func (c Container) drain() string {

@@ -43,14 +43,19 @@ func TestWhatRunsInsideARunnersContainer(t *testing.T) {
 
 func TestWhoIsARunner(t *testing.T) {
 	for _, c := range []struct {
-		name, image string
-		want        bool
+		name, image, command string
+		want                 bool
 	}{
-		{WrappedContainer, "own/build", true}, {"x", "docker.io/gitea/act_runner:0.2.13", true},
-		{"x", "gitea/act_runner@sha256:" + strings.Repeat("0", 64), true},
-		{"gitea-runner-db", "postgres", false}, {"gitea", "gitea/gitea", false},
+		{WrappedContainer, "own/build", "", true}, {"x", "docker.io/gitea/act_runner:0.2.13", "", true},
+		{"x", "gitea/act_runner@sha256:" + strings.Repeat("0", 64), "", true},
+		{"x", "vegardit/gitea-act-runner:dind-latest", "", true},
+		{"x", "code.forgejo.org/forgejo/runner:6", "", true},
+		{"x", "registry:5000/own", "/sbin/tini -- /usr/local/bin/act_runner-0.2.11 daemon", true},
+		{"x", "own", "forgejo-runner daemon --config x", true},
+		{"gitea-runner-db", "postgres", "postgres", false}, {"gitea", "gitea/gitea", "/usr/bin/gitea web", false},
+		{"x", "gitlab/gitlab-runner", "gitlab-runner run", false}, {"x", "own/runner", "", false},
 	} {
-		if IsRunner(c.name, c.image) != c.want {
+		if IsRunner(c.name, c.image, strings.Fields(c.command)) != c.want {
 			t.Errorf("%+v", c)
 		}
 	}

@@ -96,6 +96,7 @@ type Container struct {
 	Running                    bool
 	Started                    string   // the time of its last start, "" if never
 	Labels                     []string // from its environment
+	Command                    []string // its entry point and arguments
 	Mounts                     []string // directories and files of the host
 	ComposeDir, ComposeService string   // "" if docker compose did not create it
 }
@@ -238,7 +239,8 @@ func (h Host) HostLabels() []string {
 func IsDaemonImage(image string) bool {
 	image, _, _ = strings.Cut(image, "@")
 	name, _, _ := strings.Cut(image[strings.LastIndex(image, "/")+1:], ":")
-	return actrunner.RoleOf(name) == actrunner.Daemon || name == "runner" && strings.Contains(image, "gitea")
+	return actrunner.RoleOf(name) == actrunner.Daemon ||
+		name == "runner" && (strings.Contains(image, "gitea") || strings.Contains(image, "forgejo"))
 }
 
 // CannotMount returns why a file of this host cannot be mounted into the containers of

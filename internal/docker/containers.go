@@ -58,7 +58,7 @@ func (e *Engine) list(ctx context.Context) (runners, active []string, err error)
 			if c.State == "running" || c.State == "paused" {
 				active = append(active, name)
 			}
-		} else if runner.IsRunner(name, c.Image) {
+		} else if runner.IsRunner(name, c.Image, strings.Fields(c.Command)) {
 			runners = append(runners, c.ID)
 		}
 	}
@@ -104,7 +104,7 @@ func (e *Engine) inspect(ctx context.Context, id string) (runner.Container, erro
 		Started: c.State.StartedAt,
 	}
 	if c.Config != nil {
-		r.Image = c.Config.Image
+		r.Image, r.Command = c.Config.Image, slices.Concat(c.Config.Entrypoint, c.Config.Cmd)
 		for _, variable := range c.Config.Env {
 			if labels, found := strings.CutPrefix(variable, "GITEA_RUNNER_LABELS="); found && labels != "" {
 				r.Labels = strings.Split(labels, ",")
