@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"hostguard/internal/actrunner"
 	"hostguard/internal/cli"
 	"hostguard/internal/docker"
 	"hostguard/internal/proc"
@@ -48,23 +47,10 @@ func runnerDir(dir *string) cli.Input {
 // also names what could not be seen.
 func (o *hostOptions) look(ctx context.Context, s *cli.Session) runner.Host {
 	h := runner.Host{Owner: o.owner, Lingers: true}
-	h.Units, h.UnitsUnseen = readUnits(ctx, s)
-	processes, roots, err := proc.Local().Runners()
-	h.GitHubRoots = roots
-	if err != nil {
-		h.ProcessesUnseen = cli.OneLine(err)
+	found := o.readRunners(ctx, s, &h)
+	if o.files.ReadOnly(ctx, systemd.Dir(systemd.System, "")) {
+		h.UnitsFixed = systemd.Dir(systemd.System, "") + " is on a read-only file system"
 	}
-	for _, p := range processes {
-		d := runner.Daemon{PID: p.PID, Unit: p.Unit, Scope: choose(p.User, systemd.User, systemd.System)}
-		if p.Dir == "" {
-			h.ProcessesUnseen = fmt.Sprintf("the directory of process %d, a runner: that takes root or its user", p.PID)
-		} else {
-			d.Registration = o.registrationOf(ctx, p.UID, p.Dir, actrunner.ConfigOf(p.Argv))
-		}
-		h.Daemons = append(h.Daemons, d)
-	}
-	o.nameFiles(ctx, h.Units)
-	found := o.findRunners(ctx, h, processes)
 	o.readPrimary(ctx, s, &h, found)
 	if me, err := user.Current(); err == nil {
 		h.Lingers = systemd.Lingers(me.Username)
@@ -76,69 +62,6 @@ func (o *hostOptions) look(ctx context.Context, s *cli.Session) runner.Host {
 	}
 	o.readJobs(ctx, s, &h)
 	return h
-}
-
-// findRunners returns the runners that units and processes of this host run.
-func (o *hostOptions) findRunners(ctx context.Context, h runner.Host, processes []proc.RunnerProcess) []runner.Found {
-	var found []runner.Found
-	add := func(uid int, dir string, argv, environ []string, active bool) {
-		dir = strings.TrimPrefix(dir, "!") // systemd's mark of a directory that may be missing
-		config := cmp.Or(actrunner.ConfigOf(argv), "config.yaml")
-		switch {
-		case dir == "" && filepath.IsAbs(config):
-			dir = filepath.Dir(config)
-		case dir == "":
-			return
-		case !filepath.IsAbs(config):
-			config = filepath.Join(dir, config)
-		}
-		real := o.files.Resolve(ctx, config)
-		known := func(f runner.Found) bool { return o.files.Resolve(ctx, f.ConfigPath) == real }
-		if i := slices.IndexFunc(found, known); i >= 0 {
-			found[i].Active = found[i].Active || active
-			return
-		}
-		f := o.readRunner(ctx, uid, dir, config, environ)
-		f.Active = active
-		found = append(found, f)
-	}
-	for _, u := range h.Units {
-		for _, argv := range u.Exec {
-			if actrunner.IsDaemon(argv) {
-				add(uidOf(u.User), u.WorkDir, argv, u.Environment, u.Active == "active")
-			}
-		}
-	}
-	for _, p := range processes {
-		add(p.UID, p.Dir, p.Argv, nil, true)
-	}
-	return found
-}
-
-// uidOf returns the number of a user; -1 for "" and for one who is not known.
-func uidOf(name string) int {
-	is, err := user.Lookup(name)
-	if err != nil {
-		is = &user.User{Uid: name} // a unit may name the number
-	}
-	uid, err := strconv.Atoi(is.Uid)
-	if err != nil {
-		return -1
-	}
-	return uid
-}
-
-// readRunner reads the configuration of a runner of the user uid, whose unit sets environ.
-func (o *hostOptions) readRunner(ctx context.Context, uid int, dir, config string, environ []string) runner.Found {
-	f := runner.Found{Dir: dir, ConfigPath: config}
-	_, f.Config, _ = o.files.Read(ctx, uid, runnerdir.Place{Dir: dir, Config: config})
-	for _, variable := range environ {
-		if host, set := strings.CutPrefix(variable, "DOCKER_HOST="); set {
-			f.DockerHost = host
-		}
-	}
-	f.DockerHost = cmp.Or(f.Config.DockerHost, f.DockerHost)
-	return f
 }
 
 // splitOf returns the runner that serves one owner of the primary's labels alone: in
@@ -156,7 +79,7 @@ func (o *hostOptions) splitOf(ctx context.Context, h runner.Host, owner string, 
 	d.Service = runner.SplitServiceOf(owner)
 	config := filepath.Join(d.Path, "config.yaml")
 	units := h.UnitsOf(runner.Service{Dir: d.Path, ConfigPath: config,
-		RegistrationPath: o.registrationOf(ctx, -1, d.Path, config)})
+		RegistrationPath: o.registrationOf(ctx, d.Path, config)})
 	if d.Status == "registered" && len(units) > 0 {
 		d.Service = units[0].Name
 	}
@@ -195,68 +118,63 @@ func readUnits(ctx context.Context, s *cli.Session) (units []runner.Unit, unseen
 	return units, unseen
 }
 
-// readPrimary reads the directory and the configuration of the host's own runner: the
-// given directory, or that of the runner that runs here, or ~/act-runner.
+// readPrimary reads the directory and the configuration of the host's own runner: that of
+// the given directory, or the one that runs here, or the one in ~/act-runner. What runs it
+// decides over its configuration: another file may lie in its directory.
 func (o *hostOptions) readPrimary(ctx context.Context, s *cli.Session, h *runner.Host, found []runner.Found) {
-	dir, config, usual := o.dir, "", filepath.Join(s.Getenv("HOME"), "act-runner")
-	// The unit of a retired primary may have been removed.
-	if own, known := runner.ChoosePrimary(found); dir == "" && known &&
-		!(own.Split() && o.files.Status(ctx, usual) == "registered") {
-		dir, config = own.Dir, own.ConfigPath
-	}
-	dir = cmp.Or(dir, usual)
-	if full, err := filepath.Abs(dir); err == nil {
+	dir, usual := o.dir, filepath.Join(s.Getenv("HOME"), "act-runner")
+	if full, err := filepath.Abs(dir); err == nil && dir != "" {
 		dir = full
 	}
-	if config == "" {
-		config = filepath.Join(dir, "config.yaml")
+	own, known := runner.ChoosePrimary(o.foundIn(ctx, dir, found))
+	// The unit of a retired primary may have been removed.
+	if !known || dir == "" && own.Split() && o.files.Status(ctx, usual) == "registered" {
+		dir = cmp.Or(dir, usual)
+		own = runner.Found{Dir: dir, WorkDir: dir, ConfigPath: filepath.Join(dir, "config.yaml")}
 	}
-	h.Dir, h.ConfigPath = dir, config
+	h.Dir, h.WorkDir, h.ConfigPath, h.Home = own.Dir, own.WorkDir, own.ConfigPath, own.Home
 	if err := o.readConfig(ctx, h); err != nil {
-		h.ConfigUnseen = fmt.Sprintf("%.200q: %.200q", config, err)
+		h.ConfigUnseen = fmt.Sprintf("%.200q: %.200q", cmp.Or(h.ConfigPath, h.Dir), err)
 	}
+}
+
+// foundIn returns the runners of a directory: those that work there, or else those whose
+// configuration is there. For "" it returns all.
+func (o *hostOptions) foundIn(ctx context.Context, dir string, found []runner.Found) (in []runner.Found) {
+	if dir == "" {
+		return found
+	}
+	real := o.files.Resolve(ctx, dir)
+	for _, f := range found {
+		if o.files.Resolve(ctx, f.Dir) == real {
+			f.Dir = dir
+			in = append(in, f)
+		}
+	}
+	for _, f := range found {
+		if len(in) == 0 && f.ConfigPath != "" && filepath.Dir(o.files.Resolve(ctx, f.ConfigPath)) == real {
+			return []runner.Found{f}
+		}
+	}
+	return in
 }
 
 // readConfig reads the configuration of the primary: what is written later is made of this
 // one reading.
 func (o *hostOptions) readConfig(ctx context.Context, h *runner.Host) error {
-	r, c, err := o.files.Read(ctx, -1, runnerdir.Place{Dir: h.Dir, Config: h.ConfigPath})
+	r, c, err := o.files.Read(ctx, -1, runnerdir.Place{Dir: h.WorkDir, Config: h.ConfigPath})
 	h.ConfigText, h.ConfigChanged, h.Config = r.Text, r.Changed, c
-	h.RegistrationPath, h.Registered = r.Registration, r.Registered
+	h.RegistrationPath, h.Registered, h.ConfigFixed = r.Registration, r.Registered, ""
+	if r.ReadOnly {
+		h.ConfigFixed = "it is on a read-only file system"
+	}
 	return err
 }
 
-// registrationOf returns the registration file of a daemon of the user uid that works in
-// dir.
-func (o *hostOptions) registrationOf(ctx context.Context, uid int, dir, config string) string {
-	if config == "" {
-		return o.files.Resolve(ctx, filepath.Join(dir, ".runner"))
-	}
-	if !filepath.IsAbs(config) {
-		config = filepath.Join(dir, config)
-	}
-	r, _, _ := o.files.Read(ctx, uid, runnerdir.Place{Dir: dir, Config: config})
+// registrationOf returns the registration file of a runner that works in dir.
+func (o *hostOptions) registrationOf(ctx context.Context, dir, config string) string {
+	r, _, _ := o.files.Read(ctx, -1, runnerdir.Place{Dir: dir, Config: config})
 	return r.Registration
-}
-
-// nameFiles sets the configuration and the registration of each daemon's unit.
-func (o *hostOptions) nameFiles(ctx context.Context, units []runner.Unit) {
-	for i := range units {
-		u := &units[i]
-		dir := strings.TrimPrefix(u.WorkDir, "!")
-		if dir == "" && u.Scope == systemd.System {
-			dir = "/" // the default of a service
-		}
-		for _, argv := range u.Exec {
-			if !actrunner.IsDaemon(argv) || dir == "" {
-				continue
-			}
-			u.Registration = o.registrationOf(ctx, uidOf(u.User), dir, actrunner.ConfigOf(argv))
-			if u.Config = actrunner.ConfigOf(argv); u.Config != "" && !filepath.IsAbs(u.Config) {
-				u.Config = filepath.Join(dir, u.Config)
-			}
-		}
-	}
 }
 
 // runnerUser returns the owner of the runner's directory, and so of its processes.
@@ -281,7 +199,7 @@ func (o *hostOptions) readJobDirs(ctx context.Context, s *cli.Session, h *runner
 	if err == nil && os.Geteuid() == 0 { // root sees other users' jobs
 		home = owner.HomeDir
 	}
-	parents := []string{h.Config.JobParent(home)}
+	parents := []string{h.Config.JobParent(cmp.Or(h.Home, home))}
 	for _, d := range h.SplitDirs {
 		if d.Status != "registered" {
 			continue

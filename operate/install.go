@@ -14,7 +14,7 @@ import (
 
 	"hostguard/install"
 	"hostguard/internal/cli"
-	"hostguard/internal/proc"
+	"hostguard/internal/runnerdir"
 	"hostguard/internal/safefile"
 	"hostguard/runner"
 )
@@ -189,13 +189,13 @@ func hookScript(hook string) []byte {
 // printConfiguration prints the lines for the runners' configuration. They must break
 // no job: a hook of a job runs where the job's steps do.
 func printConfiguration(ctx context.Context, s *cli.Session, bin string) {
-	units, _ := readUnits(ctx, s)
-	processes, roots, _ := proc.Local().Runners()
 	var look hostOptions
-	found := look.findRunners(ctx, runner.Host{Units: units}, processes)
+	var h runner.Host
+	found := look.readRunners(ctx, s, &h)
 	usual := filepath.Join(s.Getenv("HOME"), "act-runner")
 	if len(found) == 0 && look.files.Status(ctx, usual) == "registered" {
-		found = append(found, look.readRunner(ctx, -1, usual, filepath.Join(usual, "config.yaml"), nil))
+		found = append(found, look.readRunner(ctx, runs{uid: -1,
+			at: runnerdir.Place{Dir: usual, Config: filepath.Join(usual, "config.yaml")}}))
 	}
 	s.Print("")
 	if install.SearchedByServices(bin) {
@@ -215,10 +215,14 @@ func printConfiguration(ctx context.Context, s *cli.Session, bin string) {
 		if of[block] == nil {
 			blocks = append(blocks, block)
 		}
-		of[block] = append(of[block], fmt.Sprintf("%q", f.ConfigPath))
+		file := fmt.Sprintf("%q", f.ConfigPath)
+		if f.ConfigPath == "" { // it reads none
+			file = fmt.Sprintf("a file that the runner in %q gets by --config", f.Dir)
+		}
+		of[block] = append(of[block], file)
 	}
 	for _, block := range blocks {
-		if found[0].ConfigPath != "" {
+		if found[0].Dir != "" {
 			s.Print("in %s:", strings.Join(of[block], " and "))
 		}
 		s.Print("")
@@ -230,7 +234,7 @@ func printConfiguration(ctx context.Context, s *cli.Session, bin string) {
 	s.Print("add these lines to a key that exists already, and keep its other lines: no runner starts with a " +
 		"duplicate key")
 	s.Print("the runner reads it when it starts: restart it while no job runs")
-	for _, root := range slices.Compact(roots) {
+	for _, root := range slices.Compact(h.GitHubRoots) {
 		s.Print("GitHub's runner: ACTIONS_RUNNER_HOOK_JOB_COMPLETED=%s in %q",
 			cli.Word(filepath.Join(bin, jobCompletedHook+".sh")), filepath.Join(root, ".env"))
 	}

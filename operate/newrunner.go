@@ -40,7 +40,7 @@ func (v *splitting) planRunner(ctx context.Context, r runner.SplitRunner) ([]cha
 			return nil, cli.Refusedf("the runner in %q is registered already, but %w; change its config.yaml, or the "+
 				"plan", r.Dir, err)
 		}
-		sv.ShutdownTimeout, sv.RegistrationPath = c.ShutdownTimeout, v.host.registrationOf(ctx, -1, r.Dir, configOf(r))
+		sv.ShutdownTimeout, sv.RegistrationPath = c.ShutdownTimeout, v.host.registrationOf(ctx, r.Dir, configOf(r))
 	case v.host.files.Exists(ctx, r.Dir):
 		return nil, cli.Refusedf("%q exists without a registration, so its runner is not known; move it away", r.Dir)
 	default:

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"time"
 
-	"hostguard/internal/actrunner"
 	"hostguard/internal/cli"
 	"hostguard/internal/gitea"
 	"hostguard/internal/runnerdir"
@@ -133,10 +132,8 @@ func (v *splitting) place(ctx context.Context) error {
 	if unit.Scope == systemd.System {
 		v.primary.User = v.owner.Username
 	}
-	for _, argv := range unit.Exec {
-		if actrunner.IsDaemon(argv) {
-			v.primary.Binary = argv[0]
-		}
+	if unit.Launch.Argv != nil {
+		v.primary.Binary = unit.Launch.Argv[0]
 	}
 	if !filepath.IsAbs(v.primary.Binary) || v.host.files.Program(ctx, []string{v.primary.Binary}) == "" {
 		return cli.Refusedf("the unit %q runs %.200q, which is not the full path of a program", unit.Name,

@@ -39,7 +39,7 @@ func auditConfig(h Host) []finding.Finding {
 		all.Bad(4, "write a number or a duration such as 1h there", "%.200q: %s", h.ConfigPath, p)
 	}
 	if h.Config.Capacity > 1 {
-		all.Bad(4, serviceFix(h.Dir),
+		all.Bad(4, h.ConfigFix(),
 			"capacity is %d: jobs of several repositories run at once on one Docker daemon and delete each "+
 				"other's containers", h.Config.Capacity)
 	}
@@ -58,7 +58,7 @@ func auditConfig(h Host) []finding.Finding {
 			"no label runs jobs on the host itself, such as awoooi-host:host")
 	}
 	if h.Config.ShutdownTimeout == 0 {
-		all.Bad(6, serviceFix(h.Dir), "shutdown_timeout is 0s: a restart cancels the jobs that run")
+		all.Bad(6, h.ConfigFix(), "shutdown_timeout is 0s: a restart cancels the jobs that run")
 	}
 	if foreign := config.Foreign(h.Config.Labels, h.OwnedBy()); len(foreign) > 0 && !h.Separated() {
 		names := make([]string, 0, len(foreign))
@@ -86,7 +86,7 @@ func auditUnits(h Host) []finding.Finding {
 		all.Warn(6, "run it on the host, as the runner's user",
 			"the runner's service was not seen: %s", strings.Join(h.UnitsUnseen, "; "))
 	case !found:
-		all.Warn(6, serviceFix(h.Dir),
+		all.Warn(6, h.newServiceFix(),
 			"no service runs the runner in %.200q: after a crash or a reboot nothing starts it", h.Dir)
 	case primary.Active != "active":
 		all.Bad(6, systemctl(primary)+"start "+shell.Quote(primary.Name),
@@ -97,13 +97,13 @@ func auditUnits(h Host) []finding.Finding {
 			continue
 		}
 		if u.KillMode != "mixed" {
-			all.Bad(6, serviceFix(cmp.Or(u.WorkDir, h.Dir)),
+			all.Bad(6, h.UnitFix(u),
 				"unit %q has KillMode=%q: systemd ends the jobs' steps together with the runner, and "+
 					"shutdown_timeout has no effect", u.Name, u.KillMode)
 		}
 		if shutdown := h.Config.ShutdownTimeout; shutdown > 0 && u.StopTimeout > 0 &&
 			u.StopTimeout < StopTimeout(shutdown) {
-			all.Bad(6, serviceFix(cmp.Or(u.WorkDir, h.Dir)),
+			all.Bad(6, h.UnitFix(u),
 				"unit %q has TimeoutStopSec=%s, less than shutdown_timeout (%s) and the time to report after it",
 				u.Name, config.Duration(u.StopTimeout), config.Duration(shutdown))
 		}
@@ -118,6 +118,58 @@ func auditUnits(h Host) []finding.Finding {
 // serviceFix returns the command that fixes a runner's configuration and its unit.
 func serviceFix(dir string) string {
 	return "hostguard runner service -runner-dir " + shell.Quote(dir) + " -apply"
+}
+
+// ConfigFix returns the fix for a setting of the primary's configuration. What the command
+// would refuse to do comes first.
+func (h Host) ConfigFix() string {
+	primary, found := h.Primary()
+	switch {
+	case h.ConfigFixed != "":
+		return fmt.Sprintf("set it in what %.200q is made from, since %s; NixOS: "+
+			"services.gitea-actions-runner.instances.NAME.settings.runner", h.ConfigPath, h.ConfigFixed)
+	case found && primary.unconfigured():
+		return primary.configFix(h.Dir) + ", then " + serviceFix(h.Dir)
+	case h.Config.Refused != "":
+		return fmt.Sprintf("correct %.200q, then %s", h.ConfigPath, serviceFix(h.Dir))
+	case !found:
+		return h.newServiceFix()
+	}
+	return serviceFix(h.Dir)
+}
+
+// newServiceFix returns the fix for a runner that no unit runs.
+func (h Host) newServiceFix() string {
+	for _, d := range h.Daemons {
+		if d.Registration != "" && d.Registration == h.RegistrationPath {
+			return fmt.Sprintf("process %d runs it, %s; then %s", d.PID, d.without(), serviceFix(h.Dir))
+		}
+	}
+	switch {
+	case h.ConfigUnseen != "":
+		return configFix
+	case !h.Registered:
+		return fmt.Sprintf("register it in %.200q, then %s", h.Dir, serviceFix(h.Dir))
+	case h.Config.Refused != "":
+		return fmt.Sprintf("correct %.200q, then %s", h.ConfigPath, serviceFix(h.Dir))
+	}
+	return serviceFix(h.Dir)
+}
+
+// UnitFix returns the fix for the settings of a unit.
+func (h Host) UnitFix(u Unit) string {
+	dir := cmp.Or(u.Dir, h.Dir)
+	switch {
+	case u.Scope == "system" && h.UnitsFixed != "":
+		return fmt.Sprintf("set KillMode=mixed and TimeoutStopSec=%d in what %q is made from, since %s; NixOS: "+
+			"systemd.services.%s.serviceConfig", int(StopTimeout(max(time.Hour, h.Config.ShutdownTimeout)).Seconds()),
+			u.Name, h.UnitsFixed, strings.TrimSuffix(u.Name, ".service"))
+	case u.unconfigured():
+		return u.configFix(dir) + ", then " + serviceFix(dir)
+	case dir == h.Dir && h.Config.Refused != "":
+		return fmt.Sprintf("correct %.200q, then %s", h.ConfigPath, serviceFix(h.Dir))
+	}
+	return serviceFix(dir)
 }
 
 func systemctl(u Unit) string {

@@ -19,8 +19,9 @@ func good() Host {
 		Units: []Unit{{
 			Name: PrimaryService, Scope: "user", Load: "loaded", Active: "active", Sub: "running", MainPID: 7, KillMode: "mixed",
 			StopTimeout: 70 * time.Minute,
-			Exec:        [][]string{{"/usr/local/bin/act_runner", "daemon", "--config", "/srv/act-runner/config.yaml"}},
-			WorkDir:     "/srv/act-runner",
+			Launch: Launch{Dir: "/srv/act-runner", Named: true,
+				Argv: []string{"/usr/local/bin/act_runner", "daemon", "--config", "/srv/act-runner/config.yaml"}},
+			Dir: "/srv/act-runner", Config: "/srv/act-runner/config.yaml", Registration: "/srv/act-runner/.runner",
 		}},
 		Lingers: true,
 		Dir:     "/srv/act-runner", ConfigPath: "/srv/act-runner/config.yaml",

@@ -29,7 +29,11 @@ type Host struct {
 	Lingers     bool     // the user's units start without a login
 
 	Dir              string // of the primary runner
-	ConfigPath       string
+	Home             string // of its user, as its unit sets it; "" if it does not
+	WorkDir          string // where it works: relative paths of its configuration are below it
+	ConfigPath       string // "" if it has none
+	ConfigFixed      string // why its configuration cannot be changed here, "" if it can
+	UnitsFixed       string // why units cannot
 	ConfigText       []byte // of which Config is the content
 	ConfigChanged    time.Time
 	Config           config.Config
@@ -63,13 +67,17 @@ type Unit struct {
 	KillMode          string
 	StopTimeout       time.Duration // 0 for none
 	Exec              [][]string    // the arguments of each ExecStart
-	WorkDir           string
-	User              string    // as whom a service of the system runs; "" for root
-	Environment       []string  // NAME=value, perhaps with secrets
-	EnvironmentFiles  []string  // with a "-" before one that may be missing
-	Triggers          []string  // of a timer
-	Last, Next        time.Time // of a timer; zero for never
+	WorkDir           string        // "" for the manager's own, "~" for the home of its user
+	User              string        // as whom a service of the system runs; "" for root
+	Environment       []string      // NAME=value, perhaps with secrets
+	EnvironmentFiles  []string      // with a "-" before one that may be missing
+	Triggers          []string      // of a timer
+	Last, Next        time.Time     // of a timer; zero for never
 
+	Launch       Launch // the daemon that it starts
+	StartsOthers bool   // its command is a shell's, so that what runs in it is what it is for
+
+	Dir                  string // of its runner, "" if not known
 	Config, Registration string // of a daemon: files, "" if not known
 }
 
@@ -111,7 +119,7 @@ type Process struct {
 type Daemon struct {
 	PID          int
 	Registration string // the file, "" if not known
-	Unit, Scope  string // of its control group, "" for none
+	Unit, Scope  string // of its control group, "" for none; "user 1001" is another user's manager
 }
 
 // Named returns the unit of a name, preferably an active one; false if there is none.
@@ -130,21 +138,24 @@ func (u Unit) Off() bool {
 	return (u.Active == "inactive" || u.Active == "failed") && !strings.HasPrefix(u.File, "enabled")
 }
 
-// of reports whether the unit has started the daemon, itself or by a script.
-func (d Daemon) of(u Unit) bool {
+// Of reports whether the unit has started the daemon, itself or by a script.
+func (d Daemon) Of(u Unit) bool {
 	return u.MainPID != 0 && d.PID == u.MainPID || u.Name != "" && d.Unit == u.Name && d.Scope == u.Scope
 }
 
 // daemonUnits returns the units that run a runner, by their command or by one of their
-// processes.
+// processes. What starts anything, such as cron, is not the unit of a runner that it has
+// started.
 func (h Host) daemonUnits() []Unit {
 	var units []Unit
 	for _, u := range h.Units {
 		if u.Load == "not-found" || !strings.HasSuffix(u.Name, ".service") {
 			continue
 		}
-		started := func(d Daemon) bool { return d.of(u) }
-		if slices.ContainsFunc(u.Exec, actrunner.IsDaemon) || slices.ContainsFunc(h.Daemons, started) {
+		started := func(d Daemon) bool {
+			return u.MainPID != 0 && d.PID == u.MainPID || u.StartsOthers && d.Of(u)
+		}
+		if u.Launch.Argv != nil || slices.ContainsFunc(h.Daemons, started) {
 			units = append(units, u)
 		}
 	}
@@ -174,7 +185,10 @@ func (h Host) Primary() (Unit, bool) {
 
 // Found is a runner that something on this host runs, or would.
 type Found struct {
-	Dir, ConfigPath string
+	Dir, ConfigPath string // without a configuration that is ""
+	WorkDir         string // where it works
+	Registration    string // the file
+	Home            string // of its user, as its unit sets it; "" if it does not
 	Config          config.Config
 	Active          bool
 	DockerHost      string // of its daemon, "" for the default

@@ -8,7 +8,7 @@ import (
 	"time"
 	"unicode"
 
-	"hostguard/internal/actrunner"
+	"hostguard/runner/shell"
 )
 
 // Service describes the unit for one runner: one daemon with one registration.
@@ -106,13 +106,11 @@ func CheckUnitPath(path string) error {
 func (h Host) UnitsOf(s Service) []Unit {
 	var of []Unit
 	for _, u := range h.daemonUnits() {
-		named := func(argv []string) bool { return actrunner.IsDaemon(argv) && actrunner.ConfigOf(argv) == s.ConfigPath }
-		runs := func(d Daemon) bool { return d.Registration == s.RegistrationPath && d.of(u) }
+		runs := func(d Daemon) bool { return d.Registration == s.RegistrationPath && d.Of(u) }
 		switch {
 		case u.Registration != "" && u.Registration == s.RegistrationPath,
-			u.Config != "" && u.Config == s.ConfigPath,
-			slices.ContainsFunc(u.Exec, actrunner.IsDaemon) && u.Config == "" && u.WorkDir == s.Dir,
-			u.Config == "" && slices.ContainsFunc(u.Exec, named),
+			u.Config != "" && u.Config == s.ConfigPath && (u.Registration == "" || s.RegistrationPath == ""),
+			u.unconfigured() && u.Registration == "" && u.Launch.Dir == s.Dir,
 			s.RegistrationPath != "" && slices.ContainsFunc(h.Daemons, runs):
 			of = append(of, u)
 		}
@@ -150,10 +148,13 @@ func (h Host) Adopt(s Service) (Unit, bool, error) {
 	unit, found := Unit{}, len(units) == 1
 	if found {
 		unit = units[0]
-		if slices.ContainsFunc(unit.Exec, actrunner.IsDaemon) && unit.Config == "" {
-			return Unit{}, false, fmt.Errorf("the unit %q runs the runner without a configuration; add \"--config %s\" "+
-				"to its ExecStart", unit.Name, s.ConfigPath)
+		if unit.unconfigured() || s.ConfigPath == "" {
+			return Unit{}, false, fmt.Errorf("the unit %q runs the runner without a configuration; %s", unit.Name,
+				unit.configFix(s.Dir))
 		}
+	} else if u := h.unplaced(); u.Name != "" {
+		return Unit{}, false, fmt.Errorf("whether the unit %q runs this runner is not known: its command is %.200q in %.200q; "+
+			"write its paths out", u.Name, strings.Join(u.Launch.Argv, " "), u.Launch.Dir)
 	} else if u, exists := h.Named(s.Name); exists {
 		return Unit{}, false, fmt.Errorf("the %s's unit %q is there and does not run %.200q (LoadState=%.20q, "+
 			"ExecStart=%.200q); remove it, or give -runner-dir the directory of its runner", u.Scope, u.Name,
@@ -163,6 +164,17 @@ func (h Host) Adopt(s Service) (Unit, bool, error) {
 		return Unit{}, false, err
 	}
 	return unit, found, nil
+}
+
+// unplaced returns a unit that starts a runner of which it is not known where its files are.
+func (h Host) unplaced() Unit {
+	for _, u := range h.daemonUnits() {
+		if u.Launch.Argv != nil && u.Registration == "" && u.Config == "" &&
+			(u.Launch.Dir == "" || u.Launch.Config() != "") {
+			return u
+		}
+	}
+	return Unit{}
 }
 
 // scopes returns the managers that could have another unit of the runner.
@@ -177,9 +189,8 @@ func (s Service) scopes() []string {
 // seen.
 func (h Host) checkExclusive(s Service, unit Unit) error {
 	for _, d := range h.Daemons {
-		if d.Registration == s.RegistrationPath && !d.of(unit) {
-			return fmt.Errorf("process %d runs this runner, outside of any unit that was seen; end it while no job runs",
-				d.PID)
+		if d.Registration == s.RegistrationPath && !d.Of(unit) {
+			return fmt.Errorf("process %d runs this runner, %s", d.PID, d.without())
 		}
 	}
 	for _, c := range h.Containers {
@@ -197,6 +208,33 @@ func (h Host) checkExclusive(s Service, unit Unit) error {
 		return fmt.Errorf("whether a container runs this runner is not known: %s", h.DockerUnseen)
 	}
 	return nil
+}
+
+// without returns where a daemon comes from that no unit of the runner has started, and
+// what to do about it.
+func (d Daemon) without() string {
+	switch {
+	case strings.HasPrefix(d.Scope, "user "):
+		return fmt.Sprintf("in the unit %q of %s: run hostguard as that user", d.Unit, d.Scope)
+	case d.Unit != "":
+		return fmt.Sprintf("and what started it is the unit %q, which is not the runner's own: remove it from what that "+
+			"starts, and end it while no job runs", d.Unit)
+	}
+	return "outside of any unit that was seen; end it while no job runs"
+}
+
+// unconfigured reports whether the unit starts a daemon without a configuration: then
+// the runner reads none, whatever lies in its directory.
+func (u Unit) unconfigured() bool { return u.Launch.Argv != nil && u.Launch.Config() == "" }
+
+// configFix returns how a unit gets a configuration.
+func (u Unit) configFix(dir string) string {
+	edit := "sudo systemctl edit --full "
+	if u.Scope == "user" {
+		edit = "systemctl --user edit --full "
+	}
+	return fmt.Sprintf("add \"--config %s\" to its ExecStart (%s%s)", filepath.Join(dir, "config.yaml"), edit,
+		shell.Quote(u.Name))
 }
 
 // Busy describes the running jobs, or why they are not known; "" if there are none.

@@ -92,8 +92,8 @@ func TestAServiceThatRunsThisConfigIsAdopted(t *testing.T) {
 	daemon := func(h Host) Unit {
 		return Unit{
 			Name: "act_runner.service", Scope: "system", Load: "loaded", Active: "active", MainPID: 7,
-			KillMode: "control-group", WorkDir: h.Dir,
-			Exec:   [][]string{{"/usr/bin/act_runner", "daemon", "--config", h.ConfigPath}},
+			KillMode: "control-group", Dir: h.Dir,
+			Launch: Launch{Argv: []string{"/usr/bin/act_runner", "daemon", "--config", h.ConfigPath}, Dir: h.Dir},
 			Config: h.ConfigPath, Registration: h.RegistrationPath,
 		}
 	}
@@ -110,7 +110,7 @@ func TestAServiceThatRunsThisConfigIsAdopted(t *testing.T) {
 			"act_runner.service", "",
 		},
 		"by a script": {func(h *Host) {
-			h.Units[0].Exec = [][]string{{"/srv/start.sh"}}
+			h.Units[0].Launch, h.Units[0].StartsOthers = Launch{}, true
 			h.Units[0].Registration, h.Units[0].Config = "", ""
 		}, PrimaryService, ""},
 		"a former one beside it": {func(h *Host) {
@@ -121,13 +121,17 @@ func TestAServiceThatRunsThisConfigIsAdopted(t *testing.T) {
 		"a script's child": {func(h *Host) {
 			h.Units[0] = Unit{
 				Name: "runner-sysq.service", Scope: "system", Load: "loaded", Active: "active", MainPID: 6,
-				Exec: [][]string{{"/srv/start.sh"}},
+				StartsOthers: true,
 			}
 			h.Daemons[0].Unit, h.Daemons[0].Scope = "runner-sysq.service", "system"
 		}, "runner-sysq.service", ""},
 		"two": {func(h *Host) { h.Units = append(h.Units, daemon(*h)) }, "", "2 units run this runner"},
 		"without a configuration": {
-			func(h *Host) { u := daemon(*h); u.Exec[0], u.Config = u.Exec[0][:2], ""; h.Units = []Unit{u} },
+			func(h *Host) {
+				u := daemon(*h)
+				u.Launch.Argv, u.Config = u.Launch.Argv[:2], ""
+				h.Units = []Unit{u}
+			},
 			"", "without a configuration",
 		},
 		"no units were seen": {
@@ -141,6 +145,23 @@ func TestAServiceThatRunsThisConfigIsAdopted(t *testing.T) {
 		"its name is masked": {func(h *Host) {
 			h.Units, h.Daemons = []Unit{{Name: PrimaryService, Scope: "system", Load: "masked"}}, nil
 		}, "", `LoadState="masked"`},
+		"started by another's unit": {func(h *Host) {
+			h.Units = []Unit{{Name: "cron.service", Scope: "system", Load: "loaded", Active: "active", MainPID: 3}}
+			h.Daemons[0].Unit, h.Daemons[0].Scope = "cron.service", "system"
+		}, "", `what started it is the unit "cron.service", which is not the runner's own`},
+		"in another user's unit": {func(h *Host) {
+			h.Units, h.Daemons[0].Unit, h.Daemons[0].Scope = []Unit{system}, "r.service", "user 1001"
+		}, "", `process 7 runs this runner, in the unit "r.service" of user 1001: run hostguard as that user`},
+		"its configuration for another runner": {func(h *Host) {
+			u := daemon(*h)
+			u.Name, u.Registration, u.MainPID = "act_runner@b.service", "/srv/b/.runner", 8
+			h.Units = append(h.Units, u)
+		}, PrimaryService, ""},
+		"a command with unknown parts": {func(h *Host) {
+			u := daemon(*h)
+			u.Launch.Argv, u.Config, u.Registration = []string{"act_runner", "daemon", "--config", "$C"}, "", ""
+			h.Units, h.Daemons = []Unit{u}, nil
+		}, "", `whether the unit "act_runner.service" runs this runner is not known`},
 		"a process": {func(h *Host) { h.Units = []Unit{system} }, "", "process 7 runs this runner"},
 		"a process beside a unit": {
 			func(h *Host) { h.Daemons = append(h.Daemons, Daemon{PID: 8, Registration: h.RegistrationPath}) },
@@ -166,7 +187,7 @@ func TestAServiceThatRunsThisConfigIsAdopted(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := good()
-			h.Units[0].Scope, h.Units[0].Registration, h.Units[0].WorkDir = "system", h.RegistrationPath, h.Dir
+			h.Units[0].Scope, h.Units[0].Registration = "system", h.RegistrationPath
 			h.Units[0].MainPID, h.Units[0].Config = 7, h.ConfigPath
 			c.change(&h)
 			s := h.PrimaryUnit()

@@ -69,24 +69,49 @@ func isVariant(suffix string) bool {
 	return true
 }
 
-// IsDaemon reports whether the arguments are those of a process that takes jobs.
+// IsDaemon reports whether the arguments are those of a runner, by its name, that takes
+// jobs.
 func IsDaemon(argv []string) bool {
-	return len(argv) > 1 && RoleOf(argv[0]) == Daemon && slices.Contains(argv[1:], "daemon")
+	return len(argv) > 1 && RoleOf(argv[0]) == Daemon &&
+		slices.ContainsFunc(argv[1:], func(word string) bool { return slices.Contains(takes, word) })
+}
+
+// takes are the subcommands that take jobs, all that come or, of Forgejo's runner, one.
+var takes = []string{"daemon", "one-job"}
+
+// MayBeDaemon reports whether the arguments could be those of a runner by any other name:
+// its subcommand is one that takes jobs. Other programs have such subcommands, too.
+func MayBeDaemon(argv []string) bool {
+	for i := 1; i < len(argv); i++ {
+		switch word := argv[i]; {
+		case word == "-c" || word == "--config":
+			i++
+		case !strings.HasPrefix(word, "-"):
+			return slices.Contains(takes, word)
+		}
+	}
+	return false
 }
 
 // ConfigOf returns the configuration that a daemon's arguments name, or "".
-func ConfigOf(argv []string) string {
-	for i, a := range argv {
-		for _, flag := range []string{"--config", "-c"} {
-			if a == flag && i+1 < len(argv) {
-				return argv[i+1]
-			}
-			if path, found := strings.CutPrefix(a, flag+"="); found {
-				return path
-			}
+func ConfigOf(argv []string) (config string) {
+	for i := 1; i < len(argv); i++ {
+		word := argv[i]
+		value, long := strings.CutPrefix(word, "--config=")
+		short, isShort := strings.CutPrefix(word, "-c")
+		switch {
+		case word == "--":
+			return config
+		case (word == "-c" || word == "--config") && i+1 < len(argv):
+			i++
+			config = argv[i]
+		case long:
+			config = value
+		case isShort && short != "":
+			config = strings.TrimPrefix(short, "=")
 		}
 	}
-	return ""
+	return config
 }
 
 // Task is a job as the name of its container describes it. Workflow and Job are as

@@ -1,7 +1,6 @@
 package proc
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,12 +13,14 @@ import (
 
 // RunnerProcess is a process that takes jobs for a Gitea.
 type RunnerProcess struct {
-	PID  int
-	UID  int      // the user who may have chosen the arguments; -1 if not known
-	Argv []string // the program by its own name, whatever link it was started by
-	Dir  string   // where it works; "" if it may not be asked
-	Unit string   // of systemd, by its control group; "" for none
-	User bool     // that unit is a user's, not the system's
+	PID     int
+	UID     int      // the user who may have chosen the arguments; -1 if not known
+	Argv    []string // the program by its own name, whatever link it was started by
+	Named   bool     // its program has a runner's name; else only its subcommand is a runner's
+	Dir     string   // where it works; "" if it may not be asked
+	Open    string   // the registration that it has open, "" if none was seen
+	Unit    string   // of systemd, by its control group; "" for none
+	Manager int      // the user whose systemd has that unit; -1 for the system's
 }
 
 // Runners returns the processes of this host, not of its containers, that take
@@ -30,7 +31,6 @@ func (h Host) Runners() (daemons []RunnerProcess, githubRoots []string, err erro
 	if err != nil {
 		return nil, nil, err
 	}
-	own, _ := os.Readlink(filepath.Join(h.Proc, "self", "ns", "mnt"))
 	buf := make([]byte, argvLimit)
 	for _, pid := range pids {
 		dir := filepath.Join(h.Proc, strconv.Itoa(pid))
@@ -43,16 +43,14 @@ func (h Host) Runners() (daemons []RunnerProcess, githubRoots []string, err erro
 		if !listener {
 			argv = asDaemon(dir, argv)
 		}
-		if !listener && !actrunner.IsDaemon(argv) {
+		if !listener && !actrunner.IsDaemon(argv) && !actrunner.MayBeDaemon(argv) || h.elsewhere(pid) {
 			continue
-		}
-		if mounts, err := os.Readlink(filepath.Join(dir, "ns", "mnt")); err == nil && mounts != own {
-			continue // in a container, whose paths differ
 		}
 		cwd, _ := os.Readlink(filepath.Join(dir, "cwd"))
 		if !listener {
-			unit, user := unitOf(h.cgroup(pid))
-			daemons = append(daemons, RunnerProcess{pid, h.userOf(pid), argv, cwd, unit, user})
+			unit, manager := unitOf(h.cgroup(pid))
+			daemons = append(daemons, RunnerProcess{PID: pid, UID: h.userOf(pid), Argv: argv,
+				Named: actrunner.IsDaemon(argv), Dir: cwd, Open: openRegistration(dir), Unit: unit, Manager: manager})
 			continue
 		}
 		program := argv[0]
@@ -65,7 +63,76 @@ func (h Host) Runners() (daemons []RunnerProcess, githubRoots []string, err erro
 		githubRoots = append(githubRoots, filepath.Dir(filepath.Dir(program))) // <root>/bin/Runner.Listener
 	}
 	slices.Sort(githubRoots)
-	return daemons, githubRoots, nil
+	return h.withoutStarters(daemons), githubRoots, nil
+}
+
+// withoutStarters removes what only starts a daemon and waits for it: a program that is
+// known by its subcommand alone, and the one below it works in the same directory.
+func (h Host) withoutStarters(daemons []RunnerProcess) []RunnerProcess {
+	starts := map[int]string{} // the directories in which those below a process work
+	for _, d := range daemons {
+		for _, pid := range h.lineage(d.PID) {
+			if pid != d.PID {
+				starts[pid] = d.Dir
+			}
+		}
+	}
+	return slices.DeleteFunc(daemons, func(d RunnerProcess) bool {
+		dir, found := starts[d.PID]
+		return found && !d.Named && dir == d.Dir
+	})
+}
+
+// elsewhere reports whether a process is in a container, whose paths are not this host's.
+// Mounts of its own alone do not show that: systemd gives them to a confined service.
+func (h Host) elsewhere(pid int) bool {
+	dir := filepath.Join(h.Proc, strconv.Itoa(pid))
+	own, _ := os.Readlink(filepath.Join(h.Proc, "self", "ns", "mnt"))
+	if mounts, err := os.Readlink(filepath.Join(dir, "ns", "mnt")); err != nil || mounts == own {
+		return false
+	}
+	if here, there := h.rootMount("self"), h.rootMount(strconv.Itoa(pid)); here != "" && there != "" {
+		return here != there
+	}
+	cgroup := h.cgroup(pid)
+	unit, _ := unitOf(cgroup)
+	return unit == "" || containerOf(cgroup) != ""
+}
+
+// rootMount returns the device and the directory that a process has as its root, "" if that
+// is not known. Nothing is asked of the file system itself, which may be a user's.
+func (h Host) rootMount(pid string) (root string) {
+	data, err := readSome(filepath.Join(h.Proc, pid, "mountinfo"), maxVariables)
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(data)) {
+		if fields := strings.Fields(line); len(fields) > 4 && fields[4] == "/" {
+			root = fields[2] + " " + fields[3] // the last one covers the others
+		}
+	}
+	return root
+}
+
+// maxDescriptors bounds what is looked at of one process.
+const maxDescriptors = 4096
+
+// openRegistration returns the registration that a process has open, or whose lock it
+// has: gitea-runner keeps FILE.lock open.
+func openRegistration(dir string) string {
+	d, err := os.Open(filepath.Join(dir, "fd"))
+	if err != nil {
+		return ""
+	}
+	defer d.Close()
+	names, _ := d.Readdirnames(maxDescriptors)
+	for _, name := range names {
+		target, _ := os.Readlink(filepath.Join(dir, "fd", name))
+		if target = strings.TrimSuffix(target, ".lock"); filepath.Base(target) == ".runner" && filepath.IsAbs(target) {
+			return target
+		}
+	}
+	return ""
 }
 
 // asDaemon returns the arguments with the name of the program that runs, where that
@@ -101,21 +168,23 @@ func (h Host) userOf(pid int) int {
 	return uid
 }
 
-// unitOf returns the service that a control group is of, one of the system's or of
-// this user's manager, and whether it is the user's.
-func unitOf(group string) (unit string, user bool) {
-	own := fmt.Sprintf("user@%d.service", os.Getuid())
-	for part := range strings.SplitSeq(group, "/") {
+// unitOf returns the service that a control group is of, and the user whose manager has
+// it; -1 for the system's.
+func unitOf(group string) (unit string, manager int) {
+	manager = -1
+	for part := range strings.FieldsFuncSeq(group, func(c rune) bool { return c == '/' || c == '\n' }) {
+		name, service := strings.CutSuffix(part, ".service")
+		uid, of := strings.CutPrefix(name, "user@")
 		switch {
-		case part == own:
-			user = true
-		case strings.HasPrefix(part, "user@"):
-			return "", false
-		case strings.HasSuffix(part, ".service"):
+		case service && of:
+			if n, err := strconv.Atoi(uid); err == nil {
+				unit, manager = "", n
+			}
+		case service:
 			unit = part
 		}
 	}
-	return unit, user
+	return unit, manager
 }
 
 // maxVariables bounds what is read of a runner's environment.

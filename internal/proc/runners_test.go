@@ -42,19 +42,34 @@ func TestProcessesThatTakeJobs(t *testing.T) {
 	add("15", "mnt:[1]", "/srv/f", "/usr/bin/forgejo-runner", "-c", "/srv/f/c.yaml", "daemon")
 	write(t, filepath.Join(proc, "15"), "cgroup",
 		"1:name=systemd:/system.slice/runner-sysq.service\n0::/system.slice/runner-sysq.service\n")
+	// Any other name with a runner's subcommand; and what only starts one.
+	add("17", "mnt:[1]", "/srv/any", "/opt/ci/agent", "--config=c.yaml", "daemon")
+	add("18", "mnt:[1]", "/srv/any", "/opt/ci/start", "daemon")
+	add("19", "mnt:[1]", "/srv/any", "git", "-c", "x", "help", "daemon")
+	write(t, filepath.Join(proc, "17"), "stat", "17 (agent) S 18 17 17 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 5 0 0")
+	write(t, filepath.Join(proc, "18"), "stat", "18 (start) S 1 18 18 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4 0 0")
+	symlink(t, "/srv/any/.runner.lock", mkdir(t, proc, "17", "fd"), "3")
+	// A confined service has mounts of its own, on the same root; a container has another.
+	const root = "21 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
+	write(t, filepath.Join(proc, "self"), "mountinfo", root)
+	add("20", "mnt:[3]", "/srv/p", "act_runner", "daemon")
+	write(t, filepath.Join(proc, "20"), "mountinfo", root+"99 21 0:50 / /tmp rw - tmpfs tmpfs rw\n")
+	add("21", "mnt:[4]", "/data", "act_runner", "daemon")
+	write(t, filepath.Join(proc, "21"), "mountinfo", "60 1 0:77 / / rw - overlay overlay rw\n")
 	daemons, roots, err := Host{proc}.Runners()
 	slices.SortFunc(daemons, func(a, b RunnerProcess) int { return a.PID - b.PID })
 	want := []RunnerProcess{
-		{
-			7, 1000, []string{"/usr/local/bin/act_runner", "daemon", "--config", "config.yaml"}, "/srv/act-runner", "",
-			false,
-		},
-		{13, 1000, []string{"/opt/gitea-runner-3.1.0-linux-amd64", "daemon"}, "/home/ci/r", "runner-x.service", true},
-		{
-			15, 1000, []string{"/usr/bin/forgejo-runner", "-c", "/srv/f/c.yaml", "daemon"}, "/srv/f",
-			"runner-sysq.service", false,
-		},
-		{16, -1, []string{"act_runner", "daemon"}, "/srv/o", "", false}, // another user's manager
+		{PID: 7, UID: 1000, Argv: []string{"/usr/local/bin/act_runner", "daemon", "--config", "config.yaml"},
+			Named: true, Dir: "/srv/act-runner", Manager: -1},
+		{PID: 13, UID: 1000, Argv: []string{"/opt/gitea-runner-3.1.0-linux-amd64", "daemon"}, Named: true,
+			Dir: "/home/ci/r", Unit: "runner-x.service", Manager: os.Getuid()},
+		{PID: 15, UID: 1000, Argv: []string{"/usr/bin/forgejo-runner", "-c", "/srv/f/c.yaml", "daemon"},
+			Named: true, Dir: "/srv/f", Unit: "runner-sysq.service", Manager: -1},
+		{PID: 16, UID: -1, Argv: []string{"act_runner", "daemon"}, Named: true, Dir: "/srv/o",
+			Unit: "runner-x.service", Manager: 4242},
+		{PID: 17, UID: 1000, Argv: []string{"/opt/ci/agent", "--config=c.yaml", "daemon"}, Dir: "/srv/any",
+			Open: "/srv/any/.runner", Manager: -1},
+		{PID: 20, UID: 1000, Argv: []string{"act_runner", "daemon"}, Named: true, Dir: "/srv/p", Manager: -1},
 	}
 	listeners := []string{"/srv/actions-runner", "/srv/actions-runner"}
 	if diff := cmp.Diff(want, daemons) + cmp.Diff(listeners, roots); err != nil || diff != "" {

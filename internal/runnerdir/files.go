@@ -32,6 +32,7 @@ func Handlers() map[string]privsep.Handler {
 		"restore": privsep.Handle(restore), "make": privsep.Handle(makeDir), "remove": privsep.Handle(remove),
 		"register": privsep.Handle(register),
 		"place":    privsep.Handle(place), "program": privsep.Handle(program), "owner": privsep.Handle(ownerAt),
+		"read-only": privsep.Handle(readOnly), "script": privsep.Handle(script),
 		"read": privsep.Handle(readText), "owners": privsep.Handle(owners), "identity": privsep.Handle(identity),
 	}
 }
@@ -58,8 +59,12 @@ func ask[A any](ctx context.Context, f *Files, path, kind string, q any) (A, err
 	return privsep.Ask[A](ctx, &f.Helpers, uid, kind, q)
 }
 
-// Place names a runner: the directory that it works in, and its configuration.
+// Place names a runner: the directory that it works in, and its configuration, "" for one
+// that was started without. It then has the default for each setting.
 type Place struct{ Dir, Config string }
+
+// first returns the file that is read first.
+func (p Place) first() string { return cmp.Or(p.Config, filepath.Join(p.Dir, ".runner")) }
 
 // Runner is a runner as its directory shows it. Text and Identity are one reading of the
 // configuration, and of the registration that it names.
@@ -69,13 +74,14 @@ type Runner struct {
 	Registration string    // the file, without links; "" if the configuration cannot be read
 	Registered   bool
 	Identity     []byte // the registration without its token; nil if it cannot be read
+	ReadOnly     bool   // nobody can change the configuration: its file system is mounted so
 }
 
 // Read reads the runner at a place as the user uid; as -1, as whoever decides over the
 // configuration. Its error is nil only if there is a text.
 func (f *Files) Read(ctx context.Context, uid int, at Place) (r Runner, c config.Config, err error) {
 	if uid < 1 || os.Geteuid() != 0 { // root's word for a path says nothing of who can change it
-		if uid, err = As(at.Config); err != nil {
+		if uid, err = As(at.first()); err != nil {
 			return r, c, err
 		}
 	}
@@ -102,8 +108,12 @@ func (r Runner) parse(file string) (config.Config, error) {
 }
 
 func look(at Place) (r Runner, err error) {
-	if r.Text, r.Changed, err = readFile(at.Config); err != nil {
+	if at.Config == "" {
+		r.Text = []byte("{}")
+	} else if r.Text, r.Changed, err = readFile(at.Config); err != nil {
 		return r, err
+	} else {
+		r.ReadOnly, _ = readOnly(filepath.Dir(resolveLinks(at.Config)))
 	}
 	c, err := config.Parse(r.Text)
 	if err != nil {
@@ -129,6 +139,47 @@ func look(at Place) (r Runner, err error) {
 	r.Identity, err = config.WithoutToken(data)
 	r.Registered = err == nil
 	return r, nil
+}
+
+// ReadOnly reports whether nobody can change anything in a directory, since its file system
+// is mounted so.
+func (f *Files) ReadOnly(ctx context.Context, dir string) bool {
+	is, err := ask[bool](ctx, f, dir, "read-only", dir)
+	return err == nil && is
+}
+
+func readOnly(dir string) (bool, error) {
+	var s syscall.Statfs_t
+	err := syscall.Statfs(dir, &s)
+	return err == nil && s.Flags&readOnlyFlag != 0, nil
+}
+
+// readOnlyFlag is ST_RDONLY of statfs(2).
+const readOnlyFlag = 1
+
+// Script returns the text of a shell script, read as the user uid; as -1, as whoever
+// decides over it. It is "" for anything else.
+func (f *Files) Script(ctx context.Context, uid int, path string) string {
+	if uid < 1 || os.Geteuid() != 0 {
+		var err error
+		if uid, err = As(path); err != nil {
+			return ""
+		}
+	}
+	text, _ := privsep.Ask[string](ctx, &f.Helpers, uid, "script", path)
+	return text
+}
+
+// maxScript bounds what is read of a script.
+const maxScript = 64 << 10
+
+func script(path string) (string, error) {
+	data, err := safefile.Read(path, 256)
+	if err != nil || !runner.IsShellScript(data) {
+		return "", err
+	}
+	data, err = safefile.Read(path, maxScript)
+	return string(data), err
 }
 
 // Status returns the state of a runner's directory: missing, unregistered or registered.

@@ -8,6 +8,7 @@ package systemd
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -99,7 +100,7 @@ func read(ctx context.Context, b bus, scope string, named []string) ([]runner.Un
 		return nil, err
 	}
 	for _, f := range files {
-		if name := path.Base(f.Path); !strings.Contains(name, "@.") && !slices.Contains(names, name) && namesRunner(f.Path) {
+		if name := path.Base(f.Path); !strings.Contains(name, "@.") && !slices.Contains(names, name) && mayRun(f.Path) {
 			add(name)
 		}
 	}
@@ -131,13 +132,16 @@ func read(ctx context.Context, b bus, scope string, named []string) ([]runner.Un
 // maxUnitFile bounds what is read of a unit's file.
 const maxUnitFile = 64 << 10
 
-// namesRunner reports whether a unit's file names the program of a runner. The manager
-// decides what the unit runs.
-func namesRunner(file string) bool {
+// mayRun reports whether a unit's file may run a runner: it names one, or a subcommand of
+// one. What the unit does run is decided by what the manager says of it, once that has
+// loaded the unit.
+func mayRun(file string) bool {
 	text, _ := safefile.Read(file, maxUnitFile)
-	for word := range strings.FieldsFuncSeq(string(text),
-		func(r rune) bool { return strings.ContainsRune(" \t\n\"'=", r) }) {
-		if actrunner.RoleOf(strings.TrimLeft(word, "@-+!:|")) == actrunner.Daemon { // the marks before a command
+	if bytes.Contains(bytes.ToLower(text), []byte("runner")) {
+		return true
+	}
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "ExecStart") && actrunner.MayBeDaemon(strings.Fields(line)) {
 			return true
 		}
 	}
@@ -175,7 +179,8 @@ func text(properties map[string]any, name string) string {
 
 // fill sets what a service has beyond other units.
 func fill(u *runner.Unit, service map[string]any) {
-	u.KillMode, u.WorkDir = text(service, "KillMode"), text(service, "WorkingDirectory")
+	u.KillMode = text(service, "KillMode")
+	u.WorkDir = strings.TrimPrefix(text(service, "WorkingDirectory"), "!") // the mark of one that may be missing
 	u.User = text(service, "User")
 	pid, _ := service["MainPID"].(uint32)
 	restarts, _ := service["NRestarts"].(uint32)

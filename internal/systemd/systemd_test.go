@@ -113,7 +113,9 @@ func TestRunnersThatAreNotLoadedAreRead(t *testing.T) {
 	for name, text := range map[string]string{
 		"runner-sysq.service": "[Service]\nExecStart=-/opt/gitea-runner-3.1.0-linux-amd64 daemon\n",
 		"env.service":         "[Service]\nExecStart=/usr/bin/env A=b \\\n  act_runner daemon\n",
-		"other.service":       "[Unit]\nAfter=act_runner.service\n[Service]\nExecStart=/usr/bin/act_runner_exporter\n",
+		"ci.service":          "[Unit]\nDescription=Gitea Actions Runner\n[Service]\nExecStart=/opt/ci/start.sh\n",
+		"agent.service":       "[Service]\nExecStart=/opt/ci/agent --config=x daemon\n",
+		"other.service":       "[Unit]\nDescription=a daemon\n[Service]\nExecStart=/usr/bin/git help daemon\n",
 		"runner@.service":     "[Service]\nExecStart=/usr/bin/act_runner daemon\n",
 	} {
 		path := filepath.Join(dir, name)
@@ -130,6 +132,8 @@ func TestRunnersThatAreNotLoadedAreRead(t *testing.T) {
 	m.files = append(m.files, fifo, filepath.Join(dir, "gone.service"))
 	got, err := read(t.Context(), m, System, nil)
 	want := []runner.Unit{
+		{Name: "agent.service", Scope: System, Load: "loaded", Active: "inactive", Sub: "dead"},
+		{Name: "ci.service", Scope: System, Load: "loaded", Active: "inactive", Sub: "dead"},
 		{Name: "env.service", Scope: System, Load: "loaded", Active: "inactive", Sub: "dead"},
 		{Name: "runner-sysq.service", Scope: System, Load: "loaded", Active: "inactive", Sub: "dead"},
 	}

@@ -135,13 +135,14 @@ func (s *scanner) command(line int, words []string, input string) {
 	if len(words) == 0 {
 		return
 	}
+	program := words[0]
 	words = slices.Clone(words)
-	words[0] = path.Base(words[0])
+	words[0] = path.Base(program)
 	if script == "" && readsScript(words) {
 		script = input
 	}
 	if script == "" {
-		s.add(Command{line, words})
+		s.add(Command{line, words, program})
 		return
 	}
 	err := scan(script, s.more-1, func(c Command) {

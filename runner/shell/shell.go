@@ -10,8 +10,9 @@ import (
 
 // Command is one simple command, as words without quotes.
 type Command struct {
-	Line  int
-	Words []string
+	Line    int
+	Words   []string
+	Program string // the first word as it is written, which may be a path
 }
 
 // Flag returns the value of a hostguard flag, or "".

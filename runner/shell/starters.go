@@ -38,6 +38,18 @@ var starters = map[string]starter{
 	"run-one":      {},
 	"run-this-one": {},
 	"unshare":      {},
+	"setpriv": {valued: []string{"--reuid", "--regid", "--groups", "--inh-caps", "--ambient-caps", "--bounding-set",
+		"--securebits", "--pdeathsig", "--selinux-label", "--apparmor-profile"}},
+	"prlimit":      {valued: []string{"-o", "--output"}},
+	"cgexec":       {valued: []string{"-g"}},
+	"numactl":      {valued: []string{"-m", "-N", "-C", "-p", "-i", "--membind", "--cpunodebind", "--physcpubind"}},
+	"tini":         {valued: []string{"-p", "-e"}},
+	"dumb-init":    {valued: []string{"-r", "--rewrite"}},
+	"catatonit":    {},
+	"gosu":         {operands: 1},
+	"su-exec":      {operands: 1},
+	"setuidgid":    {operands: 1},
+	"s6-setuidgid": {operands: 1},
 	"chpst":        {valued: []string{"-u", "-U", "-b", "-e", "-n", "-l", "-L", "-m", "-d", "-o", "-p", "-f", "-c"}},
 	"nohup":        {},
 	"setsid":       {},
@@ -53,6 +65,9 @@ var xargs = starter{valued: []string{
 
 // shells run a script from an argument or from stdin.
 var shells = []string{"sh", "bash", "dash", "ash", "ksh", "mksh", "zsh"}
+
+// IsShell reports whether a program of that name is a shell.
+func IsShell(name string) bool { return slices.Contains(shells, name) }
 
 // started returns a command without the programs that start it, and the script in its
 // arguments, if any.
