@@ -118,7 +118,7 @@ func (o *containerOptions) inputs(server string) []cli.Input {
 		{Name: server, Kind: cli.Bool(&o.server), Default: "true", FlagOnly: true, Text: "change nothing at Gitea"},
 		{Name: "container", Kind: cli.Text(&o.name, checkContainer), Default: runner.WrappedContainer, FlagOnly: true,
 			Arg:  "NAME",
-			Text: "the image of any other container than the default must be a runner's"},
+			Text: "any other container than the default must be a runner's, by its image or by what runs in it"},
 		runnerDir(&o.host.dir),
 		checkoutInput(&o.checkout, `. Its remote "gitea", else "origin", names the server. The token is `+
 			"GITEA_TOKEN, else that of the remote's URL, and needs write access to the runner"),
@@ -154,15 +154,31 @@ func (o *containerOptions) find(ctx context.Context, s *cli.Session) (*container
 		return nil, fmt.Errorf("container %q: %w; docker ps -a lists all containers", o.name, err)
 	case err != nil:
 		return nil, fmt.Errorf("inspect container %q: %w", o.name, err)
-	case !runner.IsRunner(c.Name, c.Image, c.Command):
-		return nil, cli.Refusedf("the container %q has the image %.200q, which is not a runner's: it is not touched",
-			o.name, c.Image)
+	case !o.isRunner(ctx, engine, c):
+		return nil, cli.Refusedf("the container %q has the image %.200q, which is not a runner's, nor does one run in "+
+			"it: it is not touched", o.name, c.Image)
 	case c.Status == "paused":
 		return nil, cli.Refusedf("the container %q is paused and receives no signal; docker unpause it first", o.name)
 	}
 	s.Print("container %q %.12s: Restart=%s Status=%s, image %.200q", c.Name, c.ID, cli.Word(c.Restart),
 		cli.Word(c.Status), c.Image)
 	return &container{Session: s, engine: engine, c: c}, nil
+}
+
+// isRunner reports whether a container is a runner's, or may be.
+func (o *containerOptions) isRunner(ctx context.Context, engine *docker.Engine, c runner.Container) bool {
+	if c.RunsRunner() {
+		return true
+	}
+	if processes, err := engine.ContainerProcesses(ctx, c.ID); err == nil && c.Running {
+		c.Processes = [][]string{}
+		for _, p := range processes {
+			c.Processes = append(c.Processes, p.Argv)
+		}
+	}
+	o.host.resolveMounts(ctx, c)
+	c.Registration = o.host.files.HasRegistration(ctx, c.Mounts)
+	return c.RunsRunner() || c.MayRunRunner()
 }
 
 // now returns the present state of the container, and prints it.

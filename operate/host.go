@@ -61,7 +61,50 @@ func (o *hostOptions) look(ctx context.Context, s *cli.Session) runner.Host {
 		}
 	}
 	o.readJobs(ctx, s, &h)
+	o.readContainers(ctx, s, &h)
 	return h
+}
+
+// readContainers adds the containers that are not a runner's by their name or image, but by
+// what runs in them, those that start others, and the files of docker compose.
+func (o *hostOptions) readContainers(ctx context.Context, s *cli.Session, h *runner.Host) {
+	if h.DockerUnseen != "" {
+		return
+	}
+	var others []runner.Container
+	engine, err := docker.Connect(ctx, s.Getenv)
+	if err == nil {
+		others, err = engine.Others(ctx)
+	}
+	if err != nil {
+		h.DockerUnseen = cli.OneLine(err)
+	}
+	for _, c := range others {
+		o.resolveMounts(ctx, c)
+		if c.Guards() {
+			h.Guards = append(h.Guards, c)
+		}
+		c.Registration = o.files.HasRegistration(ctx, c.Mounts)
+		if c.Unsure = !c.RunsRunner(); !c.Unsure || c.MayRunRunner() {
+			h.Containers = append(h.Containers, c)
+		}
+	}
+	for _, c := range h.Containers {
+		for _, path := range c.ComposeFiles {
+			if text, err := o.files.Text(ctx, -1, path, maxCompose); err == nil {
+				h.ComposeFiles = append(h.ComposeFiles, runner.Script{Path: path, Text: string(text)})
+			}
+		}
+	}
+}
+
+// maxCompose bounds what is read of a compose file.
+const maxCompose = 256 << 10
+
+func (o *hostOptions) resolveMounts(ctx context.Context, c runner.Container) {
+	for i := range c.Mounts {
+		c.Mounts[i] = o.files.Resolve(ctx, c.Mounts[i])
+	}
 }
 
 // splitOf returns the runner that serves one owner of the primary's labels alone: in
@@ -97,9 +140,7 @@ func (o *hostOptions) readJobs(ctx context.Context, s *cli.Session, h *runner.Ho
 		h.DockerUnseen = cli.OneLine(err)
 	}
 	for _, c := range h.Containers {
-		for i := range c.Mounts {
-			c.Mounts[i] = o.files.Resolve(ctx, c.Mounts[i])
-		}
+		o.resolveMounts(ctx, c)
 	}
 	o.readJobDirs(ctx, s, h)
 }

@@ -109,6 +109,9 @@ func (v *servicing) run(ctx context.Context) error {
 	if v.h.ConfigUnseen != "" {
 		return fmt.Errorf("read the runner's configuration: %s; give -runner-dir", v.h.ConfigUnseen)
 	}
+	if err := checkAccepted(v.h); err != nil {
+		return err
+	}
 	if !v.h.Registered {
 		return cli.Refusedf("the runner in %q is not registered: run \"act_runner register\" there first", v.h.Dir)
 	}
@@ -188,7 +191,16 @@ func (v *servicing) followConfig(ctx context.Context, path string) error {
 		return fmt.Errorf("read %q, which the unit %q names: %w", path, v.unit.Name, cli.Pathless(err))
 	}
 	v.sv.ShutdownTimeout = v.h.Config.ShutdownTimeout
-	return nil
+	return checkAccepted(v.h)
+}
+
+// checkAccepted refuses to work on a configuration that the runner itself refuses: after a
+// restart it would not run.
+func checkAccepted(h runner.Host) error {
+	if h.Config.Refused == "" {
+		return nil
+	}
+	return cli.Refusedf("the runner does not start with %.200q: %.300q; correct it first", h.ConfigPath, h.Config.Refused)
 }
 
 // checkPlace refuses a directory for a new unit in which somebody else than the unit's user
@@ -278,6 +290,10 @@ func (v *servicing) planConfig(ctx context.Context) ([]change, error) {
 	if len(edits) == 0 {
 		return nil, nil
 	}
+	if v.h.ConfigFixed != "" {
+		return nil, cli.Refusedf("%q must get %s, and %s; %s", path, strings.Join(edits, ", "), v.h.ConfigFixed,
+			v.h.ConfigFix())
+	}
 	if v.labels != nil {
 		if err := v.checkReplaced(ctx); err != nil {
 			return nil, err
@@ -318,6 +334,11 @@ func (v *servicing) checkReplaced(ctx context.Context) error {
 
 // planUnit returns the changes of the unit, if any.
 func (v *servicing) planUnit() ([]change, error) {
+	if v.h.UnitsFixed != "" && v.sv.Scope == systemd.System &&
+		(v.unit.Name == "" || !v.unit.StopsGracefully(v.sv.ShutdownTimeout)) {
+		return nil, cli.Refusedf("%s", choose(v.unit.Name == "", v.h.UnitsFixed+", and no unit can be made here",
+			v.h.UnitFix(v.unit)))
+	}
 	if v.unit.Name == "" {
 		v.back = append(v.back, v.manager().removal(v.sv))
 		return v.manager().install(v.sv)

@@ -120,6 +120,9 @@ func (v *split) propose() error {
 		return cli.Refusedf("the primary's configuration was not read: %s; run it as the runner's user, or give "+
 			"-runner-dir", v.h.ConfigUnseen)
 	}
+	if err := checkAccepted(v.h); err != nil {
+		return err
+	}
 	plan := runner.ProposeSplit(v.h)
 	if len(plan) < 2 {
 		v.Print("# nothing to split: the runner in %q has labels of one owner, or none", v.h.Dir)

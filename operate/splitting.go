@@ -70,6 +70,9 @@ func (v *splitting) readPlan(ctx context.Context) error {
 		return cli.Refusedf("the primary's configuration was not read: %s; run it as the runner's user, or give "+
 			"-runner-dir", v.h.ConfigUnseen)
 	}
+	if err := checkAccepted(v.h); err != nil {
+		return err
+	}
 	if !v.h.Registered {
 		return cli.Refusedf("the primary in %q is not registered: there is no %q; give -runner-dir the directory of "+
 			"the runner that is", v.h.Dir, v.h.RegistrationPath)

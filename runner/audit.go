@@ -19,7 +19,7 @@ const grace = 6 * time.Minute
 // Audit returns the problems of a host's runner.
 func Audit(h Host) []finding.Finding {
 	return slices.Concat(auditConfig(h), auditUnits(h), auditWrapped(h), auditDaemons(h), auditLeftovers(h),
-		checkSchedule(h.Schedule, h.wrapped()))
+		checkSchedule(h.Schedule, h.wrapped()), checkGuards(h, h.wrapped()))
 }
 
 // configFix is the fix for a configuration that could not be read.
@@ -186,6 +186,10 @@ func auditWrapped(h Host) []finding.Finding {
 	}
 	for _, c := range h.Containers {
 		switch {
+		case c.Unsure && (c.Running || c.Restart != "no" && c.Restart != ""):
+			all.Warn(7, "if it is: "+c.drain(),
+				"the container %.100q may be a runner's: it has a registration mounted (Status=%.20q, Restart=%.20q)", c.Name,
+				c.Status, c.Restart)
 		case c.Running && c.servesHost(h):
 			all.Bad(7, c.drain(),
 				"the container %.100q serves a label with :host, so those jobs run inside it and not on the host",
@@ -195,7 +199,7 @@ func auditWrapped(h Host) []finding.Finding {
 		case c.Running:
 			all.Warn(7, "if the host's own runner is to take its jobs: "+c.drain(),
 				"the container %.100q runs a runner", c.Name)
-		case c.Restart != "no" && c.Restart != "":
+		case !c.Unsure && c.Restart != "no" && c.Restart != "":
 			all.Bad(7, c.drain(),
 				"the container %.100q has Restart=%.20q: Docker may start it again", c.Name, c.Restart)
 		}

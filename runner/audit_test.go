@@ -61,6 +61,46 @@ func TestWhatIsWrongWithAHost(t *testing.T) {
 			func(h *Host) { h.Config.Capacity = 2 },
 			4, finding.Bad, "capacity is 2", "runner service -runner-dir /srv/act-runner -apply",
 		},
+		"two jobs at once, by a configuration that is refused": {
+			func(h *Host) { h.Config.Capacity, h.Config.Refused = 2, "line 3: x" },
+			4, finding.Bad, "capacity is 2", `correct "/srv/act-runner/config.yaml", then hostguard runner service`,
+		},
+		"what the runner refuses": {
+			func(h *Host) { h.Config.Refused = "line 3: x" },
+			4, finding.Bad, `does not start with "/srv/act-runner/config.yaml": "line 3: x"`, "correct it",
+		},
+		"two jobs at once, and nobody can change that": {
+			func(h *Host) { h.Config.Capacity, h.ConfigFixed = 2, "it is on a read-only file system" },
+			4, finding.Bad, "capacity is 2", "services.gitea-actions-runner.instances",
+		},
+		"a unit that nobody can change": {
+			func(h *Host) {
+				h.Units[0].KillMode, h.Units[0].Scope, h.UnitsFixed = "control-group", "system", "it is read-only"
+			},
+			6, finding.Bad, `KillMode="control-group"`, "set KillMode=mixed and TimeoutStopSec=3960",
+		},
+		"a unit without a configuration": {
+			func(h *Host) {
+				h.Units[0].KillMode, h.Units[0].Config = "control-group", ""
+				h.Units[0].Launch.Argv = h.Units[0].Launch.Argv[:2]
+			},
+			6, finding.Bad, `KillMode="control-group"`,
+			`add "--config /srv/act-runner/config.yaml" to its ExecStart (systemctl --user edit --full ` +
+				`gitea-act-runner-host.service), then hostguard runner service`,
+		},
+		"no service, but a process": {
+			func(h *Host) { h.Units = nil },
+			6, finding.Warn, "no service runs the runner", "process 7 runs it, outside of any unit that was seen; end it " +
+				"while no job runs; then hostguard runner service",
+		},
+		"what cron started": {
+			func(h *Host) { h.Units, h.Daemons[0].Unit, h.Daemons[0].Scope = nil, "cron.service", "system" },
+			6, finding.Warn, "no service runs the runner", `what started it is the unit "cron.service"`,
+		},
+		"no service, and no registration": {
+			func(h *Host) { h.Units, h.Daemons, h.Registered = nil, nil, false },
+			6, finding.Warn, "no service runs the runner", `register it in "/srv/act-runner", then`,
+		},
 		"a bad value": {
 			func(h *Host) { h.Config.Problems = []string{"runner.capacity is \"x\", not a number"} },
 			4, finding.Bad, "not a number", "",

@@ -50,9 +50,10 @@ func OwnJobs(processes []Process) (jobs []Process, known bool) {
 }
 
 // RestartTriggers returns what starts a container again by itself, from cron, a timer or
-// a unit: Bad if it does, Warn if it may. Schedules that could not be seen are missing.
+// a unit, or from another container: Bad if it does, Warn if it may. Schedules that could not be seen are missing.
 func RestartTriggers(h Host, c Container) []finding.Finding {
-	return slices.DeleteFunc(checkSchedule(h.Schedule, c), func(f finding.Finding) bool { return f.Layer != 7 })
+	return slices.DeleteFunc(slices.Concat(checkSchedule(h.Schedule, c), checkGuards(h, c)),
+		func(f finding.Finding) bool { return f.Layer != 7 })
 }
 
 // DuplicateDaemons returns the daemons that would take jobs with the registration of a

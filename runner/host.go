@@ -43,7 +43,9 @@ type Host struct {
 	SplitDirs        []SplitDir
 	JobDirs          []JobDir // that no process uses
 	JobDirsUnseen    string
-	Containers       []Container // that run a runner
+	Containers       []Container // that run a runner, or may
+	Guards           []Container // that may start others
+	ComposeFiles     []Script    // of the containers
 	ActiveContainers []string    // that run a job
 	ActiveHostJobs   []string    // of a :host label: directories in use by processes, or a process of the runner
 	DockerUnseen     string
@@ -102,11 +104,18 @@ type Container struct {
 	ID, Name, Image            string
 	Restart, Status            string
 	Running                    bool
-	Started                    string   // the time of its last start, "" if never
-	Labels                     []string // from its environment
-	Command                    []string // its entry point and arguments
-	Mounts                     []string // directories and files of the host
-	ComposeDir, ComposeService string   // "" if docker compose did not create it
+	Unsure                     bool              // only a registration shows that it may be a runner's
+	Started                    string            // the time of its last start, "" if never
+	Labels                     []string          // from its environment
+	Command                    []string          // its entry point and arguments
+	Processes                  [][]string        // the commands that run in it; nil if that is not known
+	Variables                  []string          // the names of its environment
+	Settings                   map[string]string // those of GuardSettings in it
+	Mounts                     []string          // directories and files of the host
+	Registration               bool              // one of them is or has a runner's
+	Marks                      map[string]string // its labels
+	ComposeDir, ComposeService string            // "" if docker compose did not create it
+	ComposeFiles               []string
 }
 
 // Process is a process of a container, as ps on the host shows it.

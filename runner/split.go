@@ -280,6 +280,8 @@ func (r SplitRunner) CheckConfig(c config.Config) error {
 	slices.Sort(has)
 	want := slices.Sorted(slices.Values(r.Labels))
 	switch {
+	case c.Refused != "":
+		return fmt.Errorf("it does not start with its configuration: %.300q", c.Refused)
 	case !slices.Equal(want, slices.Compact(has)):
 		return fmt.Errorf("its labels are %.200q, not %.200q", has, want)
 	case c.Capacity > 1:

@@ -227,6 +227,7 @@ func TestARunnerThatIsThereIsThePlans(t *testing.T) {
 		`its labels are ["a"]`:       func(c *config.Config) { c.Labels = c.Labels[:1] },
 		"its capacity is 2":          func(c *config.Config) { c.Capacity = 2 },
 		"its shutdown_timeout is 0s": func(c *config.Config) { c.ShutdownTimeout = 0 },
+		"it does not start with":     func(c *config.Config) { c.Refused = "line 3: x" },
 	} {
 		c := good
 		change(&c)

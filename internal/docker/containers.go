@@ -50,10 +50,7 @@ func (e *Engine) list(ctx context.Context) (runners, active []string, err error)
 		return nil, nil, e.classify(err)
 	}
 	for _, c := range list {
-		name := ""
-		if len(c.Names) > 0 {
-			name = strings.TrimPrefix(c.Names[0], "/")
-		}
+		name := nameOf(c)
 		if _, isTask := actrunner.TaskOf(name); isTask {
 			if c.State == "running" || c.State == "paused" {
 				active = append(active, name)
@@ -69,6 +66,12 @@ func (e *Engine) list(ctx context.Context) (runners, active []string, err error)
 // maxMounts bounds the mounts of a container that are looked into, as whoever can change
 // what each leads to.
 const maxMounts = 50
+
+// composeLabel begins the labels that docker compose gives its containers.
+const composeLabel = "com.docker.compose."
+
+// maxNames bounds the variables and the labels that are kept of a container.
+const maxNames = 200
 
 // ErrNoContainer means that no container has that name or ID.
 var ErrNoContainer = errors.New("there is no such container")
@@ -106,12 +109,33 @@ func (e *Engine) inspect(ctx context.Context, id string) (runner.Container, erro
 	if c.Config != nil {
 		r.Image, r.Command = c.Config.Image, slices.Concat(c.Config.Entrypoint, c.Config.Cmd)
 		for _, variable := range c.Config.Env {
+			name, value, _ := strings.Cut(variable, "=")
+			if len(r.Variables) < maxNames {
+				r.Variables = append(r.Variables, name)
+			}
+			if slices.Contains(runner.GuardSettings, name) {
+				if r.Settings == nil {
+					r.Settings = map[string]string{}
+				}
+				r.Settings[name] = value
+			}
 			if labels, found := strings.CutPrefix(variable, "GITEA_RUNNER_LABELS="); found && labels != "" {
 				r.Labels = strings.Split(labels, ",")
 			}
 		}
-		r.ComposeDir = c.Config.Labels["com.docker.compose.project.working_dir"]
-		r.ComposeService = c.Config.Labels["com.docker.compose.service"]
+		for label, value := range c.Config.Labels {
+			if !strings.HasPrefix(label, composeLabel) && len(r.Marks) < maxNames {
+				if r.Marks == nil {
+					r.Marks = map[string]string{}
+				}
+				r.Marks[label] = value
+			}
+		}
+		if files := c.Config.Labels[composeLabel+"project.config_files"]; files != "" {
+			r.ComposeFiles = strings.Split(files, ",")
+		}
+		r.ComposeDir = c.Config.Labels[composeLabel+"project.working_dir"]
+		r.ComposeService = c.Config.Labels[composeLabel+"service"]
 	}
 	for _, m := range c.Mounts[:min(maxMounts, len(c.Mounts))] {
 		if m.Source != "" {

@@ -31,7 +31,8 @@ func TestRunnersAndJobsAmongTheContainers(t *testing.T) {
 	runners, active, err := engine.Runners(t.Context())
 	want := []runner.Container{
 		{ID: a, Name: "gitea-runner", Restart: "no", Status: "exited", Mounts: []string{"/srv/act-runner"}},
-		{ID: b, Name: "other", Restart: "always", Status: "running", Running: true, Labels: []string{"a:host", "b"}},
+		{ID: b, Name: "other", Restart: "always", Status: "running", Running: true, Labels: []string{"a:host", "b"},
+			Variables: []string{"GITEA_RUNNER_REGISTRATION_TOKEN", "GITEA_RUNNER_LABELS"}},
 	}
 	const task = "GITEA-ACTIONS-TASK-3435_WORKFLOW-ci_JOB-frontend"
 	if diff := cmp.Diff(want, runners) + cmp.Diff([]string{task}, active); err != nil || diff != "" {

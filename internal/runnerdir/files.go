@@ -32,7 +32,7 @@ func Handlers() map[string]privsep.Handler {
 		"restore": privsep.Handle(restore), "make": privsep.Handle(makeDir), "remove": privsep.Handle(remove),
 		"register": privsep.Handle(register),
 		"place":    privsep.Handle(place), "program": privsep.Handle(program), "owner": privsep.Handle(ownerAt),
-		"read-only": privsep.Handle(readOnly), "script": privsep.Handle(script),
+		"has-registration": privsep.Handle(hasRegistration), "read-only": privsep.Handle(readOnly), "script": privsep.Handle(script),
 		"read": privsep.Handle(readText), "owners": privsep.Handle(owners), "identity": privsep.Handle(identity),
 	}
 }
@@ -217,6 +217,25 @@ func (f *Files) RegistrationIn(ctx context.Context, paths []string) (config.Regi
 		}
 	}
 	return config.Registration{}, false
+}
+
+// HasRegistration reports whether one of paths is, or directly has, a registration.
+func (f *Files) HasRegistration(ctx context.Context, paths []string) bool {
+	return slices.ContainsFunc(paths, func(p string) bool {
+		has, err := ask[bool](ctx, f, p, "has-registration", p)
+		return err == nil && has
+	})
+}
+
+func hasRegistration(path string) (bool, error) {
+	for _, file := range []string{path, filepath.Join(path, ".runner")} {
+		if data, _, err := readFile(file); err == nil && filepath.Base(file) == ".runner" {
+			if is, err := config.WithoutToken(data); err == nil && len(is) > 0 {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
 }
 
 func registrationIn(path string) (config.Registration, error) {

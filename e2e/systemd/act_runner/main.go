@@ -11,6 +11,7 @@
 package main
 
 import (
+	"flag"
 	"fmt"
 	"log"
 	"os"
@@ -35,12 +36,19 @@ type config struct {
 }
 
 func main() {
-	if len(os.Args) != 4 || os.Args[1] != "daemon" || os.Args[2] != "--config" {
+	flags := flag.NewFlagSet("daemon", flag.ExitOnError)
+	file := ""
+	flags.StringVar(&file, "config", "", "")
+	flags.StringVar(&file, "c", "", "")
+	if len(os.Args) < 2 || os.Args[1] != "daemon" || flags.Parse(os.Args[2:]) != nil || flags.NArg() > 0 {
 		log.Fatalf("arguments %q", os.Args[1:])
 	}
-	data, err := os.ReadFile(os.Args[3])
-	if err != nil {
-		log.Fatal(err)
+	data := []byte("{}")
+	if file != "" {
+		var err error
+		if data, err = os.ReadFile(file); err != nil {
+			log.Fatal(err)
+		}
 	}
 	var config config
 	if err := yaml.Unmarshal(data, &config); err != nil {
