@@ -82,10 +82,13 @@ func (o *hostOptions) readLaunches(ctx context.Context, s *cli.Session, units []
 		u.StartsOthers = runner.StartsOthers(u.Exec[0], at.Read)
 		for _, argv := range u.Exec {
 			l := runner.FindLaunch(argv, at)
+			if l.Argv == nil {
+				continue
+			}
 			is := runs{uidOf(u.User), place(l.Dir, l.Config()), at.Variables, u.Active == "active"}
 			r, _, _ := o.files.Read(ctx, is.uid, is.at)
-			if l.Argv == nil || !l.Named && !r.Registered {
-				continue
+			if !l.Named && !r.Registered {
+				continue // another program with such a subcommand
 			}
 			l.Argv[0] = o.findLaunched(ctx, l, at.Variables["PATH"])
 			u.Launch, u.Config, u.Registration = l, is.at.Config, r.Registration

@@ -76,7 +76,7 @@ func (v *servicing) Inputs() []cli.Input {
 		{Name: "wait", Kind: cli.Duration(&v.wait, 0, 24*time.Hour), FlagOnly: true,
 			Text: "wait up to this long for their end instead"},
 		{Name: "binary", Kind: cli.Text(&v.binary, nil), FlagOnly: true, Arg: "FILE",
-			Text: "the runner's program for a new unit; default act_runner or gitea-runner in its directory, on " +
+			Text: "the runner's program for a new unit; default act_runner, gitea-runner or forgejo-runner in its directory, on " +
 				"PATH, in /usr/local/bin or ~/.local/bin"},
 	}
 }
@@ -220,7 +220,8 @@ func (v *servicing) checkPlace(ctx context.Context, owner *user.User) error {
 
 func (v *servicing) findBinary(ctx context.Context, owner *user.User) (err error) {
 	if v.binary == "" {
-		v.binary, err = v.host.findProgram(ctx, v.Session, []string{"act_runner", "gitea-runner"}, []string{v.h.Dir},
+		v.binary, err = v.host.findProgram(ctx, v.Session, []string{"act_runner", "gitea-runner", "forgejo-runner"},
+			[]string{v.h.Dir},
 			[]string{"/usr/local/bin", filepath.Join(owner.HomeDir, ".local/bin")})
 	}
 	v.sv.Binary = v.binary
@@ -293,6 +294,9 @@ func (v *servicing) planConfig(ctx context.Context) ([]change, error) {
 	if v.h.ConfigFixed != "" {
 		return nil, cli.Refusedf("%q must get %s, and %s; %s", path, strings.Join(edits, ", "), v.h.ConfigFixed,
 			v.h.ConfigFix())
+	}
+	if v.labels != nil && v.h.Config.Connected {
+		return nil, cli.Refusedf("%q has labels in server.connections, which is not edited; change them there", path)
 	}
 	if v.labels != nil {
 		if err := v.checkReplaced(ctx); err != nil {

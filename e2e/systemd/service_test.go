@@ -131,7 +131,7 @@ func TestWithoutSudoTheServiceIsTheUsers(t *testing.T) {
 
 	// Root does not see that unit, but what it runs.
 	m.Want(1, "root", command+" -runner-dir /home/plain/act-runner -apply",
-		"runs this runner, outside of any unit that was seen")
+		`runs this runner, in the unit "`+unit+`" of user 1001: run hostguard as that user`)
 	m.Want(0, "root", "systemctl stop user@1001")
 	m.Want(1, "root", command+" -runner-dir /home/plain/act-runner -apply",
 		`"/home/plain/.config/systemd/user/`+unit+`" may start a second daemon`)

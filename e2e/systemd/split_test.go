@@ -593,7 +593,7 @@ func TestAUsersRunnerIsSplit(t *testing.T) {
 	m.Give("plain", "/home/plain/split.yaml", strings.Replace(oneForAll, "DIR", "", 1))
 	command := m.split() + " -plan ~/split.yaml -apply"
 	byRoot := strings.NewReplacer("~", "/home/plain", "split -plan", "split -runner-dir /home/plain/act-runner -plan")
-	m.Want(1, "root", byRoot.Replace(command), "runs this runner, outside of any unit that was seen")
+	m.Want(1, "root", byRoot.Replace(command), `runs this runner, in the unit "`+unit+`" of user 1001`)
 	said := m.Want(0, "plain", command, "systemctl --user enable --now gitea-act-runner-shared.service",
 		"done; undo with", "Linger=no")
 	m.noTokens(said)

@@ -317,10 +317,12 @@ func TestARepositoryWithoutWorkflows(t *testing.T) {
 }
 
 func TestParseRemote(t *testing.T) {
+	whole := strings.Repeat("c0ffee0042", 4)
 	for raw, want := range map[string]struct{ server, repository, token string }{
 		"https://gitea.example.com/wooo/awoooi.git":          {"https://gitea.example.com", "wooo/awoooi", ""},
 		"http://ci:" + canary + "@10.0.0.1:3000/wooo/awoooi": {"http://10.0.0.1:3000", "wooo/awoooi", canary},
-		"https://" + canary + "@gitea.example.com/wooo/a":    {"https://gitea.example.com", "wooo/a", canary},
+		"https://" + whole + "@gitea.example.com/wooo/a":     {"https://gitea.example.com", "wooo/a", whole},
+		"https://wooo@gitea.example.com/wooo/a.git":          {"https://gitea.example.com", "wooo/a", ""},
 		"https://" + canary + ":x-oauth-basic@h/wooo/a":      {"https://h", "wooo/a", canary},
 		"https://gitea.example.com/git/wooo/a.git/":          {"https://gitea.example.com/git", "wooo/a", ""},
 		"git@gitea.example.com:wooo/a.git":                   {"", "wooo/a", ""},

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+
+	"hostguard/internal/hexid"
 )
 
 // Remote is a parsed URL of a git remote. It prints without its token.
@@ -53,11 +55,22 @@ func ParseRemote(raw string) (Remote, error) {
 		server := url.URL{Scheme: u.Scheme, Host: u.Host, Path: strings.Join(parts[:n], "/")}
 		r.Server = strings.TrimSuffix(server.String(), "/")
 		if u.User != nil {
-			r.Token = NewToken(u.User.Username()) // https://TOKEN@host, or before x-oauth-basic
-			if password, given := u.User.Password(); given && password != "" && password != "x-oauth-basic" {
-				r.Token = NewToken(password)
-			}
+			r.Token = tokenOf(u.User)
 		}
 	}
 	return r, nil
+}
+
+// tokenLength is the length of a Gitea's access token, in hexadecimal digits.
+const tokenLength = 40
+
+// tokenOf returns the token before the host of a URL: the password, or the user where
+// that is one. A user's name alone is none, and what is public is read without.
+func tokenOf(user *url.Userinfo) Token {
+	password, _ := user.Password()
+	switch {
+	case password == "x-oauth-basic", password == "" && hexid.Is(user.Username(), tokenLength):
+		return NewToken(user.Username())
+	}
+	return NewToken(password)
 }

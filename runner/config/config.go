@@ -220,6 +220,10 @@ func CheckShareable(data []byte) error {
 	if err != nil {
 		return fmt.Errorf("%.200q", err)
 	}
+	if connections := yamltree.Value(yamltree.Value(root, "server"), "connections"); len(yamltree.Pairs(connections)) > 0 {
+		return yamltree.ErrorAt(connections, "server.connections is a registration, and two runners with one registration "+
+			"cancel each other's jobs; register the runner in a file")
+	}
 	cache, metrics := yamltree.Value(root, "cache"), yamltree.Value(root, "metrics")
 	for _, c := range []struct {
 		n    *yaml.Node

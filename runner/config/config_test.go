@@ -98,6 +98,7 @@ func TestWhatTwoRunnersOfOneHostCannotShare(t *testing.T) {
 		"metrics: {enabled: true}":        `line 1: metrics.enabled is "true"`,
 		"runner: {tool_cache_mode: host}": `line 1: runner.tool_cache_mode is "host"`,
 		"runner: [":                       "yaml",
+		"server: {connections: {a: {}}}":  "line 1: server.connections is a registration",
 	} {
 		if err := CheckShareable([]byte(yaml)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", yaml, err, want)
