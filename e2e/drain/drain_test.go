@@ -6,6 +6,7 @@ package drain
 import (
 	"archive/tar"
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -82,6 +83,7 @@ func TestDrain(t *testing.T) {
 			t.Run("idle", func(t *testing.T) { drainsAndResumes(t, e) })
 			t.Run("idle, interrupted", func(t *testing.T) { isInterruptedWhileItStops(t, e) })
 			t.Run("no runner's", func(t *testing.T) { leavesOthersAlone(t, e) })
+			t.Run("own build", func(t *testing.T) { drainsAnOwnBuild(t, e) })
 			t.Run("beside", func(t *testing.T) { // whatever runs here is not idle
 				docker(t, e, "run", "-d", "--rm", "--network", "none",
 					"--name", "GITEA-ACTIONS-TASK-1_WORKFLOW-ci_JOB-web",
@@ -112,19 +114,23 @@ func start(t *testing.T, version string) *engine.Engine {
 	}
 	var image bytes.Buffer
 	w := tar.NewWriter(&image)
-	if err := w.WriteHeader(&tar.Header{Name: "act_runner", Mode: 0o755, Size: int64(len(program))}); err != nil {
-		t.Fatal(err)
+	err = w.WriteHeader(&tar.Header{Name: "act_runner", Mode: 0o755, Size: int64(len(program))})
+	if err == nil {
+		_, err = w.Write(program)
 	}
-	if _, err := w.Write(program); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"start", "postgres"} { // which say nothing of a runner
+		err = errors.Join(err, w.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeLink, Linkname: "act_runner"}))
 	}
-	if err := w.Close(); err != nil {
+	if err := errors.Join(err, w.Close()); err != nil {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "image.tar")
 	writeFile(t, file, image.String())
-	for _, name := range []string{"gitea/act_runner", "postgres"} {
-		docker(t, e, "import", "--change", `ENTRYPOINT ["/act_runner"]`, "--change", `CMD ["daemon"]`, file, name)
+	for name, command := range map[string][2]string{
+		"gitea/act_runner": {"act_runner", "daemon"}, "own/build": {"start", "it"}, "postgres": {"postgres", "task"},
+	} {
+		docker(t, e, "import", "--change", fmt.Sprintf("ENTRYPOINT [%q]", "/"+command[0]), "--change",
+			fmt.Sprintf("CMD [%q]", command[1]), file, name)
 	}
 	return e
 }
@@ -382,7 +388,7 @@ func leavesOthersAlone(t *testing.T, e *engine.Engine) {
 	defer docker(t, e, "rm", "-f", "db")
 	b := &box{t: t, e: e, name: "db", ctl: t.TempDir(), host: e.Host()}
 	id := docker(t, e, "inspect", "db", "--format", "{{.Id}}")
-	b.begin("drain", "-apply").end(1, `has the image "postgres", which is not a runner's: it is not touched`)
+	b.begin("drain", "-apply").end(1, `has the image "postgres", which is not a runner's, nor does one run in it: it is not touched`)
 	b.begin("resume", "-apply").end(1, "it is not touched")
 	b.is("Restart=always Status=running")
 	b.name = id[:12] // Docker would take it
@@ -393,6 +399,36 @@ func leavesOthersAlone(t *testing.T, e *engine.Engine) {
 	b.name = idle
 	docker(t, e, "rm", "-f", idle)
 	b.begin("drain", "-apply").end(0, `there is no container "gitea-runner"`, "nothing to change")
+}
+
+// An own build is a runner's by what runs in it, a stopped one may be by what is mounted.
+// What audit prints as the fix is what works.
+func drainsAnOwnBuild(t *testing.T, e *engine.Engine) {
+	for _, c := range []struct{ image, how, start, says string }{
+		{"own/build", "run", "Starting runner daemon", `the container "own" runs a runner`},
+		{"postgres", "create", "", `the container "own" may be a runner's: it has a registration mounted`},
+	} {
+		b := &box{t: t, e: e, name: "own", ctl: t.TempDir(), host: e.Host()}
+		writeFile(t, filepath.Join(b.ctl, ".runner"), `{"id": 7, "name": "own"}`)
+		args := []string{c.how, "--network", "none", "--restart", "always", "--name", "own", "-v", b.ctl + ":/ctl"}
+		if c.how == "run" {
+			args = append(args, "--detach")
+		}
+		docker(t, e, append(args, c.image)...)
+		t.Cleanup(func() { _, _ = e.Docker("rm", "-f", "own") })
+		if c.start != "" {
+			b.says(c.start)
+		}
+		audit := b.command("audit")
+		audit.Args = []string{hostguard, "runner", "audit"}
+		out, err := audit.CombinedOutput()
+		_, fix, _ := strings.Cut(string(out), c.says)
+		if err != nil || !strings.Contains(fix, "hostguard runner drain -container own -apply") {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		b.begin("drain", "-apply").end(0, "docker own: Restart=no ")
+		docker(t, e, "rm", "-f", "own")
+	}
 }
 
 // A container that ends when it is started is as it was.
