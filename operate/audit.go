@@ -165,7 +165,7 @@ func (r auditReport) print(s *cli.Session) {
 	if len(r.Services) == 0 {
 		s.Print("service=%s %s", runner.PrimaryService, choose(len(h.UnitsUnseen) > 0, "unknown", "not-found"))
 	}
-	s.Print("runner.config=%s", cli.Word(r.Config))
+	s.Print("runner.config=%s", choose(r.Config == "", "none", cli.Word(r.Config)))
 	if r.Runner == nil {
 		s.Print("runner.capacity=unknown")
 	} else {

@@ -49,7 +49,7 @@ func readUnit(t *testing.T, root, name string) runner.Unit {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := runner.Unit{Name: name, Scope: systemd.System, Load: "loaded", Active: "inactive", Sub: "dead", File: "enabled"}
+	u := runner.Unit{Name: name, Scope: systemd.System, Load: "loaded", Active: "inactive", File: "enabled"}
 	if name == "home.service" {
 		u.Scope = systemd.User
 	}
@@ -134,7 +134,8 @@ func TestUnitsInTheField(t *testing.T) {
 					sv.Scope = u.Scope
 					unit, found, err := h.Adopt(sv)
 					if want.refused != "" {
-						if err == nil || !strings.Contains(err.Error(), want.refused) || !strings.Contains(f.Fix, want.refused) {
+						if err == nil || !strings.Contains(err.Error(), want.refused) ||
+							!strings.Contains(f.Fix, want.refused) {
 							t.Errorf("%s: %v", f.Fix, err)
 						}
 					} else if err != nil || !found || unit.Name != name {

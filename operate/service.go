@@ -76,8 +76,8 @@ func (v *servicing) Inputs() []cli.Input {
 		{Name: "wait", Kind: cli.Duration(&v.wait, 0, 24*time.Hour), FlagOnly: true,
 			Text: "wait up to this long for their end instead"},
 		{Name: "binary", Kind: cli.Text(&v.binary, nil), FlagOnly: true, Arg: "FILE",
-			Text: "the runner's program for a new unit; default act_runner, gitea-runner or forgejo-runner in its directory, on " +
-				"PATH, in /usr/local/bin or ~/.local/bin"},
+			Text: "the runner's program for a new unit; default act_runner, gitea-runner or forgejo-runner in its " +
+				"directory, on PATH, in /usr/local/bin or ~/.local/bin"},
 	}
 }
 
@@ -200,7 +200,8 @@ func checkAccepted(h runner.Host) error {
 	if h.Config.Refused == "" {
 		return nil
 	}
-	return cli.Refusedf("the runner does not start with %.200q: %.300q; correct it first", h.ConfigPath, h.Config.Refused)
+	return cli.Refusedf("the runner does not start with %.200q: %.300q; correct it first", h.ConfigPath,
+		h.Config.Refused)
 }
 
 // checkPlace refuses a directory for a new unit in which somebody else than the unit's user

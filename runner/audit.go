@@ -54,7 +54,8 @@ func auditConfig(h Host) []finding.Finding {
 		all.Warn(4, "set health_check.enabled to true", "the health check %.200q never runs", h.Config.HealthScript)
 	}
 	if len(h.Config.Labels) > 0 && len(h.HostLabels()) == 0 {
-		all.Warn(4, fmt.Sprintf("add one to runner.labels in %.200q, if builds must run on the host", h.ConfigPath),
+		all.Warn(4, fmt.Sprintf("add one to runner.labels in %.200q, if builds must run on the host",
+			cmp.Or(h.ConfigPath, filepath.Join(h.Dir, "config.yaml"))),
 			"no label runs jobs on the host itself, such as awoooi-host:host")
 	}
 	if h.Config.ShutdownTimeout == 0 {
@@ -188,8 +189,8 @@ func auditWrapped(h Host) []finding.Finding {
 		switch {
 		case c.Unsure && (c.Running || c.Restart != "no" && c.Restart != ""):
 			all.Warn(7, "if it is: "+c.drain(),
-				"the container %.100q may be a runner's: it has a registration mounted (Status=%.20q, Restart=%.20q)", c.Name,
-				c.Status, c.Restart)
+				"the container %.100q may be a runner's: it has a registration mounted (Status=%.20q, Restart=%.20q)",
+				c.Name, c.Status, c.Restart)
 		case c.Running && c.servesHost(h):
 			all.Bad(7, c.drain(),
 				"the container %.100q serves a label with :host, so those jobs run inside it and not on the host",

@@ -90,8 +90,8 @@ func TestWhatIsWrongWithAHost(t *testing.T) {
 		},
 		"no service, but a process": {
 			func(h *Host) { h.Units = nil },
-			6, finding.Warn, "no service runs the runner", "process 7 runs it, outside of any unit that was seen; end it " +
-				"while no job runs; then hostguard runner service",
+			6, finding.Warn, "no service runs the runner", "process 7 runs it, outside of any unit that was seen; " +
+				"end it while no job runs; then hostguard runner service",
 		},
 		"what cron started": {
 			func(h *Host) { h.Units, h.Daemons[0].Unit, h.Daemons[0].Scope = nil, "cron.service", "system" },

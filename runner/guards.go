@@ -102,7 +102,8 @@ func checkGuards(h Host, c Container) []finding.Finding {
 		fix := "give " + fmt.Sprintf("%.100q", c.Name) + " the label " + watchtowerLabel + "enable=false, or set " +
 			"WATCHTOWER_REVIVE_STOPPED to false"
 		if g.guards() == "autoheal" {
-			fix = fmt.Sprintf("stop %.100q while the runner drains, or take %.100q out of what it watches", g.Name, c.Name)
+			fix = fmt.Sprintf("stop %.100q while the runner drains, or take %.100q out of what it watches", g.Name,
+				c.Name)
 		}
 		if level != finding.OK {
 			all.Add(7, level, fix, "the container %.100q (%.100q) %s", g.Name, g.Image, how)
@@ -112,8 +113,8 @@ func checkGuards(h Host, c Container) []finding.Finding {
 		if policy := composeRestart([]byte(f.Text), c.ComposeService); policy != "" && c.ComposeService != "" &&
 			slices.Contains(c.ComposeFiles, f.Path) && !c.Running {
 			all.Warn(7, "set restart: \"no\" and profiles: [retired] there, or remove the service",
-				"%.200q has restart: %.20s for the service %.60q: the next docker compose up starts the retired runner, "+
-					"and Docker keeps it up", f.Path, policy, c.ComposeService)
+				"%.200q has restart: %.20s for the service %.60q: the next docker compose up starts the retired "+
+					"runner, and Docker keeps it up", f.Path, policy, c.ComposeService)
 		}
 	}
 	return all
@@ -131,7 +132,8 @@ func composeRestart(text []byte, service string) string {
 	}
 	policy := yamltree.Text(yamltree.Value(s, "restart"))
 	if policy == "" {
-		policy = yamltree.Text(yamltree.Value(yamltree.Value(yamltree.Value(s, "deploy"), "restart_policy"), "condition"))
+		deploy := yamltree.Value(yamltree.Value(s, "deploy"), "restart_policy")
+		policy = yamltree.Text(yamltree.Value(deploy, "condition"))
 	}
 	for _, keeps := range []string{"always", "unless-stopped", "on-failure", "any"} {
 		if strings.HasPrefix(policy, keeps) {

@@ -54,8 +54,18 @@ func FindLaunch(argv []string, s Starting) Launch {
 	if l := f.follow(commands, at, 0); l.Argv != nil {
 		return l
 	}
+	// A program that is not known to start others, with the command of a daemon behind it.
+	for i := range argv {
+		if actrunner.IsDaemon(argv[i:]) && !slices.Contains(elsewhere, path.Base(argv[0])) {
+			return Launch{Argv: argv[i:], Dir: s.Dir, Named: true}
+		}
+	}
 	return f.maybe
 }
+
+// elsewhere start what they are given in a container or on another host.
+var elsewhere = []string{"docker", "docker-compose", "podman", "podman-compose", "nerdctl", "ctr", "lxc", "lxc-attach",
+	"incus", "machinectl", "systemd-nspawn", "kubectl", "ssh"}
 
 // StartsOthers reports whether the command of a unit is a shell's, or a shell script: then
 // what runs in the unit is what the unit is for. That is not so for a daemon that starts

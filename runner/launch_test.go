@@ -14,7 +14,8 @@ var hostScripts = map[string]string{
 	"/etc/act_runner/profile": "export RUNNER_CONFIG=\"/etc/act_runner/c.yaml\"\n",
 	"/opt/by-profile.sh": "#!/bin/sh\n[ ! -f /etc/act_runner/profile ] || source /etc/act_runner/profile\n" +
 		"exec act_runner -c \"$RUNNER_CONFIG\" daemon 2>&1\n",
-	"/srv/r/run.sh": "#!/usr/bin/env bash\nset -e\nBIN=./bin/act_runner-0.2.13-linux-arm64\nOPTS='--config config.yaml'\n" +
+	"/srv/r/run.sh": "#!/usr/bin/env bash\nset -e\nBIN=./bin/act_runner-0.2.13-linux-arm64\n" +
+		"OPTS='--config config.yaml'\n" +
 		"cd \"$(dirname \"$(readlink -f \"$0\")\")\" || exit 1\nwhile :; do $BIN daemon $OPTS; sleep 5; done\n",
 	"/usr/local/bin/runner-wrapper": "#!/bin/sh\ncd ~/r && exec nice -n 5 act_runner \"$@\"\n",
 	"/srv/outer.sh":                 "#!/bin/sh\ncd /srv\nbash ./inner.sh c.yaml\n",
@@ -26,7 +27,7 @@ var hostScripts = map[string]string{
 func TestWhatAUnitStarts(t *testing.T) {
 	for command, want := range map[string]Launch{
 		"/opt/act_runner/act_runner-0.2.11-linux-amd64 daemon --config /opt/act_runner/config.yaml": {
-			[]string{"/opt/act_runner/act_runner-0.2.11-linux-amd64", "daemon", "--config", "/opt/act_runner/config.yaml"},
+			strings.Fields("/opt/act_runner/act_runner-0.2.11-linux-amd64 daemon --config /opt/act_runner/config.yaml"),
 			"/work", true},
 		"/opt/act_runner/start.sh": {
 			[]string{"/usr/local/bin/act_runner", "daemon", "--config", "/opt/act_runner/config.yaml"}, "/work", true},
@@ -46,6 +47,9 @@ func TestWhatAUnitStarts(t *testing.T) {
 			[]string{"/opt/ci/agent", "daemon", "--config", "/etc/r.yaml"}, "/work", false},
 		"/opt/ci/agent daemon --config ${NOWHERE}": {
 			[]string{"/opt/ci/agent", "daemon", "--config", "${NOWHERE}"}, "/work", false},
+		"/usr/bin/screen -DmS ci /usr/local/bin/act_runner daemon": {
+			[]string{"/usr/local/bin/act_runner", "daemon"}, "/work", true},
+		"/usr/bin/docker run --rm gitea/act_runner act_runner daemon": {}, "/usr/bin/ssh ci act_runner daemon": {},
 		"/srv/heal.sh": {}, "/srv/loop.sh": {}, "/usr/sbin/cron -f": {}, "/usr/bin/act_runner register": {},
 		"/usr/bin/git daemonize": {},
 	} {
@@ -56,7 +60,8 @@ func TestWhatAUnitStarts(t *testing.T) {
 			t.Errorf("%s: %s", command, diff)
 		}
 	}
-	shellExec := []string{"/bin/bash", "-c", "cd /opt/act_runner; exec /usr/local/bin/act_runner daemon --config config.yaml"}
+	shellExec := []string{"/bin/bash", "-c",
+		"cd /opt/act_runner; exec /usr/local/bin/act_runner daemon --config config.yaml"}
 	got := FindLaunch(shellExec, Starting{Dir: "/", Read: readHostScript})
 	if got.Dir != "/opt/act_runner" || got.Config() != "/opt/act_runner/config.yaml" {
 		t.Errorf("%+v", got)

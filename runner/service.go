@@ -153,8 +153,8 @@ func (h Host) Adopt(s Service) (Unit, bool, error) {
 				unit.configFix(s.Dir))
 		}
 	} else if u := h.unplaced(); u.Name != "" {
-		return Unit{}, false, fmt.Errorf("whether the unit %q runs this runner is not known: its command is %.200q in %.200q; "+
-			"write its paths out", u.Name, strings.Join(u.Launch.Argv, " "), u.Launch.Dir)
+		return Unit{}, false, fmt.Errorf("whether the unit %q runs this runner is not known: its command is %.200q in "+
+			"%.200q; write its paths out", u.Name, strings.Join(u.Launch.Argv, " "), u.Launch.Dir)
 	} else if u, exists := h.Named(s.Name); exists {
 		return Unit{}, false, fmt.Errorf("the %s's unit %q is there and does not run %.200q (LoadState=%.20q, "+
 			"ExecStart=%.200q); remove it, or give -runner-dir the directory of its runner", u.Scope, u.Name,
@@ -217,8 +217,8 @@ func (d Daemon) without() string {
 	case strings.HasPrefix(d.Scope, "user "):
 		return fmt.Sprintf("in the unit %q of %s: run hostguard as that user", d.Unit, d.Scope)
 	case d.Unit != "":
-		return fmt.Sprintf("and what started it is the unit %q, which is not the runner's own: remove it from what that "+
-			"starts, and end it while no job runs", d.Unit)
+		return fmt.Sprintf("and what started it is the unit %q, which is not the runner's own: remove it from what "+
+			"that starts, and end it while no job runs", d.Unit)
 	}
 	return "outside of any unit that was seen; end it while no job runs"
 }

@@ -388,7 +388,8 @@ func leavesOthersAlone(t *testing.T, e *engine.Engine) {
 	defer docker(t, e, "rm", "-f", "db")
 	b := &box{t: t, e: e, name: "db", ctl: t.TempDir(), host: e.Host()}
 	id := docker(t, e, "inspect", "db", "--format", "{{.Id}}")
-	b.begin("drain", "-apply").end(1, `has the image "postgres", which is not a runner's, nor does one run in it: it is not touched`)
+	b.begin("drain", "-apply").end(1, `has the image "postgres", which is not a runner's, nor does one run in it: `+
+		"it is not touched")
 	b.begin("resume", "-apply").end(1, "it is not touched")
 	b.is("Restart=always Status=running")
 	b.name = id[:12] // Docker would take it

@@ -27,7 +27,8 @@ func (m *machine) giveFiles() {
 		m.Give("root", "/"+name, text+"\n")
 	}
 	m.Want(0, "root", "chmod +x /opt/act_runner/start.sh; mkdir -p /opt/ci; "+
-		"cp /usr/local/bin/act_runner /opt/act_runner/act_runner-0.2.11-linux-amd64; cp /usr/local/bin/act_runner /opt/ci/agent")
+		"cp /usr/local/bin/act_runner /opt/act_runner/act_runner-0.2.11-linux-amd64; "+
+		"cp /usr/local/bin/act_runner /opt/ci/agent")
 }
 
 // daemons prints the processes that take jobs.
@@ -74,7 +75,8 @@ func TestFixesForUnitsInTheField(t *testing.T) {
 			m.Want(1, "root", fixes[0], `the unit "bare.service" runs the runner without a configuration; add `)
 		} else {
 			m.Want(0, "root", fixes[0], `the system's unit "`+name+`" runs this runner`, `in "`+config+`"`)
-			m.Want(0, "root", "grep -q 'capacity: 1$' "+config+"; grep -q 'capacity: 9' /var/lib/act_runner/config.yaml")
+			m.Want(0, "root", "grep -q 'capacity: 1$' "+config+" && "+
+				"grep -q 'capacity: 9' /var/lib/act_runner/config.yaml")
 			m.Is("root", "systemctl show --value -p KillMode "+name, "mixed")
 			// One that is stopped, and not loaded, is found by its file.
 			m.Want(0, "root", "systemctl stop "+name)

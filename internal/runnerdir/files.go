@@ -32,8 +32,9 @@ func Handlers() map[string]privsep.Handler {
 		"restore": privsep.Handle(restore), "make": privsep.Handle(makeDir), "remove": privsep.Handle(remove),
 		"register": privsep.Handle(register),
 		"place":    privsep.Handle(place), "program": privsep.Handle(program), "owner": privsep.Handle(ownerAt),
-		"has-registration": privsep.Handle(hasRegistration), "read-only": privsep.Handle(readOnly), "script": privsep.Handle(script),
-		"read": privsep.Handle(readText), "owners": privsep.Handle(owners), "identity": privsep.Handle(identity),
+		"has-registration": privsep.Handle(hasRegistration), "read-only": privsep.Handle(readOnly),
+		"script": privsep.Handle(script),
+		"read":   privsep.Handle(readText), "owners": privsep.Handle(owners), "identity": privsep.Handle(identity),
 	}
 }
 

@@ -207,6 +207,9 @@ func fill(u *runner.Unit, service map[string]any) {
 	for _, c := range commands {
 		if len(c) > 1 {
 			if argv, ok := c[1].([]string); ok && len(argv) > 0 {
+				if program, _ := c[0].(string); path.IsAbs(program) { // "@" gives another name
+					argv = slices.Concat([]string{program}, argv[1:])
+				}
 				u.Exec = append(u.Exec, argv)
 			}
 		}

@@ -220,8 +220,9 @@ func CheckShareable(data []byte) error {
 	if err != nil {
 		return fmt.Errorf("%.200q", err)
 	}
-	if connections := yamltree.Value(yamltree.Value(root, "server"), "connections"); len(yamltree.Pairs(connections)) > 0 {
-		return yamltree.ErrorAt(connections, "server.connections is a registration, and two runners with one registration "+
+	connections := yamltree.Value(yamltree.Value(root, "server"), "connections")
+	if len(yamltree.Pairs(connections)) > 0 {
+		return yamltree.ErrorAt(connections, "server.connections is a registration, and two runners with one "+
 			"cancel each other's jobs; register the runner in a file")
 	}
 	cache, metrics := yamltree.Value(root, "cache"), yamltree.Value(root, "metrics")
