@@ -99,6 +99,26 @@ func (o *hostOptions) readLaunches(ctx context.Context, s *cli.Session, units []
 	return all
 }
 
+// userUnit returns the file of a unit of the owner's manager, which root does not ask, that
+// would run the runner of a service; "" for none.
+func (o *hostOptions) userUnit(ctx context.Context, s *cli.Session, sv runner.Service, owner *user.User) string {
+	dir := systemd.Dir(systemd.User, owner.HomeDir)
+	if path := filepath.Join(dir, sv.Name); o.files.Exists(ctx, path) {
+		return path
+	}
+	var h runner.Host
+	for name, text := range o.files.UnitFiles(ctx, dir) {
+		u := runner.ParseUnit(text, owner.HomeDir)
+		u.Name, u.Scope, u.User, u.Load = name, systemd.System, owner.Username, "loaded" // read as root reads those
+		h.Units = append(h.Units, u)
+	}
+	o.readLaunches(ctx, s, h.Units)
+	for _, u := range h.UnitsOf(sv) {
+		return filepath.Join(dir, u.Name)
+	}
+	return ""
+}
+
 // place returns the place of a daemon. What is not known of it, such as the value of a
 // variable, leaves it empty.
 func place(dir, config string) runnerdir.Place {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -147,5 +148,41 @@ func TestUnitsInTheField(t *testing.T) {
 				t.Errorf("no fix for %+v", h.Config)
 			}
 		})
+	}
+}
+
+// Root does not ask the manager of the runner's user, who may be logged out: a unit of his
+// would start a second daemon at the next login.
+func TestAUnitOfTheOwnersManagerIsFoundByItsFile(t *testing.T) {
+	root := hostOfUnits(t)
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	me.HomeDir = filepath.Join(root, "home")
+	dir := systemd.Dir(systemd.User, me.HomeDir)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	s := cli.NewSession(cli.World{Stdout: &out, Stderr: &out, Getenv: func(string) string { return "" }}, nil)
+	var o hostOptions
+	sv := runner.Service{Name: runner.PrimaryService, Dir: filepath.Join(root, "opt/act_runner"),
+		ConfigPath:       filepath.Join(root, "opt/act_runner/config.yaml"),
+		RegistrationPath: filepath.Join(root, "opt/act_runner/.runner")}
+	put := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(below(root, text)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("other.service", "[Service]\nWorkingDirectory=/var/lib/act_runner\n"+
+		"ExecStart=act_runner daemon -c /etc/act_runner/config.yaml\n")
+	if path := o.userUnit(t.Context(), s, sv, me); path != "" {
+		t.Errorf("%q runs another runner", path)
+	}
+	put("ci.service", "[Service]\nWorkingDirectory=%h\n"+
+		"ExecStart=-/bin/bash -c \\\n  \"cd ../opt && cd act_runner && ./start.sh\"\n")
+	if path := o.userUnit(t.Context(), s, sv, me); path != filepath.Join(dir, "ci.service") {
+		t.Errorf("%q", path)
 	}
 }

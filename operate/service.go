@@ -169,7 +169,7 @@ func (v *servicing) place(ctx context.Context) (sudo bool, err error) {
 		}
 		return false, v.findBinary(ctx, owner)
 	}
-	if path := filepath.Join(systemd.Dir(systemd.User, owner.HomeDir), v.sv.Name); v.host.files.Exists(ctx, path) {
+	if path := v.host.userUnit(ctx, v.Session, v.sv, owner); path != "" {
 		return false, cli.Refusedf("%q may start a second daemon on this registration: remove it, or run hostguard "+
 			"as %q", path, owner.Username)
 	}

@@ -286,3 +286,31 @@ func IsShellScript(text []byte) bool {
 	return found && slices.ContainsFunc(strings.Fields(string(interpreter)),
 		func(word string) bool { return shell.IsShell(path.Base(word)) })
 }
+
+// ParseUnit returns what the file of a user's service says of how it is started, where its
+// manager cannot be asked. A command is left to a shell, whose quotes are systemd's.
+func ParseUnit(text, home string) Unit {
+	u := Unit{WorkDir: "~"} // the default of a user's service
+	section := ""
+	for line := range strings.Lines(strings.ReplaceAll(text, "\\\n", " ")) {
+		line = strings.ReplaceAll(strings.TrimSpace(line), "%h", home)
+		if strings.HasPrefix(line, "[") {
+			section = line
+			continue
+		}
+		key, value, _ := strings.Cut(line, "=")
+		key, value = strings.TrimSpace(key), strings.TrimSpace(value)
+		switch {
+		case section != "[Service]":
+		case key == "WorkingDirectory" && value != "":
+			u.WorkDir = strings.TrimPrefix(value, "-")
+		case key == "Environment":
+			u.Environment = append(u.Environment, strings.Trim(value, `"'`))
+		case key == "EnvironmentFile":
+			u.EnvironmentFiles = append(u.EnvironmentFiles, value)
+		case key == "ExecStart" && value != "":
+			u.Exec = append(u.Exec, []string{"/bin/sh", "-c", strings.TrimLeft(value, "@-+!:|")})
+		}
+	}
+	return u
+}

@@ -119,7 +119,8 @@ func start(t *testing.T, version string) *engine.Engine {
 		_, err = w.Write(program)
 	}
 	for _, name := range []string{"start", "postgres"} { // which say nothing of a runner
-		err = errors.Join(err, w.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeLink, Linkname: "act_runner"}))
+		err = errors.Join(err, w.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Typeflag: tar.TypeLink,
+			Linkname: "act_runner"}))
 	}
 	if err := errors.Join(err, w.Close()); err != nil {
 		t.Fatal(err)

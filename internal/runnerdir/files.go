@@ -33,8 +33,8 @@ func Handlers() map[string]privsep.Handler {
 		"register": privsep.Handle(register),
 		"place":    privsep.Handle(place), "program": privsep.Handle(program), "owner": privsep.Handle(ownerAt),
 		"has-registration": privsep.Handle(hasRegistration), "read-only": privsep.Handle(readOnly),
-		"script": privsep.Handle(script),
-		"read":   privsep.Handle(readText), "owners": privsep.Handle(owners), "identity": privsep.Handle(identity),
+		"script": privsep.Handle(script), "units": privsep.Handle(unitFiles),
+		"read": privsep.Handle(readText), "owners": privsep.Handle(owners), "identity": privsep.Handle(identity),
 	}
 }
 
@@ -169,6 +169,26 @@ func (f *Files) Script(ctx context.Context, uid int, path string) string {
 	}
 	text, _ := privsep.Ask[string](ctx, &f.Helpers, uid, "script", path)
 	return text
+}
+
+// UnitFiles returns the services in a directory of systemd's, as far as they can be read.
+func (f *Files) UnitFiles(ctx context.Context, dir string) map[string]string {
+	all, _ := ask[map[string]string](ctx, f, dir, "units", dir)
+	return all
+}
+
+// maxUnits bounds the services that are read of one directory.
+const maxUnits = 200
+
+func unitFiles(dir string) (map[string]string, error) {
+	paths, err := filepath.Glob(filepath.Join(dir, "*.service"))
+	all := map[string]string{}
+	for _, path := range paths[:min(len(paths), maxUnits)] {
+		if data, err := safefile.Read(path, maxScript); err == nil {
+			all[filepath.Base(path)] = string(data)
+		}
+	}
+	return all, err
 }
 
 // maxScript bounds what is read of a script.
