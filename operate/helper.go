@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"hostguard/clean"
+	"hostguard/internal/docker"
 	"hostguard/internal/privsep"
 	"hostguard/internal/proc"
 	"hostguard/internal/runnerdir"
@@ -15,6 +16,7 @@ import (
 // Handlers returns what a helper process answers to these commands: see package privsep.
 func Handlers() map[string]privsep.Handler {
 	all := runnerdir.Handlers()
+	maps.Copy(all, docker.Handlers())
 	maps.Copy(all, map[string]privsep.Handler{
 		"root": privsep.Handle(notRunner), "diagnostics": privsep.Handle(leftDiagnostics),
 		"workflows": privsep.Handle(workflowFiles),

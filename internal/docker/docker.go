@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"strconv"
@@ -41,6 +42,7 @@ var (
 // Engine is one Docker daemon.
 type Engine struct {
 	client *client.Client
+	at     endpoint
 	API    string // highest API version that the daemon speaks
 
 	mu       sync.Mutex
@@ -48,45 +50,33 @@ type Engine struct {
 	prunable bool            // one of them is an ordinary network
 }
 
-// ErrUsage marks an environment in which no Docker daemon can be reached, so that
-// trying again does not help.
-var ErrUsage = errors.New("wrong DOCKER_HOST")
-
 // pingTimeout bounds the first request; a hung daemon takes connections but
 // never answers.
 const pingTimeout = 10 * time.Second
 
-// Connect finds the daemon by DOCKER_HOST and its companions, or at its usual
-// socket (contexts of the docker command are ignored: jobs of different users have
-// to use the same daemon), and asks it for its API version.
+// Connect finds the daemon as the docker command does, by its variables, its context or
+// the usual socket, and asks it for its API version.
 func Connect(ctx context.Context, getenv func(string) string) (*Engine, error) {
-	host := getenv("DOCKER_HOST")
-	if strings.HasPrefix(host, "ssh://") {
-		return nil, fmt.Errorf("%w: DOCKER_HOST=%q: ssh needs the docker command's connection helper; "+
-			"run hostguard on that host, or give unix:// or tcp://", ErrUsage, host)
+	version := getenv(client.EnvOverrideAPIVersion)
+	if strings.Trim(version, "0123456789.") != "" || strings.Count(version, ".") > 1 {
+		return nil, unusable("unset it, hostguard asks the daemon for its version",
+			"DOCKER_API_VERSION=%q is not a version such as 1.45", version)
 	}
-	if u, err := url.Parse(host); err == nil && u.User != nil { // not printed: it contains a password
-		return nil, fmt.Errorf("%w: DOCKER_HOST holds a user or a password, which no Docker daemon asks for; "+
-			"want tcp://address:port", ErrUsage)
-	}
-	if version := getenv(client.EnvOverrideAPIVersion); strings.Trim(version, "0123456789.") != "" ||
-		strings.Count(version, ".") > 1 {
-		return nil, fmt.Errorf("%w: DOCKER_API_VERSION=%q is not a version such as 1.45; "+
-			"unset it, hostguard asks the daemon for its version", ErrUsage, version)
-	}
-	options := []client.Opt{client.FromEnv, client.WithAPIVersionNegotiation()}
-	if host != "" {
-		options = append(options, client.WithHost(host))
-	}
-	c, err := client.NewClientWithOpts(options...)
+	at, err := findEndpoint(ctx, getenv)
 	if err != nil {
-		return nil, fmt.Errorf("%w: DOCKER_HOST=%q and its companions DOCKER_CERT_PATH, DOCKER_TLS_VERIFY, "+
-			"DOCKER_API_VERSION: %w", ErrUsage, host, err)
+		return nil, err
+	}
+	transport := &http.Transport{TLSClientConfig: at.tls}
+	c, err := client.NewClientWithOpts(
+		client.WithHTTPClient(&http.Client{Transport: transport, CheckRedirect: client.CheckRedirect}),
+		client.WithHost(at.host), client.WithVersion(version), client.WithAPIVersionNegotiation())
+	if err != nil {
+		return nil, unusable("want unix:///path or tcp://address:port", "the address %s cannot be used: %.200q", at, err)
 	}
 	if err := boundAnswers(c); err != nil {
 		return nil, err
 	}
-	e := &Engine{client: c, created: map[string]bool{}}
+	e := &Engine{client: c, at: at, created: map[string]bool{}}
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
 	ping, err := c.Ping(ctx)
@@ -96,39 +86,31 @@ func Connect(ctx context.Context, getenv func(string) string) (*Engine, error) {
 	case err != nil:
 		return nil, e.explain(err)
 	case ping.APIVersion == "": // the first Docker Engine sent one
-		return nil, fmt.Errorf("%w: what answers at %q is not a Docker daemon: its reply has no API version; "+
-			"set DOCKER_HOST to the daemon's address", ErrUsage, e.Address())
+		return nil, unusable("set DOCKER_HOST to the daemon's address",
+			"what answers at %q is not a Docker daemon: its reply has no API version", e.Address())
 	}
 	// Else the first requests would each negotiate once more, and two at once race.
 	c.NegotiateAPIVersionPing(ping)
 	e.API = ping.APIVersion
+	if version != "" {
+		return e, e.checkPinned(ctx, version)
+	}
 	return e, nil
 }
 
-// ErrNoDaemon means that nothing listens at the daemon's address.
-var ErrNoDaemon = errors.New("no Docker daemon")
-
-// explain adds to the error of a daemon that cannot be reached what to do about it.
-// To the client a socket without permission is a failed connection as well, so
-// permission is tested first.
-func (e *Engine) explain(err error) error {
-	address := e.Address()
-	err = brief{err}
-	switch {
-	case errors.Is(err, os.ErrPermission):
-		return fmt.Errorf("no permission for the Docker socket %q; "+
-			"add this user to the group that owns it, or set DOCKER_HOST", address)
-	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("the Docker daemon at %q did not answer in time; is it hung? See its log, or set DOCKER_HOST",
-			address)
-	case client.IsErrConnectionFailed(err):
-		return fmt.Errorf("%w at %q; start it, or set DOCKER_HOST", ErrNoDaemon, address)
+// checkPinned fails if the daemon refuses the version that the environment pins.
+func (e *Engine) checkPinned(ctx context.Context, version string) error {
+	_, err := e.client.ServerVersion(ctx)
+	if cerrdefs.IsInvalidArgument(err) {
+		return unusable("unset it, hostguard asks the daemon for its version",
+			"DOCKER_API_VERSION=%s: the Docker daemon at %q, whose version is %.20q, refuses it: %.200q", version,
+			e.Address(), e.API, err)
 	}
-	return fmt.Errorf("ask the Docker daemon at %q: %w", address, err)
+	return nil
 }
 
 // Address returns where the daemon is reached.
-func (e *Engine) Address() string { return e.client.DaemonHost() }
+func (e *Engine) Address() string { return e.at.host }
 
 // Local reports whether the daemon is reached over a unix socket. Only then do
 // the pids and the boot of this machine mean anything to its other clients.

@@ -78,6 +78,16 @@ type Helpers struct {
 	late map[int]time.Time // when a user's helper last gave no answer in time
 }
 
+// Close ends the helpers.
+func (h *Helpers) Close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, p := range h.of {
+		p.kill()
+	}
+	h.of = nil
+}
+
 // Ask has a helper of the user answer a request. The answer is of the wanted type, and
 // otherwise unchecked. Errors of the handler keep their text, without control characters,
 // and whether they are fs.ErrNotExist or fs.ErrPermission.
