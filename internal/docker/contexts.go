@@ -33,6 +33,9 @@ type files struct {
 // maxFile bounds a file of the docker command's; real ones have some kilobytes.
 const maxFile = 1 << 20
 
+// contextVariable chooses a context, before the configuration does.
+const contextVariable = "DOCKER_CONTEXT"
+
 // configDir returns the directory of the docker command's configuration.
 func configDir(getenv func(string) string) string {
 	dir := getenv("DOCKER_CONFIG")
@@ -87,7 +90,7 @@ func (f *files) read(ctx context.Context, path string) (data []byte, decider int
 // context returns the name of the docker command's context, and what chooses it; "" for
 // the default one. A configuration that cannot be read chooses none, as for the docker command.
 func (f *files) context(ctx context.Context, getenv func(string) string) (name, by string, err error) {
-	if name, by = getenv("DOCKER_CONTEXT"), "DOCKER_CONTEXT"; name == "" && f.dir != "" {
+	if name, by = getenv(contextVariable), contextVariable; name == "" && f.dir != "" {
 		path := filepath.Join(f.dir, "config.json")
 		var config struct {
 			CurrentContext string `json:"currentContext"`
@@ -131,7 +134,7 @@ func (f *files) endpoint(ctx context.Context, name, by string) (at endpoint, err
 	case decider != 0:
 		return at, unfollowed(name, path, decider)
 	case errors.Is(err, fs.ErrNotExist):
-		return at, unusable(at.fix(), "%s, which %s chooses, does not exist: there is no %.300q", at.by, by, path)
+		return at, unusable(chooseAnother(by), "%s, which %s chooses, does not exist: there is no %.300q", at.by, by, path)
 	case err == nil:
 		err = json.Unmarshal(data, &meta)
 	}
@@ -140,7 +143,7 @@ func (f *files) endpoint(ctx context.Context, name, by string) (at endpoint, err
 		err = errors.New("it has no endpoint for docker")
 	}
 	if err != nil {
-		return at, unusable(at.fix(), "%s, which %s chooses, cannot be read: %.300q: %.200q", at.by, by, path,
+		return at, unusable(chooseAnother(by), "%s, which %s chooses, cannot be read: %.300q: %.200q", at.by, by, path,
 			reasonOf(err))
 	}
 	if at.host = docker.Host; at.host == "" {
@@ -151,6 +154,14 @@ func (f *files) endpoint(ctx context.Context, name, by string) (at endpoint, err
 	}
 	at.certs = filepath.Join(f.dir, "contexts", "tls", id, "docker")
 	return at, at.loadContextTLS(ctx, f, docker.SkipTLSVerify)
+}
+
+// chooseAnother returns how to choose another context, where by chooses it now.
+func chooseAnother(by string) string {
+	if by == contextVariable {
+		return "set DOCKER_CONTEXT to one of docker context ls, or set DOCKER_HOST"
+	}
+	return "choose another by docker context use, or set DOCKER_HOST"
 }
 
 // loadContextTLS reads the certificates of a context, if it has some.

@@ -95,7 +95,7 @@ func (at endpoint) path() string { return strings.TrimPrefix(at.host, "unix://")
 // normalize completes the host as the docker command does, and refuses one at which no
 // daemon can be reached.
 func (at *endpoint) normalize() error {
-	if !strings.Contains(at.host, "://") && strings.Contains(at.host, ":") {
+	if _, port, err := net.SplitHostPort(at.host); err == nil && strings.Trim(port, "0123456789") == "" {
 		at.host = "tcp://" + at.host
 	}
 	scheme, rest, found := strings.Cut(at.host, "://")
