@@ -2,6 +2,7 @@ package operate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"hostguard/internal/cli"
+	"hostguard/internal/docker"
 	"hostguard/internal/lockwire"
 	"hostguard/internal/pressurewire"
 	"hostguard/internal/proc"
@@ -167,8 +169,14 @@ func (d *doctor) locks(ctx context.Context) {
 		surveys, err = store.Survey(ctx, lockwire.DefaultLockName)
 	}
 	if err != nil {
-		d.find(3, finding.Bad, "start Docker, or use lock-backend: file for jobs of a host without it",
-			"no lock can be acquired: %s", cli.OneLine(err))
+		why, fix := cli.OneLine(err), "see the daemon's log"
+		if known, ok := errors.AsType[*docker.Unusable](err); ok {
+			why, fix = known.What, known.Fix
+		}
+		if errors.Is(err, docker.ErrNoDaemon) {
+			fix += "; or use lock-backend: file for jobs of a host without Docker"
+		}
+		d.find(3, finding.Bad, fix, "no lock can be acquired: %s", why)
 		return
 	}
 	held := 0

@@ -3,6 +3,7 @@ package operate
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/user"
@@ -131,13 +132,19 @@ func (o *hostOptions) splitOf(ctx context.Context, h runner.Host, owner string, 
 
 // readJobs reads the containers, and the jobs that run now.
 func (o *hostOptions) readJobs(ctx context.Context, s *cli.Session, h *runner.Host) {
-	h.DockerUnseen, h.JobDirsUnseen = "", ""
+	h.DockerUnseen, h.DockerFix, h.JobDirsUnseen = "", "", ""
 	engine, err := docker.Connect(ctx, s.Getenv)
+	if err == nil {
+		err = engine.CheckSame(h.DockerHost)
+	}
 	if err == nil {
 		h.Containers, h.ActiveContainers, err = engine.Runners(ctx)
 	}
 	if err != nil {
 		h.DockerUnseen = cli.OneLine(err)
+		if known, ok := errors.AsType[*docker.Unusable](err); ok {
+			h.DockerFix = known.Fix
+		}
 	}
 	for _, c := range h.Containers {
 		o.resolveMounts(ctx, c)
@@ -176,6 +183,10 @@ func (o *hostOptions) readPrimary(ctx context.Context, s *cli.Session, h *runner
 	h.Dir, h.WorkDir, h.ConfigPath, h.Home = own.Dir, own.WorkDir, own.ConfigPath, own.Home
 	if err := o.readConfig(ctx, h); err != nil {
 		h.ConfigUnseen = fmt.Sprintf("%.200q: %.200q", cmp.Or(h.ConfigPath, h.Dir), err)
+	}
+	h.DockerHost = h.Config.DockerHost
+	if i := slices.IndexFunc(found, func(f runner.Found) bool { return f.ConfigPath == config }); i >= 0 {
+		h.DockerHost = found[i].DockerHost
 	}
 }
 

@@ -246,10 +246,14 @@ func (o *hostOptions) findRunners(ctx context.Context, all []runs) []runner.Foun
 // readRunner reads the configuration of a runner.
 func (o *hostOptions) readRunner(ctx context.Context, is runs) runner.Found {
 	r, c, _ := o.files.Read(ctx, is.uid, is.at)
+	docker := is.variables["DOCKER_HOST"]
+	if docker == "" || c.DockerHost != "-" { // by which the runner finds it by itself
+		docker = cmp.Or(c.DockerHost, docker)
+	}
 	return runner.Found{
 		Dir: o.dirOf(ctx, is.at, r), WorkDir: is.at.Dir, ConfigPath: is.at.Config, Registration: r.Registration,
 		Config: c, Active: is.active, Home: is.variables["HOME"],
-		DockerHost: cmp.Or(c.DockerHost, is.variables["DOCKER_HOST"]),
+		DockerHost: docker,
 	}
 }
 

@@ -182,8 +182,8 @@ func systemctl(u Unit) string {
 
 func auditWrapped(h Host) []finding.Finding {
 	var all finding.List
-	if h.DockerUnseen != "" {
-		all.Warn(7, "run it as a user who may use the Docker socket", "containers were not seen: %s", h.DockerUnseen)
+	if why, fix := h.dockerUnseen(); why != "" {
+		all.Warn(7, fix, "containers were not seen: %s", why)
 	}
 	for _, c := range h.Containers {
 		switch {

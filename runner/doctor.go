@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"fmt"
 	"hostguard/runner/config"
 	"hostguard/runner/finding"
@@ -95,17 +96,26 @@ func (h Host) visibleNote() string {
 // checkUnseen reports what could not be inspected of the runner pool.
 func checkUnseen(h Host) []finding.Finding {
 	var unseen []string
-	for _, why := range []string{h.ProcessesUnseen, h.DockerUnseen, h.TasksUnseen, h.JobDirsUnseen} {
+	for _, why := range []string{h.ProcessesUnseen, h.TasksUnseen, h.JobDirsUnseen} {
 		if why != "" {
 			unseen = append(unseen, why)
 		}
 	}
 	var all finding.List
+	if why, fix := h.dockerUnseen(); why != "" {
+		all.Warn(9, fix, "containers were not seen: %s", why)
+	}
 	if unseen != nil {
 		all.Warn(9, "run it on the host, as the runner's user", "some of it was not seen: %s",
 			strings.Join(unseen, "; "))
 	}
 	return all
+}
+
+// dockerUnseen returns why containers were not seen, and what helps.
+func (h Host) dockerUnseen() (why, fix string) {
+	fix = cmp.Or(h.DockerFix, "run it as a user who may use the Docker socket")
+	return strings.TrimSuffix(h.DockerUnseen, "; "+fix), fix
 }
 
 // checkWanted reports labels of the checkout's workflows that this host's runner does

@@ -49,6 +49,8 @@ type Host struct {
 	ActiveContainers []string    // that run a job
 	ActiveHostJobs   []string    // of a :host label: directories in use by processes, or a process of the runner
 	DockerUnseen     string
+	DockerFix        string   // what helps to see it
+	DockerHost       string   // of the primary's containers, "" for the usual one
 	Daemons          []Daemon // processes of this host
 	GitHubRoots      []string // of running listeners of GitHub's runner, one each
 	ProcessesUnseen  string

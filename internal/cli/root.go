@@ -20,7 +20,8 @@ const RegistrationVariable = "GITEA_RUNNER_REGISTRATION_TOKEN"
 // keptForRoot are the variables that the run as root needs as well; secretsForRoot are
 // those that must not appear in any log.
 var (
-	keptForRoot    = []string{"DOCKER_HOST", "RESTART_NOW", "GITEA_SERVER_URL"}
+	keptForRoot = []string{"DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH", "DOCKER_TLS",
+		"DOCKER_TLS_VERIFY", "DOCKER_API_VERSION", "RESTART_NOW", "GITEA_SERVER_URL"}
 	secretsForRoot = []string{"GITEA_TOKEN", RegistrationVariable}
 )
 

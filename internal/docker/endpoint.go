@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -91,6 +92,32 @@ func (at endpoint) socket() bool { return strings.HasPrefix(at.host, "unix://") 
 
 // path returns the socket's path.
 func (at endpoint) path() string { return strings.TrimPrefix(at.host, "unix://") }
+
+// CheckSame fails if a runner that uses host has its containers on another daemon. A runner
+// without one, or with "-", knows no contexts: it uses the first usual socket that exists.
+func (e *Engine) CheckSame(host string) error {
+	if host == "-" || host == "" {
+		if host = e.at.firstSocket(); host == "" || !e.at.named {
+			return nil
+		}
+	}
+	there := endpoint{host: host, by: "its docker_host"}
+	if err := there.normalize(); err != nil {
+		return err
+	}
+	if there.host == e.at.host || there.socket() && e.at.socket() && sameFile(there.path(), e.at.path()) {
+		return nil
+	}
+	return unusable("set DOCKER_HOST="+there.host, "the runner's containers are on the Docker daemon at %q, and this "+
+		"command asks the one at %s", there.host, e.at)
+}
+
+// sameFile reports whether two paths lead to one file, as /run and /var/run do.
+func sameFile(a, b string) bool {
+	x, errX := os.Stat(a)
+	y, errY := os.Stat(b)
+	return errX == nil && errY == nil && os.SameFile(x, y)
+}
 
 // normalize completes the host as the docker command does, and refuses one at which no
 // daemon can be reached.

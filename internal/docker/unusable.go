@@ -171,7 +171,11 @@ func (at endpoint) noPermission() (what, fix string) {
 	known, err := user.LookupGroupId(group)
 	switch {
 	case info.Mode().Perm()&0o020 == 0 || gid == 0:
-		return what, fix + at.withoutGroup(path, owner.Uid, me)
+		fix += at.withoutGroup(path, owner.Uid, me)
+		if gid == 0 && info.Mode().Perm()&0o020 != 0 {
+			fix += "; in a container: docker run --group-add 0"
+		}
+		return what, fix
 	case err != nil: // as in a container
 		return what, fix + fmt.Sprintf("add this user to the group %d that owns it; in a container: docker run "+
 			"--group-add %d", gid, gid)
@@ -225,11 +229,25 @@ func (at endpoint) otherSocket() string {
 	if at.by != "" {
 		return ""
 	}
-	run := filepath.Join("/", at.root, "run")
-	own := filepath.Join(run, "user", strconv.Itoa(os.Geteuid()))
-	for _, path := range []string{filepath.Join(own, "docker.sock"), filepath.Join(own, "podman/podman.sock"),
-		filepath.Join(run, "podman/podman.sock")} {
-		if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSocket != 0 {
+	return at.first("run/user/"+strconv.Itoa(os.Geteuid())+"/docker.sock",
+		"run/user/"+strconv.Itoa(os.Geteuid())+"/podman/podman.sock", "run/podman/podman.sock")
+}
+
+// firstSocket returns the address that a runner finds by itself, or "".
+func (at endpoint) firstSocket() string {
+	own := "run/user/" + strconv.Itoa(os.Geteuid())
+	path := at.first("var/run/docker.sock", "run/podman/podman.sock", own+"/docker.sock", own+"/podman/podman.sock")
+	if path == "" {
+		return ""
+	}
+	return "unix://" + path
+}
+
+// first returns the first of these sockets that exists.
+func (at endpoint) first(sockets ...string) string {
+	for _, path := range sockets {
+		path = filepath.Join("/", at.root, path)
+		if info, err := os.Stat(path); err == nil && info.Mode()&fs.ModeSocket != 0 {
 			return path
 		}
 	}
