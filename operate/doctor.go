@@ -192,6 +192,10 @@ func (d *doctor) locks(ctx context.Context) {
 	}
 	place := store.Self.Place
 	d.good[3] = fmt.Sprintf("%d held, none by a dead job", held)
+	if version := store.Podman(ctx); version != "" {
+		d.good[3] += fmt.Sprintf("; Podman %.20q keeps locks as ordinary networks: never run its network prune or "+
+			"system prune", version)
+	}
 	switch {
 	case place.Boot == "" || place.PIDs == "":
 		d.find(3, finding.Warn, "mount /proc as on any Linux",

@@ -143,9 +143,24 @@ func (e *Engine) Describe(ctx context.Context) (Description, error) {
 	return Description{ID: info.ID, Version: info.ServerVersion}, nil
 }
 
+// Podman returns the version of the Podman that answers in Docker's place, or "".
+func (e *Engine) Podman(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	version, err := e.client.ServerVersion(ctx)
+	if err != nil {
+		return ""
+	}
+	for _, c := range version.Components {
+		if c.Name == "Podman Engine" {
+			return cmp.Or(c.Version, "?")
+		}
+	}
+	return ""
+}
+
 // Prunable reports whether a network that this process has created is not config-only
-// by the engine's own list, so that a prune deletes it. Podman is such an engine; how
-// it describes itself differs from version to version.
+// by the engine's own list, so that a prune deletes it, as Podman's does.
 func (e *Engine) Prunable() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()

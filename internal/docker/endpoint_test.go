@@ -332,3 +332,19 @@ func TestANameWithoutAddress(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What Podman 4.3.1, 5.4.2 and Docker 28.5 answer, in part.
+func TestPodmanIsKnownByItsAnswer(t *testing.T) {
+	for answer, want := range map[string]string{
+		`{"Platform":{"Name":"linux/amd64/debian-12"},"Components":[{"Name":"Podman Engine","Version":"4.3.1"},` +
+			`{"Name":"Conmon","Version":"conmon version 2.1.6"}],"Version":"4.3.1","ApiVersion":"1.41"}`: "4.3.1",
+		`{"Components":[{"Name":"Podman Engine","Version":"5.4.2"}],"Version":"5.4.2","ApiVersion":"1.41"}`: "5.4.2",
+		`{"Platform":{"Name":"Docker Engine - Community"},"Components":[{"Name":"Engine","Version":"28.5.2"},` +
+			`{"Name":"containerd","Version":"1.7.27"}],"Version":"28.5.2","ApiVersion":"1.51"}`: "",
+		`<html>`: "",
+	} {
+		if got := daemon(t, map[string]string{"/version": answer}).Podman(t.Context()); got != want {
+			t.Errorf("%.60s: %q", answer, got)
+		}
+	}
+}

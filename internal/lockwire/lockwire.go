@@ -45,6 +45,7 @@ type Store struct {
 	Identity      func(context.Context) string                // that line with what tells the store from any other
 	ContainerName func(ctx context.Context, id string) string // "" if it knows no such container
 	Prunable      func() bool                                 // a prune deletes the lock that was just taken
+	Podman        func(context.Context) string                // its version, if it is Podman
 }
 
 // FirstLook is how long an acquire waits for a daemon that it cannot reach at its
@@ -126,6 +127,7 @@ func openFiles(_ context.Context, s *cli.Session) (*Store, error) {
 		Where: where, Identity: func(context.Context) string { return where },
 		ContainerName: func(context.Context, string) string { return "" },
 		Prunable:      func() bool { return false },
+		Podman:        func(context.Context) string { return "" },
 	}, nil
 }
 
@@ -146,7 +148,7 @@ func openDocker(ctx context.Context, s *cli.Session) (*Store, error) {
 	claim.Container, claim.Started = OwnContainer(ctx, engine)
 	return &Store{
 		Space: space(s, engine, claim), Name: fmt.Sprintf("the Docker daemon at %q", engine.Address()),
-		Exclusive: engine.Exclusive(), ContainerName: engine.ContainerName, Prunable: engine.Prunable,
+		Exclusive: engine.Exclusive(), ContainerName: engine.ContainerName, Prunable: engine.Prunable, Podman: engine.Podman,
 		Where: fmt.Sprintf("engine %q, API %q", engine.Address(), engine.API),
 		Identity: func(ctx context.Context) string {
 			d, err := engine.Describe(ctx)
