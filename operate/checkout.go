@@ -20,6 +20,7 @@ import (
 	"hostguard/internal/gitea"
 	"hostguard/internal/runnerdir"
 	"hostguard/internal/safefile"
+	"hostguard/runner"
 	"hostguard/runner/workflow"
 	"hostguard/runner/yamltree"
 )
@@ -35,14 +36,15 @@ func checkoutInput(dir *string, text string) cli.Input {
 // A checkout is a directory with a repository in it: its workflows, and the
 // server that its remotes name.
 
-// localWorkflows reads the workflows of a checkout. Each file that cannot be read is a
-// problem.
-func localWorkflows(ctx context.Context, files *runnerdir.Files, dir string,
+// localWorkflows reads the workflows of a checkout as its server does; of a server that is
+// not known also those that only Forgejo reads, with their directory before the name. Each
+// file that cannot be read is a problem.
+func localWorkflows(ctx context.Context, files *runnerdir.Files, dir string, server runner.Server,
 ) (workflows []workflow.Workflow, problems []error, err error) {
 	if dir, err = filepath.Abs(dir); err != nil {
 		return nil, nil, err
 	}
-	read, err := askAbout[[]workflowFile](ctx, files, dir, "workflows", dir)
+	read, err := askAbout[[]workflowFile](ctx, files, dir, "workflows", workflowsOf{dir, server})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -73,16 +75,26 @@ type workflowFile struct {
 // maxWorkflows bounds what is read of a checkout.
 const maxWorkflows = 8 << 20
 
-// workflowFiles reads the files of a checkout's workflows, also in subdirectories, as Gitea
-// does; it never follows a link out of the checkout.
-func workflowFiles(dir string) (files []workflowFile, err error) {
-	root, err := os.OpenRoot(dir)
+// workflowsOf asks for the workflows of a checkout.
+type workflowsOf struct {
+	Dir    string
+	Server runner.Server
+}
+
+// workflowFiles reads the files of a checkout's workflows, also in subdirectories, as its
+// server does; it never follows a link out of the checkout.
+func workflowFiles(q workflowsOf) (files []workflowFile, err error) {
+	root, err := os.OpenRoot(q.Dir)
 	if err != nil {
-		return nil, fmt.Errorf("open the checkout %q: %w", dir, cli.Pathless(err))
+		return nil, fmt.Errorf("open the checkout %q: %w", q.Dir, cli.Pathless(err))
 	}
 	defer root.Close()
 	size := 0
-	for _, folder := range workflow.Dirs {
+	for _, folder := range workflow.Dirs(q.Server != runner.Gitea) {
+		prefix := ""
+		if q.Server == runner.UnknownServer && folder == workflow.ForgejoDir {
+			prefix = folder + "/"
+		}
 		err := fs.WalkDir(root.FS(), folder, func(name string, entry fs.DirEntry, err error) error {
 			if err != nil {
 				return err
@@ -90,7 +102,7 @@ func workflowFiles(dir string) (files []workflowFile, err error) {
 			if !workflow.IsFile(name) || entry.IsDir() {
 				return nil
 			}
-			f := workflowFile{Name: strings.TrimPrefix(name, folder+"/")}
+			f := workflowFile{Name: prefix + strings.TrimPrefix(name, folder+"/")}
 			data, err := safefile.ReadIn(root, name, yamltree.MaxFile+1)
 			if err != nil {
 				f.Problem = cli.Pathless(err).Error()
@@ -106,9 +118,11 @@ func workflowFiles(dir string) (files []workflowFile, err error) {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read %q: %w", filepath.Join(dir, folder), cli.Pathless(err))
+			return nil, fmt.Errorf("read %q: %w", filepath.Join(q.Dir, folder), cli.Pathless(err))
 		}
-		break // as Gitea does: only the first that exists
+		if prefix == "" {
+			break // only the first that exists
+		}
 	}
 	return files, nil
 }

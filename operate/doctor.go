@@ -44,7 +44,7 @@ func (d *doctor) Run(ctx context.Context, s *cli.Session) error {
 	h := d.look(ctx, s)
 	readTasks(ctx, &h)
 	d.readSchedule(ctx, s, &h)
-	workflows := d.workflows(ctx, d.checkout)
+	workflows := d.workflows(ctx, d.checkout, h.Server())
 	d.leftDiagnostics(ctx, h)
 	d.cleaning(h)
 	d.locks(ctx)
@@ -97,13 +97,19 @@ func (d *doctor) find(layer int, level finding.Level, fix, format string, args .
 }
 
 // workflows returns the workflows of the checkout, if it is one.
-func (d *doctor) workflows(ctx context.Context, checkout string) []workflow.Workflow {
-	workflows, problems, err := localWorkflows(ctx, &d.files, checkout)
+func (d *doctor) workflows(ctx context.Context, checkout string, server runner.Server) []workflow.Workflow {
+	workflows, problems, err := localWorkflows(ctx, &d.files, checkout, server)
 	if err != nil {
 		d.find(5, finding.Warn, "give -checkout a directory that can be read", "%s", err)
 	}
 	for _, p := range problems {
 		d.find(5, finding.Bad, "fix the file; Gitea runs nothing of it", "%s", p)
+	}
+	forgejos := func(w workflow.Workflow) bool { return strings.HasPrefix(w.File, workflow.ForgejoDir+"/") }
+	if slices.ContainsFunc(workflows, forgejos) {
+		d.find(5, finding.Warn, "remove the one that the server does not read",
+			"Forgejo reads %q in place of other workflows, and Gitea does not read it: both were checked",
+			workflow.ForgejoDir)
 	}
 	if len(workflows) == 0 {
 		dir, _ := filepath.Abs(checkout)

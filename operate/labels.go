@@ -12,6 +12,7 @@ import (
 	"hostguard/internal/cli"
 	"hostguard/internal/gitea"
 	"hostguard/internal/runnerdir"
+	"hostguard/runner"
 	"hostguard/runner/workflow"
 )
 
@@ -226,12 +227,23 @@ func readRepository(
 		return f
 	}
 	f.notes = append(f.notes, fmt.Sprintf("%q is read from %q: %s", full, dir, err))
-	workflows, problems, err := localWorkflows(ctx, files, dir)
+	workflows, problems, err := localWorkflows(ctx, files, dir, serverOf(inventory))
 	for _, p := range problems {
 		f.broken = append(f.broken, fmt.Sprintf("%q: %s", full, p))
 	}
 	f.repository.Workflows, f.err = workflows, err
 	return f
+}
+
+// serverOf returns what an inventory's server is.
+func serverOf(inventory *gitea.Inventory) runner.Server {
+	switch {
+	case inventory == nil:
+		return runner.UnknownServer
+	case inventory.Forgejo() != "":
+		return runner.Forgejo
+	}
+	return runner.Gitea
 }
 
 func (r labelsReport) printNotes(s *cli.Session) {

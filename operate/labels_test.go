@@ -16,6 +16,7 @@ import (
 
 	"hostguard/internal/cli"
 	"hostguard/internal/runnerdir"
+	"hostguard/runner"
 )
 
 const canary = "c0ffee-canary"
@@ -327,7 +328,7 @@ func TestALinkOutOfTheCheckoutIsNotRead(t *testing.T) {
 	if err := os.Symlink("/etc/passwd", filepath.Join(checkout, ".gitea/workflows/link.yml")); err != nil {
 		t.Fatal(err)
 	}
-	workflows, problems, err := localWorkflows(t.Context(), new(runnerdir.Files), checkout)
+	workflows, problems, err := localWorkflows(t.Context(), new(runnerdir.Files), checkout, runner.Gitea)
 	if err != nil || len(workflows) != 1 || len(problems) != 1 || !strings.Contains(problems[0].Error(), "escapes") {
 		t.Error(workflows, problems, err)
 	}
@@ -336,7 +337,7 @@ func TestALinkOutOfTheCheckoutIsNotRead(t *testing.T) {
 func TestWorkflowsInFoldersAreRead(t *testing.T) {
 	checkout := checkoutOf(t, nil)
 	writeFile(t, "jobs: {deep: {runs-on: awoooi-host}}", checkout, ".gitea/workflows/deploy/prod/cd.yaml")
-	workflows, problems, err := localWorkflows(t.Context(), new(runnerdir.Files), checkout)
+	workflows, problems, err := localWorkflows(t.Context(), new(runnerdir.Files), checkout, runner.Gitea)
 	if err != nil || len(problems) > 0 || len(workflows) != 2 || workflows[1].File != "deploy/prod/cd.yaml" {
 		t.Error(workflows, problems, err)
 	}

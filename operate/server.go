@@ -29,6 +29,9 @@ func (v *splitting) checkServer(ctx context.Context) error {
 	if err != nil {
 		return cli.Refusedf("the runners' server cannot be queried: %w", err)
 	}
+	if version := inventory.Forgejo(); version != "" {
+		return cli.Refusedf("%q is Forgejo %.50q: a split is for Gitea", remote.Server, version)
+	}
 	// Who can write the registration could name a server of his own.
 	if strings.TrimSuffix(v.h.Config.Server, "/") != remote.Server {
 		return cli.Refusedf("%q names the server %.200q, but the checkout %q is of %q: no token is sent to any other; "+

@@ -131,6 +131,43 @@ type Daemon struct {
 	PID          int
 	Registration string // the file, "" if not known
 	Unit, Scope  string // of its control group, "" for none; "user 1001" is another user's manager
+	Forgejo      bool   // it is Forgejo's
+}
+
+// Server is what a runner's server is.
+type Server string
+
+const (
+	UnknownServer Server = ""
+	Gitea         Server = "gitea"
+	Forgejo       Server = "forgejo"
+)
+
+// Server returns what the server of this host's runners is, by their programs.
+func (h Host) Server() Server {
+	all, forgejos := 0, 0
+	see := func(forgejo bool) {
+		if all++; forgejo {
+			forgejos++
+		}
+	}
+	for _, d := range h.Daemons {
+		see(d.Forgejo)
+	}
+	for _, u := range h.Units {
+		for _, argv := range u.Exec {
+			if actrunner.IsDaemon(argv) {
+				see(actrunner.IsForgejo(argv))
+			}
+		}
+	}
+	switch {
+	case all > 0 && forgejos == 0:
+		return Gitea
+	case all > 0 && forgejos == all:
+		return Forgejo
+	}
+	return UnknownServer
 }
 
 // Named returns the unit of a name, preferably an active one; false if there is none.

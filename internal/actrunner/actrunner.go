@@ -93,6 +93,12 @@ func MayBeDaemon(argv []string) bool {
 	return false
 }
 
+// IsForgejo reports whether the arguments are those of Forgejo's runner.
+func IsForgejo(argv []string) bool {
+	return len(argv) > 0 && RoleOf(argv[0]) == Daemon &&
+		strings.HasPrefix(strings.TrimPrefix(filepath.Base(argv[0]), "."), "forgejo-runner")
+}
+
 // ConfigOf returns the configuration that a daemon's arguments name, or "".
 func ConfigOf(argv []string) (config string) {
 	for i := 1; i < len(argv); i++ {

@@ -6,6 +6,7 @@
 package gitea
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -101,16 +102,23 @@ func (s *Server) ask(ctx context.Context, job lock.Job) (lock.Life, string) {
 	unknown := func(err error) (lock.Life, string) {
 		return lock.Unknown, fmt.Sprintf("%q does not report whether its run is still running: %.200q", s.url, err)
 	}
-	client, err := s.client(ctx)
+	client, forgejo, err := s.client(ctx)
 	if err != nil {
 		return unknown(err)
+	}
+	if forgejo {
+		life, evidence, err := askForgejo(ctx, asker{throttledClient(s.token), s.url, s.token}, owner, repo, id)
+		if err != nil {
+			return unknown(err)
+		}
+		return life, evidence
 	}
 	run, response, err := client.GetRepoActionRun(owner, repo, id)
 	if err != nil {
 		return unknown(err)
 	}
 	if run.ID != id {
-		return unknown(errors.New("the answer is about another run"))
+		return unknown(errAnotherRun)
 	}
 	if run.Status == "completed" {
 		return ended("run", run.CompletedAt, response)
@@ -164,7 +172,22 @@ func ended(what string, at time.Time, response *gitea.Response) (lock.Life, stri
 	return lock.Dead, fmt.Sprintf("its %s ended %s ago", what, since.Round(time.Second))
 }
 
-func (s *Server) client(ctx context.Context) (*gitea.Client, error) {
-	return gitea.NewClient(s.url, gitea.SetContext(ctx), gitea.SetToken(s.token),
-		gitea.SetHTTPClient(throttledClient(s.token)))
+var errAnotherRun = errors.New("the answer is about another run")
+
+// client returns a client of the server, whose version it asks for.
+func (s *Server) client(ctx context.Context) (client *gitea.Client, forgejo bool, err error) {
+	use := func(version string) (*gitea.Client, error) {
+		return gitea.NewClient(s.url, gitea.SetContext(ctx), gitea.SetToken(s.token),
+			gitea.SetHTTPClient(throttledClient(s.token)), gitea.SetGiteaVersion(version))
+	}
+	if client, err = use(""); err != nil {
+		return nil, false, err
+	}
+	version, _, err := client.ServerVersion()
+	if err != nil {
+		return nil, false, err
+	}
+	own, api := forgejoVersion(version)
+	client, err = use(cmp.Or(api, "none"))
+	return client, own != "", err
 }

@@ -31,16 +31,19 @@ const (
 // makes few requests at a time, follows no redirect, and removes the token from every
 // answer, so that it cannot come back in a message or a name.
 type Inventory struct {
-	client *gitea.Client
-	url    string
+	client  *gitea.Client
+	url     string
+	asker   asker
+	ctx     context.Context // of all requests, as the SDK's client keeps it
+	forgejo string          // its version, "" for Gitea
 }
 
 // NewInventory asks for the server's version, which decides what else can be asked.
 func NewInventory(ctx context.Context, url string, token Token) (*Inventory, error) {
-	i := &Inventory{url: url}
+	i := &Inventory{url: url, ctx: ctx, asker: asker{throttledClient(token.secret), url, token.secret}}
 	use := func(version string) (err error) {
 		i.client, err = gitea.NewClient(url, gitea.SetContext(ctx), gitea.SetToken(token.secret),
-			gitea.SetHTTPClient(throttledClient(token.secret)), gitea.SetGiteaVersion(version))
+			gitea.SetHTTPClient(i.asker.http), gitea.SetGiteaVersion(version))
 		return err
 	}
 	if err := use(""); err != nil {
@@ -49,7 +52,12 @@ func NewInventory(ctx context.Context, url string, token Token) (*Inventory, err
 	// The client would ask by itself, and not report what came instead.
 	version, response, err := i.client.ServerVersion()
 	if err == nil {
+		i.forgejo, version = forgejoVersion(version)
 		err = use(cmp.Or(version, "none"))
+	}
+	if response != nil && response.Response != nil && response.StatusCode == http.StatusNotFound {
+		return nil, fmt.Errorf("read the server's version: %q is neither Gitea nor Forgejo (404); give the remote of one",
+			url)
 	}
 	if err != nil {
 		return nil, i.explain("read the server's version", response, err)
@@ -124,12 +132,26 @@ func (i *Inventory) explain(what string, response *gitea.Response, err error) er
 		return fmt.Errorf("%s: %q answers %d: %s", what, i.url, status, answer)
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%s: %q did not answer in time", what, i.url)
-	case strings.Contains(answer, "is older than") || strings.Contains(answer, "does not satisfy version"):
+	case i.forgejo != "" && isTooOld(answer):
+		return i.unsupported(what)
+	case isTooOld(answer):
 		return fmt.Errorf("%s: the server is too old to report it: %s", what, answer)
-	case slices.ContainsFunc(notGitea, func(part string) bool { return strings.Contains(answer, part) }):
+	case i.forgejo != "" && isNoAnswer(answer):
+		return fmt.Errorf("%s: %q is Forgejo %.50q, whose answer is not known (%s)", what, i.url, i.forgejo, answer)
+	case isNoAnswer(answer):
 		return fmt.Errorf("%s: the answer of %q is not Gitea's (%s); is it a proxy's page?", what, i.url, answer)
 	}
 	return fmt.Errorf("%s: %q: %s", what, i.url, answer)
+}
+
+// isTooOld reports whether the client has refused to ask a server of this version.
+func isTooOld(answer string) bool {
+	return strings.Contains(answer, "is older than") || strings.Contains(answer, "does not satisfy version")
+}
+
+// isNoAnswer reports whether an answer cannot be parsed.
+func isNoAnswer(answer string) bool {
+	return slices.ContainsFunc(notGitea, func(part string) bool { return strings.Contains(answer, part) })
 }
 
 // notGitea are the client's errors for an answer that it cannot parse.
@@ -216,11 +238,11 @@ func (i *Inventory) Runners(repositories []string) (workflow.Pool, error) {
 }
 
 // WorkflowFiles calls visit with the workflows of a repository's default branch, from
-// the first folder that it has and the folders below that, as Gitea itself looks for
+// the first folder that it has and the folders below that, as the server itself looks for
 // them. A name has the path below that folder.
 func (i *Inventory) WorkflowFiles(full string, visit func(name string, data []byte)) error {
 	owner, name, _ := strings.Cut(full, "/")
-	for _, dir := range workflow.Dirs {
+	for _, dir := range workflow.Dirs(i.forgejo != "") {
 		if err := i.workflowsBelow(owner, name, dir, visit); !errors.Is(err, errNone) {
 			return err
 		}

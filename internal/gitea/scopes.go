@@ -104,6 +104,9 @@ func (i *Inventory) calls(s Scope) calls {
 // server those of every scope.
 func (i *Inventory) RunnersOf(s Scope) ([]workflow.Runner, error) {
 	return pages(func(o gitea.ListOptions) ([]workflow.Runner, int64, error) {
+		if i.forgejo != "" {
+			return i.forgejoRunners(i.ctx, s, o)
+		}
 		answer, response, err := i.calls(s).list(gitea.ListActionRunnersOptions{ListOptions: o})
 		if err != nil {
 			return nil, 0, i.explain(fmt.Sprintf("list the runners of %s", s), response, err)
@@ -153,8 +156,11 @@ func (i *Inventory) ScopeOf(id int64, name string, repositories []string) (Scope
 // RegistrationToken returns a token by which a runner registers itself in the scope.
 // Gitea keeps it until it is reset, for any number of runners.
 func (i *Inventory) RegistrationToken(s Scope) (Token, error) {
-	token, response, err := i.calls(s).token()
 	what := fmt.Sprintf("get a registration token of %s", s)
+	if i.forgejo != "" {
+		return Token{}, i.unsupported(what)
+	}
+	token, response, err := i.calls(s).token()
 	if err != nil {
 		return Token{}, i.explain(what, response, err)
 	}
@@ -168,6 +174,9 @@ func (i *Inventory) RegistrationToken(s Scope) (Token, error) {
 // this name in the scope.
 func (i *Inventory) RemoveRunner(s Scope, id int64, name string) error {
 	what := fmt.Sprintf("remove the runner %q, whose id is %d", name, id)
+	if i.forgejo != "" {
+		return i.unsupported(what)
+	}
 	list, err := i.RunnersOf(s)
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)

@@ -118,8 +118,18 @@ func parseJob(id string, n *yaml.Node) Job {
 	return j
 }
 
-// Dirs are the directories of workflows; Gitea reads the first that exists.
-var Dirs = []string{".gitea/workflows", ".github/workflows"}
+// ForgejoDir is the directory of workflows that Forgejo prefers, and Gitea does not read.
+const ForgejoDir = ".forgejo/workflows"
+
+// Dirs returns the directories of workflows, of which the server reads the first that
+// exists.
+func Dirs(forgejo bool) []string {
+	dirs := []string{ForgejoDir, ".gitea/workflows", ".github/workflows"}
+	if !forgejo {
+		dirs = dirs[1:]
+	}
+	return dirs
+}
 
 // IsFile reports whether a file is a workflow, by its name.
 func IsFile(name string) bool {
