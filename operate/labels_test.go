@@ -342,3 +342,46 @@ func TestWorkflowsInFoldersAreRead(t *testing.T) {
 		t.Error(workflows, problems, err)
 	}
 }
+
+// Of a server that is not known, what Forgejo alone reads is read as well, and named.
+func TestTheWorkflowsThatTheServerReads(t *testing.T) {
+	checkout := checkoutOf(t, nil)
+	writeFile(t, "jobs: {deep: {runs-on: awoooi-host}}", checkout, ".forgejo/workflows/deep/f.yaml")
+	for server, want := range map[runner.Server]string{
+		runner.Forgejo: "deep/f.yaml", runner.Gitea: "ci.yml",
+		runner.UnknownServer: ".forgejo/workflows/deep/f.yaml ci.yml",
+	} {
+		var names []string
+		workflows, problems, err := localWorkflows(t.Context(), new(runnerdir.Files), checkout, server)
+		for _, w := range workflows {
+			names = append(names, w.File)
+		}
+		if got := strings.Join(names, " "); err != nil || problems != nil || got != want {
+			t.Errorf("%q: %q, %v, %v", server, got, problems, err)
+		}
+	}
+}
+
+func TestTheMatrixOfAForgejo(t *testing.T) {
+	answers := map[string]string{
+		"/api/v1/version":                                          `{"version": "14.0.0+gitea-1.22.0"}`,
+		"/api/v1/admin/actions/runners":                            `[{"id": 1, "name": "box", "labels": ["docker"], "status": "active"}]`,
+		"/api/v1/repos/wooo/awoooi/contents/.forgejo/workflows":    `[{"name": "cd.yaml", "type": "file"}]`,
+		"/api/v1/repos/wooo/awoooi/raw/.forgejo/workflows/cd.yaml": `jobs: {build: {runs-on: docker}}`,
+		"/api/v1/repos/wooo/awoooi/actions/tasks": `{"workflow_runs": [{"id": 9, "run_number": 3, ` +
+			`"workflow_id": "cd.yaml", "status": "success"}], "total_count": 1}`,
+	}
+	url, _ := labelsServer(t, func(w http.ResponseWriter, r *http.Request) bool {
+		body, found := answers[r.URL.Path]
+		if found {
+			w.Header().Set("X-Total-Count", "1")
+			fmt.Fprint(w, body)
+		}
+		return found
+	})
+	checkout := checkoutOf(t, map[string]string{"gitea": url + "/wooo/awoooi.git"})
+	status, out, errs := run(nil, "runner", "labels", "-checkout", checkout, "-repos", "wooo/awoooi")
+	if status != cli.StatusOK || errs != "" || !strings.Contains(out, "build  docker   box busy  #3 success") {
+		t.Errorf("exit status %d, %s%s", status, out, errs)
+	}
+}

@@ -35,3 +35,22 @@ func TestWhereAHookCannotBeMounted(t *testing.T) {
 		}
 	}
 }
+
+func TestTheServerByItsRunners(t *testing.T) {
+	unit := func(line string) Host { return Host{Units: []Unit{{Exec: [][]string{strings.Fields(line)}}}} }
+	both := unit("/usr/bin/forgejo-runner daemon -c x")
+	both.Daemons = []Daemon{{PID: 1}}
+	for name, c := range map[string]struct {
+		h    Host
+		want Server
+	}{
+		"nothing": {Host{}, UnknownServer}, "no runner": {unit("/usr/bin/gitea web"), UnknownServer},
+		"Forgejo's": {unit("/usr/bin/forgejo-runner daemon -c x"), Forgejo},
+		"Gitea's":   {unit("/opt/act_runner-0.2.11-linux-amd64 daemon"), Gitea}, "both": {both, UnknownServer},
+		"a process": {Host{Daemons: []Daemon{{PID: 1, Forgejo: true}}}, Forgejo},
+	} {
+		if got := c.h.Server(); got != c.want {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}

@@ -68,6 +68,10 @@ func TestWhatBlocksASplit(t *testing.T) {
 			func(h *Host) { h.split(3, 3); h.ActiveContainers = []string{"GITEA-ACTIONS-TASK-1"} },
 			false, "active_action_containers", "wait_until_no_action_container_runs",
 		},
+		"a job of Forgejo's runs": {
+			func(h *Host) { h.split(3, 3); h.ActiveContainers = []string{"FORGEJO-ACTIONS-TASK-1_WORKFLOW-x_JOB-y"} },
+			false, "active_action_containers", "wait_until_no_action_container_runs",
+		},
 		"a host job runs": {
 			func(h *Host) { h.split(3, 3); h.ActiveHostJobs = []string{"/c/0123456789abcdef"} },
 			false, "active_host_jobs", "wait_until_no_host_job_runs",

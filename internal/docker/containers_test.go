@@ -11,6 +11,9 @@ import (
 
 func TestRunnersAndJobsAmongTheContainers(t *testing.T) {
 	a, b := strings.Repeat("a", 64), strings.Repeat("b", 64)
+	sum := strings.Repeat("0a", 32)
+	forgejos := "FORGEJO-ACTIONS-TASK-49_WORKFLOW-" + sum + "_JOB-build"
+	news := "GITEA-ACTIONS-TASK-49-WORKFLOW-ct-JOB-build-" + sum
 	answers := map[string]string{
 		"/containers/json": `[
 			{"Id": "a", "Names": ["/gitea-runner"], "Image": "own/image", "State": "exited"},
@@ -18,7 +21,10 @@ func TestRunnersAndJobsAmongTheContainers(t *testing.T) {
 			{"Id": "c", "Names": ["/GITEA-ACTIONS-TASK-3435_WORKFLOW-ci_JOB-frontend"], "Image": "x", "State": "running"},
 			{"Id": "d", "Names": ["/GITEA-ACTIONS-TASK-3434_WORKFLOW-ci_JOB-old"], "Image": "x", "State": "exited"},
 			{"Id": "e", "Names": ["/gone"], "Image": "act_runner", "State": "running"},
-			{"Id": "f", "Names": ["/postgres"], "Image": "postgres", "State": "running"}]`,
+			{"Id": "f", "Names": ["/postgres"], "Image": "postgres", "State": "running"},
+			{"Id": "g", "Names": ["/` + forgejos + `"], "Image": "x", "State": "paused"},
+			{"Id": "h", "Names": ["/` + forgejos + `-service-db"], "Image": "x", "State": "running"},
+			{"Id": "i", "Names": ["/` + news + `"], "Image": "x", "State": "running"}]`,
 		"/containers/a/json": `{"Id": "` + a + `", "Name": "/gitea-runner", "State": {"Status": "exited"}, ` +
 			`"HostConfig": {"RestartPolicy": {"Name": ""}}, ` +
 			`"Mounts": [{"Source": "/srv/act-runner", "Destination": "/data"}]}`,
@@ -34,8 +40,8 @@ func TestRunnersAndJobsAmongTheContainers(t *testing.T) {
 		{ID: b, Name: "other", Restart: "always", Status: "running", Running: true, Labels: []string{"a:host", "b"},
 			Variables: []string{"GITEA_RUNNER_REGISTRATION_TOKEN", "GITEA_RUNNER_LABELS"}},
 	}
-	const task = "GITEA-ACTIONS-TASK-3435_WORKFLOW-ci_JOB-frontend"
-	if diff := cmp.Diff(want, runners) + cmp.Diff([]string{task}, active); err != nil || diff != "" {
+	tasks := []string{forgejos, forgejos + "-service-db", "GITEA-ACTIONS-TASK-3435_WORKFLOW-ci_JOB-frontend", news}
+	if diff := cmp.Diff(want, runners) + cmp.Diff(tasks, active); err != nil || diff != "" {
 		t.Error(err, diff)
 	}
 }
