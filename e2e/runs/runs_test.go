@@ -183,10 +183,10 @@ func (h *host) status(args ...string) string {
 	return string(out)
 }
 
-// eachRunner runs a test with a runner of each generation.
-func eachRunner(t *testing.T, test func(t *testing.T, program string)) {
+// eachRunner runs a test with a runner of each generation, and with others.
+func eachRunner(t *testing.T, test func(t *testing.T, program string), others ...string) {
 	t.Parallel()
-	for _, program := range []string{gitea.ActRunner, gitea.GiteaRunner} {
+	for _, program := range append([]string{gitea.ActRunner, gitea.GiteaRunner}, others...) {
 		t.Run(program, func(t *testing.T) {
 			t.Parallel()
 			test(t, program)
@@ -281,7 +281,7 @@ func TestACancelledRunGivesTheLockBackAndRunsAgain(t *testing.T) {
 			t.Errorf("the second attempt warns:\n%s", log)
 		}
 		h.until("the lock is free", func() bool { return !strings.Contains(h.status(), h.repo) })
-	})
+	}, gitea.ForgejoRunner)
 }
 
 // The legs of a matrix share run, job and attempt, and are two holders.
@@ -305,7 +305,7 @@ jobs:
 		if !h.exists("holds-one") || !h.exists("holds-two") {
 			t.Error("a leg has not held the lock")
 		}
-	})
+	}, gitea.ForgejoRunner)
 }
 
 // checkout is a git checkout of a repository.
