@@ -86,54 +86,65 @@ func contextFiles(name, host string, skip, chosen bool, tls map[string][]byte) m
 	return all
 }
 
-// Before, contexts were ignored: the lock was in another daemon than the builds.
-func TestContextsOfTheDockerCommand(t *testing.T) {
-	ours, theirs := newAuthority(t, "ours"), newAuthority(t, "theirs")
-	client := ours.sign(t, nil)
+// contextCase is a configuration of the docker command, and what becomes of it.
+type contextCase struct {
+	files     map[string][]byte
+	vars      []string
+	host      string // "" for an error
+	want, fix string
+}
+
+// contextCases returns cases for daemons with and without TLS, whose authority is ours.
+func contextCases(t *testing.T, ours authority, encrypted, plain, socket string) map[string]contextCase {
+	t.Helper()
+	const nowhere, another = "unix:///nowhere/docker.sock", "choose another by docker context use"
+	client, theirs := ours.sign(t, nil), newAuthority(t, "theirs")
+	pair := map[string][]byte{"cert.pem": client.cert, "key.pem": client.key}
 	certs := map[string][]byte{"ca.pem": ours.pem, "cert.pem": client.cert, "key.pem": client.key}
-	encrypted, plain := "tcp://"+tlsDaemon(t, ours.sign(t, nil), ours.pem), "tcp://"+plainDaemon(t)
-	socket := listing(t, nil).Address()
-	other := "unix:///nowhere/docker.sock"
-	for name, c := range map[string]struct {
-		files map[string][]byte
-		vars  []string
-		host  string // "" for an error
-		want  string
-		fix   string
-	}{
-		"chosen by use":     {files: contextFiles("rootless", socket, false, true, nil), host: socket},
-		"by DOCKER_CONTEXT": {files: contextFiles("r2", plain, false, false, nil), vars: []string{"DOCKER_CONTEXT=r2"}, host: plain},
-		"DOCKER_HOST is first": {files: contextFiles("r", other, false, true, nil),
+	of := func(name, host string, tls map[string][]byte) map[string][]byte {
+		return contextFiles(name, host, false, true, tls)
+	}
+	return map[string]contextCase{
+		"chosen by use": {files: of("rootless", socket, nil), host: socket},
+		"by DOCKER_CONTEXT": {files: contextFiles("r2", plain, false, false, nil), vars: []string{"DOCKER_CONTEXT=r2"},
+			host: plain},
+		"DOCKER_HOST is first": {files: of("r", nowhere, nil),
 			vars: []string{"DOCKER_HOST=" + socket, "DOCKER_CONTEXT=r"}, host: socket},
-		"DOCKER_CONTEXT before the configuration": {files: contextFiles("r2", socket, false, true, nil),
-			vars: []string{"DOCKER_CONTEXT=none"}, want: `the docker context "none", which DOCKER_CONTEXT chooses, does not exist`,
-			fix: "set DOCKER_CONTEXT to one of docker context ls"},
-		"with TLS":                 {files: contextFiles("t", encrypted, false, true, certs), host: encrypted},
-		"TLS, not verified":        {files: contextFiles("t", encrypted, true, true, map[string][]byte{"cert.pem": client.cert, "key.pem": client.key}), host: encrypted},
-		"variables are not for it": {files: contextFiles("t", plain, false, true, nil), vars: []string{"DOCKER_TLS_VERIFY=1"}, host: plain},
+		"DOCKER_CONTEXT before the configuration": {files: of("r2", socket, nil), vars: []string{"DOCKER_CONTEXT=none"},
+			want: `the docker context "none", which DOCKER_CONTEXT chooses, does not exist`,
+			fix:  "set DOCKER_CONTEXT to one of docker context ls"},
+		"with TLS":                 {files: of("t", encrypted, certs), host: encrypted},
+		"TLS, not verified":        {files: contextFiles("t", encrypted, true, true, pair), host: encrypted},
+		"variables are not for it": {files: of("t", plain, nil), vars: []string{"DOCKER_TLS_VERIFY=1"}, host: plain},
 		"removed": {files: map[string][]byte{"config.json": []byte(`{"currentContext":"gone"}`)},
-			want: `the docker context "gone", which "`, fix: "choose another by docker context use"},
-		"without TLS, at a port that wants it": {files: contextFiles("t", encrypted, false, true, nil), want: "wants TLS, and none is set",
+			want: `the docker context "gone", which "`, fix: another},
+		"without TLS, at a port that wants it": {files: of("t", encrypted, nil), want: "wants TLS, and none is set",
 			fix: "create the context again"},
-		"TLS, at a port without": {files: contextFiles("t", plain, false, true, certs), want: "does not speak TLS",
+		"TLS, at a port without": {files: of("t", plain, certs), want: "does not speak TLS",
 			fix: "give the context the port that does"},
-		"of another authority": {files: contextFiles("t", encrypted, false, true, map[string][]byte{"ca.pem": theirs.pem}),
+		"of another authority": {files: of("t", encrypted, map[string][]byte{"ca.pem": theirs.pem}),
 			want: "of another authority than", fix: "put the daemon's own ca.pem there"},
-		"without a key": {files: contextFiles("t", encrypted, false, true, map[string][]byte{"cert.pem": client.cert}), want: "key.pem",
+		"without a key": {files: of("t", encrypted, map[string][]byte{"cert.pem": client.cert}), want: "key.pem",
 			fix: "create the context again"},
-		"by ssh": {files: contextFiles("far", "ssh://wooo@build", false, true, nil), want: `the docker context "far"="ssh://wooo@build": ssh needs`,
+		"by ssh": {files: of("far", "ssh://wooo@build", nil), want: `the docker context "far"="ssh://wooo@build": ssh needs`,
 			fix: "run hostguard on that host"},
-		"no JSON": {files: withMeta(contextFiles("t", "", false, true, nil), "{"), want: "cannot be read",
-			fix: "choose another by docker context use"},
-		"of Kubernetes alone": {files: withMeta(contextFiles("t", "", false, true, nil), `{"Endpoints":{"kubernetes":{}}}`),
-			want: "it has no endpoint for docker", fix: "choose another by docker context use"},
-		"a description of 10 MB": {files: withMeta(contextFiles("t", "", false, true, nil), strings.Repeat(" ", 10<<20)),
-			want: "more than 1048576 bytes", fix: "choose another by docker context use"},
+		"no JSON": {files: withMeta(of("t", "", nil), "{"), want: "cannot be read", fix: another},
+		"of Kubernetes alone": {files: withMeta(of("t", "", nil), `{"Endpoints":{"kubernetes":{}}}`),
+			want: "it has no endpoint for docker", fix: another},
+		"a description of 10 MB": {files: withMeta(of("t", "", nil), strings.Repeat(" ", 10<<20)),
+			want: "more than 1048576 bytes", fix: another},
 		"a name that is a path": {vars: []string{"DOCKER_CONTEXT=../../../etc"}, want: "does not exist",
 			fix: "set DOCKER_CONTEXT to one of docker context ls"},
-		"nobody listens": {files: contextFiles("t", other, false, true, nil), want: `, of the docker context "t"`,
+		"nobody listens": {files: of("t", nowhere, nil), want: `, of the docker context "t"`,
 			fix: "start it, or choose another by docker context use, or set DOCKER_HOST"},
-	} {
+	}
+}
+
+// Before, contexts were ignored: the lock was in another daemon than the builds.
+func TestContextsOfTheDockerCommand(t *testing.T) {
+	ours := newAuthority(t, "ours")
+	encrypted, plain := "tcp://"+tlsDaemon(t, ours.sign(t, nil), ours.pem), "tcp://"+plainDaemon(t)
+	for name, c := range contextCases(t, ours, encrypted, plain, listing(t, nil).Address()) {
 		t.Run(name, func(t *testing.T) {
 			home := t.TempDir()
 			save(t, filepath.Join(home, ".docker"), c.files)
@@ -236,7 +247,8 @@ func TestRootFollowsNoContextOfAnotherUser(t *testing.T) {
 	own(home, 65534)
 	refused(t, connect(), `root does not follow the docker context "rootless", since user 65534 can change "`+config,
 		"set DOCKER_HOST, or DOCKER_CONTEXT=default")
-	refused(t, connect("DOCKER_CONTEXT=rootless"), `root does not follow the docker context "rootless"`, "set DOCKER_HOST")
+	refused(t, connect("DOCKER_CONTEXT=rootless"), `root does not follow the docker context "rootless"`,
+		"set DOCKER_HOST")
 	if err := connect("DOCKER_HOST=" + socket); err != nil {
 		t.Error(err)
 	}
@@ -247,7 +259,8 @@ func TestRootFollowsNoContextOfAnotherUser(t *testing.T) {
 		"a pipe":       func(path string) error { return syscall.Mkfifo(path, 0o666) },
 		"a link to root's": func(path string) error {
 			secret := filepath.Join(t.TempDir(), "secret")
-			return errors.Join(os.WriteFile(secret, []byte(`{"currentContext":"c0ffee-canary"}`), 0o600), os.Symlink(secret, path))
+			text := []byte(`{"currentContext":"c0ffee-canary"}`)
+			return errors.Join(os.WriteFile(secret, text, 0o600), os.Symlink(secret, path))
 		},
 	} {
 		path := filepath.Join(config, "config.json")

@@ -143,46 +143,47 @@ func env(pairs ...string) func(string) string {
 	}
 }
 
-// Before, DOCKER_TLS_VERIFY without DOCKER_CERT_PATH was ignored, and each of the failures
-// was "no Docker daemon; start it".
-func TestTLSByVariables(t *testing.T) {
+// tlsCase is a daemon, the files of its client, and what becomes of them.
+type tlsCase struct {
+	at        string
+	files     map[string][]byte
+	env       string
+	want, fix string // "" for success
+}
+
+// tlsCases returns cases with the variable verify, and with others.
+func tlsCases(t *testing.T, verify string) map[string]tlsCase {
+	t.Helper()
 	ours, theirs := newAuthority(t, "our authority"), newAuthority(t, "their authority")
 	client := ours.sign(t, nil)
-	good := tlsDaemon(t, ours.sign(t, nil), ours.pem)
-	wide := tlsDaemon(t, ours.sign(t, nil), nil)
+	good, wide := tlsDaemon(t, ours.sign(t, nil), ours.pem), tlsDaemon(t, ours.sign(t, nil), nil)
+	of := func(change func(*x509.Certificate)) string { return tlsDaemon(t, ours.sign(t, change), nil) }
 	certs := func(ca []byte, s signed) map[string][]byte {
 		return map[string][]byte{"ca.pem": ca, "cert.pem": s.cert, "key.pem": s.key}
 	}
-	const verify = "DOCKER_TLS_VERIFY=1"
-	for name, c := range map[string]struct {
-		at    string
-		files map[string][]byte
-		env   string
-		want  string // "" for success
-		fix   string
-	}{
-		"with certificates":               {at: good, files: certs(ours.pem, client), env: verify},
+	mine, yesterday := certs(ours.pem, client), time.Now().Add(-24*time.Hour).UTC().Format(time.DateOnly)
+	later := func(c *x509.Certificate) { c.NotBefore = time.Now().Add(30 * time.Minute) }
+	nameless := func(c *x509.Certificate) { c.IPAddresses = nil }
+	useless := func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning} }
+	swapped := signed{client.cert, theirs.sign(t, nil).key}
+	return map[string]tlsCase{
+		"with certificates":               {at: good, files: mine, env: verify},
 		"without one of its own":          {at: wide, files: certs(ours.pem, signed{}), env: verify},
 		"not verified":                    {at: good, files: certs(theirs.pem, client), env: "DOCKER_TLS=1"},
-		"by any value, as docker does it": {at: good, files: certs(ours.pem, client), env: "DOCKER_TLS_VERIFY=0"},
+		"by any value, as docker does it": {at: good, files: mine, env: "DOCKER_TLS_VERIFY=0"},
 		"a plain client": {at: good, want: "wants TLS, and none is set",
 			fix: "set DOCKER_TLS_VERIFY=1, with ca.pem, cert.pem and key.pem in DOCKER_CERT_PATH or ~/.docker"},
-		"a plain daemon": {at: plainDaemon(t), files: certs(ours.pem, client), env: verify, want: "does not speak TLS",
+		"a plain daemon": {at: plainDaemon(t), files: mine, env: verify, want: "does not speak TLS",
 			fix: "unset DOCKER_TLS_VERIFY, DOCKER_TLS and DOCKER_CERT_PATH, or give the port that does"},
 		"another authority": {at: good, files: certs(theirs.pem, client), env: verify,
 			want: "has a certificate of another authority than", fix: "put the daemon's own ca.pem there"},
-		"expired": {at: tlsDaemon(t, ours.sign(t, expired), nil), files: certs(ours.pem, client), env: verify,
-			want: `has a certificate ("build.example") that has expired on ` +
-				time.Now().Add(-24*time.Hour).UTC().Format(time.DateOnly), fix: "renew the daemon's certificates"},
-		"not valid yet": {at: tlsDaemon(t, ours.sign(t, func(c *x509.Certificate) {
-			c.NotBefore = time.Now().Add(30 * time.Minute)
-		}), nil), files: certs(ours.pem, client), env: verify, want: "valid only from", fix: "set this host's clock"},
-		"for another name": {at: tlsDaemon(t, ours.sign(t, func(c *x509.Certificate) { c.IPAddresses = nil }), nil),
-			files: certs(ours.pem, client), env: verify, want: "has a certificate for another name",
+		"expired": {at: of(expired), files: mine, env: verify, fix: "renew the daemon's certificates",
+			want: `has a certificate ("build.example") that has expired on ` + yesterday},
+		"not valid yet": {at: of(later), files: mine, env: verify, want: "valid only from", fix: "set this host's clock"},
+		"for another name": {at: of(nameless), files: mine, env: verify, want: "has a certificate for another name",
 			fix: "use one of its names"},
-		"for another use": {at: tlsDaemon(t, ours.sign(t, func(c *x509.Certificate) {
-			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning}
-		}), nil), files: certs(ours.pem, client), env: verify, want: "is not valid", fix: "give the daemon another one"},
+		"for another use": {at: of(useless), files: mine, env: verify, want: "is not valid",
+			fix: "give the daemon another one"},
 		"no certificate of its own": {at: good, files: certs(ours.pem, signed{}), env: verify,
 			want: "wants a certificate of its client, and", fix: "put ca.pem, cert.pem and key.pem of the daemon there"},
 		"its own is refused": {at: good, files: certs(ours.pem, theirs.sign(t, nil)), env: verify,
@@ -192,13 +193,19 @@ func TestTLSByVariables(t *testing.T) {
 		"no files": {at: good, env: verify, want: `ca.pem": "no such file or directory"`, fix: "put ca.pem"},
 		"no key": {at: good, files: certs(ours.pem, signed{cert: client.cert}), env: verify,
 			want: `key.pem": "no such file or directory"`, fix: "put ca.pem"},
-		"a key of another": {at: good, files: certs(ours.pem, signed{client.cert, theirs.sign(t, nil).key}), env: verify,
+		"a key of another": {at: good, files: certs(ours.pem, swapped), env: verify,
 			want: "private key does not match public key", fix: "put ca.pem"},
 		"no PEM": {at: good, files: certs([]byte("x"), client), env: verify, want: "it holds no certificate",
 			fix: "put ca.pem"},
 		"too large": {at: good, files: certs(bytes.Repeat([]byte("x"), 10<<20), client), env: verify,
 			want: "more than 1048576 bytes", fix: "put ca.pem"},
-	} {
+	}
+}
+
+// Before, DOCKER_TLS_VERIFY without DOCKER_CERT_PATH was ignored, and each of the failures
+// was "no Docker daemon; start it".
+func TestTLSByVariables(t *testing.T) {
+	for name, c := range tlsCases(t, "DOCKER_TLS_VERIFY=1") {
 		t.Run(name, func(t *testing.T) {
 			for _, place := range []string{"~/.docker", "DOCKER_CONFIG", "DOCKER_CERT_PATH"} {
 				home := t.TempDir()
@@ -212,13 +219,11 @@ func TestTLSByVariables(t *testing.T) {
 				}
 				save(t, dir, c.files)
 				e, err := Connect(t.Context(), env(vars...))
-				if c.want == "" {
-					if err != nil || e.API != "1.45" {
-						t.Errorf("%s: %v", place, err)
-					}
-					continue
+				if c.want != "" {
+					refused(t, err, c.want, c.fix)
+				} else if err != nil || e.API != "1.45" {
+					t.Errorf("%s: %v", place, err)
 				}
-				refused(t, err, c.want, c.fix)
 			}
 		})
 	}
@@ -238,7 +243,8 @@ func refused(t *testing.T, err error, want, fix string) {
 func TestOtherServersThatWantTLS(t *testing.T) {
 	for name, answer := range map[string]string{
 		"an alert": "\x15\x03\x01\x00\x02\x02\x16",
-		"nginx":    "HTTP/1.1 400 Bad Request\r\n\r\n<center>The plain HTTP request was sent to HTTPS port</center>",
+		"nginx": "HTTP/1.1 400 Bad Request\r\n\r\n" +
+			"<center>The plain HTTP request was sent to HTTPS port</center>",
 	} {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
