@@ -364,8 +364,9 @@ func TestTheWorkflowsThatTheServerReads(t *testing.T) {
 
 func TestTheMatrixOfAForgejo(t *testing.T) {
 	answers := map[string]string{
-		"/api/v1/version":                                          `{"version": "14.0.0+gitea-1.22.0"}`,
-		"/api/v1/admin/actions/runners":                            `[{"id": 1, "name": "box", "labels": ["docker"], "status": "active"}]`,
+		"/api/v1/version": `{"version": "14.0.0+gitea-1.22.0"}`,
+		"/api/v1/admin/actions/runners": `[{"id": 1, "name": "box", "labels": ["docker"], ` +
+			`"status": "active"}]`,
 		"/api/v1/repos/wooo/awoooi/contents/.forgejo/workflows":    `[{"name": "cd.yaml", "type": "file"}]`,
 		"/api/v1/repos/wooo/awoooi/raw/.forgejo/workflows/cd.yaml": `jobs: {build: {runs-on: docker}}`,
 		"/api/v1/repos/wooo/awoooi/actions/tasks": `{"workflow_runs": [{"id": 9, "run_number": 3, ` +

@@ -184,8 +184,8 @@ func giveBack(ctx context.Context, s *cli.Session, in *lockwire.Store, e lock.Ju
 }
 
 // dockerVariables are the variables by which the Docker client finds its daemon.
-var dockerVariables = []string{"DOCKER_HOST", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY", "DOCKER_TLS", "DOCKER_API_VERSION",
-	"DOCKER_CONTEXT", "DOCKER_CONFIG"}
+var dockerVariables = []string{"DOCKER_HOST", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY", "DOCKER_TLS",
+	"DOCKER_API_VERSION", "DOCKER_CONTEXT", "DOCKER_CONFIG"}
 
 // useRunnersDaemon makes the Docker client use the daemon that the jobs of the runner
 // above this process use: post_task_script gets neither the environment of the runner's

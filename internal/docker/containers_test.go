@@ -18,7 +18,7 @@ func TestRunnersAndJobsAmongTheContainers(t *testing.T) {
 		"/containers/json": `[
 			{"Id": "a", "Names": ["/gitea-runner"], "Image": "own/image", "State": "exited"},
 			{"Id": "b", "Names": ["/other"], "Image": "docker.io/gitea/act_runner:0.2.13", "State": "running"},
-			{"Id": "c", "Names": ["/GITEA-ACTIONS-TASK-3435_WORKFLOW-ci_JOB-frontend"], "Image": "x", "State": "running"},
+			{"Id": "c", "Names": ["/GITEA-ACTIONS-TASK-3435_WORKFLOW-ci_JOB-frontend"], "State": "running"},
 			{"Id": "d", "Names": ["/GITEA-ACTIONS-TASK-3434_WORKFLOW-ci_JOB-old"], "Image": "x", "State": "exited"},
 			{"Id": "e", "Names": ["/gone"], "Image": "act_runner", "State": "running"},
 			{"Id": "f", "Names": ["/postgres"], "Image": "postgres", "State": "running"},

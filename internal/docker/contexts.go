@@ -134,7 +134,8 @@ func (f *files) endpoint(ctx context.Context, name, by string) (at endpoint, err
 	case decider != 0:
 		return at, unfollowed(name, path, decider)
 	case errors.Is(err, fs.ErrNotExist):
-		return at, unusable(chooseAnother(by), "%s, which %s chooses, does not exist: there is no %.300q", at.by, by, path)
+		return at, unusable(chooseAnother(by), "%s, which %s chooses, does not exist: there is no %.300q", at.by, by,
+			path)
 	case err == nil:
 		err = json.Unmarshal(data, &meta)
 	}

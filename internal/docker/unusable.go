@@ -204,8 +204,8 @@ func (at endpoint) withoutGroup(path string, owner uint32, me string) string {
 	case owner != 0:
 		return fmt.Sprintf("it is of user %d alone: run it as that user", owner)
 	case at.hasSnap():
-		return fmt.Sprintf("Docker's snap has no group of its own: sudo groupadd --system docker; sudo usermod -aG docker "+
-			"%s; sudo snap disable docker; sudo snap enable docker; then log in again", me)
+		return fmt.Sprintf("Docker's snap has no group of its own: sudo groupadd --system docker; sudo usermod -aG "+
+			"docker %s; sudo snap disable docker; sudo snap enable docker; then log in again", me)
 	}
 	return fmt.Sprintf("it is root's alone: sudo groupadd --system docker; sudo usermod -aG docker %s; "+
 		"sudo systemctl restart docker.socket docker; then log in again", me)

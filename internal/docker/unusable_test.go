@@ -37,7 +37,6 @@ func TestWhatHelpsWithASocketWithoutPermission(t *testing.T) {
 		t.Skip(err)
 	}
 	gid, _ := strconv.Atoi(group.Gid)
-	me := userName()
 	for name, c := range map[string]struct {
 		path     string
 		mode     os.FileMode
@@ -46,12 +45,15 @@ func TestWhatHelpsWithASocketWithoutPermission(t *testing.T) {
 		by       string
 		want     string
 	}{
-		"of a group": {path: "docker.sock", mode: 0o660, gid: gid, want: "sudo usermod -aG mail " + me + ", then log in again"},
+		"of a group": {path: "docker.sock", mode: 0o660, gid: gid,
+			want: "sudo usermod -aG mail " + userName() + ", then log in again"},
 		"of a group of the host, in a container": {path: "docker.sock", mode: 0o660, gid: 61234, by: "DOCKER_HOST",
 			want: "add this user to the group 61234 that owns it; in a container: docker run --group-add 61234"},
-		"of root alone":               {path: "docker.sock", mode: 0o660, want: "it is root's alone: sudo groupadd --system docker"},
+		"of root alone": {path: "docker.sock", mode: 0o660,
+			want: "it is root's alone: sudo groupadd --system docker"},
 		"of the group, which may not": {path: "docker.sock", mode: 0o600, gid: gid, want: "it is root's alone"},
-		"of snap":                     {path: "docker.sock", mode: 0o660, have: "var/snap/docker/x", want: "Docker's snap has no group of its own: "},
+		"of snap": {path: "docker.sock", mode: 0o660, have: "var/snap/docker/x",
+			want: "Docker's snap has no group of its own: "},
 		"of another user": {path: "docker.sock", mode: 0o600, uid: 61234, gid: 61234,
 			want: "it is of user 61234 alone: run it as that user"},
 		"of Podman": {path: "podman/podman.sock", mode: 0o660,
@@ -134,11 +136,11 @@ func TestTheRunnersDaemonIsTheOneThatIsAsked(t *testing.T) {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}
-	e := &Engine{at: endpoint{host: "unix://" + own, named: true, by: `the docker context "rootless"`, root: openDir(t)}}
+	e := &Engine{at: endpoint{host: "unix://" + own, named: true, by: "x", root: openDir(t)}}
 	if err := e.CheckSame(""); err != nil { // the runner has none
 		t.Error(err)
 	}
 	e.at = endpoint{host: "tcp://10.0.0.1:2375", by: "DOCKER_HOST"}
-	refused(t, e.CheckSame("tcp://10.0.0.2"), `the runner's containers are on the Docker daemon at "tcp://10.0.0.2:2375"`,
+	refused(t, e.CheckSame("tcp://10.0.0.2"), `the runner's containers are on the Docker daemon at "tcp://10.0.0.2`,
 		"set DOCKER_HOST=tcp://10.0.0.2:2375")
 }

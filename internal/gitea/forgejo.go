@@ -73,7 +73,7 @@ func (i *Inventory) unsupported(what string) error {
 }
 
 // forgejoRunners returns a page of the runners of a scope, and how many there are.
-func (i *Inventory) forgejoRunners(ctx context.Context, s Scope, o gitea.ListOptions) ([]workflow.Runner, int64, error) {
+func (i *Inventory) forgejoRunners(s Scope, o gitea.ListOptions) ([]workflow.Runner, int64, error) {
 	var list []struct {
 		ID     int64    `json:"id"`
 		Name   string   `json:"name"`
@@ -81,7 +81,7 @@ func (i *Inventory) forgejoRunners(ctx context.Context, s Scope, o gitea.ListOpt
 		Status string   `json:"status"` // offline, idle or active
 	}
 	path := fmt.Sprintf("%s/actions/runners?page=%d&limit=%d", s.path(), o.Page, o.PageSize)
-	response, err := i.asker.get(ctx, path, &list)
+	response, err := i.asker.get(i.ctx, path, &list)
 	if err != nil {
 		return nil, 0, i.explain(fmt.Sprintf("list the runners of %s", s), response, err)
 	}
@@ -111,24 +111,23 @@ func (s Scope) path() string {
 }
 
 // askForgejo asks for the run alone: Forgejo's jobs have no times.
-func askForgejo(ctx context.Context, a asker, owner, repo string, id int64) (lock.Life, string, error) {
+func (s *Server) askForgejo(ctx context.Context, owner, repo string, id int64) (lock.Life, string) {
 	var run struct {
 		ID      int64     `json:"id"`
 		Status  string    `json:"status"`
 		Stopped time.Time `json:"stopped"`
 	}
 	path := Scope{owner: owner, name: repo}.path() + fmt.Sprintf("/actions/runs/%d", id)
-	response, err := a.get(ctx, path, &run)
+	response, err := asker{throttledClient(s.token), s.url, s.token}.get(ctx, path, &run)
 	switch {
 	case err != nil:
-		return lock.Unknown, "", err
+		return s.unknown(err)
 	case run.ID != id:
-		return lock.Unknown, "", errAnotherRun
+		return s.unknown(errAnotherRun)
 	}
 	switch run.Status {
 	case "success", "failure", "cancelled", "skipped":
-		life, evidence := ended("run", run.Stopped, response)
-		return life, evidence, nil
+		return ended("run", run.Stopped, response)
 	}
-	return lock.Unknown, "its run is still running, and Forgejo does not report whether its job is", nil
+	return lock.Unknown, "its run is still running, and Forgejo does not report whether its job is"
 }

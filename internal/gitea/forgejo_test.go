@@ -44,7 +44,8 @@ func TestForgejosRunners(t *testing.T) {
 			}
 			w.Header().Set("X-Total-Count", "4")
 			if r.URL.Query().Get("page") == "1" {
-				fmt.Fprint(w, `[{"id": 3, "uuid": "u", "name": "box", "labels": ["docker", "awoooi-host"], "status": "active"},
+				fmt.Fprint(w, `[{"id": 3, "uuid": "u", "name": "box", "labels": ["docker", "awoooi-host"], "status":
+						"active"},
 					{"id": 4, "name": "new", "labels": null, "status": "idle", "version": "v12.0.0"}]`)
 			} else {
 				fmt.Fprint(w, `[{"id": 5, "name": "old", "labels": [], "status": "offline"}, {"id": 6, "name": "odd"}]`)
@@ -141,7 +142,8 @@ func TestWorkflowsOfForgejo(t *testing.T) {
 		{forgejo14, "wooo/awoooi", "f.yml"}, {forgejo14, "wooo/old", "g.yml"}, {"1.26.0", "wooo/awoooi", "cd.yaml"},
 	} {
 		var names []string
-		err := api(t, c.version, handlers).WorkflowFiles(c.repository, func(name string, _ []byte) { names = append(names, name) })
+		visit := func(name string, _ []byte) { names = append(names, name) }
+		err := api(t, c.version, handlers).WorkflowFiles(c.repository, visit)
 		if got := strings.Join(names, " "); err != nil || got != c.want {
 			t.Errorf("%+v: %q, %v", c, got, err)
 		}
@@ -162,6 +164,7 @@ func TestWhetherARunOfForgejoGoesOn(t *testing.T) {
 		return fmt.Sprintf(`{"id": 26, "index_in_repo": 4, "status": %q, "started": %q, "stopped": %q}`, status,
 			before(time.Hour), stopped)
 	}
+	another := strings.Replace(run("success", before(time.Hour)), "26", "27", 1)
 	for name, c := range map[string]struct {
 		run      string
 		status   int
@@ -175,10 +178,10 @@ func TestWhetherARunOfForgejoGoesOn(t *testing.T) {
 		"cancelled":       {run("cancelled", before(2*time.Minute)), 200, lock.Dead, "its run ended 2m0s ago"},
 		"just cancelled":  {run("cancelled", before(59*time.Second)), 200, lock.Unknown, "less than 1m0s ago"},
 		"no time":         {run("failure", unset), 200, lock.Unknown, "does not report when"},
-		"another run":     {strings.Replace(run("success", before(time.Hour)), "26", "27", 1), 200, lock.Unknown, "about another run"},
 		"not found":       {`{"message":"not found"}`, 404, lock.Unknown, "not found"},
 		"HTML":            {"<html>\n::set-env name=x::y", 200, lock.Unknown, "does not report"},
 		"echoes":          {"token secret", 500, lock.Unknown, "[token]"},
+		"another run":     {another, 200, lock.Unknown, "about another run"},
 	} {
 		server := serve(t, forgejo14, func(w http.ResponseWriter, r *http.Request) {
 			if strings.HasSuffix(r.URL.Path, "/jobs") {

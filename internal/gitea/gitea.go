@@ -99,26 +99,19 @@ func (s *Server) ask(ctx context.Context, job lock.Job) (lock.Life, string) {
 	if !found || err != nil || id <= 0 {
 		return lock.Unknown, "its labels do not name its run"
 	}
-	unknown := func(err error) (lock.Life, string) {
-		return lock.Unknown, fmt.Sprintf("%q does not report whether its run is still running: %.200q", s.url, err)
-	}
 	client, forgejo, err := s.client(ctx)
 	if err != nil {
-		return unknown(err)
+		return s.unknown(err)
 	}
 	if forgejo {
-		life, evidence, err := askForgejo(ctx, asker{throttledClient(s.token), s.url, s.token}, owner, repo, id)
-		if err != nil {
-			return unknown(err)
-		}
-		return life, evidence
+		return s.askForgejo(ctx, owner, repo, id)
 	}
 	run, response, err := client.GetRepoActionRun(owner, repo, id)
 	if err != nil {
-		return unknown(err)
+		return s.unknown(err)
 	}
 	if run.ID != id {
-		return unknown(errAnotherRun)
+		return s.unknown(errAnotherRun)
 	}
 	if run.Status == "completed" {
 		return ended("run", run.CompletedAt, response)
@@ -126,7 +119,7 @@ func (s *Server) ask(ctx context.Context, job lock.Job) (lock.Life, string) {
 	list, response, err := client.ListRepoActionRunJobs(owner, repo, id,
 		gitea.ListRepoActionJobsOptions{ListOptions: gitea.ListOptions{PageSize: 50}})
 	if err != nil {
-		return unknown(err)
+		return s.unknown(err)
 	}
 	running, last := 0, time.Time{}
 	legs := 0 // of a matrix share the name
@@ -157,6 +150,10 @@ func (s *Server) ask(ctx context.Context, job lock.Job) (lock.Life, string) {
 		return lock.Unknown, "some jobs with its name are still running, others have ended"
 	}
 	return ended("job", last, response)
+}
+
+func (s *Server) unknown(err error) (lock.Life, string) {
+	return lock.Unknown, fmt.Sprintf("%q does not report whether its run is still running: %.200q", s.url, err)
 }
 
 // ended judges a job or run that has ended, by the server's clock alone.

@@ -56,8 +56,8 @@ func NewInventory(ctx context.Context, url string, token Token) (*Inventory, err
 		err = use(cmp.Or(version, "none"))
 	}
 	if response != nil && response.Response != nil && response.StatusCode == http.StatusNotFound {
-		return nil, fmt.Errorf("read the server's version: %q is neither Gitea nor Forgejo (404); give the remote of one",
-			url)
+		return nil, fmt.Errorf("read the server's version: %q is neither Gitea nor Forgejo (404); give the remote of "+
+			"one", url)
 	}
 	if err != nil {
 		return nil, i.explain("read the server's version", response, err)
@@ -124,7 +124,8 @@ func (i *Inventory) explain(what string, response *gitea.Response, err error) er
 	case status == http.StatusForbidden:
 		return fmt.Errorf("%s: %q does not let the token do that (403: %s)", what, i.url, answer)
 	case status == http.StatusNotFound:
-		return fmt.Errorf("%s: %q has none, or shows none without a token that may read it (404): %w", what, i.url, errNone)
+		return fmt.Errorf("%s: %q has none, or shows none without a token that may read it (404): %w", what, i.url,
+			errNone)
 	case status/100 == 3:
 		return fmt.Errorf("%s: %q redirects to another address (%d), which is not followed; "+
 			"give the remote the address that the server has now", what, i.url, status)

@@ -105,7 +105,7 @@ func (i *Inventory) calls(s Scope) calls {
 func (i *Inventory) RunnersOf(s Scope) ([]workflow.Runner, error) {
 	return pages(func(o gitea.ListOptions) ([]workflow.Runner, int64, error) {
 		if i.forgejo != "" {
-			return i.forgejoRunners(i.ctx, s, o)
+			return i.forgejoRunners(s, o)
 		}
 		answer, response, err := i.calls(s).list(gitea.ListActionRunnersOptions{ListOptions: o})
 		if err != nil {

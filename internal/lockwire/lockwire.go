@@ -148,7 +148,8 @@ func openDocker(ctx context.Context, s *cli.Session) (*Store, error) {
 	claim.Container, claim.Started = OwnContainer(ctx, engine)
 	return &Store{
 		Space: space(s, engine, claim), Name: fmt.Sprintf("the Docker daemon at %q", engine.Address()),
-		Exclusive: engine.Exclusive(), ContainerName: engine.ContainerName, Prunable: engine.Prunable, Podman: engine.Podman,
+		Exclusive: engine.Exclusive(), ContainerName: engine.ContainerName, Prunable: engine.Prunable,
+		Podman: engine.Podman,
 		Where: fmt.Sprintf("engine %q, API %q", engine.Address(), engine.API),
 		Identity: func(ctx context.Context) string {
 			d, err := engine.Describe(ctx)
