@@ -150,7 +150,7 @@ func openDocker(ctx context.Context, s *cli.Session) (*Store, error) {
 		Space: space(s, engine, claim), Name: fmt.Sprintf("the Docker daemon at %q", engine.Address()),
 		Exclusive: engine.Exclusive(), ContainerName: engine.ContainerName, Prunable: engine.Prunable,
 		Podman: engine.Podman,
-		Where: fmt.Sprintf("engine %q, API %q", engine.Address(), engine.API),
+		Where:  fmt.Sprintf("engine %q, API %q", engine.Address(), engine.API),
 		Identity: func(ctx context.Context) string {
 			d, err := engine.Describe(ctx)
 			if err != nil {
