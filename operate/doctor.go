@@ -222,7 +222,7 @@ func (d *doctor) pressure(ctx context.Context) {
 		d.find(8, finding.Warn, "run it where /proc can be read", "heavy builds cannot be seen: %s", cli.OneLine(err))
 		return
 	}
-	docker.Name(ctx, look.Blockers)
+	docker.Name(ctx, look)
 	d.good[8] = "no heavy build runs (" + pressurewire.LookedAt(look) + ")"
 	if !look.Clear() {
 		d.good[8] = "under pressure now: " + pressurewire.Pressing(look)

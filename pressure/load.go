@@ -13,6 +13,8 @@ type Reading struct {
 	Available       int64 // bytes that programs can still get; 0 is unknown
 	Installed       int64
 	Load1           float64  // processes that run or wait for a disk; over a minute
+	Running         int      // processes that run or wait for a processor, this one too; 0 is unknown
+	Cores           int      // 0 is unknown
 	Missing         []string // what cannot be read here, and why
 }
 

@@ -5,12 +5,15 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"hostguard/internal/actrunner"
 )
 
 // Owner is a process that is about to start a heavy build, and its job.
 type Owner struct {
 	PID  int
 	Dirs []string // that belong to the job alone, see OwnDirs
+	Task string   // Gitea's number of the job, if it is known
 	Step int      // that the job's processes descend from, if it is known; else Dirs show it
 	// OneUser: only processes of the owner's user are its job's. For an owner that
 	// another job has named.
@@ -41,6 +44,9 @@ func (t *tree) ownership(owner Owner) ownership {
 	step := -1
 	for i, p := range line {
 		o.ancestors = append(o.ancestors, p.PID)
+		if job := actrunner.JobDirOf(p.Dir); job != "" && !slices.Contains(o.dirs, job) {
+			o.dirs = append(slices.Clip(o.dirs), job)
+		}
 		if owner.Step == 0 && below(p.Dir, owner.Dirs) || owner.Step == p.PID {
 			step = i
 		}
@@ -76,6 +82,14 @@ func (o ownership) owns(line []Process) bool {
 		o.step != 0 && slices.ContainsFunc(line, func(p Process) bool { return p.PID == o.step }) ||
 		o.cgroup != "" && p.Cgroup == o.cgroup ||
 		p.Mounts == o.mounts && below(p.Dir, o.dirs)
+}
+
+// owners are those whose processes do not count.
+type owners []ownership
+
+// own reports whether a process, given with its ancestors, is one of theirs.
+func (all owners) own(line []Process) bool {
+	return slices.ContainsFunc(all, func(o ownership) bool { return o.owns(line) })
 }
 
 // OwnDirs returns the directories that belong to this job alone: its workspace,

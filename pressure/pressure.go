@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -59,8 +60,11 @@ type Table interface {
 	Process(ctx context.Context, pid int) (Process, bool)
 
 	// Usage returns what every visible process has used. It is called only
-	// where there is a build to report.
+	// where there is a build to report, or there may be a heavy job.
 	Usage(ctx context.Context) map[int]Usage
+
+	// Private returns the memory of a process that is not shared, resident.
+	Private(pid int) int64
 
 	// Job reads the few variables of a job from a process's environment.
 	Job(pid int) Job
@@ -75,15 +79,16 @@ const (
 	OnlyReadable  Scope = "what this user may read, builds of other users are out of sight"
 )
 
-// Blocker is a build of somebody else.
+// Blocker is a build of somebody else, or another job that is heavy.
 type Blocker struct {
-	Tool  string // words of the rule that matched
+	Tool  string // words of the rule that matched, or HeavyJob
 	PID   int
 	Since time.Time // zero where it cannot be read
 	Dir   string    // foreign text; empty where it cannot be read
 
 	CPU       time.Duration // of its tree
 	Memory    int64         // of its tree, resident
+	Cores     float64       // that its tree used since the last look, of a heavy job
 	Container string        // ID, or name once that is known; empty on the host
 	Job       Job
 }
@@ -91,6 +96,7 @@ type Blocker struct {
 // Verdict is what one look found.
 type Verdict struct {
 	Blockers []Blocker // by pid
+	Heavy    []Blocker // heavy jobs that do not count, by pid
 	Seen     int       // processes looked at
 	Scope    Scope
 	Load     Load
@@ -121,8 +127,15 @@ type Gate struct {
 	// end.
 	Waiting func() []Owner
 
+	// ByWeight lets heavy jobs count, whatever they run.
+	ByWeight bool
+	// Named returns the name of a container, or "". If it is nil, no container is
+	// known to be another job's.
+	Named func(ctx context.Context, id string) string
+
 	meter  meter
 	worked map[building]progress // of the builds of the last look
+	used   *sample               // by all processes at the last look
 }
 
 // building identifies a build from one look to the next.
@@ -165,7 +178,11 @@ const (
 func (g *Gate) Look(ctx context.Context) (Verdict, error) {
 	before := g.worked
 	g.worked = map[building]progress{}
-	v, err := g.builds(ctx, before)
+	var now Reading
+	if g.Meter != nil {
+		now = g.Meter()
+	}
+	v, err := g.builds(ctx, before, weightsOf(now))
 	if err != nil {
 		return Verdict{}, err
 	}
@@ -190,18 +207,22 @@ func (g *Gate) Look(ctx context.Context) (Verdict, error) {
 		}
 	}
 	if g.Meter != nil {
-		v.Load, v.Over = g.meter.judge(g.Meter(), limits)
+		v.Load, v.Over = g.meter.judge(now, limits)
 	}
 	return v, nil
 }
 
-// builds returns a verdict with the builds in the table.
-func (g *Gate) builds(ctx context.Context, before map[building]progress) (Verdict, error) {
+// builds returns a verdict with the builds in the table, and its heavy jobs.
+func (g *Gate) builds(ctx context.Context, before map[building]progress, weights weights) (Verdict, error) {
 	var v Verdict
+	tree := newTree(ctx, g.Table, indexOf(g.Rules), before, g.worked)
+	if weights.matter {
+		go tree.sample() // it takes as long as the arguments
+	}
 	matches := map[int]match{}
 	scope, err := g.Table.Each(ctx, func(pid int, argv []string) {
 		v.Seen++
-		if m := matchOf(argv, g.Rules); m.tool != "" {
+		if m := tree.rules.match(argv); m.tool != "" {
 			matches[pid] = m
 		}
 	})
@@ -209,40 +230,46 @@ func (g *Gate) builds(ctx context.Context, before map[building]progress) (Verdic
 		return Verdict{}, err
 	}
 	v.Scope = scope
-	if len(matches) == 0 {
+	if len(matches) == 0 && !weights.matter {
+		g.used = nil
 		return v, nil
 	}
 
-	tree := tree{ctx: ctx, table: g.Table, seen: map[int]Process{}, before: before, worked: g.worked}
-	owners := []ownership{tree.ownership(g.Own)}
+	own := owners{tree.ownership(g.Own)}
 	if g.Waiting != nil {
 		for _, w := range g.Waiting() {
-			owners = append(owners, tree.ownership(w))
+			own = append(own, tree.ownership(w))
 		}
 	}
-	v.Blockers = g.blockers(&tree, matches, func(line []Process) bool {
-		return slices.ContainsFunc(owners, func(o ownership) bool { return o.owns(line) })
-	})
-	for i := range v.Blockers[:min(MostDescribed, len(v.Blockers))] {
-		v.Blockers[i].Job = g.Table.Job(v.Blockers[i].PID)
+	v.Blockers = g.blockers(tree, matches, own)
+	heavy := g.heavyJobs(tree, weights, own, v.Blockers)
+	for _, list := range [][]Blocker{v.Blockers, heavy} {
+		for i := range list[:min(MostDescribed, len(list))] {
+			list[i].Job = g.Table.Job(list[i].PID)
+		}
+	}
+	if g.ByWeight {
+		v.Blockers = append(v.Blockers, heavy...)
+	} else {
+		v.Heavy = heavy
 	}
 	return v, nil
 }
 
 // elsewhere returns the builds in a list of processes of other containers.
 func (g *Gate) elsewhere(ctx context.Context, list List, before map[building]progress) []Blocker {
+	tree := newTree(ctx, list, indexOf(g.Rules), before, g.worked)
 	matches := map[int]match{}
 	for pid, entry := range list {
-		if m := matchOf(entry.Argv, g.Rules); m.tool != "" {
+		if m := tree.rules.match(entry.Argv); m.tool != "" {
 			matches[pid] = m
 		}
 	}
-	return g.blockers(&tree{ctx: ctx, table: list, seen: map[int]Process{}, before: before, worked: g.worked}, matches,
-		func([]Process) bool { return false })
+	return g.blockers(tree, matches, nil)
 }
 
 // blockers returns the builds that count among the processes that match.
-func (g *Gate) blockers(tree *tree, matches map[int]match, own func(line []Process) bool) []Blocker {
+func (g *Gate) blockers(tree *tree, matches map[int]match, own owners) []Blocker {
 	type build struct {
 		top Process
 		match
@@ -250,21 +277,21 @@ func (g *Gate) blockers(tree *tree, matches map[int]match, own func(line []Proce
 	tops := map[int]build{}
 	for _, pid := range slices.Sorted(maps.Keys(matches)) {
 		line := tree.lineage(pid)
-		if own(line) {
+		if own.own(line) {
 			continue
 		}
 		for i := len(line) - 1; i >= 0; i-- { // the topmost is the build
 			p := line[i]
-			if matches[p.PID].tool == "" {
+			if known := matches[p.PID]; known.tool == "" || known.runsAnything && own.own(line[i:]) {
 				continue
 			}
 			// The table moves while it is read: a pid counts only if what has
 			// it now is still that build.
-			m := matchOf(p.Argv, g.Rules)
+			m := tree.rules.match(p.Argv)
 			if m.tool == "" {
 				continue
 			}
-			if tree.counts(p, m, g.Rules) {
+			if tree.counts(p, m) {
 				tops[p.PID] = build{p, m}
 				break
 			}
@@ -276,26 +303,40 @@ func (g *Gate) blockers(tree *tree, matches map[int]match, own func(line []Proce
 	var blockers []Blocker
 	for _, pid := range slices.Sorted(maps.Keys(tops)) {
 		top := tops[pid]
-		if own(tree.lineage(pid)) || below(top.top.Dir, g.Exclude) {
+		if own.own(tree.lineage(pid)) || below(top.top.Dir, g.Exclude) {
 			continue
 		}
-		used := tree.used(pid)
-		blockers = append(blockers, Blocker{
-			Tool: top.tool, PID: pid, Since: top.top.Start, Dir: top.top.Dir,
-			CPU: used.CPU, Memory: used.Memory, Container: top.top.Container,
-		})
+		blockers = append(blockers, tree.blocker(top.top, top.tool))
 	}
 	return blockers
 }
 
 // tree remembers the processes of one look.
 type tree struct {
-	ctx   context.Context
-	table Table
-	seen  map[int]Process
-	sums  map[int]Usage
+	ctx    context.Context
+	table  Table
+	rules  *index
+	seen   map[int]Process
+	sample func() sample // taken once
+	sums   map[int]Usage
 
 	before, worked map[building]progress // at the last look and at this one
+}
+
+func newTree(ctx context.Context, table Table, rules *index, before, worked map[building]progress) *tree {
+	return &tree{
+		ctx: ctx, table: table, rules: rules, seen: map[int]Process{}, before: before, worked: worked,
+		sample: sync.OnceValue(func() sample { return takeSample(ctx, table) }),
+	}
+}
+
+// blocker describes a process and what its tree has used.
+func (t *tree) blocker(top Process, tool string) Blocker {
+	used := t.used(top.PID)
+	return Blocker{
+		Tool: tool, PID: top.PID, Since: top.Start, Dir: top.Dir,
+		CPU: used.CPU, Memory: used.Memory, Container: top.Container,
+	}
 }
 
 // lineage returns a process and its ancestors, as far as they can be seen.
@@ -320,11 +361,11 @@ func (t *tree) lineage(pid int) []Process {
 
 // counts reports whether a process is a heavy build, where its arguments alone do not
 // decide it.
-func (t *tree) counts(p Process, m match, rules []Rule) bool {
+func (t *tree) counts(p Process, m match) bool {
 	switch {
 	case m.hidesArguments:
 		if parent := t.lineage(p.PID); len(parent) > 1 {
-			if heavy, known := judgeByParent(parent[1].Argv, m.tool, rules); known {
+			if heavy, known := judgeByParent(parent[1].Argv, m.tool, t.rules.rules); known {
 				return heavy
 			}
 		}
@@ -366,7 +407,7 @@ func later(a, b time.Time) time.Time {
 // used returns what a process and all below it have used.
 func (t *tree) used(pid int) Usage {
 	if t.sums == nil {
-		t.sums = sums(t.table.Usage(t.ctx))
+		t.sums = sums(t.sample().used)
 	}
 	return t.sums[pid]
 }
@@ -433,5 +474,7 @@ func (l List) Usage(context.Context) map[int]Usage {
 	}
 	return all
 }
+
+func (l List) Private(pid int) int64 { return l[pid].Memory }
 
 func (l List) Job(int) Job { return Job{} }

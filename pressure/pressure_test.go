@@ -121,6 +121,12 @@ func TestLook(t *testing.T) {
 		"the ancestors are no blockers, nor what they build": {`
 			10 1 /home/ci turbo run build
 			40 10 ` + other + ` next-build`, ""},
+		"but a go test or a make above us runs anything": {`
+			10 1 /home/ci go test ./e2e
+			1 0 / make -j 2
+			40 10 ` + other + ` next-build
+			41 10 ` + other + ` go build ./...`,
+			"next build 40, go build 41"},
 		"parents in a circle": {`
 			40 41 /a next-build
 			41 40 /a sh`,
@@ -436,3 +442,7 @@ func TestWhoSeesNothingJudgesByMemoryAndStall(t *testing.T) {
 		})
 	}
 }
+
+func (t processes) Private(pid int) int64 { return 1 << 20 }
+func (m moving) Private(pid int) int64    { return m.later.Private(pid) }
+func (s sized) Private(pid int) int64     { return s.used[pid].Memory }

@@ -117,7 +117,8 @@ func programs(argv []string) (all []program) {
 			all = append(all, p)
 			p = as
 		}
-		at := slices.IndexFunc(interpreters, func(i interpreter) bool { return i.name == kind(p.name) })
+		of := kind(p.name)
+		at := slices.IndexFunc(interpreters, func(i interpreter) bool { return i.name == of })
 		if at < 0 {
 			return append(all, p)
 		}
@@ -144,8 +145,17 @@ func named(file string, args []string, in string) program {
 	return program{name: name, args: args, in: in, path: file}
 }
 
-func aliased(p program) (program, bool) {
+// aliasesOf are the aliases by the last element of their path.
+var aliasesOf = func() map[string][]alias {
+	all := map[string][]alias{}
 	for _, a := range aliases {
+		all[path.Base(a.end)] = append(all[path.Base(a.end)], a)
+	}
+	return all
+}()
+
+func aliased(p program) (program, bool) {
+	for _, a := range aliasesOf[path.Base(p.path)] {
 		if p.path == a.end || strings.HasSuffix(p.path, "/"+a.end) {
 			args := append(slices.Clone(a.words[1:]), p.args...)
 			if len(a.words) > 1 && len(p.args) > 0 && p.args[0] == a.words[1] { // a plugin: docker-compose compose
@@ -157,17 +167,23 @@ func aliased(p program) (program, bool) {
 	return program{}, false
 }
 
+// versionDigits are what a version behind a name is made of.
+const versionDigits = "0123456789.-"
+
+// families are interpreters whose names only begin alike.
+var families = [...]struct{ prefix, name string }{
+	{"qemu-", "qemu"}, {"ld-musl-", "ld"}, {"ld-linux", "ld"}, {"ld.so", "ld"}, {"FEX", "box"},
+}
+
 // kind returns an interpreter's name without its version, or what it is one of.
 func kind(name string) string {
 	name = strings.TrimSuffix(name, ".real")
-	for _, family := range []struct{ prefix, name string }{
-		{"qemu-", "qemu"}, {"ld-musl-", "ld"}, {"ld-linux", "ld"}, {"ld.so", "ld"}, {"FEX", "box"},
-	} {
+	for _, family := range &families {
 		if strings.HasPrefix(name, family.prefix) {
 			return family.name
 		}
 	}
-	switch name = strings.TrimRight(name, "0123456789.-"); name {
+	switch name = strings.TrimRight(name, versionDigits); name {
 	case "nodejs":
 		return "node"
 	case "bash", "dash", "ash", "zsh", "ksh", "busybox":
@@ -225,7 +241,7 @@ func withoutVersion(specifier string) string {
 func (p program) isCalled(names []string) bool {
 	return slices.ContainsFunc(names, func(name string) bool {
 		rest, found := strings.CutPrefix(p.name, name)
-		return found && (strings.Trim(rest, "0123456789.-") == "" || p.in != "" && rest == path.Ext(p.name))
+		return found && (strings.Trim(rest, versionDigits) == "" || p.in != "" && rest == path.Ext(p.name))
 	})
 }
 

@@ -45,6 +45,9 @@ type Rule struct {
 	// client is for programs that may only wait for a daemon that works for them (gradle
 	// assemble, docker build): such a process counts as long as it runs.
 	client bool
+	// runsAnything is for tools that start more than a build: below a "go test" or a make
+	// of ours may be the runners of other jobs.
+	runsAnything bool
 }
 
 // Pattern returns the rule that an input describes: a program's name and what must be
@@ -110,39 +113,95 @@ func inOrder(want, words []string) bool {
 type match struct {
 	tool string // "" if it is not a build
 	// These are those of its rule, or of a daemon that rests.
-	light, hidesArguments, client bool
+	light, hidesArguments, client, runsAnything bool
 }
 
-// matchOf returns the build that a process is. Where several rules match, a pattern
+// index finds the rules that a command line may be of: a look at thousands of processes
+// has some hundred nanoseconds for each.
+type index struct {
+	rules  []Rule
+	named  map[string][]int // by the name of a program
+	titled []int
+}
+
+func indexOf(rules []Rule) *index {
+	x := &index{rules: rules, named: map[string][]int{}}
+	for i, r := range rules {
+		for _, name := range r.programs {
+			x.named[name] = append(x.named[name], i)
+		}
+		if r.title != "" {
+			x.titled = append(x.titled, i)
+		}
+	}
+	return x
+}
+
+// match returns the build that a process is. Where several rules match, a pattern
 // goes first, and one that may only count last.
-func matchOf(argv []string, rules []Rule) (best match) {
+func (x *index) match(argv []string) (best match) {
+	if len(argv) == 0 {
+		return best
+	}
 	all := programs(argv)
-	for _, r := range rules {
+	for _, i := range x.of(argv, all) {
+		r := &x.rules[i]
 		for _, p := range all {
-			m := match{tool: r.tool, light: r.light, hidesArguments: p.rests, client: r.client}
-			switch {
-			case r.renamed(argv):
-			case !p.isCalled(r.programs) || !r.anywhere && !p.installed():
-				if !r.joined || len(argv) != 1 || !slices.Contains(r.programs, firstWord(argv[0])) {
-					continue
-				}
-				if !r.builds(strings.Fields(argv[0])[1:]) {
-					continue
-				}
-			case p.rests, r.hidesArguments && len(argv) == 1:
-				m.hidesArguments = true
-			case !r.builds(p.args):
-				continue
-			}
-			if !m.light && !m.hidesArguments {
+			m, ok := r.match(p, argv)
+			switch may := m.light || m.hidesArguments; {
+			case !ok:
+			case r.anywhere && !may:
 				return m
-			}
-			if best.tool == "" {
+			case best.tool == "", !may && (best.light || best.hidesArguments):
 				best = m
 			}
 		}
 	}
 	return best
+}
+
+// of returns the rules that name a program of a command line, in their order.
+func (x *index) of(argv []string, all []program) (rules []int) {
+	for _, i := range x.titled {
+		if strings.HasPrefix(argv[0], x.rules[i].title) {
+			rules = append(rules, i)
+		}
+	}
+	for _, p := range all {
+		bare := strings.TrimRight(p.name, versionDigits)
+		for end := len(bare); end <= len(p.name); end++ { // "python" and "python3" are names
+			rules = append(rules, x.named[p.name[:end]]...)
+		}
+		if ext := path.Ext(p.name); ext != "" && p.in != "" {
+			rules = append(rules, x.named[strings.TrimSuffix(p.name, ext)]...)
+		}
+	}
+	if word := firstWord(argv[0]); len(argv) == 1 && word != argv[0] {
+		rules = append(rules, x.named[word]...)
+	}
+	if len(rules) > 1 {
+		slices.Sort(rules)
+		rules = slices.Compact(rules)
+	}
+	return rules
+}
+
+// match reports whether a program, of a process with these arguments, is the rule's
+// build, and which.
+func (r *Rule) match(p program, argv []string) (m match, ok bool) {
+	m = match{tool: r.tool, light: r.light, hidesArguments: p.rests, client: r.client, runsAnything: r.runsAnything}
+	switch {
+	case r.renamed(argv):
+	case !p.isCalled(r.programs) || !r.anywhere && !p.installed():
+		return m, r.joined && len(argv) == 1 && slices.Contains(r.programs, firstWord(argv[0])) &&
+			r.builds(strings.Fields(argv[0])[1:])
+	case p.rests:
+	case r.hidesArguments && len(argv) == 1:
+		m.hidesArguments = true
+	default:
+		return m, r.builds(p.args)
+	}
+	return m, true
 }
 
 // builds judges by the arguments of a rule's program.

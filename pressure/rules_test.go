@@ -171,7 +171,7 @@ func TestArgumentsOfRealProcesses(t *testing.T) {
 		{[]string{"x\nnext", "build"}, ""},
 		{[]string{"node", "/x/next", strings.Repeat("-", 2<<20), "build"}, "next build"},
 	} {
-		if got := matchOf(tt.argv, Known()).tool; got != tt.want {
+		if got := indexOf(Known()).match(tt.argv).tool; got != tt.want {
 			t.Errorf("toolOf(%.120q) = %q, want %q", tt.argv, got, tt.want)
 		}
 	}
@@ -225,7 +225,7 @@ func TestPatternsCompareWholeTokensInOrder(t *testing.T) {
 			t.Errorf("Pattern(%q): %v", tt.pattern, err)
 			continue
 		}
-		got := matchOf(strings.Fields(tt.argv), []Rule{rule}).tool
+		got := indexOf([]Rule{rule}).match(strings.Fields(tt.argv)).tool
 		if want := strings.Join(strings.Fields(tt.pattern), " "); (got != "") != tt.want || got != "" && got != want {
 			t.Errorf("pattern %q over %q: %q, want a match: %v", tt.pattern, tt.argv, got, tt.want)
 		}
@@ -259,7 +259,7 @@ func TestProcessesInTheField(t *testing.T) {
 					rules = []Rule{rule}
 				}
 			}
-			if got := matchOf(p.Argv, rules).tool; (got != "") != counts {
+			if got := indexOf(rules).match(p.Argv).tool; (got != "") != counts {
 				t.Errorf("%s: pattern %q over %q: %q", file, p.Patterns, p.Argv, got)
 			}
 		}
@@ -321,7 +321,7 @@ func TestBuildsThatAreNoFrontEnds(t *testing.T) {
 		"node --some-flag 100 /x/.bin/next build":                                           "next build",
 		"python3 /srv/next build":                                                           "",
 	} {
-		if got := matchOf(strings.Fields(argv), Known()).tool; got != want {
+		if got := indexOf(Known()).match(strings.Fields(argv)).tool; got != want {
 			t.Errorf("%q is %q, want %q", argv, got, want)
 		}
 	}
@@ -360,7 +360,7 @@ func TestAPatternGoesBeforeTheKnownRules(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if m := matchOf([]string{name}, append(Known(), rule)); m != (match{tool: name, client: true}) {
+		if m := indexOf(append(Known(), rule)).match([]string{name}); m != (match{tool: name, client: true}) {
 			t.Errorf("%s is %+v", name, m)
 		}
 	}
@@ -398,7 +398,7 @@ func FuzzToolIsAlwaysOneOfOurs(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, cmdline string) {
 		argv := strings.Split(cmdline, "\x00")
-		if got := matchOf(argv, rules); !tools[got.tool] {
+		if got := indexOf(rules).match(argv); !tools[got.tool] {
 			t.Errorf("%q is %q", cmdline, got.tool)
 		}
 		judgeByParent(argv, "webpack", rules)

@@ -49,6 +49,7 @@ type waitPressure struct {
 	interval time.Duration
 	rules    []pressure.Rule
 	exclude  []string
+	byWeight bool
 	limits   pressure.Limits
 	check    bool
 
@@ -75,6 +76,9 @@ func (w *waitPressure) Inputs() []cli.Input {
 		{Name: "exclude", Kind: cli.List(&w.exclude, cli.BelowRoot),
 			Text: "working directories that never count, and all below them, separated by commas or newlines; " +
 				`inside containers too, as ps on this host sees them: "/app/apps/web"`},
+		{Name: "by-weight", Kind: cli.Bool(&w.byWeight), Default: "true",
+			Text: "false only shows other jobs that are heavy whatever they run: with one core and a quarter of the cores " +
+				"since the last look, or a quarter of the memory"},
 		{Name: "min-memory", Kind: parsed("SIZE", &w.limits.MinMemory, parseSize),
 			Text: "wait while less memory than this is available, such as 2G. No default"},
 		{Name: "max-memory-stall", Kind: parsed("SHARE", &w.limits.MaxMemoryStall, parsePercent),
@@ -109,7 +113,7 @@ func (w *waitPressure) Run(ctx context.Context, s *cli.Session) error {
 	s.PrintInputs()
 	w.Session = s
 	w.gate, w.docker = pressurewire.New(s.Getenv, w.rules)
-	w.gate.Exclude, w.gate.Limits = w.exclude, w.limits
+	w.gate.Exclude, w.gate.Limits, w.gate.ByWeight = w.exclude, w.limits, w.byWeight
 	if w.check {
 		return w.lookOnce(ctx)
 	}
@@ -154,8 +158,7 @@ func (w *waitPressure) lookOnce(ctx context.Context) error {
 	if err := w.CheckFiles(); err != nil {
 		return err
 	}
-	w.docker.Limit = pressurewire.CheckDockerTime
-	start := time.Now()
+	w.docker.Limit, w.docker.Until = pressurewire.CheckDockerTime, time.Now().Add(pressurewire.CheckTime)
 	verdict, err := w.gate.Look(ctx)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -163,8 +166,7 @@ func (w *waitPressure) lookOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.docker.Limit = max(0, pressurewire.CheckTime-time.Since(start))
-	w.docker.Name(ctx, verdict.Blockers)
+	w.docker.Name(ctx, verdict)
 	last := pressure.Attempt{Number: 1, Of: 1, Verdict: verdict}
 	w.Summary(pressureSummary(last))
 	if err := w.writeOutputs(last); err != nil {
@@ -188,7 +190,7 @@ func (w *waitPressure) wait(ctx context.Context) error {
 	log := pressureLog{print: w.Print}
 	look := func(ctx context.Context) (pressure.Verdict, error) {
 		verdict, err := w.gate.Look(ctx)
-		w.docker.Name(ctx, verdict.Blockers)
+		w.docker.Name(ctx, verdict)
 		return verdict, err
 	}
 	if w.attempts > 1 {

@@ -130,8 +130,8 @@ func TestACheckGivesDockerWhatTheLookHasLeft(t *testing.T) {
 	if err := check.lookOnce(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if check.docker.Limit > pressurewire.CheckTime-look {
-		t.Errorf("%s left of %s after a look of %s", check.docker.Limit, pressurewire.CheckTime, look)
+	if left := time.Until(check.docker.Until); left > pressurewire.CheckTime-look {
+		t.Errorf("%s left of %s after a look of %s", left, pressurewire.CheckTime, look)
 	}
 }
 

@@ -3,6 +3,7 @@ package steps
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -53,26 +54,27 @@ func (l *pressureLog) report(a pressure.Attempt) {
 // characters, and never holds the delimiter of the file of outputs.
 func blockersJSON(all []pressure.Blocker) string {
 	type blocker struct {
-		Tool       string `json:"tool"`
-		PID        int    `json:"pid"`
-		Since      string `json:"since,omitempty"`
-		Directory  string `json:"directory,omitempty"`
-		CPU        int    `json:"cpu_seconds"`
-		Memory     int64  `json:"memory_bytes"`
-		Container  string `json:"container,omitempty"`
-		Repository string `json:"repository,omitempty"`
-		Workflow   string `json:"workflow,omitempty"`
-		Job        string `json:"job,omitempty"`
-		RunID      string `json:"run_id,omitempty"`
-		RunNumber  string `json:"run_number,omitempty"`
-		Task       string `json:"task,omitempty"`
+		Tool       string  `json:"tool"`
+		PID        int     `json:"pid"`
+		Since      string  `json:"since,omitempty"`
+		Directory  string  `json:"directory,omitempty"`
+		CPU        int     `json:"cpu_seconds"`
+		Memory     int64   `json:"memory_bytes"`
+		Cores      float64 `json:"cores,omitempty"`
+		Container  string  `json:"container,omitempty"`
+		Repository string  `json:"repository,omitempty"`
+		Workflow   string  `json:"workflow,omitempty"`
+		Job        string  `json:"job,omitempty"`
+		RunID      string  `json:"run_id,omitempty"`
+		RunNumber  string  `json:"run_number,omitempty"`
+		Task       string  `json:"task,omitempty"`
 	}
 	plain := func(text string) string { return actions.Plain(text[:min(len(text), maxText)]) }
 	list := make([]blocker, 0, pressurewire.MostNamed)
 	for _, b := range all[:min(pressurewire.MostNamed, len(all))] {
 		item := blocker{
 			Tool: b.Tool, PID: b.PID, Directory: plain(b.Dir),
-			CPU: int(b.CPU.Seconds()), Memory: b.Memory, Container: plain(b.Container),
+			CPU: int(b.CPU.Seconds()), Memory: b.Memory, Cores: math.Round(b.Cores*10) / 10, Container: plain(b.Container),
 			Repository: plain(b.Job.Repository), Workflow: plain(b.Job.Workflow), Job: plain(b.Job.Job),
 			RunID: plain(b.Job.RunID), RunNumber: plain(b.Job.RunNumber), Task: plain(b.Job.Task),
 		}
@@ -96,6 +98,9 @@ func pressureSummary(last pressure.Attempt) string {
 	for _, over := range last.Over {
 		fmt.Fprintf(&b, "\n- %s\n", over)
 	}
+	if len(last.Heavy) > 0 {
+		fmt.Fprintf(&b, "\n- %d heavy jobs do not count (`by-weight: false`)\n", len(last.Heavy))
+	}
 	if len(last.Blockers) == 0 {
 		return b.String()
 	}
@@ -114,7 +119,7 @@ func pressureSummary(last pressure.Attempt) string {
 		}
 		fmt.Fprintf(&b, "| %s | %d | %s | %s | %s | %s | %s |\n", cell.Replace(blocker.Tool), blocker.PID,
 			pressurewire.Age(blocker),
-			cli.Short(blocker.CPU), pressure.Bytes(blocker.Memory), code(where), code(pressurewire.Whose(blocker.Job)))
+			pressurewire.CPU(blocker), pressure.Bytes(blocker.Memory), code(where), code(pressurewire.Whose(blocker.Job)))
 	}
 	return b.String()
 }

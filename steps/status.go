@@ -135,7 +135,7 @@ func survey(ctx context.Context, s *cli.Session, name string, store *lockwire.St
 	if err != nil {
 		return statusReport{}, err
 	}
-	docker.Name(ctx, look.Blockers)
+	docker.Name(ctx, look)
 	report := statusReport{
 		Version: 1, Time: time.Now().UTC(), Store: store.Identity(ctx),
 		Builds: json.RawMessage(blockersJSON(look.Blockers)), pressure: "no heavy build runs",

@@ -171,6 +171,25 @@ func IsJobDir(dir string) bool {
 	return filepath.IsAbs(dir) && filepath.Clean(dir) == dir && IsJobName(filepath.Base(dir))
 }
 
+// JobDirOf returns the private directory of a job that a path is in, by its form, or "".
+func JobDirOf(path string) string {
+	if !filepath.IsAbs(path) {
+		return ""
+	}
+	for rest := 0; ; {
+		end := strings.IndexByte(path[rest:], '/')
+		if end < 0 {
+			return ""
+		}
+		name, below := path[rest:rest+end], path[rest+end+1:]
+		folder, _, _ := strings.Cut(below, "/")
+		if IsJobName(name) && slices.Contains(JobFolders, folder) {
+			return path[:rest+end]
+		}
+		rest += end + 1
+	}
+}
+
 // JobDir returns the private directory of the job whose RUNNER_TEMP is temp, or
 // "": of a job in a container, of GitHub's runner, or outside any job.
 func JobDir(temp string) string {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"hostguard/internal/actrunner"
 	"hostguard/internal/docker"
 	"hostguard/internal/hexid"
 	"hostguard/internal/lockwire"
@@ -27,7 +28,8 @@ const (
 // Containers asks Docker for what the process table does not show.
 type Containers struct {
 	getenv func(string) string
-	Limit  time.Duration
+	Limit  time.Duration // for each answer
+	Until  time.Time     // for all of them, if it is set
 	engine *docker.Engine
 	names  map[string]string // by ID
 }
@@ -49,7 +51,7 @@ func (c *Containers) others(ctx context.Context) (pressure.List, pressure.Scope,
 	if !host.InContainer() { // a machine that is a container, such as LXC's: its jobs can be seen
 		return nil, pressure.OnlyContainer, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.Limit)
+	ctx, cancel := c.within(ctx)
 	defer cancel()
 	engine, err := c.connect(ctx)
 	var own string
@@ -75,44 +77,68 @@ func (c *Containers) others(ctx context.Context) (pressure.List, pressure.Scope,
 		"containers, and those of docker build, are out of sight", all-unread, all)), nil
 }
 
-// Name sets the names of the containers of blockers, where Docker reports them in time.
-func (c *Containers) Name(ctx context.Context, blockers []pressure.Blocker) {
-	ctx, cancel := context.WithTimeout(ctx, c.Limit)
+// Name sets the names of the containers of a verdict, where Docker reports them in time.
+func (c *Containers) Name(ctx context.Context, v pressure.Verdict) {
+	ctx, cancel := c.within(ctx)
 	defer cancel()
-	for i := range blockers[:min(MostNamed, len(blockers))] {
-		b := &blockers[i]
-		if !hexid.Is(b.Container, 64) {
-			continue
-		}
-		name, known := c.names[b.Container]
-		if !known && ctx.Err() == nil {
-			if engine, err := c.connect(ctx); err == nil {
-				name = engine.ContainerName(ctx, b.Container)
+	for _, list := range [][]pressure.Blocker{v.Blockers, v.Heavy} {
+		for i := range list[:min(MostNamed, len(list))] {
+			b := &list[i]
+			if !hexid.Is(b.Container, 64) {
+				continue
+			}
+			if name := c.named(ctx, b.Container); name != "" {
+				b.InContainer(name)
 			} else {
-				cancel() // for the others it would be no different
+				b.Container = b.Container[:12]
 			}
-			if c.names == nil {
-				c.names = map[string]string{}
-			}
-			c.names[b.Container] = name
-		}
-		if name != "" {
-			b.InContainer(name)
-		} else {
-			b.Container = b.Container[:12]
 		}
 	}
+}
+
+// named returns the name of a container, or "" if Docker does not report it in time.
+// Then it is not asked for that one again.
+func (c *Containers) named(ctx context.Context, id string) string {
+	name, known := c.names[id]
+	if known || ctx.Err() != nil {
+		return name
+	}
+	ctx, cancel := c.within(ctx)
+	defer cancel()
+	if engine, err := c.connect(ctx); err == nil {
+		name = engine.ContainerName(ctx, id)
+	}
+	if c.names == nil {
+		c.names = map[string]string{}
+	}
+	c.names[id] = name
+	return name
+}
+
+// within returns the time that Docker has for an answer.
+func (c *Containers) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	limit := c.Limit
+	if !c.Until.IsZero() {
+		limit = min(limit, time.Until(c.Until))
+	}
+	return context.WithTimeout(ctx, limit)
 }
 
 // New returns a gate that looks at this host for this job, and how it asks Docker.
 func New(getenv func(string) string, rules []pressure.Rule) (*pressure.Gate, *Containers) {
 	docker := &Containers{getenv: getenv, Limit: DockerTime}
-	return &pressure.Gate{
-		Table: proc.Table{}, Rules: rules,
-		Own:       pressure.Owner{PID: os.Getpid(), Dirs: ownDirs(getenv)},
+	gate := &pressure.Gate{
+		Table: proc.Table{}, Rules: rules, ByWeight: true,
+		Own: pressure.Owner{
+			PID: os.Getpid(), Dirs: ownDirs(getenv), Task: actrunner.TaskOfToken(getenv("ACTIONS_RUNTIME_TOKEN")),
+		},
 		Meter:     func() pressure.Reading { return proc.Local().Load() },
 		Elsewhere: docker.others,
-	}, docker
+	}
+	if gate.Own.Task != "" || getenv("GITHUB_ACTIONS") == "" { // else a task's container may be this job's own
+		gate.Named = docker.named
+	}
+	return gate, docker
 }
 
 // ownDirs returns this job's own directories, by the kernel's names for them: a

@@ -9,9 +9,14 @@ import (
 	"hostguard/pressure"
 )
 
-// LookedAt describes what a look could see, and the load, which only informs.
+// LookedAt describes what a look could see, and the load and the heavy jobs that only
+// inform.
 func LookedAt(v pressure.Verdict) string {
-	return fmt.Sprintf("looked at %d processes: %s; %s", v.Seen, v.Scope, Load(v.Load))
+	text := fmt.Sprintf("looked at %d processes: %s; %s", v.Seen, v.Scope, Load(v.Load))
+	if len(v.Heavy) > 0 {
+		text += "; does not count: " + list(v.Heavy)
+	}
+	return text
 }
 
 // Load describes memory, stall and load.
@@ -51,6 +56,14 @@ func Pressing(v pressure.Verdict) string {
 
 // Blockers describes the builds of others.
 func Blockers(all []pressure.Blocker) string {
+	what := "another heavy build runs here"
+	if n := len(all); n > 1 {
+		what = fmt.Sprintf("%d other heavy builds run here", n)
+	}
+	return what + ": " + list(all)
+}
+
+func list(all []pressure.Blocker) string {
 	names := make([]string, 0, MostNamed+1)
 	for i, b := range all {
 		if i == MostNamed {
@@ -59,11 +72,7 @@ func Blockers(all []pressure.Blocker) string {
 		}
 		names = append(names, fmt.Sprintf("%s (pid %d, %s, %s)", b.Tool, b.PID, Age(b), strings.Join(about(b), ", ")))
 	}
-	what := "another heavy build runs here"
-	if n := len(all); n > 1 {
-		what = fmt.Sprintf("%d other heavy builds run here", n)
-	}
-	return what + ": " + strings.Join(names, ", ")
+	return strings.Join(names, ", ")
 }
 
 // about describes where a build runs, whose it is and what it uses.
@@ -75,7 +84,15 @@ func about(b pressure.Blocker) []string {
 	if of := Whose(b.Job); of != "" {
 		parts = append(parts, of)
 	}
-	return append(parts, fmt.Sprintf("CPU %s", cli.Short(b.CPU)), pressure.Bytes(b.Memory))
+	return append(parts, "CPU "+CPU(b), pressure.Bytes(b.Memory))
+}
+
+// CPU describes what a build has used, and a heavy job uses now.
+func CPU(b pressure.Blocker) string {
+	if b.Cores > 0 {
+		return fmt.Sprintf("%s and %.1f cores now", cli.Short(b.CPU), b.Cores)
+	}
+	return cli.Short(b.CPU)
 }
 
 // Whose describes a job as far as it is known.

@@ -4,6 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -27,9 +31,8 @@ func (h Host) Load() pressure.Reading {
 	} else {
 		now.Missing = append(now.Missing, "available memory (/proc/meminfo does not have it)")
 	}
-	if load, err := table.LoadAvg(); err == nil {
-		now.Load1 = load.Load1
-	}
+	now.Load1, now.Running = h.running()
+	now.Cores = cores()
 	for _, resource := range []struct {
 		name  string
 		stall *pressure.Stall
@@ -43,6 +46,32 @@ func (h Host) Load() pressure.Reading {
 			Total: time.Duration(stats.Some.Total) * time.Microsecond}
 	}
 	return now
+}
+
+// running returns the load of a minute, and how many processes run at this moment.
+func (h Host) running() (load float64, running int) {
+	text, _ := readSome(filepath.Join(h.Proc, "loadavg"), 100)
+	var load5, load15 float64
+	_, _ = fmt.Sscanf(string(text), "%g %g %g %d/", &load, &load5, &load15, &running)
+	return load, running
+}
+
+// cores returns how many processors this machine has, not how many this process may use.
+func cores() (n int) {
+	text, _ := readSome("/sys/devices/system/cpu/online", 4096)
+	for part := range strings.SplitSeq(strings.TrimSpace(string(text)), ",") {
+		from, to, isRange := strings.Cut(part, "-")
+		first, err := strconv.Atoi(from)
+		last := first
+		if err == nil && isRange {
+			last, err = strconv.Atoi(to)
+		}
+		if err != nil || last < first {
+			return runtime.NumCPU()
+		}
+		n += last - first + 1
+	}
+	return n
 }
 
 // whyNoStall: a kernel before 4.20 or without CONFIG_PSI has no such file, one

@@ -3,6 +3,7 @@ package proc
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"syscall"
 
@@ -30,6 +31,14 @@ func (Table) Usage(context.Context) map[int]pressure.Usage {
 		}
 	}
 	return all
+}
+
+// Private returns the resident memory of a process without files and shared memory.
+func (Table) Private(pid int) int64 {
+	text, _ := readSome(pathOf(pid, "statm"), statLimit)
+	var size, resident, shared int64
+	_, _ = fmt.Sscan(string(text), &size, &resident, &shared)
+	return max(0, resident-shared) * int64(os.Getpagesize())
 }
 
 func (s stat) usage() pressure.Usage {
