@@ -73,6 +73,26 @@ func TestJobDirIsThePrivateDirectoryOfOneJob(t *testing.T) {
 	}
 }
 
+func TestThePrivateDirectoryThatAPathIsIn(t *testing.T) {
+	for path, want := range map[string]string{
+		"/p/0123456789abcdef/hostexecutor":       "/p/0123456789abcdef",
+		"/p/0123456789abcdef/hostexecutor/a/b":   "/p/0123456789abcdef",
+		"/p/0123456789abcdef/tmp/x":              "/p/0123456789abcdef",
+		"/0123456789abcdef/act":                  "/0123456789abcdef",
+		"/a/0123456789abcdef/0123456789abcdef/x": "",
+		"/p/0123456789abcdef":                    "",
+		"/p/0123456789abcdef/tmpx":               "",
+		"/p/0123456789abcdef/src/tmp":            "",
+		"p/0123456789abcdef/tmp":                 "",
+		"/p/0123456789ABCDEF/tmp":                "",
+		"/":                                      "", "": "",
+	} {
+		if got := JobDirOf(path); got != want {
+			t.Errorf("JobDirOf(%q) = %q, want %q", path, got, want)
+		}
+	}
+}
+
 func TestWhichProcessesTakeJobs(t *testing.T) {
 	for line, want := range map[string]bool{
 		"/usr/local/bin/act_runner daemon --config config.yaml": true,

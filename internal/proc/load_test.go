@@ -2,6 +2,7 @@ package proc
 
 import (
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +19,8 @@ func TestLoadIsReadFromTheKernel(t *testing.T) {
 		write(t, table, "pressure/"+resource, stalled)
 	}
 	got := Host{table}.Load()
-	if got.Available != 4000<<10 || got.Installed != 16000<<10 || got.Load1 != 2.5 || len(got.Missing) != 0 {
+	if got.Available != 4000<<10 || got.Installed != 16000<<10 || got.Load1 != 2.5 || got.Running != 3 ||
+		got.Cores < runtime.NumCPU() || len(got.Missing) != 0 {
 		t.Errorf("Load() = %+v", got)
 	}
 	if s := got.IO; !s.Known || s.Avg10 != 12.5 || s.Total != 2500*time.Millisecond {

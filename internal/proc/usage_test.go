@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"os"
 	"os/exec"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -36,6 +38,12 @@ func TestUsageOfThisProcess(t *testing.T) {
 	if got.Parent != os.Getppid() || got.CPU <= 0 || got.Memory < 1<<20 {
 		t.Errorf("usage: %+v", got)
 	}
+	private := Table{}.Private(os.Getpid())
+	large := slices.Repeat([]byte{1}, 32<<20)
+	if more := (Table{}).Private(os.Getpid()); private < 1<<20 || more < private+int64(len(large)/2) {
+		t.Errorf("private memory: %d, and %d with %d more", private, more, len(large))
+	}
+	runtime.KeepAlive(large)
 }
 
 // An environment holds secrets: nothing but the names of the job is taken.
