@@ -98,8 +98,55 @@ func TestTheGateSeesARealBuildOnceAndOnlyWhileItRuns(t *testing.T) {
 	}
 }
 
+// Compilers run with a folder of their own as their home, and so with no cache.
+func TestTheGateSeesRealCompilers(t *testing.T) {
+	site := newCompilers(t)
+	for _, build := range []struct {
+		project string
+		command []string
+		tool    string
+	}{
+		{"go", []string{"go", "build", "-toolexec", "sh ../mark.sh", "-o", "built", "main.go"}, "go build"},
+		{"make", []string{"sh", "-c", "make -j2; exit $?"}, "make -j"},
+	} {
+		t.Run(build.project, func(t *testing.T) {
+			site.watch(t, exec.Command("env", build.command...), build.project, build.tool)
+		})
+	}
+	t.Run("not one at a time", func(t *testing.T) {
+		site.watchNone(t, exec.Command("sh", "-c", "make -B a.o && echo made && exec cat"), "make", "made")
+	})
+}
+
+// newCompilers returns a site without Node, for the compilers of this machine.
+func newCompilers(t *testing.T) site {
+	t.Helper()
+	program, err := exec.LookPath("go")
+	if err == nil {
+		program, err = filepath.EvalSymlinks(program)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	projects, err := fs.Sub(files, "testdata")
+	if err == nil {
+		err = os.CopyFS(dir, projects)
+	}
+	if err == nil {
+		err = os.Mkdir(filepath.Join(dir, "marks"), 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return site{dir: dir, node: filepath.Dir(program)}
+}
+
 // site is a folder with the projects, which find the installed tools above. node
-// is the folder of Node's programs.
+// is the folder of Node's programs, or of Go's.
 type site struct{ dir, modules, node string }
 
 func newSite(t *testing.T) site {
@@ -140,7 +187,7 @@ func (s site) environ() []string {
 		"HOME=" + s.dir, "CI=true",
 		"BUILD_ROOT=" + filepath.Dir(s.modules), "BUILD_MARKS=" + filepath.Join(s.dir, "marks"),
 		"NEXT_TELEMETRY_DISABLED=1", "TURBO_TELEMETRY_DISABLED=1", "npm_config_update_notifier=false",
-		"NODE_DISABLE_COMPILE_CACHE=1",
+		"NODE_DISABLE_COMPILE_CACHE=1", "GOTOOLCHAIN=local", "GOPROXY=off",
 	}
 }
 
