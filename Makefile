@@ -102,10 +102,11 @@ fuzz: ## each fuzz target, 20,000 times
 # The attack on the lock goes first and alone, since its waiters work all the time. Gitea
 # is built on the processor time that the workflows leave, some of which wait for it. Then,
 # one by one, the suites that have limits of seconds or look for builds; then the others,
-# two at once.
+# two at once. By a shell, since "make -j" is what some look for.
 e2e: build ## against real engines, runners, Gitea and systemd
 	cd e2e && go test -count=1 -timeout 40m ./conformance
-	@$(MAKE) --no-print-directory -j 2 gitea workflows
+	@$(MAKE) --no-print-directory gitea & gitea=$$!; \
+		$(MAKE) --no-print-directory workflows; status=$$?; wait $$gitea && exit $$status
 	cd e2e && go test -count=1 -p 1 -timeout 40m ./proof ./drain ./demo ./wake
 	cd e2e && go test -count=1 -timeout 40m ./systemd \
 		$$(go list ./... | grep -vE '/(conformance|workflow|proof|drain|demo|wake)$$')

@@ -1,4 +1,4 @@
-// Package pressure reports whether heavy builds of others run on this host, or its
+// Package pressure reports whether heavy builds or jobs of others run on this host, or its
 // memory and disks are at their limit, and waits until that is over. It only
 // reads: values come in through Table and Meter, a verdict goes out.
 //
@@ -7,7 +7,7 @@
 // a Blocker but its directory, its container and its job comes from the process
 // itself, and of its environment only what Job names.
 //
-// Not guaranteed: that every build is known (see rules.go), that a look from
+// Not guaranteed: that every build is known (see known.go), that a look from
 // inside a container sees the host (see Scope), or that no build starts right
 // after a clear verdict.
 package pressure

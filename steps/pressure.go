@@ -15,11 +15,11 @@ import (
 	"hostguard/pressure"
 )
 
-const helpWaitPressure = `Waits until no heavy build of another job runs here (Next.js, Turborepo, Vite and
-SvelteKit, webpack, Rollup, Nuxt, Astro, Angular, Gatsby, Docusaurus, Remix and
-Parcel; esbuild and tsc from 20s of CPU time or 1 GiB of memory on), whatever
-started it, and until memory and stall are within the given limits. It only looks;
-it never signals or changes a process. Builds of this job do not count: processes
+const helpWaitPressure = `Waits until no heavy build of another job runs here (front ends from Next.js to
+Parcel, compilers from go to bazel, image builds; esbuild, tsc and rustc from 20s of
+CPU time or 1 GiB of memory on), whatever started it, no other job that is heavy
+whatever it runs, and until memory and stall are within the given limits. It only
+looks; it never signals or changes a process. Builds of this job do not count: processes
 that its step started, that are in its container or cgroup, or that work below its
 workspace, its git worktrees or its private directory.
 
@@ -33,8 +33,8 @@ Waiting jobs take turns, by a lock beside the build lock: one continues at a tim
 the next an interval later, and builds of jobs that wait behind do not count.
 
 outputs: pressure (true if the host was still under pressure at the end), blockers
-(JSON: tool, pid, since, directory, cpu_seconds, memory_bytes, container, repository,
-workflow, job, run_id, run_number, task; at most 20), waited-seconds.
+(JSON: tool, pid, since, directory, cpu_seconds, memory_bytes, cores, container,
+repository, workflow, job, run_id, run_number, task; at most 20), waited-seconds.
 
 exit status: 0 no pressure, or warned; 1 still under pressure at the end; 2 wrong
 use; 3 the processes could not be read; 130 or 143 interrupted.

@@ -106,7 +106,7 @@ func TestTheGateSeesRealCompilers(t *testing.T) {
 		command []string
 		tool    string
 	}{
-		{"go", []string{"go", "build", "-toolexec", "sh ../mark.sh", "-o", "built", "main.go"}, "go build"},
+		{"go", []string{"go", "build", "-toolexec", "sh " + site.dir + "/mark.sh", "-o", "built", "main.go"}, "go build"},
 		{"make", []string{"sh", "-c", "make -j2; exit $?"}, "make -j"},
 	} {
 		t.Run(build.project, func(t *testing.T) {
@@ -253,7 +253,7 @@ func (s site) watch(t *testing.T, cmd *exec.Cmd, project, tool string) {
 		case len(blockers) == 1 && over:
 			t.Fatalf("look %d sees the build again: %+v", looks, blockers)
 		case len(blockers) == 0 && running:
-			t.Fatalf("look %d does not see the build", looks)
+			t.Fatalf("look %d does not see the build\n%s", looks, said)
 		case len(blockers) == 1:
 			seen = true
 		case seen:

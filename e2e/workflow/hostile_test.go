@@ -185,10 +185,10 @@ func plantLock(t *testing.T, e *engine.Engine, name, staleAfter string) {
 func plantBuild(t *testing.T) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), strings.ReplaceAll(planted, "/", "_"))
-	if err := os.Mkdir(dir, 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(dir, "node_modules"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	script := filepath.Join(dir, "vite.js")
+	script := filepath.Join(dir, "node_modules/vite.js") // elsewhere it would be another's that is called so
 	if err := os.WriteFile(script, []byte("console.log(); process.stdin.resume()"), 0o644); err != nil {
 		t.Fatal(err)
 	}

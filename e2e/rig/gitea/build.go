@@ -102,9 +102,11 @@ var programs = sync.OnceValues(func() (string, error) {
 	return dir, nil
 })
 
-// output returns what a command of a module's directory prints.
+// output returns what a command of a module's directory prints. It has a name of its own:
+// beside it run tests that look for the builds of others, such as a "go build".
 func output(cmd *exec.Cmd, dir string) (string, error) {
 	stderr := new(strings.Builder)
+	cmd.Args[0] = "rig-" + cmd.Args[0]
 	cmd.Dir, cmd.Stderr = dir, stderr
 	out, err := cmd.Output()
 	if err != nil {
