@@ -3,7 +3,8 @@
 // reads: values come in through Table and Meter, a verdict goes out.
 //
 // Guarantee: one build is one blocker, whatever its tree of wrappers and
-// workers; a process counts unless it is known to be this job's own; nothing in
+// workers; a build counts unless it is known to be this job's own, and a job that is no
+// build only if it is known to be another one; nothing in
 // a Blocker but its directory, its container and its job comes from the process
 // itself, and of its environment only what Job names.
 //
@@ -216,20 +217,23 @@ func (g *Gate) Look(ctx context.Context) (Verdict, error) {
 func (g *Gate) builds(ctx context.Context, before map[building]progress, weights weights) (Verdict, error) {
 	var v Verdict
 	tree := newTree(ctx, g.Table, indexOf(g.Rules), before, g.worked)
-	if weights.matter {
-		go tree.sample() // it takes as long as the arguments
-	}
 	matches := map[int]match{}
+	runsJobs := false
 	scope, err := g.Table.Each(ctx, func(pid int, argv []string) {
 		v.Seen++
 		if m := tree.rules.match(argv); m.tool != "" {
 			matches[pid] = m
+		}
+		if weights.matter && !runsJobs && mayRunJobs(argv) {
+			runsJobs = true
+			go tree.sample() // it takes as long as the arguments
 		}
 	})
 	if err != nil {
 		return Verdict{}, err
 	}
 	v.Scope = scope
+	weights.matter = weights.matter && (runsJobs || v.Seen < crowd)
 	if len(matches) == 0 && !weights.matter {
 		g.used = nil
 		return v, nil

@@ -28,6 +28,9 @@ const (
 	nearly = 0.9
 	// shortest is the time between two samples of one look.
 	shortest = 100 * time.Millisecond
+	// crowd is how many processes are sampled only where a runner or a container is
+	// among them.
+	crowd = 1000
 )
 
 // weights are what a tree has to hold of this host to be heavy.
@@ -197,6 +200,15 @@ func (g *Gate) jobIn(ctx context.Context, line []Process) int {
 		}
 	}
 	return -1
+}
+
+// mayRunJobs reports whether a process is a runner, or the one above a container.
+func mayRunJobs(argv []string) bool {
+	if len(argv) == 0 {
+		return false
+	}
+	name := path.Base(argv[0])
+	return strings.HasPrefix(name, "containerd-shim") || name == "conmon" || name == "Runner.Worker" || actrunner.IsDaemon(argv)
 }
 
 // isJobs reports whether a process in a container is in that of another job.

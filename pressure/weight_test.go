@@ -138,6 +138,26 @@ func TestAHeavyJobIsDescribedAndMayOnlyBeShown(t *testing.T) {
 	})
 }
 
+// A sample takes as long as the look.
+func TestACrowdIsSampledOnlyBesideARunnerOrAContainer(t *testing.T) {
+	for argv, want := range map[string]int{
+		"postgres": 0, "vi act_runner daemon": 0, "/opt/act_runner-0.2.11-linux-amd64 daemon": 2, "/r/bin/Runner.Worker spawnclient": 2,
+		"/usr/bin/containerd-shim-runc-v2 -namespace moby": 2, "/usr/bin/conmon --api-version 1": 2,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			table := working{processes{}, time.Now(), nil, nil, nil, new(int)}
+			for pid := range crowd {
+				table.processes[1+pid] = Process{PID: 1 + pid, Argv: []string{"node-exporter"}}
+			}
+			table.processes[7] = Process{PID: 7, Argv: strings.Fields(argv)}
+			g := &Gate{Table: table, Rules: Known(), Meter: func() Reading { return busyHost }}
+			if got := blockersOf(t, g); got != "" || *table.looked != want {
+				t.Errorf("beside %s: %q, and %d samples, want %d", argv, got, *table.looked, want)
+			}
+		})
+	}
+}
+
 // The second look has one before it: it takes no pause, and judges the time between.
 func TestLaterLooksJudgeTheTimeBetweenThem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
