@@ -129,8 +129,8 @@ func frontEnds() []Rule {
 // compilers are the builds that are no front ends.
 func compilers() []Rule {
 	return []Rule{
-		{tool: "go build", programs: []string{"go"}, heavy: first("build", "install", "test", "vet"), valued: []string{"-C"},
-			runsAnything: true},
+		{tool: "go build", programs: []string{"go"}, heavy: first("build", "install", "test", "vet"),
+			valued: []string{"-C"}, runsAnything: true},
 		{tool: "cargo build", programs: []string{"cargo"}, heavy: cargoBuild,
 			valued: []string{"--config", "-C", "-Z", "--color", "--manifest-path"}},
 		{tool: "rustc", programs: []string{"rustc"}, light: true, heavy: anyBut(), watchFlags: []string{"-V", "-vV", "--print"}},
@@ -151,8 +151,8 @@ func compilers() []Rule {
 			valued: []string{"-C", "-f", "-j", "-k", "-l"}},
 		// One at a time is no pressure, and what make runs then is its own rule's.
 		{tool: "make -j", programs: []string{"make", "gmake"}, required: []string{"-j"}, grouped: true, heavy: anyBut(serving...),
-			runsAnything: true,
-			valued:       []string{"-C", "-f", "-I", "-o", "-W", "-j", "-l"}, watchFlags: []string{"-n", "--dry-run", "-v"}},
+			valued:     []string{"-C", "-f", "-I", "-o", "-W", "-j", "-l"},
+			watchFlags: []string{"-n", "--dry-run", "-v"}, runsAnything: true},
 	}
 }
 

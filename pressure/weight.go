@@ -208,7 +208,8 @@ func mayRunJobs(argv []string) bool {
 		return false
 	}
 	name := path.Base(argv[0])
-	return strings.HasPrefix(name, "containerd-shim") || name == "conmon" || name == "Runner.Worker" || actrunner.IsDaemon(argv)
+	return strings.HasPrefix(name, "containerd-shim") || name == "conmon" ||
+		actrunner.RoleOf(name) == actrunner.Worker || actrunner.IsDaemon(argv)
 }
 
 // isJobs reports whether a process in a container is in that of another job.
@@ -223,6 +224,9 @@ func (g *Gate) isJobs(ctx context.Context, p Process) bool {
 	return ok && task.ID != g.Own.Task
 }
 
+// logins are programs of a person's session.
+var logins = []string{"sshd", "sshd-session", "dropbear", "login", "su", "tmux", "screen", "SCREEN", "mosh-server"}
+
 // interactive reports whether a process, given with its ancestors, is of a person who
 // has logged in.
 func interactive(line []Process) bool {
@@ -232,7 +236,7 @@ func interactive(line []Process) bool {
 		}
 		name, _, _ := strings.Cut(path.Base(p.Argv[0]), ":") // "sshd: ci@pts/0", "tmux: server"
 		return strings.HasPrefix(p.Argv[0], "-") ||          // a login shell
-			slices.Contains([]string{"sshd", "sshd-session", "dropbear", "login", "su", "tmux", "screen", "SCREEN", "mosh-server"}, name) ||
+			slices.Contains(logins, name) ||
 			strings.Contains(p.Cgroup, "/session-") && strings.Contains(p.Cgroup, ".scope")
 	})
 }

@@ -77,8 +77,8 @@ func (w *waitPressure) Inputs() []cli.Input {
 			Text: "working directories that never count, and all below them, separated by commas or newlines; " +
 				`inside containers too, as ps on this host sees them: "/app/apps/web"`},
 		{Name: "by-weight", Kind: cli.Bool(&w.byWeight), Default: "true",
-			Text: "false only shows other jobs that are heavy whatever they run: with one core and a quarter of the cores " +
-				"since the last look, or a quarter of the memory"},
+			Text: "false only shows other jobs that are heavy whatever they run: with one core and a quarter of the " +
+				"cores since the last look, or a quarter of the memory"},
 		{Name: "min-memory", Kind: parsed("SIZE", &w.limits.MinMemory, parseSize),
 			Text: "wait while less memory than this is available, such as 2G. No default"},
 		{Name: "max-memory-stall", Kind: parsed("SHARE", &w.limits.MaxMemoryStall, parsePercent),

@@ -74,7 +74,8 @@ func blockersJSON(all []pressure.Blocker) string {
 	for _, b := range all[:min(pressurewire.MostNamed, len(all))] {
 		item := blocker{
 			Tool: b.Tool, PID: b.PID, Directory: plain(b.Dir),
-			CPU: int(b.CPU.Seconds()), Memory: b.Memory, Cores: math.Round(b.Cores*10) / 10, Container: plain(b.Container),
+			CPU: int(b.CPU.Seconds()), Memory: b.Memory, Cores: math.Round(b.Cores*10) / 10,
+			Container:  plain(b.Container),
 			Repository: plain(b.Job.Repository), Workflow: plain(b.Job.Workflow), Job: plain(b.Job.Job),
 			RunID: plain(b.Job.RunID), RunNumber: plain(b.Job.RunNumber), Task: plain(b.Job.Task),
 		}

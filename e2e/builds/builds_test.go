@@ -106,7 +106,8 @@ func TestTheGateSeesRealCompilers(t *testing.T) {
 		command []string
 		tool    string
 	}{
-		{"go", []string{"go", "build", "-toolexec", "sh " + site.dir + "/mark.sh", "-o", "built", "main.go"}, "go build"},
+		{"go", []string{"go", "build", "-toolexec", "sh " + site.dir + "/mark.sh", "-o", "built", "main.go"},
+			"go build"},
 		{"make", []string{"sh", "-c", "make -j2; exit $?"}, "make -j"},
 	} {
 		t.Run(build.project, func(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -156,9 +157,32 @@ func plantedBuild(t *testing.T, name string) *exec.Cmd {
 	return cmd
 }
 
+// alone runs a test once more in a process table of its own, where nobody else builds. It
+// returns true there.
+func alone(t *testing.T) bool {
+	t.Helper()
+	const variable = "HOSTGUARD_TEST_ALONE"
+	if os.Getenv(variable) == t.Name() {
+		return true
+	}
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "unshare", "--pid", "--fork", "--kill-child", "--mount-proc",
+		"sh", "-c", `"$@"; exit $?`, "sh", program, "-test.run=^"+t.Name()+"$", "-test.timeout=10m")
+	if code, out := status(cmd, variable+"="+t.Name()); code != 0 || !strings.Contains(out, "PASS") {
+		t.Errorf("alone: status %d\n%s", code, out)
+	}
+	return false
+}
+
 // Three jobs wait for a build. At its end they build one after another, without
 // any lock around their builds, although a build takes a while to begin.
 func TestThoseWhoWaitForABuildDoNotAllStartAtItsEnd(t *testing.T) {
+	if !alone(t) {
+		return
+	}
 	e := engine.ForTest(t, engine.New)
 	name := fmt.Sprintf("planted-%d", os.Getpid())
 	first := plantedBuild(t, name)
@@ -217,6 +241,9 @@ func (o *output) Write(p []byte) (int, error) {
 // Two jobs build already when each comes to wait for the other: one of them goes
 // on, and the other after it.
 func TestTwoJobsThatBuildDoNotWaitForEachOther(t *testing.T) {
+	if !alone(t) {
+		return
+	}
 	e := engine.ForTest(t, engine.New)
 	name := fmt.Sprintf("planted-mutual-%d", os.Getpid())
 	var jobs sync.WaitGroup
@@ -256,6 +283,46 @@ func TestABuildOfAnotherUserCountsWithoutItsDirectory(t *testing.T) {
 	planted := regexp.MustCompile(`planted-root \(pid [0-9]+, for .*, in a directory that cannot be read, CPU `)
 	if code != 1 || !planted.MatchString(out) {
 		t.Errorf("status %d\n%s", code, out)
+	}
+}
+
+// What a runner has started counts by its CPU time, whatever its name.
+func TestAHeavyJobIsSeenWhateverItRuns(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "0123456789abcdef/hostexecutor")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	step := fmt.Sprintf("for i in $(seq %d); do while :; do :; done & done; wait", 2*runtime.NumCPU())
+	cmd := exec.Command("bash", "-c", `bash -c "$1"; true`, "sh", step, "daemon")
+	cmd.Args[0], cmd.Dir = "act_runner", dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		_ = cmd.Wait()
+	})
+	for deadline := time.Now().Add(3 * time.Minute); ; {
+		code, out := status(exec.Command(binary(t), "wait-pressure", "-check"))
+		if want := "heavy job (pid "; code == 1 && strings.Contains(out, want) && strings.Contains(out, dir) {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("it is not seen:\n%s", out)
+		}
+	}
+	for deadline := time.Now().Add(3 * time.Minute); ; {
+		_, out := status(exec.Command(binary(t), "wait-pressure", "-check", "-by-weight=false"))
+		if strings.Contains(out, "runs here: heavy job") {
+			t.Fatalf("it counts:\n%s", out)
+		}
+		if strings.Contains(out, "does not count: heavy job (pid ") {
+			return
+		}
+		if time.Now().After(deadline) { // while builds of others count, a look takes no second sample
+			t.Fatalf("it is not shown:\n%s", out)
+		}
 	}
 }
 
