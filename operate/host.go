@@ -184,10 +184,7 @@ func (o *hostOptions) readPrimary(ctx context.Context, s *cli.Session, h *runner
 	if err := o.readConfig(ctx, h); err != nil {
 		h.ConfigUnseen = fmt.Sprintf("%.200q: %.200q", cmp.Or(h.ConfigPath, h.Dir), err)
 	}
-	h.DockerHost = h.Config.DockerHost
-	if i := slices.IndexFunc(found, func(f runner.Found) bool { return f.ConfigPath == config }); i >= 0 {
-		h.DockerHost = found[i].DockerHost
-	}
+	h.DockerHost = cmp.Or(own.DockerHost, h.Config.DockerHost)
 }
 
 // foundIn returns the runners of a directory: those that work there, or else those whose
