@@ -73,7 +73,7 @@ func isVariant(suffix string) bool {
 // jobs.
 func IsDaemon(argv []string) bool {
 	return len(argv) > 1 && RoleOf(argv[0]) == Daemon &&
-		slices.ContainsFunc(argv[1:], func(word string) bool { return slices.Contains(takes, word) })
+		(slices.Contains(argv[1:], "daemon") || IsForgejo(argv) && slices.Contains(argv[1:], "one-job"))
 }
 
 // takes are the subcommands that take jobs, all that come or, of Forgejo's runner, one.
