@@ -78,9 +78,10 @@ func TestFixesForUnitsInTheField(t *testing.T) {
 			m.Want(0, "root", "grep -q 'capacity: 1$' "+config+" && "+
 				"grep -q 'capacity: 9' /var/lib/act_runner/config.yaml")
 			m.Is("root", "systemctl show --value -p KillMode "+name, "mixed")
-			// One that is stopped, and not loaded, is found by its file.
-			m.Want(0, "root", "systemctl stop "+name)
-			m.Want(0, "root", fixes[0], `the system's unit "`+name+`" runs this runner`, "systemctl start "+name)
+			if name == "shell.service" { // stopped, and not loaded, it is found by its file
+				m.Want(0, "root", "systemctl stop "+name)
+				m.Want(0, "root", fixes[0], `the system's unit "`+name+`" runs this runner`, "systemctl start "+name)
+			}
 			if said := m.Want(0, "root", "hostguard runner audit"); printedFix.MatchString(said) {
 				t.Errorf("%s: after the fix\n%s", name, said)
 			}
