@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -235,6 +236,63 @@ func TestLauncherFallsThrough(t *testing.T) {
 	})
 }
 
+// What a binary calls itself takes as long as a step: the later ones of a job do not ask.
+func TestLauncherAsksABinaryOnceInAJob(t *testing.T) {
+	inEveryShell(t, func(t *testing.T, l *launcher) {
+		named := filepath.Join(l.dir, "named")
+		asked := func() int {
+			t.Helper()
+			l.ran(named)
+			questions, err := os.ReadFile(filepath.Join(l.dir, "questions"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(questions)
+		}
+		l.write("named", `#!/bin/sh
+if [ "$*" = version ]; then
+	printf x >>'`+l.dir+`/questions'
+	echo "hostguard 1.2.3 linux/amd64 go1.26.8"
+	exit
+fi
+printf 'ran %s [%s] [%s] [%s]\n' "$0" "$@"
+exit 42
+`, 0o755)
+		l.env = append(l.env, "HOSTGUARD_BIN="+named)
+		before := time.Now().Add(-time.Hour)
+		if err := os.Chtimes(named, before, before); err != nil {
+			t.Fatal(err)
+		}
+		if first, second := asked(), asked(); first != 1 || second != 1 {
+			t.Errorf("asked %d times, then %d", first, second)
+		}
+		later := time.Now().Add(time.Hour)
+		if err := os.Chtimes(named, later, later); err != nil {
+			t.Fatal(err)
+		}
+		if got := asked(); got != 2 {
+			t.Errorf("a newer one: asked %d times in all", got)
+		}
+		if err := os.Chtimes(named, before, before); err != nil {
+			t.Fatal(err)
+		}
+		if got := asked(); got != 2 {
+			t.Errorf("after the newer one: asked %d times in all", got)
+		}
+		// Others may have put a link there.
+		kept := filepath.Join(l.dir, "temp/hostguard-asked")
+		if err := errors.Join(os.Remove(kept), os.Symlink(l.dir+"/theirs", kept)); err != nil {
+			t.Fatal(err)
+		}
+		if got := asked(); got != 3 {
+			t.Errorf("beside a link: asked %d times in all", got)
+		}
+		if _, err := os.Stat(l.dir + "/theirs"); err == nil {
+			t.Error("it wrote through a link")
+		}
+	})
+}
+
 func TestLauncherReadsRelativeNamesFromTheWorkingFolder(t *testing.T) {
 	inEveryShell(t, func(t *testing.T, l *launcher) {
 		l.binary("path/named", "1.2.3") // never looked up on PATH
@@ -300,7 +358,7 @@ func TestLauncherCopiesDist(t *testing.T) {
 		if after, err := os.Stat(l.copyOfDist()); err != nil || os.SameFile(before, after) {
 			t.Errorf("a copy that differs was used again: %v", err)
 		}
-		if names, err := filepath.Glob(filepath.Join(l.dir, "temp/*")); err != nil || len(names) != 1 {
+		if names, err := filepath.Glob(filepath.Join(l.dir, "temp/*")); err != nil || len(names) != 2 { // and hostguard-asked
 			t.Errorf("RUNNER_TEMP holds %q, %v", names, err)
 		}
 
