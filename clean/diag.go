@@ -35,7 +35,8 @@ func (f diagFolder) makes(name string) bool {
 	}
 	n, counts := strings.CutPrefix(name[2*guid+1:], f.before)
 	n, ends := strings.CutSuffix(n, f.after)
-	return counts && ends && n != "" && len(n) <= len("2147483647") && n[0] != '0' && strings.Trim(n, "0123456789") == ""
+	return counts && ends && n != "" && len(n) <= len("2147483647") && n[0] != '0' &&
+		strings.Trim(n, "0123456789") == ""
 }
 
 func isGUID(s string) bool {

@@ -229,7 +229,8 @@ func TestOnlyTheContainerOfThatNameIsDrained(t *testing.T) {
 	image := "postgres" + evil
 	f.containers[1].image, f.answers = image, nil
 	out, err = f.runOn(t, new(drain), "-apply", "-container", "victim")
-	if err == nil || len(f.changes) > 0 || !strings.Contains(out, "which is not a runner's, nor does one run in it: it is not touched") {
+	if err == nil || len(f.changes) > 0 ||
+		!strings.Contains(out, "which is not a runner's, nor does one run in it: it is not touched") {
 		t.Errorf("%v, %s", f.changes, out)
 	}
 	checkLines(t, out)

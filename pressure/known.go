@@ -49,17 +49,19 @@ func frontEnds() []Rule {
 		// process to the end. "vite", "vite dev" and "vite preview" serve.
 		// SvelteKit, SolidStart and Qwik build by "vite build".
 		{tool: "vite build", programs: []string{"vite"}, heavy: first("build"), watchFlags: watching,
-			valued: []string{"--config", "-c", "--base", "--logLevel", "-l", "--configLoader", "--filter", "-f", "--mode",
+			valued: []string{"--config", "-c", "--base", "--logLevel", "-l", "--configLoader", "--filter", "-f",
+				"--mode",
 				"-m"}},
 
 		// webpack. Run, webpack-cli 7.3.1: "node", ".../node_modules/.bin/webpack",
 		// and after 0.2 s the one token "webpack", whatever it does. The first
 		// word may be an entry file, so what is no build is listed.
-		{tool: "webpack", programs: []string{"webpack", "webpack-cli"}, hidesArguments: true, grouped: true, watchFlags: watching,
-			heavy: anyBut("serve", "server", "s", "watch", "w", "info", "i", "configtest", "t", "version", "v", "help", "h",
-				"init", "create", "c", "loader", "l", "plugin", "p"),
-			valued: []string{"--config", "-c", "--mode", "--env", "--name", "--node-env", "--entry", "-o", "--output-path", "-d",
-				"--devtool", "-t", "--target"}},
+		{tool: "webpack", programs: []string{"webpack", "webpack-cli"}, hidesArguments: true, grouped: true,
+			watchFlags: watching,
+			heavy: anyBut("serve", "server", "s", "watch", "w", "info", "i", "configtest", "t", "version", "v",
+				"help", "h", "init", "create", "c", "loader", "l", "plugin", "p"),
+			valued: []string{"--config", "-c", "--mode", "--env", "--name", "--node-env", "--entry", "-o",
+				"--output-path", "-d", "--devtool", "-t", "--target"}},
 
 		// Rollup. Run, 4.68: "node", ".../.bin/rollup", "-c". No title. "-cw" is
 		// "-c -w", a watcher.
@@ -111,8 +113,10 @@ func frontEnds() []Rule {
 
 		// Read in their documentation, not run.
 		{tool: "react-scripts build", programs: []string{"react-scripts"}, heavy: first("build")},
-		{tool: "vue-cli-service build", programs: []string{"vue-cli-service"}, heavy: first("build"), watchFlags: watching},
-		{tool: "rspack build", programs: []string{"rspack"}, heavy: first("build", "b", "bundle"), watchFlags: watching},
+		{tool: "vue-cli-service build", programs: []string{"vue-cli-service"}, heavy: first("build"),
+			watchFlags: watching},
+		{tool: "rspack build", programs: []string{"rspack"}, heavy: first("build", "b", "bundle"),
+			watchFlags: watching},
 		{tool: "rsbuild build", programs: []string{"rsbuild"}, heavy: first("build"), watchFlags: watching},
 		{tool: "vitepress build", programs: []string{"vitepress"}, heavy: first("build")},
 		{tool: "storybook build", programs: []string{"storybook"}, heavy: first("build")},
@@ -133,24 +137,31 @@ func compilers() []Rule {
 			valued: []string{"-C"}, runsAnything: true},
 		{tool: "cargo build", programs: []string{"cargo"}, heavy: cargoBuild,
 			valued: []string{"--config", "-C", "-Z", "--color", "--manifest-path"}},
-		{tool: "rustc", programs: []string{"rustc"}, light: true, heavy: anyBut(), watchFlags: []string{"-V", "-vV", "--print"}},
+		{tool: "rustc", programs: []string{"rustc"}, light: true, heavy: anyBut(),
+			watchFlags: []string{"-V", "-vV", "--print"}},
 		{tool: "gradle build", programs: []string{"gradle"}, client: true, heavy: gradleBuild,
 			watchFlags: []string{"-t", "--continuous", "--stop", "--status", "-m", "--dry-run"}},
-		{tool: "mvn build", programs: []string{"mvn", "mvnd"}, client: true, heavy: anyOf("compile", "test-compile", "test", "package",
-			"verify", "integration-test", "install", "deploy", "site"), valued: []string{"-f", "--file", "-pl", "-P", "-s", "-T"}},
+		{tool: "mvn build", programs: []string{"mvn", "mvnd"}, client: true,
+			heavy: anyOf("compile", "test-compile", "test", "package", "verify", "integration-test", "install",
+				"deploy", "site"),
+			valued: []string{"-f", "--file", "-pl", "-P", "-s", "-T"}},
 		{tool: "sbt build", programs: []string{"sbt"}, heavy: anyOf("compile", "test", "package", "assembly", "publish",
 			"publishLocal", "stage", "dist", "Test/compile")},
 		{tool: "ant", programs: []string{"ant"}, heavy: anyBut(), valued: []string{"-f", "-file", "-buildfile", "-lib"},
 			watchFlags: []string{"-version", "-p", "-projecthelp", "-diagnostics", "-h"}},
-		{tool: "dotnet build", programs: []string{"dotnet"}, heavy: first("build", "publish", "test", "pack", "msbuild"),
+		{tool: "dotnet build", programs: []string{"dotnet"}, heavy: first("build", "publish", "test", "pack",
+			"msbuild"),
 			watchFlags: []string{"/nodemode", "-nodemode", "/nodeMode"}}, // a node that waits for the next build
-		{tool: "bazel build", programs: []string{"bazel", "bazelisk"}, client: true, heavy: anyOf("build", "test", "coverage")},
-		{tool: "flutter build", programs: []string{"flutter"}, heavy: first("build"), valued: []string{"-d", "--device-id"}},
+		{tool: "bazel build", programs: []string{"bazel", "bazelisk"}, client: true,
+			heavy: anyOf("build", "test", "coverage")},
+		{tool: "flutter build", programs: []string{"flutter"}, heavy: first("build"),
+			valued: []string{"-d", "--device-id"}},
 		{tool: "cmake --build", programs: []string{"cmake"}, required: []string{"--build"}, heavy: anyBut()},
 		{tool: "ninja", programs: []string{"ninja", "samu"}, heavy: anyBut(), watchFlags: []string{"-t", "-n", "-h"},
 			valued: []string{"-C", "-f", "-j", "-k", "-l"}},
 		// One at a time is no pressure, and what make runs then is its own rule's.
-		{tool: "make -j", programs: []string{"make", "gmake"}, required: []string{"-j"}, grouped: true, heavy: anyBut(serving...),
+		{tool: "make -j", programs: []string{"make", "gmake"}, required: []string{"-j"}, grouped: true,
+			heavy:      anyBut(serving...),
 			valued:     []string{"-C", "-f", "-I", "-o", "-W", "-j", "-l"},
 			watchFlags: []string{"-n", "--dry-run", "-v"}, runsAnything: true},
 	}
@@ -160,10 +171,12 @@ func compilers() []Rule {
 // them in the daemon has rules of its own.
 func images() []Rule {
 	return []Rule{
-		{tool: "docker build", programs: []string{"docker", "podman", "nerdctl"}, client: true, heavy: anyOf("build", "bake"),
+		{tool: "docker build", programs: []string{"docker", "podman", "nerdctl"}, client: true,
+			heavy:      anyOf("build", "bake"),
 			subcommand: subcommands["docker"]},
 		{tool: "buildah build", programs: []string{"buildah"}, heavy: first("build", "bud", "build-using-dockerfile")},
-		{tool: "buildctl build", programs: []string{"buildctl"}, client: true, heavy: first("build"), valued: []string{"--addr"}},
+		{tool: "buildctl build", programs: []string{"buildctl"}, client: true, heavy: first("build"),
+			valued: []string{"--addr"}},
 		{tool: "kaniko", programs: []string{"kaniko"}, heavy: anyBut("version")},
 	}
 }
@@ -195,16 +208,17 @@ func cargoBuild(words []string) bool {
 	if len(words) > 0 && strings.HasPrefix(words[0], "+") {
 		words = words[1:]
 	}
-	return len(words) > 0 && slices.Contains([]string{"build", "b", "test", "t", "bench", "check", "c", "clippy", "doc", "d",
-		"install", "rustc", "nextest"}, words[0])
+	return len(words) > 0 && slices.Contains([]string{"build", "b", "test", "t", "bench", "check", "c", "clippy",
+		"doc", "d", "install", "rustc", "nextest"}, words[0])
 }
 
 // gradleBuild finds a task that builds among others: "assembleDebug", ":app:build".
 func gradleBuild(words []string) bool {
 	return slices.ContainsFunc(words, func(word string) bool {
 		task := word[strings.LastIndexByte(word, ':')+1:]
-		return slices.ContainsFunc([]string{"assemble", "build", "bundle", "check", "compile", "connected", "install", "jar",
-			"publish", "shadowJar", "test", "war"}, func(begin string) bool { return strings.HasPrefix(task, begin) }) &&
+		return slices.ContainsFunc([]string{"assemble", "build", "bundle", "check", "compile", "connected", "install",
+			"jar", "publish", "shadowJar", "test", "war"},
+			func(begin string) bool { return strings.HasPrefix(task, begin) }) &&
 			!strings.HasPrefix(task, "buildEnvironment")
 	})
 }
@@ -219,10 +233,11 @@ var subcommands = map[string]func(args []string) []string{
 // follows, but of "run", "exec" or "compose logs" nothing more, since what follows
 // belongs to the container.
 func containerCommand(args []string) []string {
-	valued := []string{"-H", "--host", "-c", "--context", "--config", "-l", "--log-level", "--tlscacert", "--tlscert", "--tlskey",
-		"-n", "--namespace", "--root", "--url", "--connection", "-f", "--file", "-p", "--project-name", "--project-directory",
-		"--profile", "--env-file", "--ansi", "--progress", "--parallel", "--builder"}
-	groups := []string{"image", "builder", "buildx", "compose", "container", "stack", "service", "network", "volume", "system"}
+	valued := []string{"-H", "--host", "-c", "--context", "--config", "-l", "--log-level", "--tlscacert", "--tlscert",
+		"--tlskey", "-n", "--namespace", "--root", "--url", "--connection", "-f", "--file", "-p", "--project-name",
+		"--project-directory", "--profile", "--env-file", "--ansi", "--progress", "--parallel", "--builder"}
+	groups := []string{"image", "builder", "buildx", "compose", "container", "stack", "service", "network", "volume",
+		"system"}
 	var command []string
 	for i := 0; i < len(args); i++ {
 		switch arg := args[i]; {
@@ -285,4 +300,5 @@ func turboTasks(words []string) bool {
 }
 
 // turboCommands are those whose arguments may be a task or package "build".
-var turboCommands = []string{"boundaries", "daemon", "docs", "exec", "g", "gen", "generate", "ls", "prune", "query", "watch"}
+var turboCommands = []string{"boundaries", "daemon", "docs", "exec", "g", "gen", "generate", "ls", "prune", "query",
+	"watch"}

@@ -66,7 +66,8 @@ func Pattern(text string) (Rule, error) {
 	if len(tokens) == 0 {
 		return Rule{}, errors.New("a pattern is empty; write a program and its subcommand, such as gradle assemble")
 	}
-	r := Rule{tool: strings.Join(tokens, " "), programs: tokens[:1], anywhere: true, client: true, watchFlags: slices.Clone(watchingLong)}
+	r := Rule{tool: strings.Join(tokens, " "), programs: tokens[:1], anywhere: true, client: true,
+		watchFlags: slices.Clone(watchingLong)}
 	var want, never []string
 	for i, token := range tokens {
 		bare, excluded := strings.CutPrefix(token, "!")
@@ -74,7 +75,8 @@ func Pattern(text string) (Rule, error) {
 		case strings.Contains(token, "/"):
 			return Rule{}, fmt.Errorf("%q holds a slash; write the program's name without its directory", token)
 		case i == 0 && (excluded || strings.HasPrefix(token, "-")):
-			return Rule{}, fmt.Errorf("%q is no program; write a program and its subcommand, such as gradle assemble", token)
+			return Rule{}, fmt.Errorf("%q is no program; write a program and its subcommand, such as gradle assemble",
+				token)
 		case excluded && bare == "":
 			return Rule{}, fmt.Errorf("%q excludes nothing; write the word or flag behind the exclamation mark", token)
 		case excluded && strings.HasPrefix(bare, "-"):
@@ -272,7 +274,8 @@ func (r Rule) words(args []string) (words []string, ok bool) {
 // "--watch=true", "--watch.skipWrite", "/nodemode:1".
 func (r Rule) isFlag(flag, arg string) bool {
 	value, ok := strings.CutPrefix(arg, flag)
-	return ok && (value == "" || strings.ContainsAny(value[:1], "=.:") && value != "=false") || r.grouped && inGroup(flag, arg)
+	return ok && (value == "" || strings.ContainsAny(value[:1], "=.:") && value != "=false") ||
+		r.grouped && inGroup(flag, arg)
 }
 
 // inGroup reports whether a flag of one letter is among those of "-cw".

@@ -77,14 +77,15 @@ func TestAnotherJobCountsByItsWeight(t *testing.T) {
 		"left behind in a job's directory": {table: "41 1 " + theirs + " train", cores: 2, want: "heavy job 41"},
 		"of a person in that directory": {table: "40 1 / sshd: ci@pts/0\n 42 40 / -bash\n 41 42 " + theirs + " train",
 			cores: 8},
-		"of a person elsewhere":   {table: "41 1 /home/me train", cores: 8, memory: 60},
-		"a server of the runner":  {table: "41 1 /home/ci train", cores: 8},
-		"our own job":             {table: "41 20 / train", cores: 8},
-		"left behind by our own":  {table: "41 1 " + ownJob + "/tmp train", cores: 8},
-		"in a job's container":    {table: inside40, in: "job", cores: 2, want: "heavy job 40"},
-		"in another container":    {table: inside40, in: "web", cores: 8},
-		"our job's service":       {table: inside40, in: "own", cores: 8},
-		"a container of GitHub's": {table: "40 1 /__w/a sh\n 41 40 /__w/a train", in: "web", cores: 2, want: "heavy job 40"},
+		"of a person elsewhere":  {table: "41 1 /home/me train", cores: 8, memory: 60},
+		"a server of the runner": {table: "41 1 /home/ci train", cores: 8},
+		"our own job":            {table: "41 20 / train", cores: 8},
+		"left behind by our own": {table: "41 1 " + ownJob + "/tmp train", cores: 8},
+		"in a job's container":   {table: inside40, in: "job", cores: 2, want: "heavy job 40"},
+		"in another container":   {table: inside40, in: "web", cores: 8},
+		"our job's service":      {table: inside40, in: "own", cores: 8},
+		"a container of GitHub's": {table: "40 1 /__w/a sh\n 41 40 /__w/a train", in: "web", cores: 2,
+			want: "heavy job 40"},
 		"a build that counts already": {table: theirStep + "42 41 " + theirs + " node /x/.bin/next build", memory: 20,
 			want: "next build 42"},
 		"what is excluded":    {table: theirStep, cores: 2, exclude: theirs + "/x"},
@@ -96,7 +97,8 @@ func TestAnotherJobCountsByItsWeight(t *testing.T) {
 }
 
 func (tt weighed) look(t *testing.T) {
-	table := working{host(t, ours+tt.table), time.Now(), map[int]float64{41: tt.cores}, map[int]int64{41: tt.memory * gib},
+	table := working{host(t, ours+tt.table), time.Now(), map[int]float64{41: tt.cores},
+		map[int]int64{41: tt.memory * gib},
 		nil, new(int)}
 	id := map[string]string{"job": strings.Repeat("0a", 32), "web": strings.Repeat("1b", 32),
 		"own": strings.Repeat("2c", 32)}
@@ -143,12 +145,14 @@ func TestTheWeightOfAJobIsThatOfItsTree(t *testing.T) {
 		"of its parts, memory": {memory: map[int]int64{41: 10 * gib, 42: 10 * gib}, want: "heavy job 40"},
 		"memory that is shared": {memory: map[int]int64{41: 10 * gib, 42: 10 * gib},
 			shared: map[int]int64{41: 9 * gib, 42: 9 * gib}},
-		"besides the excluded": {cores: map[int]float64{40: 2, 41: 2}, exclude: []string{theirs + "/x"}, want: "heavy job 40"},
-		"but not enough":       {cores: map[int]float64{40: 1, 41: 2}, exclude: []string{theirs + "/x"}},
+		"besides the excluded": {cores: map[int]float64{40: 2, 41: 2}, exclude: []string{theirs + "/x"},
+			want: "heavy job 40"},
+		"but not enough": {cores: map[int]float64{40: 1, 41: 2}, exclude: []string{theirs + "/x"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				table := working{host(t, ours+theirStep+"42 40 / x"), time.Now(), tt.cores, tt.memory, tt.shared, new(int)}
+				table := working{host(t, ours+theirStep+"42 40 / x"), time.Now(), tt.cores, tt.memory, tt.shared,
+					new(int)}
 				g := gate(table.processes)
 				g.Table, g.ByWeight, g.Exclude, g.Meter = table, true, tt.exclude, func() Reading { return busyHost }
 				time.Sleep(time.Hour)
@@ -162,7 +166,8 @@ func TestTheWeightOfAJobIsThatOfItsTree(t *testing.T) {
 
 func TestAHeavyJobIsDescribedAndMayOnlyBeShown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		table := working{host(t, ours+"40 10 "+theirs+" bash"), time.Now(), map[int]float64{40: 3}, map[int]int64{40: gib},
+		table := working{host(t, ours+"40 10 "+theirs+" bash"), time.Now(), map[int]float64{40: 3},
+			map[int]int64{40: gib},
 			nil, new(int)}
 		time.Sleep(time.Minute)
 		g := gate(table.processes)

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"bytes"
+	"maps"
 	"os"
 	"path"
 	"slices"
@@ -180,9 +181,7 @@ func (c *site) enter(words []string) {
 // assign takes the variables that the lines of a script set.
 func (c *site) assign(text string) {
 	variables := map[string]string{}
-	for name, value := range c.variables {
-		variables[name] = value
-	}
+	maps.Copy(variables, c.variables)
 	c.variables = variables
 	for _, v := range parseVariables(text, " \t;&|") {
 		name, value, _ := strings.Cut(v, "=")

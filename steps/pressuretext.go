@@ -120,7 +120,8 @@ func pressureSummary(last pressure.Attempt) string {
 		}
 		fmt.Fprintf(&b, "| %s | %d | %s | %s | %s | %s | %s |\n", cell.Replace(blocker.Tool), blocker.PID,
 			pressurewire.Age(blocker),
-			pressurewire.CPU(blocker), pressure.Bytes(blocker.Memory), code(where), code(pressurewire.Whose(blocker.Job)))
+			pressurewire.CPU(blocker), pressure.Bytes(blocker.Memory), code(where),
+			code(pressurewire.Whose(blocker.Job)))
 	}
 	return b.String()
 }

@@ -358,7 +358,8 @@ func TestLauncherCopiesDist(t *testing.T) {
 		if after, err := os.Stat(l.copyOfDist()); err != nil || os.SameFile(before, after) {
 			t.Errorf("a copy that differs was used again: %v", err)
 		}
-		if names, err := filepath.Glob(filepath.Join(l.dir, "temp/*")); err != nil || len(names) != 2 { // and hostguard-asked
+		// The copy, and hostguard-asked.
+		if names, err := filepath.Glob(filepath.Join(l.dir, "temp/*")); err != nil || len(names) != 2 {
 			t.Errorf("RUNNER_TEMP holds %q, %v", names, err)
 		}
 

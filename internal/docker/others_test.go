@@ -19,12 +19,14 @@ func TestWhatRunsInOtherContainers(t *testing.T) {
 			{"Id": "` + c + `", "Names": ["/own"], "Image": "registry:5000/own", "State": "running"},
 			{"Id": "` + d + `", "Names": ["/watch"], "Image": "containrrr/watchtower", "State": "running"},
 			{"Id": "e", "Names": ["/gone"], "Image": "x", "State": "exited"}]`,
-		"/containers/" + c + "/json": `{"Id": "` + c + `", "Name": "/own", ` + state + `, "Config": {"Image": "registry:5000/own",
+		"/containers/" + c + "/json": `{"Id": "` + c + `", "Name": "/own", ` + state +
+			`, "Config": {"Image": "registry:5000/own",
 			"Env": ["PATH=/bin"], "Labels": {"autoheal": "true",
 			"com.docker.compose.project.config_files": "/a/x.yml,/a/y.yml",
 			"com.docker.compose.service": "runner"}}}`,
 		"/containers/" + c + "/top": `{"Processes": [["7", "1", "00:10", "00:00", "100", "/opt/act_runner daemon"]]}`,
-		"/containers/" + d + "/json": `{"Id": "` + d + `", "Name": "/watch", ` + state + `, "Config": {"Image": "containrrr/watchtower",
+		"/containers/" + d + "/json": `{"Id": "` + d + `", "Name": "/watch", ` + state +
+			`, "Config": {"Image": "containrrr/watchtower",
 			"Cmd": ["--cleanup"], "Env": ["WATCHTOWER_REVIVE_STOPPED=true", "WATCHTOWER_NOTIFICATION_URL=secret"]}}`,
 	})
 	others, err := engine.Others(t.Context())

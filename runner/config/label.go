@@ -33,29 +33,32 @@ const Shared = "shared"
 // nobodys are the first words of labels that name a system, a machine, a tool or a role,
 // without a version: nobody's, whatever follows.
 var nobodys = strings.Fields(`
-	alma almalinux alpine amazon amzn android arch archlinux artix bionic bookworm bsd bullseye buster centos clearlinux
-	coreos cygwin darwin debian devuan elementary fedora flatcar focal forky freebsd gentoo guix ios jammy kali leap linux
-	mac macmini macos mageia manjaro mint msys netbsd nix nixos noble oel openbsd opensuse openwrt oracle oraclelinux osx
-	oracular photon plucky pop proxmox questing raspbian raspberrypi rhel rocky rockylinux scientific sid slackware sles
-	solaris stretch suse synology trixie truenas tumbleweed ubi ubuntu unix unraid void win windows wolfi wsl xenial
+	alma almalinux alpine amazon amzn android arch archlinux artix bionic bookworm bsd bullseye buster centos
+	clearlinux coreos cygwin darwin debian devuan elementary fedora flatcar focal forky freebsd gentoo guix ios
+	jammy kali leap linux mac macmini macos mageia manjaro mint msys netbsd nix nixos noble oel openbsd opensuse
+	openwrt oracle oraclelinux osx oracular photon plucky pop proxmox questing raspbian raspberrypi rhel rocky
+	rockylinux scientific sid slackware sles solaris stretch suse synology trixie truenas tumbleweed ubi ubuntu
+	unix unraid void win windows wolfi wsl xenial
 
 	aarch amd arm armel armhf armv i ia loong loongarch mips ppc ppc64el ppc64le riscv s390x sparc x x86
 
-	act ansible buildah buildkit buildx compose containerd dind docker dood forgejo gitea github helm hyperv incus k k3s k8s
-	kaniko kubernetes kvm libvirt lxc lxd nspawn oci podman qemu rootless terraform vagrant virtualbox vm vmware
+	act ansible buildah buildkit buildx compose containerd dind docker dood forgejo gitea github helm hyperv incus
+	k k3s k8s kaniko kubernetes kvm libvirt lxc lxd nspawn oci podman qemu rootless terraform vagrant virtualbox vm
+	vmware
 
 	baremetal cpu cuda fpga gpu intel metal nvidia rocm ssd tpu usb
 
-	ant bash bazel bun c clang cmake composer cpp deno dart dotnet elixir emscripten erlang flutter gcc gdal go golang gradle
-	haskell java jdk jre julia kotlin latex lua make maven mono msvc node nodejs npm ocaml openjdk perl php playwright pnpm
-	powershell py python pypy qt r ruby rust rustc scala shell swift tex typescript wasm xcode yarn zig
+	ant bash bazel bun c clang cmake composer cpp deno dart dotnet elixir emscripten erlang flutter gcc gdal go
+	golang gradle haskell java jdk jre julia kotlin latex lua make maven mono msvc node nodejs npm ocaml openjdk
+	perl php playwright pnpm powershell py python pypy qt r ruby rust rustc scala shell swift tex typescript wasm
+	xcode yarn zig
 
-	any base bench benchmark big build builder builders builds cd ci default deploy deployer deployment dev develop e2e edge
-	fast full general generic heavy host hosted hosts infra integration internal job jobs large latest light lint local
-	main medium minimal misc nas native nightly office package perf performance preview privileged prod production public
-	publish qa release remote root runner runners sandbox secure self selfhosted server servers sh shared slim slow small
-	spot stage staging stable standard temp test tester testing tests tmp tools trusted ui unit untrusted vps worker
-	workers xl xlarge`)
+	any base bench benchmark big build builder builders builds cd ci default deploy deployer deployment dev develop
+	e2e edge fast full general generic heavy host hosted hosts infra integration internal job jobs large latest
+	light lint local main medium minimal misc nas native nightly office package perf performance preview privileged
+	prod production public publish qa release remote root runner runners sandbox secure self selfhosted server
+	servers sh shared slim slow small spot stage staging stable standard temp test tester testing tests tmp tools
+	trusted ui unit untrusted vps worker workers xl xlarge`)
 
 // OwnerOf returns the owner of a label, or Shared. A label has an owner by the custom of
 // NAME-host: the first word of its name ("awoooi" of "awoooi-host"). Any other label is

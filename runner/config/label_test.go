@@ -7,8 +7,9 @@ import (
 
 func TestWhoseALabelIs(t *testing.T) {
 	// Systems, tools and roles that public configurations have as labels.
-	for _, name := range strings.Fields("archlinux native rocky9 nixos aarch64 darwin bookworm noble podman cuda kvm golang " +
-		"python3 java17 builder deploy test rhel8 s390x x86_64 linux-arm64 macos-14 debian12 node20 go1.26 gpu-a100 k3s") {
+	for name := range strings.FieldsSeq("archlinux native rocky9 nixos aarch64 darwin bookworm noble podman cuda kvm " +
+		"golang python3 java17 builder deploy test rhel8 s390x x86_64 linux-arm64 macos-14 debian12 node20 go1.26 " +
+		"gpu-a100 k3s") {
 		for _, label := range []string{name, name + "-host", strings.ToUpper(name)} {
 			if got := OwnerOf(label); got != Shared {
 				t.Errorf("%q is %q's", label, got)

@@ -105,7 +105,8 @@ func (w *Want) judge(d Demand, pool Pool, owns func(word string) bool) {
 		return
 	}
 	if d.Alias != "" {
-		w.Why = fmt.Sprintf("runs-on is the alias *%.50s: runners with act 0.261.8 or before read no label there", d.Alias)
+		w.Why = fmt.Sprintf("runs-on is the alias *%.50s: runners with act 0.261.8 or before read no label there",
+			d.Alias)
 	}
 	w.Class = classFor(w.Repository, d.Labels, owns)
 	ready := false
