@@ -153,18 +153,23 @@ func compilers() []Rule {
 			"msbuild"),
 			watchFlags: []string{"/nodemode", "-nodemode", "/nodeMode"}}, // a node that waits for the next build
 		{tool: "bazel build", programs: []string{"bazel", "bazelisk"}, client: true,
-			heavy: anyOf("build", "test", "coverage")},
+			heavy:  first("build", "test", "coverage"),
+			valued: []string{"--output_base", "--output_user_root", "--bazelrc", "--host_jvm_args"}},
 		{tool: "flutter build", programs: []string{"flutter"}, heavy: first("build"),
 			valued: []string{"-d", "--device-id"}},
 		{tool: "cmake --build", programs: []string{"cmake"}, required: []string{"--build"}, heavy: anyBut()},
 		{tool: "ninja", programs: []string{"ninja", "samu"}, heavy: anyBut(), watchFlags: []string{"-t", "-n", "-h"},
 			valued: []string{"-C", "-f", "-j", "-k", "-l"}},
 		// One at a time is no pressure, and what make runs then is its own rule's.
-		{tool: "make -j", programs: []string{"make", "gmake"}, required: []string{"-j"}, grouped: true,
-			heavy:      anyBut(serving...),
-			valued:     []string{"-C", "-f", "-I", "-o", "-W", "-j", "-l"},
-			watchFlags: []string{"-n", "--dry-run", "-v"}, runsAnything: true},
+		makeBuild("-j"), makeBuild("--jobs"),
 	}
+}
+
+func makeBuild(jobs string) Rule {
+	return Rule{tool: "make -j", programs: []string{"make", "gmake"}, required: []string{jobs}, grouped: true,
+		heavy:      anyBut(serving...),
+		valued:     []string{"-C", "-f", "-I", "-o", "-W", "-j", "-l"},
+		watchFlags: []string{"-n", "--dry-run", "-v"}, runsAnything: true}
 }
 
 // images are builds of container images, as their clients show them. What runs for
