@@ -261,10 +261,37 @@ func TestHowTheContainerIsStarted(t *testing.T) {
 		"systemctl --no-block restart podman-gitea-runner.service", "systemctl enable --now container-gitea-runner",
 		"curl -XPOST --unix-socket /run/docker.sock 'http://x/v1.41/containers/gitea-runner/restart?t=1'",
 		"docker compose -f /srv/gitea-runner/compose.yaml up -d", "podman start gitea-runner",
+		"docker compose run --rm gitea-runner", "service docker-gitea-runner start",
+		"/etc/init.d/docker-gitea-runner restart", "watch -n 60 docker start gitea-runner",
 	} {
 		found := checkSchedule([]Scheduled{{Command: command}}, Container{Name: WrappedContainer})
 		if len(found) != 1 || found[0].Level != finding.Bad {
 			t.Errorf("%q: %+v", command, found)
+		}
+	}
+}
+
+// What is not known may run the command that it is given.
+func TestWhatMayStartTheContainer(t *testing.T) {
+	for command, want := range map[string]finding.Level{
+		"cronitor exec x docker start gitea-runner":                      finding.Warn,
+		"machinectl shell root@ /usr/bin/docker start gitea-runner":      finding.Warn,
+		"trap 'docker start gitea-runner' EXIT":                          finding.Warn,
+		"script -c 'docker start gitea-runner' /dev/null":                finding.Warn,
+		`python3 -c "import os; os.system('docker start gitea-runner')"`: finding.Warn,
+		"docker exec watchdog docker start gitea-runner":                 finding.Warn,
+		"cronitor exec x docker start postgres":                          finding.OK,
+		"cronitor exec x docker stop gitea-runner":                       finding.OK,
+		"pgrep -f 'docker start gitea-runner'":                           finding.OK,
+		"logger docker start gitea-runner":                               finding.OK,
+		"mycheck --docker --start=gitea-runner":                          finding.OK,
+	} {
+		level := finding.OK
+		for _, f := range checkSchedule([]Scheduled{{Command: command}}, Container{Name: WrappedContainer}) {
+			level = f.Level
+		}
+		if level != want {
+			t.Errorf("%q: %v, want %v", command, level, want)
 		}
 	}
 }

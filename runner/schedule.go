@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 
 	"hostguard/runner/finding"
 	"hostguard/runner/shell"
@@ -138,6 +139,10 @@ func checkSchedule(schedule []Scheduled, c Container) []finding.Finding {
 				case finding.Warn:
 					add(7, finding.Warn, "starts containers that it does not name", words,
 						fmt.Sprintf("make sure that it leaves out %.100q", c.Name))
+				case finding.OK:
+					if c.startedIn(command) {
+						add(7, finding.Warn, "may start the retired runner", words, "make sure that it does not")
+					}
 				}
 				if command.PrunesNetworks() {
 					add(3, finding.Warn, "deletes locks created by plain docker network create", words, pruneFix)
@@ -163,7 +168,33 @@ func checkSchedule(schedule []Scheduled, c Container) []finding.Finding {
 	return all
 }
 
+// composeStarts are the subcommands of compose that start something.
+var composeStarts = []string{"up", "start", "restart", "run", "unpause"}
+
 const pruneFix = "take locks with hostguard acquire-lock, which no prune removes, or prune only images and containers"
+
+// harmless are programs that do not run what their arguments name, or on another host.
+var harmless = []string{"echo", "printf", "logger", "mail", "wall", "grep", "pgrep", "pkill", "sed", "awk", "ssh"}
+
+// startedIn reports whether a program that is not known is given a command, or the text of
+// one, that would start the container.
+func (c Container) startedIn(command shell.Command) bool {
+	if slices.Contains(harmless, command.Words[0]) {
+		return false
+	}
+	words := strings.FieldsFunc(strings.Join(command.Words[1:], " "), func(r rune) bool {
+		return unicode.IsSpace(r) || strings.ContainsRune(`'"();&|`, r)
+	})
+	for i, word := range words {
+		if name := path.Base(word); slices.Contains([]string{"docker", "docker-compose", "podman"}, name) {
+			inner := shell.Command{Words: append([]string{name}, words[i+1:]...), Program: word}
+			if c.startedBy(inner, "") != finding.OK {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 // startedBy returns Bad if a command of a script starts the container, and Warn if it
 // starts a container that a variable names, or others of the same compose project.
@@ -185,7 +216,7 @@ func (c Container) startedBy(command shell.Command, script string) finding.Level
 	}
 	compose := -1
 	if d[0] == "compose" {
-		compose = slices.IndexFunc(d, func(w string) bool { return w == "up" || w == "start" || w == "restart" })
+		compose = slices.IndexFunc(d, func(w string) bool { return slices.Contains(composeStarts, w) })
 	}
 	keepsUp := func(w string) bool { return strings.Contains(w, "always") || strings.Contains(w, "unless-stopped") }
 	if compose < 0 && !slices.Contains([]string{"start", "restart", "run", "unpause"}, d[0]) &&

@@ -89,13 +89,17 @@ func (c Command) StartedByAPI() string {
 	return ""
 }
 
-// StartsUnits returns the units that a command of systemctl starts.
+// StartsUnits returns the units that a command of systemctl or of service starts.
 func (c Command) StartsUnits() []string {
-	if c.Words[0] != "systemctl" {
-		return nil
-	}
 	words := operands(c.Words[1:])
-	if len(words) == 0 {
+	switch {
+	case len(words) == 0:
+		return nil
+	case strings.HasPrefix(c.Program, "/etc/init.d/"):
+		words = []string{words[0], c.Words[0]}
+	case c.Words[0] == "service" && len(words) > 1:
+		words = []string{words[1], words[0]}
+	case c.Words[0] != "systemctl":
 		return nil
 	}
 	starts := slices.Contains([]string{"start", "restart", "try-restart", "reload-or-restart", "isolate"}, words[0]) ||
