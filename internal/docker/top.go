@@ -61,6 +61,14 @@ func (e *Engine) Processes(ctx context.Context, except string) (list pressure.Li
 }
 
 func (e *Engine) top(ctx context.Context, c container.Summary) (list []pressure.Listed, err error) {
+	inDir := make(chan string, 1)
+	go func() { // beside ps: a check has 200 ms, in which a busy daemon did not answer both
+		dir := ""
+		if inspected, err := e.client.ContainerInspect(ctx, c.ID); err == nil && inspected.Config != nil {
+			dir = inspected.Config.WorkingDir
+		}
+		inDir <- dir
+	}()
 	var top container.TopResponse
 	for _, arguments := range topArguments {
 		if top, err = e.client.ContainerTop(ctx, c.ID, arguments); err == nil || ctx.Err() != nil {
@@ -70,10 +78,7 @@ func (e *Engine) top(ctx context.Context, c container.Summary) (list []pressure.
 	if err != nil {
 		return nil, e.explain(err)
 	}
-	dir := ""
-	if inspected, err := e.client.ContainerInspect(ctx, c.ID); err == nil && inspected.Config != nil {
-		dir = inspected.Config.WorkingDir
-	}
+	dir := <-inDir
 	name := c.ID
 	if len(c.Names) > 0 {
 		name = strings.TrimPrefix(c.Names[0], "/")
