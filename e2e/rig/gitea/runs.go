@@ -155,7 +155,7 @@ func (u *User) until(repo string, id int64, status string) (run Run, err error) 
 
 // wait waits until look sees what it looks for.
 func wait(what string, look func() (bool, error)) error {
-	for end := time.Now().Add(limit); ; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(limit); ; time.Sleep(200 * time.Millisecond) { // a look costs the server 5 ms
 		seen, err := look()
 		if err != nil || seen {
 			return err

@@ -177,7 +177,7 @@ func (s *Server) command(ctx context.Context, args ...string) *exec.Cmd {
 func (s *Server) ready() error {
 	ended := make(chan error, 1)
 	go func() { ended <- s.daemon.Wait() }()
-	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		select {
 		case err := <-ended:
 			return fmt.Errorf("the server has ended: %w", err)

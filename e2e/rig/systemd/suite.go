@@ -138,7 +138,7 @@ func (m *Tested) Is(user, script, want string) {
 // Until waits until a script of root's succeeds.
 func (m *Tested) Until(script string) {
 	m.T.Helper()
-	tries := "for n in $(seq 1200); do if " + script + "; then exit 0; fi >/dev/null 2>&1; sleep 0.1; done; exit 1"
+	tries := "for n in $(seq 480); do if " + script + "; then exit 0; fi >/dev/null 2>&1; sleep 0.25; done; exit 1"
 	if out, status := m.Run("root", tries); status != 0 {
 		journal, _ := m.Run("root", "journalctl --no-pager -n 15")
 		m.T.Fatalf("not within two minutes: %s\n%s\n%s", script, out, journal)

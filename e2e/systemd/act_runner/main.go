@@ -110,7 +110,7 @@ func start(n int, parent string) <-chan error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		log.Fatal(err)
 	}
-	cmd := exec.Command("/bin/sh", "-c", `until [ -e "$0/finish" ]; do sleep 0.05; done`, here)
+	cmd := exec.Command("/bin/sh", "-c", `until [ -e "$0/finish" ]; do sleep 0.2; done`, here)
 	cmd.Dir = dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
