@@ -257,7 +257,7 @@ func (s site) watch(t *testing.T, cmd *exec.Cmd, project, tool string) {
 			t.Fatalf("look %d does not see the build\n%s", looks, said)
 		case len(blockers) == 1:
 			seen = true
-		case seen:
+		case seen && begun: // before that, a program has no arguments while another executes it
 			over = true
 		}
 		if running {

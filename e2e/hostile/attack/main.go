@@ -36,6 +36,9 @@ func main() {
 	}
 }
 
+// text is where the program of a helper begins in its memory: Go's, for all but PIE.
+const text = 0x400000
+
 func stopped() bool { return unix.Access("stop", unix.F_OK) == nil }
 
 // far makes the file that root waits for.
@@ -153,10 +156,19 @@ func look(pid int, got map[string]int) {
 		}
 	}
 	for _, file := range []string{"mem", "environ", "maps", "auxv"} {
-		if f, err := os.Open(proc + file); err == nil {
-			f.Close()
+		f, err := os.Open(proc + file)
+		if err != nil {
+			continue
+		}
+		at := int64(0)
+		if file == "mem" {
+			at = text
+		}
+		// Those of a process that is ending can be opened, and are empty.
+		if n, _ := f.ReadAt(make([]byte, 1), at); n > 0 {
 			got[file]++
 		}
+		f.Close()
 	}
 	for _, link := range []string{"fd/0", "fd/2", "cwd", "exe"} {
 		if _, err := os.Readlink(proc + link); err == nil {
