@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -78,7 +79,8 @@ func TestABuildInAContainerIsSeenFromOutsideAndFromAnotherContainer(t *testing.T
 					t.Errorf("on the host: status %d, want 1 and %s:\n%s", code, want, out)
 				}
 			}
-			code, out = inside(append([]string{"-v", socket + ":/var/run/docker.sock", "empty", "/hostguard"}, once...)...)
+			withDocker := []string{"-v", socket + ":/var/run/docker.sock", "empty", "/hostguard"}
+			code, out = inside(slices.Concat(withDocker, once)...)
 			for _, want := range []string{
 				`next build \(pid [0-9]+, for .*in "/src", container "` + task + `", workflow "ci" job "web" task "7"`,
 				`this container, and 1 of 1 others through Docker; builds outside containers`,
@@ -88,8 +90,7 @@ func TestABuildInAContainerIsSeenFromOutsideAndFromAnotherContainer(t *testing.T
 					t.Errorf("in a container: status %d, want 1 and %s:\n%s", code, want, out)
 				}
 			}
-			excluding := append([]string{"-v", socket + ":/var/run/docker.sock", "empty", "/hostguard"}, once...)
-			code, out = inside(append(excluding, "-exclude", "/src")...)
+			code, out = inside(slices.Concat(withDocker, once, []string{"-exclude", "/src"})...)
 			if code != 0 {
 				t.Errorf("in a container, excluded: status %d\n%s", code, out)
 			}
