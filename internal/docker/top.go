@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -79,10 +80,7 @@ func (e *Engine) top(ctx context.Context, c container.Summary) (list []pressure.
 		return nil, e.explain(err)
 	}
 	dir := <-inDir
-	name := c.ID
-	if len(c.Names) > 0 {
-		name = strings.TrimPrefix(c.Names[0], "/")
-	}
+	name := cmp.Or(nameOf(c), c.ID)
 	now := time.Now()
 	for _, line := range top.Processes {
 		p, ok := parseTop(line, now)
