@@ -55,7 +55,8 @@ func holdAsWithLock() {
 		cmd = exec.Command(self)
 		cmd.Env = []string{standIn + "=" + what, hold}
 	case "chain":
-		cmd = exec.Command("sh", "-c", `next() { [ -e "$0" ] || next & }; next`, os.Getenv(stopVariable))
+		const next = `[ -e "$1" ] || sh -c "$0" "$0" "$1" &` // a new shell each: the stack of forked ones grows
+		cmd = exec.Command("sh", "-c", next, next, os.Getenv(stopVariable))
 		cmd.Env = []string{}
 	}
 	stdout, err := cmd.StdoutPipe()
