@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"hostguard/internal/actrunner"
 )
 
 const (
@@ -13,6 +15,9 @@ const (
 	countEvery       = 45 * time.Second // to report the position; each count reads every ticket
 	shortPause       = 10 * time.Millisecond
 	wokenRetry       = 20 * time.Millisecond // of one that was woken: the lock may be about to be free
+	looking          = 128                   // who wait here look for the process ahead twice a second
+	watching         = 2                     // of a crowd, the first so many watch the store for their markers
+	maxDoublings     = 4                     // of the pause after a request that timed out: to 16 s
 	withdrawTime     = 15 * time.Second      // to remove the entries of an acquire that failed
 	lateCreateWindow = 3 * time.Second       // during which a create with unknown fate is looked for
 )
@@ -32,7 +37,11 @@ type acquisition struct {
 	queued    bool // the last count found its ticket
 	ticket    ticket
 	ahead     []ticket // of those before this process, at the last count
+	of        int      // how many each of these stands for
 	processes int      // that these are of: a forger's may have many
+	position  int      // at the last count; 1 is next
+	waiters   int      // at the last count
+	onHost    int      // that wait here for any lock, at the last count
 	gone      []Entry  // left in the queue by the dead, at the last count
 	counted   time.Time
 	freeFrom  time.Time // since then every look has found the lock free
@@ -89,7 +98,7 @@ func (a *acquisition) run(ctx context.Context) error {
 			a.woken = time.Since(a.wokenAt) < wokenRetry
 			continue
 		}
-		seen, err := a.look(ctx)
+		seen, err := a.see(ctx)
 		if errors.Is(err, ErrRefused) && !looked { // later it may be a daemon that restarts
 			return err
 		}
@@ -97,6 +106,7 @@ func (a *acquisition) run(ctx context.Context) error {
 			a.unreachable(ctx, err)
 			continue
 		}
+		a.timeouts = 0
 		if a.removeOwn(ctx, seen) { // never wait for oneself
 			continue
 		}
@@ -117,7 +127,9 @@ func (a *acquisition) run(ctx context.Context) error {
 			if err != nil {
 				a.unreachable(ctx, err)
 			}
-			continue
+			if err != nil || !a.inCrowd() {
+				continue
+			}
 		}
 		if !free || a.queued && !a.myTurn(ctx) {
 			a.wait(ctx, inTheWay)
@@ -193,29 +205,34 @@ func (m *Mutex) yieldTime() time.Duration {
 // left, or at once after the watch began: what happened before the watch has to be
 // looked at.
 func (a *acquisition) wait(ctx context.Context, inTheWay Judged) {
-	w := Wait{Holder: inTheWay, Position: a.waiting.Position, Waiters: a.waiting.Waiters}
-	if inTheWay.ID != a.waiting.Holder.ID || time.Since(a.counted) > countEvery {
-		if waiters, err := a.count(ctx); err == nil {
-			if !slices.ContainsFunc(a.ahead, a.seesAlive) {
-				a.space.removeAll(ctx, a.gone)
-			}
-			a.gone = nil
-			w.Position, w.Waiters = len(a.ahead)+1, waiters
+	if inTheWay.ID != a.waiting.Holder.ID {
+		if time.Since(a.counted) > max(poll/4, time.Duration(a.waiters)*countPause) {
+			_ = a.count(ctx, false) // else it reports the last one
 		}
 	}
+	if len(a.gone) > 0 && !slices.ContainsFunc(a.ahead, a.seesAlive) {
+		a.space.removeAll(ctx, a.gone)
+	}
+	a.gone = nil
 	if !a.queued { // others took its ticket away: first it takes a new one
 		return
 	}
-	a.waiting = w
-	a.notify(w)
-	if a.wakes == nil {
+	a.waiting = Wait{Holder: inTheWay, Position: a.position, Waiters: a.waiters}
+	a.notify(a.waiting)
+	if a.wakes == nil && (a.rings == nil || len(a.ahead) < watching || !a.inCrowd()) {
 		wakes, err := a.space.store().Watch(ctx, markerPrefix(a.name, a.space.Self.Nonce))
 		if err == nil {
 			a.wakes = wakes
-			return
+			if !a.inCrowd() {
+				return
+			}
 		}
 	}
-	if inTheWay.ID == "" {
+	switch {
+	case inTheWay.ID == "" && a.freeSince.IsZero():
+		a.sleep(ctx, poll/8)
+		return
+	case inTheWay.ID == "":
 		a.sleep(ctx, min(max(a.patience()-time.Since(a.freeSince), poll/8), poll/2))
 		return
 	}
@@ -223,18 +240,32 @@ func (a *acquisition) wait(ctx context.Context, inTheWay Judged) {
 	over := len(a.space.ends(holder)) > 0 // what is left of it may live
 	jitter := rand.N(poll / 4)
 	for begin := time.Now(); ; {
-		left, step := a.rest(ctx)+jitter-time.Since(begin), poll+jitter
+		left, step := a.rest(ctx, holder)+jitter-time.Since(begin), poll+jitter
 		switch n := len(a.ahead); { // to see a process end asks nothing of the store
 		case n == 0:
 			step = poll / 4
 		case a.space.sight(a.ahead[n-1].claim) != Unknown:
-			step = poll / 2
+			step = poll / 2 * time.Duration(max(1, a.onHost/looking))
+		}
+		if left <= 0 && a.moreWait() {
+			continue
 		}
 		if left <= 0 || a.sleep(ctx, min(left, step)) ||
 			!over && len(a.ahead) == 0 && len(a.space.ends(holder)) > 0 {
 			return
 		}
 	}
+}
+
+// moreWait reports whether many more have come to wait here since the last count, so that
+// a rest that is over has become longer: 1,000 who come within seconds do not know that.
+func (a *acquisition) moreWait() bool {
+	now := a.space.crowd(a.name)
+	if now < crowd || now < a.onHost*5/4 {
+		return false
+	}
+	a.onHost = now
+	return true
 }
 
 // seesAlive reports whether this process sees a waiter's process alive. A waiter that sees
@@ -247,7 +278,8 @@ func (a *acquisition) seesAlive(t ticket) bool { return a.space.sight(t.claim) =
 // gone are dropped. Where it sees none, as from a container, it looks as often as all
 // waiters together may, and at least every two seconds where nothing shows that the
 // nearest lives: that one may be an invention, and on one host there are few such places.
-func (a *acquisition) rest(ctx context.Context) time.Duration {
+// The first looks each second, or more seldom if it sees the holder, whose release rings.
+func (a *acquisition) rest(ctx context.Context, holder Claim) time.Duration {
 	for i, unknown := len(a.ahead)-1, false; i >= 0; i-- {
 		switch may, seen := a.space.canAct(a.ahead[i]); {
 		case seen:
@@ -265,9 +297,12 @@ func (a *acquisition) rest(ctx context.Context) time.Duration {
 		}
 	}
 	if len(a.ahead) == 0 {
+		if a.rings != nil && a.space.sees(holder) {
+			return a.calm()
+		}
 		return poll
 	}
-	together := max(time.Duration(a.waiting.Waiters)*time.Second/maxLooks, poll)
+	together := max(time.Duration(a.waiters)*time.Second/maxLooks, poll)
 	if life == Unknown {
 		together = min(together, 2*poll)
 	}
@@ -276,7 +311,29 @@ func (a *acquisition) rest(ctx context.Context) time.Duration {
 
 // turns returns how long a process may rest that sees one ahead which looks sooner.
 func (a *acquisition) turns() time.Duration {
-	return min(poll*time.Duration(min(len(a.ahead), a.processes)), longestRest)
+	return min(a.calm()*time.Duration(min(len(a.ahead), a.processes)*a.of), max(longestRest, a.crowded(lastRest)))
+}
+
+// calm returns the time between two looks of one that would be woken: the longer, the
+// more wait on this host. 400 waiters of a hundred locks that each looked every few
+// seconds kept the daemon busy with nothing else (172 % of a core).
+func (a *acquisition) calm() time.Duration { return max(poll, a.crowded(firstRest)) }
+
+// crowded returns a rest that grows with the square of those who wait on this host. Who
+// forges them makes others rest no longer than where 2,000 wait.
+func (a *acquisition) crowded(rest time.Duration) time.Duration {
+	n := time.Duration(min(a.onHost, 2000))
+	return n * n * rest
+}
+
+// sees reports whether this process sees the job or the command of a holder, so that it
+// notices its end without a request, and hears its release.
+func (s *Space) sees(holder Claim) bool {
+	here := s.Self.Place
+	return here.same(holder.Place) && here.Network != "" && here.Network == holder.Place.Network &&
+		len(s.ends(holder)) == 0 && (holder.Command && holder.Process.known() ||
+		actrunner.IsJobDir(holder.JobDir) && here.Mounts != "" && here.Mounts == holder.Place.Mounts ||
+		holder.Runner.known())
 }
 
 // sleep reports whether something woke this process early, or its watch has ended.
@@ -336,10 +393,17 @@ func (b *budget) take() time.Duration {
 	return 0
 }
 
-// unreachable reports that the store did not answer, and pauses.
+// unreachable reports that the store did not answer, and pauses: the longer the more
+// requests in a row were not answered in time. A thousand that repeat them at once keep
+// the daemon from answering any.
 func (m *Mutex) unreachable(ctx context.Context, err error) {
 	m.report(ctx, err)
-	pause(ctx, poll/2+rand.N(poll/2))
+	longest := poll
+	if errors.Is(err, context.DeadlineExceeded) {
+		longest <<= min(m.timeouts, maxDoublings)
+		m.timeouts++
+	}
+	pause(ctx, longest/2+rand.N(longest/2))
 }
 
 func (m *Mutex) report(ctx context.Context, err error) {

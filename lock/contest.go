@@ -47,17 +47,16 @@ func (a *acquisition) contest(ctx context.Context, seen []Entry) {
 // lock of an entry, so that the caller alone does not prove whose it is.
 func (m *Mutex) Contested(ctx context.Context, e Entry) (contested bool, err error) {
 	err = persist(ctx, func(ctx context.Context) error {
-		notes, err := m.space.store().List(ctx, noteName(m.name, e.ID))
-		contested = len(notes) > 0
+		entries, err := m.allQueues(ctx)
+		contested = len(named(entries, noteName(m.name, e.ID))) > 0
 		return err
 	})
 	return contested, err
 }
 
-// forget removes the notes about an entry that is gone.
-func (m *Mutex) forget(ctx context.Context, id string) {
-	notes, _ := m.space.store().List(ctx, noteName(m.name, id))
-	for _, n := range notes {
+// forget removes, of the entries in the queues, the notes about an entry that is gone.
+func (m *Mutex) forget(ctx context.Context, queues []Entry, id string) {
+	for _, n := range named(queues, noteName(m.name, id)) {
 		_ = m.space.store().Remove(ctx, n.ID) // else it goes by age
 	}
 }

@@ -36,13 +36,14 @@ func TestForgedTicketsKeepNobodyFromAFreeLock(t *testing.T) {
 		"of containers that nobody knows": {func(i int, c *Claim) {
 			c.Container, c.Place.PIDs = strings.Repeat("0", 64), fmt.Sprint(i)
 		}, 5 * time.Second, false},
+		// As if so many waited in this queue.
 		"of a process that is heard": {func(_ int, c *Claim) {
-			_, _ = on.bell.Hear(context.Background(), c.Nonce)
-		}, 5 * time.Second, false},
+			_, _ = on.bell.Hear(context.Background(), queuePrefix("build"), c.Nonce)
+		}, longestRest + 4*time.Second, false},
 		// They live, and nothing shows that they will not act.
 		"of processes that are heard": {func(i int, c *Claim) {
 			c.Process = on.host.start()
-			_, _ = on.bell.Hear(context.Background(), c.Nonce)
+			_, _ = on.bell.Hear(context.Background(), queuePrefix("build"), c.Nonce)
 		}, longestRest + 4*time.Second, false},
 		"made again and again": {func(i int, c *Claim) { c.Place.PIDs = fmt.Sprint(i) }, 5 * time.Second, true},
 	} {

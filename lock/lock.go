@@ -58,8 +58,8 @@ type Engine interface {
 	// Create returns the new entry's ID. ErrConflict and ErrRefused promise
 	// that nothing was created; after any other error the fate is unknown.
 	Create(ctx context.Context, name string, labels map[string]string) (id string, err error)
-	// List returns at least all entries whose name begins with prefix.
-	List(ctx context.Context, prefix string) ([]Entry, error)
+	// List returns at least all entries whose name begins with one of the prefixes.
+	List(ctx context.Context, prefixes ...string) ([]Entry, error)
 	// Remove takes away the entry with this ID; ErrNotFound if there is none.
 	Remove(ctx context.Context, id string) error
 	// Watch delivers a value after the creation of an entry whose name begins
@@ -89,11 +89,12 @@ const (
 // and its own claim. All work on locks goes through it. It must not be copied, and
 // serves one Acquire at a time.
 type Space struct {
-	Engine Engine
-	Host   Host
-	Runs   Runs  // nil where no server may be asked
-	Bell   Bell  // nil where waiters are woken through the store alone
-	Self   Claim // this process, as its entries will describe it
+	Engine    Engine
+	Host      Host
+	Runs      Runs      // nil where no server may be asked
+	Bell      Bell      // nil where waiters are woken through the store alone
+	Turnstile Turnstile // nil where any number may ask the store at once
+	Self      Claim     // this process, as its entries will describe it
 
 	rests   map[Traces]*rest // of jobs that are over
 	slowest atomic.Int64     // request, in nanoseconds
@@ -125,6 +126,9 @@ type Mutex struct {
 	OnTakeover func(Judged)
 
 	uncertain bool           // a create of Acquire has an unknown fate
+	timeouts  int            // of Acquire's last requests
+	queues    []Entry        // in the queues, and whatever else Entries has listed
+	listed    time.Time      // when Entries has
 	leaving   sync.WaitGroup // the removal of this process's ticket
 }
 
@@ -178,7 +182,16 @@ func list(ctx context.Context, engine Engine, name string) ([]Entry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list locks named %q: %w", name, err)
 	}
-	entries = slices.DeleteFunc(entries, func(e Entry) bool { return e.Name != name })
-	slices.SortFunc(entries, func(x, y Entry) int { return strings.Compare(x.ID, y.ID) })
-	return entries, nil
+	return named(entries, name), nil
+}
+
+// named returns those of the entries that have exactly this name, in the order of their IDs.
+func named(entries []Entry, name string) (of []Entry) {
+	for _, e := range entries {
+		if e.Name == name {
+			of = append(of, e)
+		}
+	}
+	slices.SortFunc(of, func(x, y Entry) int { return strings.Compare(x.ID, y.ID) })
+	return of
 }

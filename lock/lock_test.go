@@ -348,7 +348,7 @@ type bell struct {
 
 func newBell() *bell { return &bell{hears: map[string]chan struct{}{}, rung: map[string]bool{}} }
 
-func (b *bell) Hear(_ context.Context, nonce string) (<-chan struct{}, error) {
+func (b *bell) Hear(_ context.Context, _, nonce string) (<-chan struct{}, error) {
 	if b.deaf {
 		return nil, errors.New("no sockets here")
 	}
@@ -376,6 +376,12 @@ func (b *bell) Hears(nonce string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.hears[nonce] != nil
+}
+
+func (b *bell) Hearing(string) (here, all int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.hears), len(b.hears)
 }
 
 // unhook ends the hearing of a process that has ended.
@@ -445,9 +451,9 @@ func TestAnOldNormalTicketIsNotStarvedByHighOnes(t *testing.T) {
 		time.Sleep(ageing + time.Second)
 		h.Nonce, h.Uptime, h.Priority = "new", host.Uptime(), PriorityHigh
 		s.insert(s.newID(), ticketName("build", "new"), with(h.labels(kindTicket), "number", "8"))
-		tickets, _, err := m.queue(t.Context())
-		if err != nil || len(tickets) != 2 || tickets[0].nonce != "old" {
-			t.Errorf("queue = %v, %v", tickets, err)
+		tickets, _ := m.queue(s.named(queueNames))
+		if len(tickets) != 2 || tickets[0].nonce != "old" {
+			t.Errorf("queue = %v", tickets)
 		}
 	})
 }
@@ -500,8 +506,9 @@ func TestALookRemovesAFewOfTheDeadOnly(t *testing.T) {
 			h.Nonce = fmt.Sprint(i)
 			s.insert(s.newID(), ticketName("build", h.Nonce), h.labels(kindTicket))
 		}
-		if m := (&acquisition{contender: contender{Mutex: m}}); m.anyoneWaits(t.Context()) {
-			t.Error("somebody waits")
+		a := &acquisition{contender: contender{Mutex: m}}
+		if _, err := a.see(t.Context()); err != nil || a.anyoneWaits(t.Context()) {
+			t.Errorf("somebody waits, or %v", err)
 		}
 		if left := len(s.named(queuePrefix("build"))); left != tickets-maxRemovals {
 			t.Errorf("%d tickets are left, want %d", left, tickets-maxRemovals)
@@ -517,8 +524,8 @@ func TestATicketOfAnotherNameIsNobodys(t *testing.T) {
 		h := m.space.Self
 		h.Nonce = "x\x1b[2J"
 		s.insert(s.newID(), ticketName("build", "x"), h.labels(kindTicket))
-		if waiting, _, err := m.queue(t.Context()); err != nil || len(waiting) != 0 {
-			t.Errorf("%d wait: %v", len(waiting), err)
+		if waiting, _ := m.queue(s.named(queueNames)); len(waiting) != 0 {
+			t.Errorf("they wait: %v", waiting)
 		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,9 +36,27 @@ const (
 	// maxLooks a second together: 256 who looked each second took half a core.
 	longestRest = 30 * poll
 	maxLooks    = 10
+	// A look costs the daemon 16 us for each waiter of the host, whatever lock it waits
+	// for. So with the square of their number grow the rests of those that are woken: that
+	// of the first in a queue is 90 s, and of those far behind 250 s, where 1,000 wait.
+	firstRest = 90 * time.Microsecond
+	lastRest  = 250 * time.Microsecond
 
-	// maxNumber is the highest of a ticket: one more than any of others has to be one.
-	maxNumber = 1 << 30
+	crowd = 128 // waiters: see inCrowd
+	// Of a crowd in its own queue each counts one of so many only: to read 1,000 tickets
+	// takes a waiter 50 ms, and 1,000 read them.
+	samples  = 16
+	nearHead = 2 // so few of a sample are ahead of one that counts all
+	// countPause is, for each waiter, the least time between two counts.
+	countPause = 20 * time.Millisecond
+	// maxTidied is how many entries of queues are judged at once: 1,000 who looked up each
+	// other's processes when they joined took a core for 10 s.
+	maxTidied = 4 * maxRemovals
+
+	// A ticket's number is the host's boot-time clock, which nobody sets, in ticks, so that
+	// the order needs no look at all others.
+	tick      = time.Second / 16
+	maxNumber = 1 << 30 // two years
 	// passingTime is for the removal of tickets that were passed.
 	passingTime = 2 * time.Second
 )
@@ -72,23 +91,27 @@ func (t ticket) compare(other ticket) int {
 		}
 		return 1
 	}
-	return cmp.Or(cmp.Compare(t.number, other.number), cmp.Compare(t.ID, other.ID))
+	return cmp.Or(cmp.Compare(t.number, other.number), t.Created.Compare(other.Created), cmp.Compare(t.ID, other.ID))
 }
 
-// queue returns the tickets, in order, and apart from them what the dead left:
-// their tickets, and wake markers whose maker died before removing them. The
-// store is not asked about containers here; see acting.
-func (m *Mutex) queue(ctx context.Context) (waiting []ticket, gone []Entry, err error) {
-	entries, err := m.listQueue(ctx, queuePrefix(m.name))
-	if err != nil {
-		return nil, nil, err
-	}
+// queue returns, of any entries, the lock's tickets, in order, and apart from them what the
+// dead left: their tickets, and wake markers whose maker died before removing them. Of a
+// crowd's tickets it judges the first only: who is behind them finds out about those just
+// ahead of it. The store is not asked about containers here; see acting.
+func (m *Mutex) queue(entries []Entry) (waiting []ticket, gone []Entry) {
+	waiting = m.tickets(entries)
 	for _, e := range entries {
-		if m.space.abandoned(e) {
+		if isQueueName(e.Name) && e.label("kind") != kindTicket && m.space.abandoned(e) {
 			gone = append(gone, e)
 		}
 	}
-	return m.tickets(slices.DeleteFunc(entries, m.space.abandoned)), gone, nil
+	for i, t := range waiting[:min(len(waiting), maxTidied)] {
+		if m.space.abandoned(t.Entry) {
+			gone = append(gone, t.Entry)
+			waiting[i].ID = "" // see below
+		}
+	}
+	return slices.DeleteFunc(waiting, func(t ticket) bool { return t.ID == "" }), gone
 }
 
 func (m *Mutex) listQueue(ctx context.Context, prefix string) ([]Entry, error) {
@@ -228,9 +251,11 @@ func (s *Space) removeAll(ctx context.Context, entries []Entry) {
 }
 
 // tidy removes what the dead left in any lock's queue: nobody may ever ask for
-// that lock again.
+// that lock again. Where there is much, each release looks at some of it.
 func (s *Space) tidy(ctx context.Context, entries []Entry) {
-	entries = slices.DeleteFunc(entries, func(e Entry) bool { return !isQueueName(e.Name) || e.plain() })
+	entries = slices.DeleteFunc(slices.Clone(entries), func(e Entry) bool { return !isQueueName(e.Name) || e.plain() })
+	rand.Shuffle(len(entries), func(i, j int) { entries[i], entries[j] = entries[j], entries[i] })
+	entries = entries[:min(len(entries), maxTidied)]
 	var gone []Entry
 	var asked []ticket
 	for _, e := range entries {
@@ -244,40 +269,69 @@ func (s *Space) tidy(ctx context.Context, entries []Entry) {
 	s.removeAll(ctx, append(gone, ended...))
 }
 
+// see lists the lock's entries, and with them the queue when the position in it is to be
+// counted: one list costs the daemon as much as the other.
+func (a *acquisition) see(ctx context.Context) (seen []Entry, err error) {
+	if (!a.queued || a.inCrowd()) && time.Since(a.wokenAt) > poll { // else it is the next
+		defer a.space.enter(ctx)()
+	}
+	if time.Since(a.counted) < countEvery {
+		return a.look(ctx)
+	}
+	queue, of := a.countable()
+	entries, err := a.space.store().List(ctx, a.name, queue)
+	if err != nil {
+		return nil, fmt.Errorf("list lock %q and its queue: %w", a.name, err)
+	}
+	a.arrange(entries, of)
+	if of > 1 && len(a.ahead) < nearHead {
+		_ = a.count(ctx, true) // else it goes by the sample
+	}
+	return named(entries, a.name), nil
+}
+
+// countable returns the prefix of the tickets by which to count the queue, and of how many
+// each of them is one.
+func (a *acquisition) countable() (prefix string, of int) {
+	var here int
+	if a.space.Bell != nil {
+		here, a.onHost = a.space.Bell.Hearing(queuePrefix(a.name))
+	}
+	if here < crowd {
+		return queuePrefix(a.name), 1
+	}
+	return ticketName(a.name, a.space.Self.Nonce[:1]), samples // hex digits, and this process's own ticket
+}
+
 // anyoneWaits reports whether there is a queue to join. Where there is none a
 // ticket would only cost: it is half of the time of an uncontended acquire.
 func (a *acquisition) anyoneWaits(ctx context.Context) bool {
-	waiting, gone, err := a.queue(ctx)
-	if err != nil {
-		return true
-	}
-	acting, ended := a.space.acting(ctx, waiting)
-	a.space.removeAll(ctx, append(gone, ended...))
+	acting, ended := a.space.acting(ctx, a.ahead)
+	a.space.removeAll(ctx, append(a.gone, ended...))
+	a.gone = nil
 	return len(acting) > 0
 }
 
 // takeTicket joins the queue, or joins it again with the same number. The ticket
 // expires with the deadline of ctx, whatever happens to this process.
-func (a *acquisition) takeTicket(ctx context.Context) error {
+func (a *acquisition) takeTicket(ctx context.Context) (err error) {
 	pause(ctx, poll/4-time.Since(a.joined)) // others may take it away as often as they like
-	entries, err := a.listQueue(ctx, queuePrefix(a.name))
-	if err != nil {
-		return err
+	if a.ticket.number == 0 && time.Since(a.counted) > poll/4 {
+		if err := a.count(ctx, false); err != nil {
+			return err
+		}
 	}
-	tickets := a.tickets(entries)
 	self := a.space.Self
 	if a.space.Bell != nil && a.rings == nil { // before anybody can see the ticket
-		a.rings, err = a.space.Bell.Hear(ctx, self.Nonce) // nil blocks: markers wake us
+		a.rings, err = a.space.Bell.Hear(ctx, queuePrefix(a.name), self.Nonce) // nil blocks: markers wake us
 		if err != nil {
 			self.Place.Network = ""
 		}
 	}
 	t := ticket{nonce: self.Nonce, high: self.Priority == PriorityHigh, number: a.ticket.number}
+	t.Created = time.Now() // until a list shows the store's own time
 	if t.number == 0 {
-		t.number = 1
-		for _, other := range tickets {
-			t.number = min(max(t.number, other.number+1), maxNumber)
-		}
+		t.number = a.nextNumber(t.Created)
 	}
 	claim := a.space.fresh(self.ofWaiter())
 	labels := with(claim.labels(kindTicket), "number", strconv.Itoa(t.number))
@@ -286,42 +340,84 @@ func (a *acquisition) takeTicket(ctx context.Context) error {
 	}
 	t.ID, err = a.create(ctx, ticketName(a.name, self.Nonce), labels, claim.Create)
 	if errors.Is(err, ErrConflict) { // with our own try, whose reply was lost
-		err = nil
-		for _, own := range tickets {
-			if own.nonce == t.nonce {
-				t = own
-			}
-		}
+		a.ticket, a.joined = t, time.Now()
+		err = a.count(ctx, true) // which finds it
+		a.queued = true
+		return err
 	}
 	if err != nil {
 		return fmt.Errorf("take a ticket for lock %q: %w", a.name, err)
 	}
-	a.ticket, a.queued, a.counted, a.joined = t, true, time.Time{}, time.Now()
+	a.ticket, a.queued, a.joined = t, true, time.Now()
+	if a.inCrowd() { // who join together may be off by each other, and save 1,000 long lists
+		a.ahead = before(a.ahead, t)
+		a.processes = processes(a.ahead)
+	} else {
+		a.counted = time.Time{} // the next look counts
+	}
 	return nil
 }
 
-// count finds this process's position in the queue: who is ahead as far as can be
-// seen without asking the store about each, and how many wait. A process whose own
-// ticket was taken away has left a free lock unused, and has to take a new one.
-func (a *acquisition) count(ctx context.Context) (waiters int, err error) {
-	waiting, gone, err := a.queue(ctx)
-	if err != nil {
-		return 0, err
-	}
-	me := a.ticket
-	a.queued = false
-	for _, t := range waiting {
-		if t.nonce == me.nonce {
-			me, a.queued = t, true // the store knows whether it has aged
+// nextNumber returns a number that is not before any that this process has seen. Of one
+// tick the store's clock decides, unless it has been set back.
+func (a *acquisition) nextNumber(now time.Time) int {
+	number := max(int(a.space.Host.Uptime()/tick), 1)
+	for _, other := range a.ahead { // all, since this process is none of them yet
+		if other.number >= number {
+			number = other.number
+			if other.Created.After(now) {
+				number++
+			}
 		}
 	}
-	a.ahead = slices.DeleteFunc(slices.Clone(waiting), func(t ticket) bool {
-		return t.nonce == me.nonce || t.compare(me) > 0
-	})
+	return min(number, maxNumber)
+}
+
+// inCrowd reports whether so many wait for this lock, or here for any, that each does
+// without what only makes it faster or more exact.
+func (a *acquisition) inCrowd() bool { return max(a.waiters, a.onHost) >= crowd }
+
+// count lists the queue to find this process's position, exactly if it has to be exact.
+func (a *acquisition) count(ctx context.Context, exactly bool) error {
+	queue, of := a.countable()
+	if exactly {
+		queue, of = queuePrefix(a.name), 1
+	}
+	entries, err := a.listQueue(ctx, queue)
+	if err == nil {
+		a.arrange(entries, of)
+	}
+	return err
+}
+
+// arrange finds this process's position in the queue: who is ahead as far as can be
+// seen without asking the store about each, and how many wait. A process whose own
+// ticket was taken away has left a free lock unused, and has to take a new one. Each of
+// the tickets is one of so many.
+func (a *acquisition) arrange(entries []Entry, of int) {
+	var waiting []ticket
+	waiting, a.gone = a.queue(entries)
+	a.waiters, a.ahead, a.of, a.queued = len(waiting)*of, waiting, of, false
+	if a.ticket.nonce != "" {
+		me := a.ticket
+		for _, t := range waiting {
+			if t.nonce == me.nonce {
+				a.ticket.ID = cmp.Or(me.ID, t.ID)
+				me, a.queued = t, true // the store knows whether it has aged
+			}
+		}
+		a.ahead = before(waiting, me)
+	}
+	a.position = len(a.ahead)*of + 1
 	a.processes = processes(a.ahead)
-	a.gone = gone
 	a.counted = time.Now()
-	return len(waiting), nil
+}
+
+// before returns those of the tickets that come before t.
+func before(tickets []ticket, t ticket) []ticket {
+	return slices.DeleteFunc(slices.Clone(tickets), func(other ticket) bool {
+		return other.nonce == t.nonce || other.compare(t) > 0
+	})
 }
 
 func processes(tickets []ticket) int {
@@ -338,9 +434,9 @@ func processes(tickets []ticket) int {
 
 // myTurn reports, while the lock is free, whether nobody ahead can act, or those
 // ahead, whom nobody here can judge, have left it free for too long. A waiter that
-// finds the lock free before its turn wakes the head: a killed holder has not.
+// finds the lock free twice before its turn wakes the head: a killed holder has not.
 func (a *acquisition) myTurn(ctx context.Context) bool {
-	if _, err := a.count(ctx); err != nil {
+	if err := a.count(ctx, true); err != nil {
 		return true // the order is lost, no more
 	}
 	acting, ended := a.space.acting(ctx, a.ahead)
@@ -348,8 +444,9 @@ func (a *acquisition) myTurn(ctx context.Context) bool {
 	if len(acting) == 0 {
 		return true
 	}
-	if a.freeFrom.IsZero() {
+	if a.freeFrom.IsZero() { // as in any hand-off, whose release wakes the head itself
 		a.freeFrom = time.Now()
+		return false
 	}
 	patience := a.patience()
 	if head := acting[0].ID; a.freeSince.IsZero() || a.freeFor != head { // else somebody has acted

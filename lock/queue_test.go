@@ -57,9 +57,9 @@ func (f *frozen) Create(ctx context.Context, name string, labels map[string]stri
 	return f.Engine.Create(ctx, name, labels)
 }
 
-func (f *frozen) List(ctx context.Context, prefix string) ([]Entry, error) {
+func (f *frozen) List(ctx context.Context, prefixes ...string) ([]Entry, error) {
 	f.pass()
-	return f.Engine.List(ctx, prefix)
+	return f.Engine.List(ctx, prefixes...)
 }
 
 func (f *frozen) Remove(ctx context.Context, id string) error {
@@ -311,6 +311,7 @@ func TestWhoWasPassedKeepsItsPlaceWhenItActsAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		all := w.join(2, nil)
+		number := first.tickets(w.store.named(queueNames))[0].number
 		all[0].stop(nil)
 		if err := first.Release(t.Context(), held.ID); err != nil {
 			t.Fatal(err)
@@ -329,7 +330,7 @@ func TestWhoWasPassedKeepsItsPlaceWhenItActsAgain(t *testing.T) {
 		close(all[0].frozen.goOn)
 		time.Sleep(5 * time.Second)
 		tickets := again.tickets(w.store.named(queueNames))
-		if len(tickets) != 1 || tickets[0].nonce != all[0].space.Self.Nonce || tickets[0].number != 1 {
+		if len(tickets) != 1 || tickets[0].nonce != all[0].space.Self.Nonce || tickets[0].number != number {
 			t.Errorf("the queue: %v, want the one that was passed, with its number", tickets)
 		}
 		if err := again.Release(t.Context(), held.ID); err != nil {
@@ -339,6 +340,36 @@ func TestWhoWasPassedKeepsItsPlaceWhenItActsAgain(t *testing.T) {
 			t.Errorf("%d holds, want the one that was passed", h.who)
 		}
 		w.group.Wait()
+	})
+}
+
+// The order is that in which they came, whatever a clock shows.
+func TestAClockThatIsSetBackLeavesTheOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(true, faults{}, 1)
+		host := newMachine()
+		var want []string
+		for i := range 6 {
+			m := host.contender(s)
+			a := &acquisition{contender: contender{Mutex: m, unknown: map[string]bool{}}}
+			if err := a.takeTicket(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, m.space.Self.Nonce)
+			s.mu.Lock()
+			for n := range s.entries { // set back by an hour before each of the others
+				s.entries[n].Created = s.entries[n].Created.Add(time.Hour)
+			}
+			s.mu.Unlock()
+			time.Sleep(time.Duration(i%2) * time.Second) // some come in one tick
+		}
+		var got []string
+		for _, ticket := range host.contender(s).tickets(s.named(queueNames)) {
+			got = append(got, ticket.nonce)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("order %v, want %v", got, want)
+		}
 	})
 }
 
@@ -544,11 +575,13 @@ func (h hung) Create(ctx context.Context, name string, labels map[string]string)
 	return h.store.Create(ctx, name, labels)
 }
 
-func (h hung) List(ctx context.Context, prefix string) ([]Entry, error) {
-	if err := h.wait(ctx, "list", prefix); err != nil {
-		return nil, err
+func (h hung) List(ctx context.Context, prefixes ...string) ([]Entry, error) {
+	for _, prefix := range prefixes {
+		if err := h.wait(ctx, "list", prefix); err != nil {
+			return nil, err
+		}
 	}
-	return h.store.List(ctx, prefix)
+	return h.store.List(ctx, prefixes...)
 }
 
 func (h hung) Remove(ctx context.Context, id string) error {

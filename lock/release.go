@@ -35,14 +35,36 @@ func (r Record) Matches(e Entry) bool {
 }
 
 // Entries lists the lock's entries: none when it is free, and more than one
-// only for a moment, or below API 1.44 when plain creates raced.
+// only for a moment, or below API 1.44 when plain creates raced. A Release that follows
+// at once needs no list of its own.
 func (m *Mutex) Entries(ctx context.Context) ([]Entry, error) {
 	var entries []Entry
 	err := persist(ctx, func(ctx context.Context) (err error) {
-		entries, err = list(ctx, m.space.store(), m.name)
+		entries, err = m.space.store().List(ctx, m.name, m.queuesToSee())
 		return err
 	})
-	return entries, err
+	if err != nil {
+		return nil, fmt.Errorf("list locks named %q: %w", m.name, err)
+	}
+	m.queues, m.listed = entries, time.Now()
+	return named(entries, m.name), nil
+}
+
+// allQueues returns what is in the queues, as Entries has just listed it, or lists it.
+func (m *Mutex) allQueues(ctx context.Context) ([]Entry, error) {
+	if time.Since(m.listed) < wokenRetry {
+		return m.queues, nil
+	}
+	return m.listQueue(ctx, m.queuesToSee())
+}
+
+// queuesToSee returns the prefix of all queues, in which a release also removes what the
+// dead have left, or where very many wait that of its own.
+func (m *Mutex) queuesToSee() string {
+	if m.space.crowd(m.name) >= crowd {
+		return queuePrefix(m.name)
+	}
+	return queueNames
 }
 
 // OwnedBySelf returns those of the entries that this job's acquire-lock made, also
@@ -67,13 +89,17 @@ func (m *Mutex) Release(ctx context.Context, id string) error {
 	m.Finish() // our own ticket is not the next one
 	var queues []Entry
 	var markers []Entry
+	var rung time.Time // zero if nobody could be found
 	wake := func() {
-		queues, _ = m.listQueue(ctx, queueNames)
+		var err error
+		if queues, err = m.allQueues(ctx); err != nil {
+			return
+		}
+		rung = time.Now()
 		if next := m.head(ctx, queues); next != "" && !m.space.ring(next) {
 			markers = append(markers, m.mark(ctx, next)...)
 		}
 	}
-	start := time.Now()
 	woken := make(chan struct{})
 	go func() { // beside the removal: the hand-off is what costs
 		defer close(woken)
@@ -88,10 +114,12 @@ func (m *Mutex) Release(ctx context.Context, id string) error {
 		tried = true
 		return err
 	})
-	late := time.Since(start) > wokenRetry
+	removed := time.Now()
 	<-woken
-	if late { // the one that was woken may have given up by now, or others come
-		wake()
+	if removed.Sub(rung) > wokenRetry { // the one that was woken may have given up by now, or others come
+		if seen, err := list(ctx, m.space.store(), m.name); err != nil || len(seen) == 0 {
+			wake()
+		}
 	}
 	m.space.unmark(ctx, markers)
 	if err != nil {
@@ -101,7 +129,7 @@ func (m *Mutex) Release(ctx context.Context, id string) error {
 	defer cancel()
 	m.space.tidy(ctx, queues)
 	if self := m.space.Self; self.OutsideJobs() && !self.Command {
-		m.forget(ctx, id)
+		m.forget(ctx, queues, id)
 	}
 	if m.uncertain { // a create of this process that was given up may have landed since
 		entries, _ := list(ctx, m.space.store(), m.name)

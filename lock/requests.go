@@ -33,8 +33,8 @@ func (r requests) Create(ctx context.Context, name string, labels map[string]str
 	return id, err
 }
 
-func (r requests) List(ctx context.Context, prefix string) (entries []Entry, err error) {
-	r.do(ctx, func(ctx context.Context) { entries, err = r.engine.List(ctx, prefix) })
+func (r requests) List(ctx context.Context, prefixes ...string) (entries []Entry, err error) {
+	r.do(ctx, func(ctx context.Context) { entries, err = r.engine.List(ctx, prefixes...) })
 	return entries, err
 }
 

@@ -141,14 +141,16 @@ func (s *store) fails() bool {
 	return s.chance(share)
 }
 
-func (s *store) List(_ context.Context, prefix string) ([]Entry, error) {
+func (s *store) List(_ context.Context, prefixes ...string) ([]Entry, error) {
 	s.request()
 	if s.fails() {
 		return nil, errLost
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	others := func(e Entry) bool { return !strings.HasPrefix(e.Name, prefix) }
+	others := func(e Entry) bool {
+		return !slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(e.Name, prefix) })
+	}
 	return slices.DeleteFunc(slices.Clone(s.entries), others), nil
 }
 
@@ -274,12 +276,12 @@ func (m mortal) Create(ctx context.Context, name string, labels map[string]strin
 	return id, err
 }
 
-func (m mortal) List(ctx context.Context, prefix string) ([]Entry, error) {
+func (m mortal) List(ctx context.Context, prefixes ...string) ([]Entry, error) {
 	m.fate()
-	if m.queueless && isQueueName(prefix) {
-		return nil, nil
+	if m.queueless {
+		prefixes = slices.DeleteFunc(slices.Clone(prefixes), isQueueName)
 	}
-	entries, err := m.store.List(ctx, prefix)
+	entries, err := m.store.List(ctx, prefixes...)
 	m.fate()
 	return entries, err
 }

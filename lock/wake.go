@@ -9,11 +9,27 @@ import (
 // costs a millisecond. Wake-ups are best effort: waiters also poll.
 type Bell interface {
 	// Hear delivers a value after a ring for a waiter's nonce, until ctx ends.
-	Hear(ctx context.Context, nonce string) (<-chan struct{}, error)
+	Hear(ctx context.Context, queue, nonce string) (<-chan struct{}, error)
 	// Ring returns false if no process that can be rung from here hears that nonce.
 	Ring(nonce string) bool
 	// Hears returns false if no process here hears that nonce, and does not ring.
 	Hears(nonce string) bool
+	// Hearing returns how many hear here, about: in that queue, and in all.
+	Hearing(queue string) (here, all int)
+}
+
+// Turnstile lets a few waiters of this host ask the store at once. Who passes it is in no
+// hurry: who may be next, and who gives back, do not wait for others.
+type Turnstile interface {
+	// Enter returns when this process may pass, or ctx ends, or it took too long.
+	Enter(ctx context.Context) (leave func())
+}
+
+func (s *Space) enter(ctx context.Context) (leave func()) {
+	if s.Turnstile == nil {
+		return func() {}
+	}
+	return s.Turnstile.Enter(ctx)
 }
 
 // markerPrefix begins the names of a waiter's wake markers, for waiters that cannot
@@ -58,5 +74,20 @@ func (s *Space) unmark(ctx context.Context, markers []Entry) {
 // hears reports whether somebody hears that nonce, as a waiter does before others see
 // its ticket; true where that cannot be known.
 func (s *Space) hears(nonce string) bool { return s.Bell == nil || s.Bell.Hears(nonce) }
+
+// crowd returns how many wait here, for whatever lock, about.
+func (s *Space) crowd(lock string) (all int) {
+	if s.Bell != nil {
+		_, all = s.Bell.Hearing(queuePrefix(lock))
+	}
+	return all
+}
+
+// Scarce returns an interval between requests that need not be made, longer where many
+// wait on this host: a hundred holders that each look every five seconds, beside a
+// thousand waiters, take a third of a core from the daemon.
+func (m *Mutex) Scarce(interval time.Duration) time.Duration {
+	return interval * time.Duration(max(1, m.space.crowd(m.name)/crowd))
+}
 
 func (s *Space) ring(nonce string) bool { return nonce != "" && s.Bell != nil && s.Bell.Ring(nonce) }

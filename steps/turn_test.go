@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -86,8 +87,8 @@ type oneTicket struct {
 	entry lock.Entry
 }
 
-func (s oneTicket) List(_ context.Context, prefix string) ([]lock.Entry, error) {
-	if strings.HasPrefix(s.entry.Name, prefix) {
+func (s oneTicket) List(_ context.Context, prefixes ...string) ([]lock.Entry, error) {
+	if slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(s.entry.Name, p) }) {
 		return []lock.Entry{s.entry}, nil
 	}
 	return nil, nil

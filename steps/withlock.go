@@ -31,8 +31,10 @@ there is no such command, 2 wrong use, 130 or 143 interrupted while waiting.
 example: hostguard with-lock -timeout 30m -- docker build -t app .
 `
 
-// lossCheck is the interval of checks whether the lock is still held.
-const lossCheck = 5 * time.Second
+const (
+	lossCheck = 5 * time.Second        // between two checks whether the lock is still held
+	lossGap   = 100 * time.Millisecond // from acquiring it to the command, without another check
+)
 
 // withLock is one run of with-lock.
 type withLock struct {
@@ -40,6 +42,7 @@ type withLock struct {
 	*cli.Session
 	m     *lock.Mutex
 	store *lockwire.Store
+	since time.Time // when it got the lock
 }
 
 func (w *withLock) Run(ctx context.Context, s *cli.Session) error {
@@ -115,6 +118,7 @@ func (w *withLock) take(ctx context.Context) (held lock.Acquired, above lock.Ent
 	// command behind that cannot be recognized as running under the lock.
 	if err = proc.Local().Mark(&w.store.Self); err == nil {
 		held, err = w.hold(waiting, w.Session, w.m, w.store)
+		w.since = time.Now()
 	}
 	return held, above, err
 }
@@ -124,7 +128,9 @@ func (w *withLock) take(ctx context.Context) (held lock.Acquired, above lock.Ent
 func (w *withLock) runUnder(id string, command wrapped) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	if w.m.Lost(ctx, id) { // narrows the gap between acquiring the lock and starting the command
+	// Narrows the gap between acquiring the lock and starting the command, if this process
+	// was stopped in it: else the list that showed the lock is as recent as another would be.
+	if time.Since(w.since) > lossGap && w.m.Lost(ctx, id) {
 		return cli.WithStatus(cli.StatusCannotLock, fmt.Errorf("lock %q was lost before the command started: "+
 			"somebody took it away", w.Lock))
 	}
@@ -145,7 +151,7 @@ func (w *withLock) watchLoss(ctx context.Context, id string) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(lossCheck):
+		case <-time.After(w.m.Scarce(lossCheck)):
 		case _, watching := <-taken:
 			if !watching {
 				taken = nil // the daemon is unreachable: check by time

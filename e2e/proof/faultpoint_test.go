@@ -52,8 +52,8 @@ func (m mortal) Create(ctx context.Context, name string, labels map[string]strin
 	return id, err
 }
 
-func (m mortal) List(ctx context.Context, prefix string) (entries []lock.Entry, err error) {
-	m.point(func() { entries, err = m.Engine.List(ctx, prefix) })
+func (m mortal) List(ctx context.Context, prefixes ...string) (entries []lock.Entry, err error) {
+	m.point(func() { entries, err = m.Engine.List(ctx, prefixes...) })
 	return entries, err
 }
 

@@ -28,8 +28,8 @@ func (e tapped) Watch(ctx context.Context, prefix string) (<-chan struct{}, erro
 	return e.counted(wakes), err
 }
 
-func (e tapped) Hear(ctx context.Context, nonce string) (<-chan struct{}, error) {
-	rings, err := e.Bell.Hear(ctx, nonce)
+func (e tapped) Hear(ctx context.Context, queue, nonce string) (<-chan struct{}, error) {
+	rings, err := e.Bell.Hear(ctx, queue, nonce)
 	return e.counted(rings), err
 }
 

@@ -12,7 +12,7 @@ func TestARingIsHeardByItsNonceAlone(t *testing.T) {
 	one, other := lock.NewNonce(), lock.NewNonce()
 	hears := map[string]<-chan struct{}{}
 	for _, nonce := range []string{one, other} {
-		rings, err := Bell{}.Hear(t.Context(), nonce)
+		rings, err := Bell{}.Hear(t.Context(), "queue-", nonce)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -37,7 +37,7 @@ func TestNobodyHearsWhoHasEnded(t *testing.T) {
 		t.Error("heard before there was anybody")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	rings, err := Bell{}.Hear(ctx, nonce)
+	rings, err := Bell{}.Hear(ctx, "queue-", nonce)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ func TestNobodyHearsWhoHasEnded(t *testing.T) {
 // Whoever rings without end is not held up, and makes a waiter try now and then.
 func TestEndlessRingsAreHeardRarely(t *testing.T) {
 	nonce := lock.NewNonce()
-	rings, err := Bell{}.Hear(t.Context(), nonce)
+	rings, err := Bell{}.Hear(t.Context(), "queue-", nonce)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,5 +66,20 @@ func TestEndlessRingsAreHeardRarely(t *testing.T) {
 	<-rings
 	if since := time.Since(begin); since < quiet {
 		t.Errorf("two rings within %s", since)
+	}
+}
+
+func TestAboutHowManyWaitIsKnown(t *testing.T) {
+	const waiters = 128
+	for range waiters {
+		if _, err := (Bell{}).Hear(t.Context(), "here-", lock.NewNonce()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if here, all := (Bell{}).Hearing("here-"); here < waiters/2 || here > 2*waiters || all < waiters/2 {
+		t.Errorf("%d of %d seem to wait, want about %d", here, all, waiters)
+	}
+	if here, _ := (Bell{}).Hearing("elsewhere-"); here != 0 {
+		t.Errorf("%d seem to wait where nobody does", here)
 	}
 }

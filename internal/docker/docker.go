@@ -20,6 +20,8 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -221,13 +223,11 @@ func (e *Engine) Create(ctx context.Context, name string, labels map[string]stri
 	return "", e.classify(err)
 }
 
-// List returns the networks whose name begins with prefix.
-func (e *Engine) List(ctx context.Context, prefix string) ([]lock.Entry, error) {
+// List returns the networks whose name begins with one of the prefixes.
+func (e *Engine) List(ctx context.Context, prefixes ...string) ([]lock.Entry, error) {
 	var args filters.Args
-	if prefix != "" {
-		// A name filter matches anywhere in a name, and as a regular expression; it
-		// spares the daemon to send the rest.
-		args = filters.NewArgs(filters.Arg("name", "^"+strings.ReplaceAll(prefix, ".", `\.`)))
+	if !slices.Contains(prefixes, "") {
+		args = filters.NewArgs(filters.Arg("name", somewhere(prefixes)))
 	}
 	var entries []lock.Entry
 	e.mu.Lock()
@@ -236,7 +236,7 @@ func (e *Engine) List(ctx context.Context, prefix string) ([]lock.Entry, error) 
 	prunable := false
 	err := e.networks(ctx, args, func(n listed) {
 		prunable = prunable || created[n.ID] && !n.ConfigOnly
-		if strings.HasPrefix(n.Name, prefix) {
+		if slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(n.Name, prefix) }) {
 			entries = append(entries, lock.Entry{ID: n.ID, Name: n.Name, Created: n.Created, Labels: n.Labels})
 		}
 	})
@@ -247,6 +247,20 @@ func (e *Engine) List(ctx context.Context, prefix string) ([]lock.Entry, error) 
 	defer e.mu.Unlock()
 	e.prunable = e.prunable || prunable
 	return entries, nil
+}
+
+// somewhere returns a name filter that spares the daemon to send most of the other
+// networks. The filter is a regular expression, found anywhere in a name, and the daemon
+// compiles it again for each network that it has: of a list beside 5,000 others that is
+// most of the time. The last letters of a prefix without an anchor compile in a fifth of
+// the time of a whole name with one.
+func somewhere(prefixes []string) string {
+	const most = 8
+	var parts []string
+	for _, prefix := range prefixes {
+		parts = append(parts, regexp.QuoteMeta(prefix[max(0, len(prefix)-most):]))
+	}
+	return strings.Join(parts, "|")
 }
 
 // Remove takes away the network with this full ID, which the daemon matches

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -135,5 +136,26 @@ func TestANetworkWithAnOddIDIsHeldByUnknown(t *testing.T) {
 	entries, err := e.List(t.Context(), "build")
 	if err != nil || len(entries) != 1 || entries[0].ID == id || entries[0].Labels != nil {
 		t.Errorf("List = %+v, %v", entries, err)
+	}
+}
+
+// The daemon compiles the filter for every network that it has.
+func TestTheFilterOfAListIsShortAndLetsAllThatIsAskedForThrough(t *testing.T) {
+	for _, prefixes := range [][]string{
+		{"b"}, {"build"}, {"awoooi-cd-docker-build-lock"}, {"a.b.c.d.e.f.g"},
+		{"awoooi-cd-docker-build-lock", "hg-0123456789abcdef-"}, {"x", "hg-0123456789abcdef-t-0", "y.z"},
+	} {
+		filter := somewhere(prefixes)
+		if most := 10 * (len(prefixes) + 1); len(filter) > most {
+			t.Errorf("the filter for %q is %q, longer than %d", prefixes, filter, most)
+		}
+		for _, prefix := range prefixes {
+			if !regexp.MustCompile(filter).MatchString(prefix + "-more") {
+				t.Errorf("the filter %q hides %q", filter, prefix)
+			}
+		}
+	}
+	if regexp.MustCompile(somewhere([]string{"a.b"})).MatchString("axb") {
+		t.Error("a dot is any letter")
 	}
 }

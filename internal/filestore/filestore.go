@@ -34,6 +34,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -130,8 +131,8 @@ func (s *Store) restore(root *os.Root, name string, e entry) {
 	}
 }
 
-// learn remembers the entries seen whose name begins with prefix.
-func (s *Store) learn(prefix string, seen map[string]entry) {
+// learn remembers the entries seen, of all those asked for.
+func (s *Store) learn(asked func(name string) bool, seen map[string]entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for name, e := range s.known {
@@ -140,7 +141,7 @@ func (s *Store) learn(prefix string, seen map[string]entry) {
 			now.own = e.own
 			seen[name] = now
 		}
-		if strings.HasPrefix(name, prefix) {
+		if asked(name) {
 			delete(s.known, name)
 		}
 	}
@@ -273,16 +274,16 @@ func crowd(ctx context.Context, root *os.Root, failed error) string {
 	return ""
 }
 
-// List returns the entries whose name begins with prefix. A file that cannot be
-// read or parsed is an entry without labels, whose holder is unknown. Of a user who
-// has flooded the directory it leaves some out, but never the entry of exactly that
-// name, nor one that this process made.
-func (s *Store) List(ctx context.Context, prefix string) ([]lock.Entry, error) {
+// List returns the entries whose name begins with one of the prefixes. A file that
+// cannot be read or parsed is an entry without labels, whose holder is unknown. Of a
+// user who has flooded the directory it leaves some out, but never the entry of exactly
+// such a name, nor one that this process made.
+func (s *Store) List(ctx context.Context, prefixes ...string) ([]lock.Entry, error) {
 	root, err := s.current()
 	if err != nil {
 		return nil, err
 	}
-	look, err := s.list(ctx, root, prefix)
+	look, err := s.list(ctx, root, prefixes...)
 	if err == nil && !s.isCurrent(root) {
 		err = syscall.ESTALE // what was removed with the directory is no answer
 	}
@@ -292,16 +293,19 @@ func (s *Store) List(ctx context.Context, prefix string) ([]lock.Entry, error) {
 	return look.entries, nil
 }
 
-func (s *Store) list(ctx context.Context, root *os.Root, prefix string) (*look, error) {
+func (s *Store) list(ctx context.Context, root *os.Root, prefixes ...string) (*look, error) {
 	l := &look{root: root, seen: map[string]entry{}, users: map[uint32]*share{}}
-	for _, name := range append(s.own(prefix), prefix) {
+	asked := func(name string) bool {
+		return slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
+	}
+	for _, name := range s.first(prefixes, asked) {
 		if err := l.take(name, true); err != nil {
 			return nil, err
 		}
 	}
 	err := eachName(ctx, root, func(file string) error {
 		name, ours := strings.CutSuffix(file, suffix)
-		if _, taken := l.seen[name]; !ours || taken || !strings.HasPrefix(name, prefix) {
+		if _, taken := l.seen[name]; !ours || taken || !asked(name) {
 			return nil
 		}
 		return l.take(name, false)
@@ -313,18 +317,20 @@ func (s *Store) list(ctx context.Context, root *os.Root, prefix string) (*look, 
 		return nil, err
 	}
 	if s.isCurrent(root) {
-		s.learn(prefix, l.seen)
+		s.learn(asked, l.seen)
 	}
 	s.reportFlood(ctx, l)
 	return l, nil
 }
 
-// own returns the names of the entries that this process made.
-func (s *Store) own(prefix string) (names []string) {
+// first returns the names that are read whatever a user has flooded the directory with:
+// those asked for, and of the entries that this process made.
+func (s *Store) first(prefixes []string, asked func(name string) bool) []string {
+	names := slices.Clone(prefixes)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for name, e := range s.known {
-		if e.own && name != prefix && strings.HasPrefix(name, prefix) {
+		if e.own && asked(name) && !slices.Contains(prefixes, name) {
 			names = append(names, name)
 		}
 	}

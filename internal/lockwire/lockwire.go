@@ -14,6 +14,7 @@ import (
 	"hostguard/internal/filestore"
 	"hostguard/internal/gitea"
 	"hostguard/internal/proc"
+	"hostguard/internal/turnstile"
 	"hostguard/lock"
 )
 
@@ -146,8 +147,10 @@ func openDocker(ctx context.Context, s *cli.Session) (*Store, error) {
 		claim.Place.Machine, claim.Place.Local = "", false // the daemon's other clients may be on another machine
 	}
 	claim.Container, claim.Started = OwnContainer(ctx, engine)
+	all := space(s, engine, claim)
+	all.Turnstile = turnstile.Turnstile{}
 	return &Store{
-		Space: space(s, engine, claim), Name: fmt.Sprintf("the Docker daemon at %q", engine.Address()),
+		Space: all, Name: fmt.Sprintf("the Docker daemon at %q", engine.Address()),
 		Exclusive: engine.Exclusive(), ContainerName: engine.ContainerName, Prunable: engine.Prunable,
 		Podman: engine.Podman,
 		Where:  fmt.Sprintf("engine %q, API %q", engine.Address(), engine.API),
