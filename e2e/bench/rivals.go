@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,20 +39,43 @@ func (b *bench) rivals() error {
 			return []string{"sh", "-c", polling, "polling", stay, fmt.Sprint(interval * rand.Float64()), fmt.Sprint(interval)}
 		}
 	}
-	for _, way := range []struct {
+	endpoint, stop, err := etcd(filepath.Join(b.temp, "etcd"))
+	if err != nil {
+		return err
+	}
+	defer stop()
+	guard := []string{b.binary, "with-lock", "-lock-name", "rivals", "--"}
+	files := []string{b.binary, "with-lock", "-lock-backend", "file", "-lock-name", "hostguard-bench", "--"}
+	rival := []string{"etcdctl", "--endpoints", endpoint, "lock", "rivals"}
+	pairs := []pair{{"hostguard with-lock -- true", append(slices.Clone(guard), "true"), nil},
+		{"the same with lock files", append(slices.Clone(files), "true"), nil}}
+	if endpoint != "" {
+		pairs = append(pairs, pair{"etcdctl lock NAME true", append(slices.Clone(rival), "true"), nil})
+	}
+	if err := b.pairs(e, pairs); err != nil {
+		return err
+	}
+	under := func(tool []string) func(stay string) []string {
+		return func(stay string) []string { return append(slices.Clone(tool), "sh", "-c", section, "section", stay) }
+	}
+	type way struct {
 		name    string
 		rounds  int
 		command func(stay string) []string
-	}{
-		{"hostguard with-lock", 3, func(stay string) []string {
-			return []string{b.binary, "with-lock", "-lock-name", "rivals", "--", "sh", "-c", section, "section", stay}
-		}},
+	}
+	ways := []way{
+		{"hostguard with-lock", 3, under(guard)},
+		{"hostguard with-lock with lock files", 3, under(files)},
 		{"flock(1), which knows no holder, no queue and no other host's jobs", 3, func(stay string) []string {
 			return []string{"flock", filepath.Join(b.temp, "flock"), "sh", "-c", section, "section", stay}
 		}},
 		{"docker network create every 100 ms", 3, poll(0.1)},
 		{"docker network create every 10 s", 1, poll(10)},
-	} {
+	}
+	if endpoint != "" {
+		ways = append(ways, way{"etcdctl lock, of one member on the same disk", 3, under(rival)})
+	}
+	for _, way := range ways {
 		var gaps []time.Duration
 		for range way.rounds {
 			round, err := b.handOn(e, way.command)
@@ -70,6 +94,70 @@ func (b *bench) rivals() error {
 			len(gaps), way.name, ms(gaps[len(gaps)/2]), ms(gaps[len(gaps)-1]), ms(sum/time.Duration(way.rounds)))
 	}
 	return nil
+}
+
+// pair is a lock that nobody else wants, taken and given back.
+type pair struct {
+	name    string
+	command []string
+	times   []time.Duration
+}
+
+// pairs measures them in turns, so that whatever else the machine does meets all.
+func (b *bench) pairs(e *engine.Engine, pairs []pair) error {
+	for range 41 {
+		for i := range pairs {
+			p := &pairs[i]
+			cmd := exec.Command(p.command[0], p.command[1:]...)
+			cmd.Env = append(os.Environ(), "DOCKER_HOST="+e.Host())
+			start := time.Now()
+			if out, err := cmd.CombinedOutput(); err != nil {
+				return fmt.Errorf("%s: %w: %s", p.name, err, out)
+			}
+			p.times = append(p.times, time.Since(start))
+		}
+	}
+	for _, p := range pairs {
+		slices.Sort(p.times)
+		fmt.Printf("%s, nobody else wants it: p50 %s\n", p.name, ms(p.times[len(p.times)/2]))
+	}
+	return nil
+}
+
+// etcd starts a server of one member, if there is one, which Debian has as etcd-server
+// and etcd-client.
+func etcd(dir string) (endpoint string, stop func(), err error) {
+	for _, name := range []string{"etcd", "etcdctl"} {
+		if _, err := exec.LookPath(name); err != nil {
+			fmt.Println("etcd is not installed: it is left out")
+			return "", func() {}, nil
+		}
+	}
+	var urls []string
+	for range 2 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return "", nil, err
+		}
+		urls = append(urls, "http://"+l.Addr().String())
+		l.Close()
+	}
+	cmd := exec.Command("etcd", "--data-dir", dir, "--log-level", "error",
+		"--listen-client-urls", urls[0], "--advertise-client-urls", urls[0], "--listen-peer-urls", urls[1])
+	if err := cmd.Start(); err != nil {
+		return "", nil, err
+	}
+	stop = func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}
+	for range 100 {
+		if exec.Command("etcdctl", "--endpoints", urls[0], "get", "x").Run() == nil {
+			return urls[0], stop, nil
+		}
+	}
+	stop()
+	return "", nil, errors.New("etcd does not answer")
 }
 
 // handOn returns the times from one holder's end to the next one's start.
