@@ -46,7 +46,7 @@ func (b *bench) rivals() error {
 	defer stop()
 	guard := []string{b.binary, "with-lock", "-lock-name", "rivals", "--"}
 	files := []string{b.binary, "with-lock", "-lock-backend", "file", "-lock-name", "hostguard-bench", "--"}
-	rival := []string{"etcdctl", "--endpoints", endpoint, "lock", "rivals"}
+	rival := []string{"etcdctl", "--endpoints", endpoint, "lock", "rivals", "--"}
 	pairs := []pair{{"hostguard with-lock -- true", append(slices.Clone(guard), "true"), nil},
 		{"the same with lock files", append(slices.Clone(files), "true"), nil}}
 	if endpoint != "" {
