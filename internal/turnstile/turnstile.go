@@ -35,13 +35,15 @@ const (
 type Turnstile struct{}
 
 // Enter returns when this process may pass, or ctx ends; leave lets the next one pass.
-func (Turnstile) Enter(ctx context.Context) (leave func()) {
+func (Turnstile) Enter(ctx context.Context) (leave func()) { return enter(ctx, os.Geteuid()) }
+
+// enter passes the turnstile of a user.
+func enter(ctx context.Context, user int) (leave func()) {
 	fd, err := socket()
 	if err != nil {
 		return func() {}
 	}
 	leave = func() { unix.Close(fd) }
-	user := os.Geteuid()
 	begin := time.Now()
 	next := begin.Add(check)
 	for pause := shortest; time.Since(begin) < patience; pause = min(2*pause, longest) {
