@@ -19,7 +19,7 @@ const helpWithLock = `usage: hostguard with-lock [-input value ...] -- COMMAND [
 Runs COMMAND while holding the lock, in a process group of its own, and gives the
 lock back when COMMAND ends. Signals are forwarded; one a second later kills. If
 hostguard itself is killed, the lock is free as soon as COMMAND is gone. COMMAND
-inherits a socket (descriptor 700) and a limit without effect (RLIMIT_RTTIME), by
+inherits a socket (descriptor 56) and a limit without effect (RLIMIT_RTTIME), by
 which others see whether it runs.
 
 {inputs}
@@ -147,11 +147,11 @@ func (w *withLock) runUnder(id string, command wrapped) error {
 func (w *withLock) watchLoss(ctx context.Context, id string) {
 	// A removal causes no event, but the next acquire of the lock does.
 	taken, _ := w.store.Engine.Watch(ctx, w.Lock)
-	for ctx.Err() == nil {
+	for interval := lossCheck; ctx.Err() == nil; interval = w.m.Scarce(lossCheck) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(w.m.Scarce(lossCheck)):
+		case <-time.After(interval):
 		case _, watching := <-taken:
 			if !watching {
 				taken = nil // the daemon is unreachable: check by time

@@ -195,7 +195,7 @@ func TestALostLockIsSaidAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := out.String(), string(without)+"700\n"; got != want { // the socket that marks it
+	if got, want := out.String(), string(without)+"56\n"; got != want { // the socket that marks it
 		t.Errorf("the command has the descriptors %q, without hostguard %q", got, without)
 	}
 	if left := docker(t, e, "network", "ls", "--quiet", "--filter", "name=^build$"); left == "" {

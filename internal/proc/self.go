@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -69,7 +70,21 @@ const initTimes = "time:[4026531834]"
 // ID in the name of its control group; the ID in its mounts, where Docker puts
 // the files of a network from .../containers/<id>/, which may be another
 // container's; and where the changes of its root file system are kept.
-func (h Host) Container() (group, network, root string) {
+func (h Host) Container() (group, network, rootDir string) {
+	if h == Local() {
+		own := ownContainer()
+		return own[0], own[1], own[2]
+	}
+	return h.container()
+}
+
+// ownContainer is read once: a host of many containers has as many mounts.
+var ownContainer = sync.OnceValue(func() [3]string {
+	group, network, rootDir := Local().container()
+	return [3]string{group, network, rootDir}
+})
+
+func (h Host) container() (group, network, rootDir string) {
 	cgroup, _ := readSome(filepath.Join(h.Proc, "self/cgroup"), cgroupLimit)
 	mounts, _ := os.ReadFile(filepath.Join(h.Proc, "self/mountinfo"))
 	for line := range strings.Lines(string(mounts)) {
@@ -80,11 +95,11 @@ func (h Host) Container() (group, network, root string) {
 			}
 		}
 		if fields := strings.Fields(line); len(fields) > 5 && fields[4] == "/" {
-			_, root, _ = strings.Cut(fields[len(fields)-1], "upperdir=")
-			root, _, _ = strings.Cut(root, ",")
+			_, rootDir, _ = strings.Cut(fields[len(fields)-1], "upperdir=")
+			rootDir, _, _ = strings.Cut(rootDir, ",")
 		}
 	}
-	return containerOf(string(cgroup)), network, root
+	return containerOf(string(cgroup)), network, rootDir
 }
 
 // initPIDs is the pid namespace that a kernel starts with (its inode is fixed,
