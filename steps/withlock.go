@@ -33,7 +33,7 @@ example: hostguard with-lock -timeout 30m -- docker build -t app .
 
 const (
 	lossCheck = 5 * time.Second        // between two checks whether the lock is still held
-	lossGap   = 100 * time.Millisecond // from acquiring it to the command, without another check
+	lossGap   = 100 * time.Millisecond // without a check, from acquiring it to the command and after its start
 )
 
 // withLock is one run of with-lock.
@@ -145,9 +145,14 @@ func (w *withLock) runUnder(id string, command wrapped) error {
 
 // watchLoss checks the lock until ctx ends, and reports its loss.
 func (w *withLock) watchLoss(ctx context.Context, id string) {
+	select {
+	case <-ctx.Done(): // a short command ends without a watch, whose end takes the kernel up to 25 ms (inotify)
+		return
+	case <-time.After(lossGap):
+	}
 	// A removal causes no event, but the next acquire of the lock does.
 	taken, _ := w.store.Engine.Watch(ctx, w.Lock)
-	for interval := lossCheck; ctx.Err() == nil; interval = w.m.Scarce(lossCheck) {
+	for interval := time.Duration(0); ctx.Err() == nil; interval = w.m.Scarce(lossCheck) {
 		select {
 		case <-ctx.Done():
 			return
