@@ -55,6 +55,7 @@ func (w *withLock) Run(ctx context.Context, s *cli.Session) error {
 		return cannotRun(s.Wrapped[0], err)
 	}
 	command := wrapped{s, path}
+	go prepareStart()
 	s.PrintInputs()
 	noticeOtherLock(s)
 	held, above, err := w.acquire(ctx)

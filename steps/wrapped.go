@@ -40,6 +40,14 @@ func (c wrapped) underNonce(nonce string) []string {
 	}), proc.HoldVariable+"="+nonce)
 }
 
+// prepareStart does what the first start of a process adds to it: Go starts one that ends at
+// once, to see whether the kernel has pidfds (1.26), for a millisecond that nobody waits for yet.
+func prepareStart() {
+	if self, err := os.FindProcess(os.Getpid()); err == nil {
+		_ = self.Release()
+	}
+}
+
 // run runs the command in a process group of its own and forwards signals to it; one
 // that comes a second after the first kills it. On a terminal the command shares the
 // group of this process instead, and receives the terminal's signals directly.

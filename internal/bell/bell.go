@@ -43,7 +43,7 @@ const (
 	queueSeats = 256
 	hostSeats  = 1024
 	looks      = 256
-	fewLooks   = 32 // that find nobody are enough: they miss 128 on a host's seats once in 70 times
+	fewLooks   = 32 // are enough where few wait
 	tries      = 16 // for a free seat
 )
 
@@ -68,8 +68,8 @@ func seated(of string, seats int) int {
 	defer unix.Close(fd)
 	taken := 0
 	for i := range looks {
-		if i == fewLooks && taken == 0 {
-			return 0
+		if i == fewLooks && taken < fewLooks/8 {
+			return taken * seats / fewLooks
 		}
 		if unix.Connect(fd, &unix.SockaddrUnix{Name: seat(of, rand.N(seats)).Name}) == nil {
 			taken++
@@ -127,7 +127,7 @@ func (Bell) Ring(nonce string) bool {
 	return err == nil || errors.Is(err, os.ErrDeadlineExceeded)
 }
 
-// Hearing implements lock.Bell. It is right within some 40 % where 64 wait, and within
+// Hearing implements lock.Bell. It is right within a factor of two where 64 wait, and within
 // 10 % where 1,000 do; more than that look like 1,024, of which 256 in one queue.
 func (Bell) Hearing(queue string) (here, all int) {
 	if all = seated("", hostSeats); all > 0 {
