@@ -14,7 +14,7 @@ import (
 	"hostguard/lock"
 )
 
-const helpAcquireLock = `usage: hostguard acquire-lock [-input value ...]
+const helpAcquireLock = `usage: hostguard acquire-lock [FLAG...]
 
 Acquires the host-wide lock, waiting its turn, and keeps it until release-lock.
 While it waits it prints who holds the lock, since when and from which run.

@@ -14,7 +14,7 @@ import (
 	"hostguard/lock"
 )
 
-const helpBreakLock = `usage: hostguard break-lock -reason TEXT [-force] [-input value ...]
+const helpBreakLock = `usage: hostguard break-lock -reason TEXT [-force] [FLAG...]
 
 Takes the lock away from its holder, by its ID, after recording that in the audit
 file. A living holder is not notified: it may go on building, and its release

@@ -15,7 +15,7 @@ import (
 	"hostguard/lock"
 )
 
-const helpReleaseLock = `usage: hostguard release-lock [-input value ...]
+const helpReleaseLock = `usage: hostguard release-lock [FLAG...]
 
 Gives back the lock that this job's acquire-lock acquired, by its full ID, and never
 another's. Nothing to give back is no error.

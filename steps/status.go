@@ -13,7 +13,7 @@ import (
 	"hostguard/pressure"
 )
 
-const helpStatus = `usage: hostguard status [-json] [-watch] [-input value ...]
+const helpStatus = `usage: hostguard status [-json] [-watch] [FLAG...]
 
 Prints who holds which lock, since when and from which run, whether the holder is
 alive as far as this host shows, who waits, and which heavy builds are running.

@@ -14,7 +14,7 @@ import (
 	"hostguard/lock"
 )
 
-const helpWithLock = `usage: hostguard with-lock [-input value ...] -- COMMAND [ARGUMENT ...]
+const helpWithLock = `usage: hostguard with-lock [FLAG...] -- COMMAND [ARGUMENT ...]
 
 Runs COMMAND while holding the lock, in a process group of its own, and gives the
 lock back when COMMAND ends. Signals are forwarded; one a second later kills. If
@@ -48,7 +48,7 @@ type withLock struct {
 func (w *withLock) Run(ctx context.Context, s *cli.Session) error {
 	w.Session = s
 	if len(s.Wrapped) == 0 {
-		return cli.Usagef("no command given; usage: hostguard with-lock [-input value ...] -- COMMAND [ARGUMENT ...]")
+		return cli.Usagef("no command given; usage: hostguard with-lock [FLAG...] -- COMMAND [ARGUMENT ...]")
 	}
 	path, err := exec.LookPath(s.Wrapped[0])
 	if err != nil {

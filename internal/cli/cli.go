@@ -32,17 +32,26 @@ func Main(w World, all []Command) int {
 		all = slices.DeleteFunc(slices.Clone(all), func(cmd Command) bool { return !cmd.Step })
 		args = []string{step}
 		if !slices.ContainsFunc(all, func(cmd Command) bool { return cmd.Name == step }) {
-			s.Error("unknown step %q; set step to one of %s", step, names(all))
+			s.Error("unknown step %q; set step to one of %s", step, strings.Join(names(all, step), ", "))
 			return StatusUsage
 		}
 	}
 	name, rest := nameOf(args)
-	if name == "help" || name == "-h" || name == "-help" || name == "--help" {
+	switch {
+	case name == "help" || isHelpFlag(name):
 		return help(s.Console, all, rest)
+	case name == "-v" || name == "-version" || name == "--version":
+		name = versionCommand.Name
+	case name == group && len(rest) == 0:
+		s.help(helpGroup(all))
+		return StatusUsage
+	case name == group && isHelpFlag(rest[0]):
+		s.help(helpGroup(all))
+		return StatusOK
 	}
 	i := slices.IndexFunc(all, func(cmd Command) bool { return cmd.Name == name })
 	if i < 0 {
-		s.Error("unknown command %q; one of %s, or see \"hostguard help\"", name, names(suggestions(all, name)))
+		s.Error("unknown command %.100q; %s", name, suggestion(name, names(all, name)))
 		return StatusUsage
 	}
 	if all[i].wantsHelp(rest) {
@@ -68,7 +77,11 @@ func (s *Session) run(cmd Command, args []string) error {
 		return err
 	}
 	if len(rest) > 0 && !cmd.Wraps {
-		return Usagef("unexpected argument %q; inputs are flags, see \"hostguard help %s\"", rest[0], s.Name)
+		name, _, _ := strings.Cut(rest[0], "=")
+		if near := nearest(name, inputNames(action.Inputs())); near != "" {
+			return Usagef("unexpected argument %.100q; did you mean -%s?", rest[0], near)
+		}
+		return Usagef("unexpected argument %.100q; inputs are flags, see \"hostguard help %s\"", rest[0], s.Name)
 	}
 	s.Wrapped = rest
 	ctx, cancel := context.WithCancelCause(context.Background())
@@ -87,39 +100,42 @@ func help(c *Console, all []Command, args []string) int {
 		return StatusOK
 	}
 	name, _ := nameOf(args)
+	if name == group {
+		c.help(helpGroup(all))
+		return StatusOK
+	}
 	i := slices.IndexFunc(all, func(cmd Command) bool { return cmd.Name == name })
 	if i < 0 {
-		c.Error("no help for %q; one of %s", name, names(suggestions(all, name)))
+		c.Error("no help for %.100q; %s", name, suggestion(name, names(all, name)))
 		return StatusUsage
 	}
 	c.help(all[i].help())
 	return StatusOK
 }
 
+// group is the first word of the commands that have two.
+const group = "runner"
+
 // nameOf returns the command's name, which is one word or "runner" and a second
 // word, and the arguments after it.
 func nameOf(args []string) (name string, rest []string) {
-	if args[0] == "runner" && len(args) > 1 && !strings.HasPrefix(args[1], "-") {
+	if args[0] == group && len(args) > 1 && !strings.HasPrefix(args[1], "-") {
 		return strings.Join(args[:2], " "), args[2:]
 	}
 	return args[0], args[1:]
 }
 
-// suggestions returns the commands worth naming for an unknown one.
-func suggestions(all []Command, name string) []Command {
-	if first, _, _ := strings.Cut(name, " "); first == "runner" {
-		other := func(cmd Command) bool { return !strings.HasPrefix(cmd.Name, "runner ") }
-		return slices.DeleteFunc(slices.Clone(all), other)
-	}
-	return all
-}
+func isHelpFlag(arg string) bool { return arg == "-h" || arg == "-help" || arg == "--help" }
 
-func names(all []Command) string {
-	list := make([]string, 0, len(all))
+// names returns the names of the commands that an unknown one may mean: those of the
+// group, if it begins as they do.
+func names(all []Command, unknown string) []string {
+	var list []string
+	grouped := strings.HasPrefix(unknown, group+" ")
 	for _, cmd := range all {
-		if !cmd.Hook {
+		if !cmd.Hook && (!grouped || strings.HasPrefix(cmd.Name, group+" ")) {
 			list = append(list, cmd.Name)
 		}
 	}
-	return strings.Join(list, ", ")
+	return list
 }

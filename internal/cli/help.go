@@ -12,7 +12,7 @@ func (cmd Command) wantsHelp(args []string) bool {
 		if arg == "--" || cmd.Wraps && arg != "" && arg[0] != '-' {
 			return false
 		}
-		if arg == "-h" || arg == "-help" || arg == "--help" {
+		if isHelpFlag(arg) {
 			return true
 		}
 	}
@@ -31,7 +31,7 @@ func helpMain(all []Command) string {
 	}
 	return `hostguard keeps a shared CI host usable.
 
-usage: hostguard COMMAND [-input value ...]
+usage: hostguard COMMAND [FLAG...]
 
 steps of a workflow (also as "uses: wooo/hostguard@v1.0.0" with "step: ..."):
 ` + strings.Join(steps, "") + `
@@ -45,6 +45,18 @@ over the workflow's input, and that over the environment.
 exit status: 0 done, 1 refused (not this change's fault), 2 wrong use,
 3 hostguard could not do its work, 130 or 143 interrupted.
 `
+}
+
+// helpGroup returns the list of the commands that have two words.
+func helpGroup(all []Command) string {
+	var list strings.Builder
+	for _, cmd := range all {
+		if second, found := strings.CutPrefix(cmd.Name, group+" "); found {
+			list.WriteString(entry(second, cmd.Summary, 14))
+		}
+	}
+	return "usage: hostguard " + group + " COMMAND [FLAG...]\n\n" + list.String() +
+		"\n\"hostguard help " + group + " COMMAND\" prints the details.\n"
 }
 
 // help returns the help text of a command.

@@ -43,7 +43,13 @@ func (s *Session) Read(inputs []Input, args []string) (rest []string, err error)
 		}
 	}
 	if err := flags.Parse(args); err != nil {
-		text := strings.Replace(err.Error(), "flag provided but not defined:", "unknown flag", 1)
+		text := err.Error()
+		if unknown, found := strings.CutPrefix(text, "flag provided but not defined: -"); found {
+			text = fmt.Sprintf("unknown flag -%.100s", unknown)
+			if near := nearest(unknown, inputNames(inputs)); near != "" {
+				return nil, Usagef("%s; did you mean -%s?", text, near)
+			}
+		}
 		return nil, Usagef("%s; see \"hostguard help %s\"", text, s.Name)
 	}
 	s.given = nil
@@ -66,6 +72,14 @@ func (s *Session) Read(inputs []Input, args []string) (rest []string, err error)
 		s.given = append(s.given, given{in.Name, value, from})
 	})
 	return flags.Args(), err
+}
+
+func inputNames(inputs []Input) []string {
+	list := make([]string, 0, len(inputs))
+	for _, in := range inputs {
+		list = append(list, in.Name)
+	}
+	return list
 }
 
 // lookup returns the value of the workflow's input, or else that of the environment.
