@@ -86,14 +86,27 @@ func Duration(v *time.Duration, least, most time.Duration) Kind {
 // zeroUnits shortens durations: 24h for 24h0m0s.
 var zeroUnits = strings.NewReplacer("h0m0s", "h", "m0s", "m")
 
-// parseDuration parses a number and a unit, such as 90s, 30m or 1h30m.
+// parseDuration parses numbers with units, such as 90s, 30m, 1h30m or 1d12h. A day has 24
+// hours, and comes first.
 func parseDuration(s string) (time.Duration, error) {
 	if _, err := strconv.ParseFloat(s, 64); err == nil {
-		return 0, errors.New("a duration needs a unit, such as 90s, 30m or 2h")
+		return 0, errors.New("a duration needs a unit, such as 90s, 30m, 2h or 1d")
 	}
-	d, err := time.ParseDuration(s)
-	if err != nil || d < 0 {
-		return 0, errors.New("must be a duration such as 90s, 30m or 2h")
+	var whole uint64
+	var rest time.Duration
+	var err error
+	days, after, found := strings.Cut(s, "d")
+	if found {
+		whole, err = strconv.ParseUint(days, 10, 16)
+	} else {
+		after = s
+	}
+	if err == nil && (after != "" || !found) {
+		rest, err = time.ParseDuration(after)
+	}
+	d := time.Duration(whole)*24*time.Hour + rest
+	if err != nil || rest < 0 || d < 0 || found && strings.HasPrefix(after, "+") {
+		return 0, errors.New("must be a duration such as 90s, 30m, 2h or 1d")
 	}
 	return d, nil
 }

@@ -6,14 +6,30 @@ import (
 	"time"
 )
 
+func TestADurationMayHaveDays(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"1d": 24 * time.Hour, "1d12h": 36 * time.Hour, "0d": 0, "2d1ms": 48*time.Hour + time.Millisecond, "0s": 0,
+	} {
+		if got, err := parseDuration(text); got != want || err != nil {
+			t.Errorf("parseDuration(%q) = %v, %v, want %v", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"d", "1.5d", "-1d", "+1d", "1d-1h", "1d+1h", "1d1d", "1h1d", "1d1", "70000d",
+		"65535d2000000h", " 1d"} {
+		if got, err := parseDuration(text); err == nil {
+			t.Errorf("parseDuration(%q) = %v, want an error", text, got)
+		}
+	}
+}
+
 func FuzzDurationNeedsAUnitAndIsNotNegative(f *testing.F) {
 	for _, s := range []string{"5", "-1s", "1y", "30m", "1h30m", "0", "1e3", "", "9999999h", ".5s", "+1s", "0x1p-2",
-		"NaN"} {
+		"NaN", "1d", "1d12h", "d"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		d, err := parseDuration(s)
-		if err == nil && (d < 0 || !strings.ContainsAny(s, "hmsuµμn")) {
+		if err == nil && (d < 0 || !strings.ContainsAny(s, "dhmsuµμn")) {
 			t.Errorf("parseDuration(%q) = %v", s, d)
 		}
 		again, err2 := parseDuration(d.String())
