@@ -133,7 +133,7 @@ func TestScript(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"status": status, "waitfor": waitFor,
+			"status": status, "waitfor": waitFor, "schema": schema,
 		},
 		Condition: func(condition string) (bool, error) {
 			if condition != "whole-host" {

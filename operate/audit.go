@@ -35,12 +35,7 @@ type audit struct {
 }
 
 func (a *audit) Inputs() []cli.Input {
-	return append(a.hostOptions.Inputs(), jsonInput(&a.json))
-}
-
-func jsonInput(v *bool) cli.Input {
-	return cli.Input{Name: "json", Kind: cli.Bool(v), FlagOnly: true,
-		Text: `one line of JSON; its "version" changes with its format`}
+	return append(a.hostOptions.Inputs(), cli.JSONInput(&a.json))
 }
 
 func (a *audit) Run(ctx context.Context, s *cli.Session) error {
@@ -67,7 +62,7 @@ func (a *audit) Run(ctx context.Context, s *cli.Session) error {
 
 // auditReport is what "runner audit -json" prints.
 type auditReport struct {
-	Version    int                      `json:"version"` // of this formatat
+	Version    int                      `json:"version"` // of this format
 	Time       time.Time                `json:"time"`
 	Services   []serviceReport          `json:"services"`
 	Config     string                   `json:"config"`

@@ -43,8 +43,9 @@ example: sudo hostguard runner cleanup-timer -runner-root /home/ci/actions-runne
 
 // cleaningTimer is one run of runner cleanup-timer.
 type cleaningTimer struct {
-	roots                      []string
-	apply, status, run, remove bool
+	roots               []string
+	status, run, remove bool
+	planOptions
 
 	*cli.Session
 	h     runner.Host
@@ -52,16 +53,15 @@ type cleaningTimer struct {
 }
 
 func (c *cleaningTimer) Inputs() []cli.Input {
-	return []cli.Input{
+	return append([]cli.Input{
 		{Name: "runner-root", Kind: cli.Value("DIR", c.addRoots), FlagOnly: true,
 			Text: "the directory of run.sh and _diag; may be repeated, or be a comma-separated list. All must belong " +
 				"to one user"},
-		applyInput(&c.apply),
 		{Name: "status", Kind: cli.Bool(&c.status), FlagOnly: true,
 			Text: "print whether it is active, its last and next run, and the last lines of its journal"},
 		{Name: "run", Kind: cli.Bool(&c.run), FlagOnly: true, Text: "clean now, and print the result"},
 		{Name: "remove", Kind: cli.Bool(&c.remove), FlagOnly: true, Text: "remove the timer; with -apply"},
-	}
+	}, c.planOptions.Inputs()...)
 }
 
 func (c *cleaningTimer) addRoots(list string) error {
@@ -85,7 +85,7 @@ func (c *cleaningTimer) Run(ctx context.Context, s *cli.Session) error {
 			asked++
 		}
 	}
-	if asked != 1 || c.apply && (c.status || c.run) {
+	if asked != 1 || (c.apply || c.json) && (c.status || c.run) {
 		return cli.Usagef("give -runner-root for a timer that cleans there, or one of -status, -run and -remove; see " +
 			"\"hostguard help runner cleanup-timer\"")
 	}
@@ -135,7 +135,7 @@ func (c *cleaningTimer) install(ctx context.Context) error {
 		}
 	}
 	if sudo && c.apply {
-		return c.AsRoot("runner cleanup-timer", "-apply", "-runner-root", strings.Join(c.roots, ","))
+		return c.AsRoot("runner cleanup-timer", c.flags("-apply", "-runner-root", strings.Join(c.roots, ","))...)
 	}
 	cleanup := runner.Cleanup{Scope: scope, User: owner.Username, Program: program, Roots: c.roots}
 	text, err := cleanup.Service()
@@ -160,14 +160,22 @@ func (c *cleaningTimer) install(ctx context.Context) error {
 	if sudo {
 		c.Print("-apply runs as root through sudo")
 	}
-	if err := runPlan(ctx, c.Session, append(changes, retired...), c.apply,
-		fmt.Sprintf("%q", strings.Join(append(back, commands...), "; "))); err != nil {
+	if err := runPlan(ctx, c.Session, append(changes, retired...), c.planOptions,
+		strings.Join(append(back, commands...), "; ")); err != nil {
 		return err
 	}
 	if scope == systemd.User && !systemd.Lingers(me.Username) {
 		warnLinger(c.Session, runner.CleanupTimer)
 	}
 	return nil
+}
+
+// flags returns flags for the same run as root.
+func (c *cleaningTimer) flags(args ...string) []string {
+	if c.json {
+		args = append(args, "-json")
+	}
+	return args
 }
 
 // checkProgram refuses a program that others than root and the owner of the roots can
@@ -298,7 +306,7 @@ func (c *cleaningTimer) start(ctx context.Context, m manager) error {
 // uninstall plans the removal of the timer, and with apply carries it out.
 func (c *cleaningTimer) uninstall(ctx context.Context, m manager) error {
 	if c.apply {
-		if done, err := c.rerunAsRoot(ctx, m, "-remove", "-apply"); done {
+		if done, err := c.rerunAsRoot(ctx, m, c.flags("-remove", "-apply")...); done {
 			return err
 		}
 	}
@@ -314,7 +322,7 @@ func (c *cleaningTimer) uninstall(ctx context.Context, m manager) error {
 		return err
 	}
 	changes := append([]change{m.toggleTimer(runner.CleanupTimer, "disable", "enable")}, files...)
-	return runPlan(ctx, c.Session, changes, c.apply, "\"hostguard runner cleanup-timer -runner-root ROOT -apply\"")
+	return runPlan(ctx, c.Session, changes, c.planOptions, "hostguard runner cleanup-timer -runner-root ROOT -apply")
 }
 
 // journalTime is how long the journal may take to show the output of the service. It

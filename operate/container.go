@@ -11,6 +11,7 @@ import (
 	"hostguard/internal/cli"
 	"hostguard/internal/docker"
 	"hostguard/runner"
+	"hostguard/runner/shell"
 )
 
 const (
@@ -109,7 +110,8 @@ func (d *container) printLog(ctx context.Context, since time.Time) {
 type containerOptions struct {
 	host           hostOptions
 	name, checkout string
-	server, apply  bool
+	server         bool
+	planOptions
 }
 
 // inputs returns the table of the options; server is the name of the change at Gitea.
@@ -134,12 +136,12 @@ func checkContainer(name string) error {
 	return nil
 }
 
-// withContainer returns the hint at the flag for a container that is not the default.
+// withContainer returns the flag for a container that is not the default.
 func withContainer(c runner.Container) string {
 	if c.Name == runner.WrappedContainer {
 		return ""
 	}
-	return fmt.Sprintf(" with -container %q", c.Name)
+	return " -container " + shell.Quote(c.Name)
 }
 
 // find returns the container that the options name. It must be a runner's.

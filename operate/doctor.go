@@ -34,9 +34,7 @@ type doctor struct {
 }
 
 func (d *doctor) Inputs() []cli.Input {
-	return append([]cli.Input{checkoutInput(&d.checkout, "")}, append(d.hostOptions.Inputs(), cli.Input{
-		Name: "json", Kind: cli.Bool(&d.json), FlagOnly: true,
-		Text: `one line of JSON with every finding; its "version" changes with its format`})...)
+	return append([]cli.Input{checkoutInput(&d.checkout, "")}, append(d.hostOptions.Inputs(), cli.JSONInput(&d.json))...)
 }
 
 func (d *doctor) Run(ctx context.Context, s *cli.Session) error {
@@ -69,7 +67,7 @@ func (d *doctor) Run(ctx context.Context, s *cli.Session) error {
 
 // doctorReport is what "doctor -json" prints.
 type doctorReport struct {
-	Version int            `json:"version"` // of this formatat
+	Version int            `json:"version"` // of this format
 	Time    time.Time      `json:"time"`
 	Layers  []runner.Layer `json:"layers"`
 	Unseen  []string       `json:"unseen"`

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"hostguard/internal/cli"
@@ -48,12 +49,12 @@ type drain struct {
 }
 
 func (d *drain) Inputs() []cli.Input {
-	return append([]cli.Input{applyInput(&d.apply),
+	return slices.Concat(d.planOptions.Inputs(), []cli.Input{
 		{Name: "timeout", Kind: cli.Duration(&d.timeout, time.Second, 24*time.Hour), Default: "1h", FlagOnly: true,
 			Text: "how long to wait. After SIGINT it keeps draining, as after Ctrl-C: that cannot be undone"},
 		{Name: "force", Kind: cli.Bool(&d.force), FlagOnly: true,
 			Text: "count it as drained although something starts it again"},
-	}, d.inputs("disable")...)
+	}, d.inputs("disable"))
 }
 
 func (d *drain) Run(ctx context.Context, s *cli.Session) (err error) {
@@ -62,8 +63,8 @@ func (d *drain) Run(ctx context.Context, s *cli.Session) (err error) {
 	d.container, err = d.find(ctx, s)
 	if errors.Is(err, docker.ErrNoContainer) && d.name == runner.WrappedContainer {
 		s.Print("there is no container %q", d.name)
-		s.Print("nothing to change")
-		return checkRestartTriggers(s, h, runner.Container{Name: d.name}, d.force)
+		return errors.Join(runPlan(ctx, s, nil, d.planOptions, ""),
+			checkRestartTriggers(s, h, runner.Container{Name: d.name}, d.force))
 	}
 	if err != nil {
 		return err
@@ -72,7 +73,7 @@ func (d *drain) Run(ctx context.Context, s *cli.Session) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := runPlan(ctx, s, changes, d.apply, `"hostguard runner resume -apply"`+withContainer(d.c)); err != nil {
+	if err := runPlan(ctx, s, changes, d.planOptions, "hostguard runner resume -apply"+withContainer(d.c)); err != nil {
 		return err
 	}
 	if d.c.Running && !d.apply {

@@ -38,17 +38,34 @@ example: sudo ./hostguard-linux-amd64 install -apply
 
 // installation is one run of install.
 type installation struct {
-	prefix           string
-	apply, uninstall bool
+	prefix    string
+	uninstall bool
+	planOptions
 }
 
 func (i *installation) Inputs() []cli.Input {
-	return []cli.Input{applyInput(&i.apply),
+	return append(i.planOptions.Inputs(), []cli.Input{
 		{Name: "uninstall", Kind: cli.Bool(&i.uninstall), FlagOnly: true,
 			Text: "remove what install created, and nothing else"},
 		{Name: "prefix", Kind: cli.Text(&i.prefix, cli.BelowRoot), FlagOnly: true, Arg: "DIR",
 			Text: "default /usr/local for root, else $HOME/.local"},
-	}
+	}...)
+}
+
+// installReport is what "install -json" prints.
+type installReport struct {
+	Version   int          `json:"version"` // of this format
+	Program   string       `json:"program_version"`
+	Sum       string       `json:"sha256"` // of the program
+	Prefix    string       `json:"prefix"`
+	Uninstall bool         `json:"uninstall"`
+	Changes   []fileReport `json:"changes"`
+	Applied   bool         `json:"applied"`
+}
+
+type fileReport struct {
+	Action install.Action `json:"action"`
+	Path   string         `json:"path"`
 }
 
 func (i *installation) Run(ctx context.Context, s *cli.Session) error {
@@ -75,6 +92,14 @@ func (i *installation) Run(ctx context.Context, s *cli.Session) error {
 	}
 	s.Print("%s of hostguard %s (sha256 %s) below %q", verb, s.Version, sum, i.prefix)
 	todo, err := i.exchange(s, changes)
+	if err == nil && i.json {
+		report := installReport{Version: 1, Program: s.Version, Sum: sum, Prefix: i.prefix, Uninstall: i.uninstall,
+			Changes: []fileReport{}, Applied: i.apply}
+		for _, c := range changes {
+			report.Changes = append(report.Changes, fileReport{c.Do, c.Path})
+		}
+		err = s.JSON(report)
+	}
 	switch {
 	case err != nil:
 		return err

@@ -52,7 +52,7 @@ func (l *labels) Inputs() []cli.Input {
 		checkoutInput(&l.checkout, `. Its remote "gitea", else "origin", names the server to ask`),
 		{Name: "repos", Kind: cli.List(&l.repositories, checkRepository), FlagOnly: true, Arg: "OWNER/NAME,...",
 			Text: "default all repositories of the remote's owner"},
-		l.local.input(), jsonInput(&l.json),
+		l.local.input(), cli.JSONInput(&l.json),
 		{Name: "markdown", Kind: cli.Bool(&l.markdown), FlagOnly: true, Text: "a table for a page or a comment"},
 	}
 }
@@ -105,7 +105,7 @@ func checkRepository(full string) error {
 
 // labelsReport is what "runner labels -json" prints.
 type labelsReport struct {
-	Version       int               `json:"version"` // of this formatat
+	Version       int               `json:"version"` // of this format
 	Time          time.Time         `json:"time"`
 	Server        string            `json:"server,omitempty"`
 	Runners       []workflow.Runner `json:"runners"`

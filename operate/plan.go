@@ -20,18 +20,39 @@ type change struct {
 	undo func(context.Context) error
 }
 
-// applyInput returns the flag that carries out a plan.
-func applyInput(v *bool) cli.Input {
-	return cli.Input{Name: "apply", Kind: cli.Bool(v), FlagOnly: true, Text: "make the changes"}
+// planOptions are the inputs of the commands that make a plan.
+type planOptions struct{ apply, json bool }
+
+// Inputs returns the table of the options.
+func (o *planOptions) Inputs() []cli.Input {
+	return []cli.Input{
+		{Name: "apply", Kind: cli.Bool(&o.apply), FlagOnly: true, Text: "make the changes"},
+		cli.JSONInput(&o.json),
+	}
+}
+
+// planReport is what a plan prints with -json.
+type planReport struct {
+	Version int      `json:"version"` // of this format
+	Changes []string `json:"changes"`
+	Applied bool     `json:"applied"`
+	Undo    string   `json:"undo,omitempty"` // the command that undoes them later
 }
 
 // undoTime bounds the undo of one change.
 const undoTime = time.Minute
 
-// runPlan prints a plan, and with apply makes its changes in order; back describes how
-// to undo them later. At the first failure, or when it is interrupted, it undoes the
+// runPlan prints a plan, and with apply makes its changes in order; back is the command
+// that undoes them later. At the first failure, or when it is interrupted, it undoes the
 // changes made so far, the last first, and reports whether that succeeded.
-func runPlan(ctx context.Context, s *cli.Session, changes []change, apply bool, back string) error {
+func runPlan(ctx context.Context, s *cli.Session, changes []change, o planOptions, back string) error {
+	report := planReport{Version: 1, Changes: []string{}}
+	for _, c := range changes {
+		report.Changes = append(report.Changes, c.text)
+	}
+	if o.json && (!o.apply || len(changes) == 0) {
+		return s.JSON(report)
+	}
 	if len(changes) == 0 {
 		s.Print("nothing to change")
 		return nil
@@ -39,7 +60,7 @@ func runPlan(ctx context.Context, s *cli.Session, changes []change, apply bool, 
 	for i, c := range changes {
 		s.Print("  %d. %s", i+1, c.text)
 	}
-	if !apply {
+	if !o.apply {
 		s.Print("nothing is changed yet; run it again with -apply")
 		return nil
 	}
@@ -55,7 +76,10 @@ func runPlan(ctx context.Context, s *cli.Session, changes []change, apply bool, 
 		}
 		s.Print("  %d. done", i+1)
 	}
-	s.Print("done; undo with %s", back)
+	s.Print("done; undo with %q", back)
+	if report.Applied, report.Undo = true, back; o.json {
+		return s.JSON(report)
+	}
 	return nil
 }
 

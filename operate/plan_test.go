@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
 	"hostguard/internal/cli"
 )
 
@@ -67,7 +69,7 @@ func TestAPlanIsCarriedOutOrUndone(t *testing.T) {
 			}
 			var out bytes.Buffer
 			s := cli.NewSession(cli.World{Stdout: &out, Stderr: &out, Getenv: func(string) string { return "" }}, nil)
-			err := runPlan(ctx, s, changes, tt.apply, `"back"`)
+			err := runPlan(ctx, s, changes, planOptions{apply: tt.apply}, "back")
 			if printed := fmt.Sprint(out.String(), err); !strings.Contains(printed, tt.want) {
 				t.Errorf("it prints %s, want %s", printed, tt.want)
 			}
@@ -81,10 +83,44 @@ func TestAPlanIsCarriedOutOrUndone(t *testing.T) {
 	}
 }
 
+// With -json stdout has the plan as docs/schema describes it, before and after it is made.
+func TestAPlanIsPrintedAsJSON(t *testing.T) {
+	compiled, err := jsonschema.NewCompiler().Compile("../docs/schema/plan.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := func(context.Context) error { return nil }
+	for want, o := range map[string]planOptions{
+		`{"version":1,"changes":["say \"x\""],"applied":false}`:               {json: true},
+		`{"version":1,"changes":["say \"x\""],"applied":true,"undo":"unsay"}`: {json: true, apply: true},
+	} {
+		var out, prose bytes.Buffer
+		s := cli.NewSession(cli.World{Stdout: &out, Stderr: &prose, Getenv: func(string) string { return "" }}, nil)
+		var parsed planOptions
+		if _, err := s.Read(parsed.Inputs(), []string{"-json"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := runPlan(t.Context(), s, []change{{text: `say "x"`, do: done}}, o, "unsay"); err != nil {
+			t.Fatal(err)
+		}
+		if out.String() != want+"\n" {
+			t.Errorf("got %s, want %s", out.String(), want)
+		}
+		value, err := jsonschema.UnmarshalJSON(&out)
+		if err == nil {
+			err = compiled.Validate(value)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestAnEmptyPlanIsReported(t *testing.T) {
 	var out bytes.Buffer
 	s := cli.NewSession(cli.World{Stdout: &out, Stderr: &out, Getenv: func(string) string { return "" }}, nil)
-	if err := runPlan(t.Context(), s, nil, true, ""); err != nil || out.String() != "nothing to change\n" {
+	err := runPlan(t.Context(), s, nil, planOptions{apply: true}, "")
+	if err != nil || out.String() != "nothing to change\n" {
 		t.Errorf("%q, %v", out.String(), err)
 	}
 }

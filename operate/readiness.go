@@ -31,7 +31,7 @@ type readiness struct {
 }
 
 func (o *readiness) Inputs() []cli.Input {
-	return append(o.hostOptions.Inputs(), jsonInput(&o.json),
+	return append(o.hostOptions.Inputs(), cli.JSONInput(&o.json),
 		cli.Input{Name: "table", Kind: cli.Bool(&o.table), FlagOnly: true, Text: "print a table"})
 }
 
@@ -47,7 +47,7 @@ func (o *readiness) Run(ctx context.Context, s *cli.Session) error {
 	switch {
 	case o.json:
 		if err := s.JSON(struct {
-			Version int `json:"version"` // of this formatat
+			Version int `json:"version"` // of this format
 			runner.Readiness
 		}{1, r}); err != nil {
 			return err

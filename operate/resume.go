@@ -3,6 +3,7 @@ package operate
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"hostguard/internal/cli"
@@ -34,11 +35,11 @@ type resume struct {
 }
 
 func (r *resume) Inputs() []cli.Input {
-	return append([]cli.Input{applyInput(&r.apply),
+	return slices.Concat(r.planOptions.Inputs(), []cli.Input{
 		{Name: "restart", Kind: cli.Choice(&r.restart, "no", "always", "unless-stopped", "on-failure"),
 			Default: "unless-stopped", FlagOnly: true,
 			Arg: "POLICY", Text: "unless-stopped, or always, on-failure, no"},
-	}, r.inputs("enable")...)
+	}, r.inputs("enable"))
 }
 
 func (r *resume) Run(ctx context.Context, s *cli.Session) (err error) {
@@ -59,7 +60,7 @@ func (r *resume) Run(ctx context.Context, s *cli.Session) (err error) {
 	if !r.c.Running {
 		changes = append(changes, r.start())
 	}
-	if err := runPlan(ctx, s, changes, r.apply, `"hostguard runner drain -apply"`+withContainer(r.c)); err != nil {
+	if err := runPlan(ctx, s, changes, r.planOptions, "hostguard runner drain -apply"+withContainer(r.c)); err != nil {
 		return err
 	}
 	_, err = r.now(ctx)

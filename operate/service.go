@@ -52,7 +52,8 @@ type servicing struct {
 	binary, checkout string
 	labels           []string
 	wait             time.Duration
-	restart, apply   bool
+	restart          bool
+	planOptions
 
 	*cli.Session
 	h    runner.Host
@@ -64,7 +65,7 @@ type servicing struct {
 }
 
 func (v *servicing) Inputs() []cli.Input {
-	return []cli.Input{applyInput(&v.apply), runnerDir(&v.host.dir),
+	return append(v.planOptions.Inputs(), []cli.Input{runnerDir(&v.host.dir),
 		{Name: "labels", Kind: cli.List(&v.labels, func(l string) error { return config.CheckLabels([]string{l}) }),
 			FlagOnly: true,
 			Text: "all labels for the runner, such as awoooi-host:host. A label that it loses must have another " +
@@ -78,7 +79,7 @@ func (v *servicing) Inputs() []cli.Input {
 		{Name: "binary", Kind: cli.Text(&v.binary, nil), FlagOnly: true, Arg: "FILE",
 			Text: "the runner's program for a new unit; default act_runner, gitea-runner or forgejo-runner in its " +
 				"directory, on PATH, in /usr/local/bin or ~/.local/bin"},
-	}
+	}...)
 }
 
 func (v *servicing) Run(ctx context.Context, s *cli.Session) (err error) {
@@ -133,7 +134,7 @@ func (v *servicing) run(ctx context.Context) error {
 	if sudo {
 		v.Print("-apply runs as root through sudo")
 	}
-	if err := runPlan(ctx, v.Session, changes, v.apply, fmt.Sprintf("%q", strings.Join(v.back, "; "))); err != nil {
+	if err := runPlan(ctx, v.Session, changes, v.planOptions, strings.Join(v.back, "; ")); err != nil {
 		return err
 	}
 	v.printRemaining()
@@ -247,6 +248,9 @@ func (v *servicing) arguments() []string {
 	}
 	if v.restart {
 		args = append(args, "-restart-now")
+	}
+	if v.json {
+		args = append(args, "-json")
 	}
 	return args
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -59,16 +60,15 @@ func newSplit() *split {
 }
 
 func (v *split) Inputs() []cli.Input {
-	return append([]cli.Input{
+	return slices.Concat([]cli.Input{
 		{Name: "plan", Kind: cli.Text(&v.path, nil), FlagOnly: true, Arg: "FILE",
 			Text: "runners: a list of owner, labels, directory and service; the last two have defaults. The runner " +
 				"with the primary's directory is the primary, and keeps those labels"},
-		applyInput(&v.apply),
 		{Name: "wait", Kind: cli.Duration(&v.wait, 0, 24*time.Hour), FlagOnly: true,
 			Text: "how long to wait until no job of the primary runs; no waiting by default"},
 		checkoutInput(&v.checkout, "; its remote names the server"), v.local.input(),
 		{Name: "token-stdin", Kind: cli.Bool(&v.stdin), FlagOnly: true, Text: "read the registration token from stdin"},
-	}, v.host.Inputs()...)
+	}, v.planOptions.Inputs(), v.host.Inputs())
 }
 
 func (v *split) Run(ctx context.Context, s *cli.Session) (err error) {
@@ -114,6 +114,20 @@ func (v *split) readToken() error {
 	return nil
 }
 
+// proposalReport is what "runner split -json" prints without a plan.
+type proposalReport struct {
+	Version int              `json:"version"` // of this format
+	Runners []proposedRunner `json:"runners"`
+}
+
+// proposedRunner has the keys that it has in a plan.
+type proposedRunner struct {
+	Owner   string   `json:"owner"`
+	Labels  []string `json:"labels"`
+	Dir     string   `json:"directory"`
+	Service string   `json:"service"`
+}
+
 // propose prints a plan, ready to be saved.
 func (v *split) propose() error {
 	if v.h.ConfigUnseen != "" {
@@ -124,6 +138,13 @@ func (v *split) propose() error {
 		return err
 	}
 	plan := runner.ProposeSplit(v.h)
+	if v.json {
+		report := proposalReport{Version: 1, Runners: []proposedRunner{}}
+		for _, r := range plan {
+			report.Runners = append(report.Runners, proposedRunner{r.Owner, r.Labels, r.Dir, r.Service})
+		}
+		return v.JSON(report)
+	}
 	if len(plan) < 2 {
 		v.Print("# nothing to split: the runner in %q has labels of one owner, or none", v.h.Dir)
 		return nil
@@ -159,7 +180,7 @@ func (v *split) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := runPlan(ctx, v.Session, changes, v.apply, fmt.Sprintf("%q", strings.Join(v.back, "; "))); err != nil {
+	if err := runPlan(ctx, v.Session, changes, v.planOptions, strings.Join(v.back, "; ")); err != nil {
 		return err
 	}
 	if changes != nil && v.primary.Scope == systemd.User && !v.h.Lingers {
@@ -222,6 +243,9 @@ func (v *split) arguments() []string {
 	}
 	if v.apply {
 		args = append(args, "-apply")
+	}
+	if v.json {
+		args = append(args, "-json")
 	}
 	return args
 }

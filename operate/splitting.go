@@ -32,7 +32,8 @@ type splitting struct {
 	path, checkout string
 	local          localRepositories
 	wait           time.Duration
-	stdin, apply   bool
+	stdin          bool
+	planOptions
 
 	*cli.Session
 	h       runner.Host

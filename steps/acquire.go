@@ -33,22 +33,52 @@ example: hostguard acquire-lock -timeout 30m -reason "image build"
 type acquireLock struct {
 	acquireOptions
 	mode string
+	json bool
 }
 
 func (a *acquireLock) Inputs() []cli.Input {
 	return append(a.acquireOptions.Inputs(), cli.Input{
 		Name: "mode", Kind: cli.Choice(&a.mode, cli.HardFail, cli.WarnOnly), Default: cli.HardFail,
-		Text: "warn-only warns and continues without the lock"})
+		Text: "warn-only warns and continues without the lock"}, cli.JSONInput(&a.json), cli.QuietInput())
+}
+
+// acquireReport is what "acquire-lock -json" prints.
+type acquireReport struct {
+	Version  int           `json:"version"` // of this format
+	Lock     string        `json:"lock"`
+	Backend  string        `json:"backend"`
+	Acquired bool          `json:"acquired"`
+	ID       string        `json:"id,omitempty"`
+	Again    bool          `json:"reentered,omitempty"` // an earlier step of the job holds it
+	Waited   float64       `json:"waited_seconds"`
+	TookOver []entryReport `json:"took_over"` // from holders that are gone
+	Error    string        `json:"error,omitempty"`
 }
 
 func (a *acquireLock) Run(ctx context.Context, s *cli.Session) error {
 	s.PrintInputs()
 	noticeOtherLock(s)
+	begin := time.Now()
 	err := a.acquire(ctx, s)
 	if err != nil {
 		s.Output("acquired", "false")
 	}
+	if status := cli.StatusOf(err); a.json && (status == cli.StatusRefused || status == cli.StatusFailed) {
+		err = errors.Join(err, a.report(s, acquireReport{Waited: time.Since(begin).Seconds(), Error: cli.OneLine(err)}))
+	}
 	return s.Soften(ctx, a.mode, err)
+}
+
+// report prints the JSON, if it is asked for.
+func (a *acquireLock) report(s *cli.Session, r acquireReport) error {
+	if !a.json {
+		return nil
+	}
+	r.Version, r.Lock, r.Backend = 1, a.Lock, a.Backend
+	if r.TookOver == nil {
+		r.TookOver = []entryReport{}
+	}
+	return s.JSON(r)
 }
 
 func (a *acquireLock) acquire(ctx context.Context, s *cli.Session) error {
@@ -68,7 +98,7 @@ func (a *acquireLock) acquire(ctx context.Context, s *cli.Session) error {
 		s.Print("this job already holds the lock (id %.12s), and keeps it until the release of its first acquire-lock",
 			e.ID)
 		s.State("record", "reentered")
-		return writeOutputs(s, e.ID, 0, nil)
+		return errors.Join(writeOutputs(s, e.ID, 0, nil), a.report(s, acquireReport{Acquired: true, ID: e.ID, Again: true}))
 	}
 	start := time.Now()
 	held, err := a.hold(waiting, s, m, store)
@@ -80,8 +110,12 @@ func (a *acquireLock) acquire(ctx context.Context, s *cli.Session) error {
 	}
 	waited := time.Since(start)
 	record := lock.Record{ID: held.ID, Nonce: store.Self.Nonce}
+	report := acquireReport{Acquired: true, ID: held.ID, Waited: waited.Seconds()}
+	for _, from := range held.TookOverFrom {
+		report.TookOver = append(report.TookOver, reportJudged(from))
+	}
 	if err := errors.Join(s.Env(heldVariable(a.Options), record.String()), s.State("record", record.String()),
-		writeOutputs(s, held.ID, waited, held.TookOverFrom)); err != nil {
+		writeOutputs(s, held.ID, waited, held.TookOverFrom), a.report(s, report)); err != nil {
 		return errors.Join(err, m.Release(ctx, held.ID))
 	}
 	m.Finish()

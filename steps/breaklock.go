@@ -38,7 +38,7 @@ example: hostguard break-lock -reason "runner 110 was reinstalled"
 type breakLock struct {
 	lockwire.Options
 	reason, audit string
-	force         bool
+	force, json   bool
 }
 
 func (b *breakLock) Inputs() []cli.Input {
@@ -47,7 +47,18 @@ func (b *breakLock) Inputs() []cli.Input {
 		{Name: "force", Kind: cli.Bool(&b.force), FlagOnly: true, Text: "even if the holder is alive"},
 		{Name: "audit-file", Kind: cli.Text(&b.audit, cli.BelowRoot), Arg: "FILE",
 			Text: "default /var/log/hostguard/audit.jsonl for root, else $HOME/.local/state/hostguard/audit.jsonl"},
+		cli.JSONInput(&b.json),
 	}...)
+}
+
+// breakReport is what "break-lock -json" prints.
+type breakReport struct {
+	Version   int           `json:"version"` // of this format
+	Lock      string        `json:"lock"`
+	Backend   string        `json:"backend"`
+	Broken    []entryReport `json:"broken"` // none of a free lock
+	AuditFile string        `json:"audit_file"`
+	Error     string        `json:"error,omitempty"`
 }
 
 func (b *breakLock) Run(ctx context.Context, s *cli.Session) (err error) {
@@ -73,9 +84,13 @@ func (b *breakLock) Run(ctx context.Context, s *cli.Session) (err error) {
 		s.Print("broke lock %q (id %.64q): it was %s; %s: %s", b.Lock, j.ID,
 			lockwire.DescribeHolder(j.Entry, time.Now()), j.State(), j.Verdict.Evidence)
 	}
+	if errors.Is(err, lock.ErrAlive) {
+		err = cli.Refusedf("%w; end its job, or give -force to break it anyway", err)
+	}
+	if b.json {
+		err = errors.Join(err, b.report(s, broken, err))
+	}
 	switch {
-	case errors.Is(err, lock.ErrAlive):
-		return cli.Refusedf("%w; end its job, or give -force to break it anyway", err)
 	case err != nil:
 		return err
 	case len(broken) == 0:
@@ -84,6 +99,17 @@ func (b *breakLock) Run(ctx context.Context, s *cli.Session) (err error) {
 	}
 	s.Print("recorded in %q; the former holder may still work as if it held the lock", b.audit)
 	return nil
+}
+
+func (b *breakLock) report(s *cli.Session, broken []lock.Judged, err error) error {
+	r := breakReport{Version: 1, Lock: b.Lock, Backend: b.Backend, Broken: []entryReport{}, AuditFile: b.audit}
+	for _, j := range broken {
+		r.Broken = append(r.Broken, reportJudged(j))
+	}
+	if err != nil {
+		r.Error = cli.OneLine(err)
+	}
+	return s.JSON(r)
 }
 
 // auditLine is one line of the audit file: what is about to be removed.

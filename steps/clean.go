@@ -47,6 +47,7 @@ type cleanDiag struct {
 	paths      []string // nil: not given
 	dryRun     bool
 	mode       string
+	json       bool
 }
 
 func (c *cleanDiag) Inputs() []cli.Input {
@@ -67,7 +68,19 @@ func (c *cleanDiag) Inputs() []cli.Input {
 		{Name: "dry-run", Kind: cli.Bool(&c.dryRun), Text: "print the same, but remove nothing"},
 		{Name: "mode", Kind: cli.Choice(&c.mode, cli.WarnOnly, cli.HardFail), Default: cli.WarnOnly,
 			Text: "warn-only turns exit statuses 1 and 3 into a warning"},
+		cli.JSONInput(&c.json), cli.QuietInput(),
 	}
+}
+
+// cleanReport is what "clean-diag -json" prints.
+type cleanReport struct {
+	Version  int             `json:"version"` // of this format
+	DryRun   bool            `json:"dry_run"`
+	Planned  []plannedReport `json:"planned"`
+	Removed  int             `json:"removed"` // files
+	Freed    int64           `json:"freed_bytes"`
+	Skipped  int             `json:"skipped"`
+	Problems []string        `json:"problems"` // what could not be cleaned, and why
 }
 
 func (c *cleanDiag) Run(ctx context.Context, s *cli.Session) error {
@@ -120,7 +133,16 @@ func (c *cleanDiag) report(done clean.Done) error {
 	}
 	skipped := c.skipped + done.Changed
 	c.Summary(fmt.Sprintf("**clean-diag** %s, skipped: %d\n", what, skipped))
-	return errors.Join(
+	var printed error
+	if c.json {
+		r := cleanReport{Version: 1, DryRun: c.dryRun, Planned: append([]plannedReport{}, c.planned...),
+			Removed: done.Files, Freed: done.Bytes, Skipped: skipped, Problems: []string{}}
+		for _, err := range c.problems {
+			r.Problems = append(r.Problems, cli.OneLine(err))
+		}
+		printed = c.JSON(r)
+	}
+	return errors.Join(printed,
 		c.Output("removed", strconv.Itoa(done.Files)),
 		c.Output("freed-bytes", strconv.FormatInt(done.Bytes, 10)),
 		c.Output("skipped", strconv.Itoa(skipped)))
@@ -181,9 +203,7 @@ func (c *cleanDiag) planDiag(ctx context.Context, runner *clean.Runner) error {
 		c.problem(err)
 	}
 	for _, plan := range plans {
-		c.plans = append(c.plans, plan)
-		c.files += len(plan.Files)
-		c.bytes += plan.Bytes
+		c.add(plan, plan.Path, len(plan.Files), plan.Bytes)
 		c.skipped += plan.Skipped()
 		c.Print("in %q: remove %d (%d bytes); skip %d newer, %d open, %d unexpected", plan.Path,
 			len(plan.Files), plan.Bytes, plan.Newer, plan.Open, len(plan.Odd))
@@ -282,14 +302,13 @@ func (c *cleanDiag) planWorkspace(ctx context.Context) {
 		case tree == nil:
 			continue // does not exist
 		}
-		c.plans = append(c.plans, tree)
 		if len(tree.Users) > 0 {
+			c.plans = append(c.plans, tree)
 			c.skipped++
 			c.Print("keep %q: processes work in it: %v", tree.Path, tree.Users)
 			continue
 		}
-		c.files += tree.Files
-		c.bytes += tree.Bytes
+		c.add(tree, tree.Path, tree.Files, tree.Bytes)
 		c.Print("remove %q completely: %s (%d bytes)", tree.Path, cli.Plural(tree.Files, "file"), tree.Bytes)
 		for _, id := range tree.Worktrees {
 			c.Print("  remove git's worktree %q", id)

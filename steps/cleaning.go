@@ -18,10 +18,18 @@ type cleaning struct {
 	jobs      *clean.Jobs
 
 	plans    []removal
-	files    int // planned
+	planned  []plannedReport // for each of plans
+	files    int             // planned
 	bytes    int64
 	skipped  int
 	problems []error
+}
+
+// plannedReport is what is removed at one path.
+type plannedReport struct {
+	Path  string `json:"path"`
+	Files int    `json:"files"`
+	Bytes int64  `json:"bytes"`
 }
 
 type removal interface {
@@ -39,6 +47,13 @@ func (c *cleaning) close() {
 	if c.jobs != nil {
 		c.jobs.Close()
 	}
+}
+
+// add adds a removal to the plan.
+func (c *cleaning) add(plan removal, path string, files int, bytes int64) {
+	c.plans, c.planned = append(c.plans, plan), append(c.planned, plannedReport{path, files, bytes})
+	c.files += files
+	c.bytes += bytes
 }
 
 func (c *cleaning) remove(ctx context.Context) (done clean.Done) {

@@ -110,9 +110,7 @@ func (c *cleaning) planJob(ctx context.Context, parent string, dir *clean.JobDir
 			use, err := proc.Local().LookForJobs(parent, []string{dir.Name}).Use(dir.Name, dir.Made)
 			return use.How, err
 		})
-		c.plans = append(c.plans, dir)
-		c.files += dir.Files
-		c.bytes += dir.Bytes
+		c.add(dir, filepath.Join(c.jobs.Path(), dir.Name), dir.Files, dir.Bytes)
 		c.Print("  remove %q of %s completely: %s (%d bytes)", dir.Name, made, cli.Plural(dir.Files, "file"), dir.Bytes)
 		return nil
 	}

@@ -52,6 +52,7 @@ type waitPressure struct {
 	byWeight bool
 	limits   pressure.Limits
 	check    bool
+	json     bool
 
 	*cli.Session
 	gate   *pressure.Gate
@@ -88,6 +89,7 @@ func (w *waitPressure) Inputs() []cli.Input {
 		{Name: "check", Kind: cli.Bool(&w.check), FlagOnly: true,
 			Text: "look once and exit 0 or 1, whatever the mode, within 0.3s: for the runner's health_check script. A " +
 				"flag only"},
+		cli.JSONInput(&w.json), cli.QuietInput(),
 	}
 }
 
@@ -169,7 +171,7 @@ func (w *waitPressure) lookOnce(ctx context.Context) error {
 	w.docker.Name(ctx, verdict)
 	last := pressure.Attempt{Number: 1, Of: 1, Verdict: verdict}
 	w.Summary(pressureSummary(last))
-	if err := w.writeOutputs(last); err != nil {
+	if err := errors.Join(w.writeOutputs(last), w.report(last)); err != nil {
 		return err
 	}
 	w.Print("%s", pressurewire.LookedAt(verdict))
@@ -207,7 +209,7 @@ func (w *waitPressure) wait(ctx context.Context) error {
 		return err
 	}
 	w.Summary(pressureSummary(last))
-	if err := w.writeOutputs(last); err != nil {
+	if err := errors.Join(w.writeOutputs(last), w.report(last)); err != nil {
 		return err
 	}
 	if !last.Clear() {

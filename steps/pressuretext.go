@@ -50,6 +50,54 @@ func (l *pressureLog) report(a pressure.Attempt) {
 		pressurewire.Pressing(a.Verdict))
 }
 
+// pressureReport is what "wait-pressure -json" prints.
+type pressureReport struct {
+	Version  int             `json:"version"` // of this format
+	Time     time.Time       `json:"time"`
+	Pressure bool            `json:"pressure"`
+	Blockers json.RawMessage `json:"blockers"` // as the output of that name
+	Over     []string        `json:"over"`     // limits that are exceeded
+	Heavy    json.RawMessage `json:"heavy"`    // jobs that do not count
+	Load     loadReport      `json:"load"`
+	Seen     int             `json:"processes"` // looked at
+	Scope    string          `json:"scope"`     // what could be seen
+	Attempts int             `json:"attempts"`
+	Waited   float64         `json:"waited_seconds"`
+}
+
+// loadReport has null for what is not known.
+type loadReport struct {
+	Available   *int64   `json:"memory_available_bytes"`
+	Installed   *int64   `json:"memory_installed_bytes"`
+	MemoryStall *float64 `json:"memory_stall_percent"`
+	IOStall     *float64 `json:"io_stall_percent"`
+	CPUStall    *float64 `json:"cpu_stall_percent"`
+	Load1       float64  `json:"load1"`
+}
+
+// report prints the JSON of the last look, if it is asked for.
+func (w *waitPressure) report(last pressure.Attempt) error {
+	if !w.json {
+		return nil
+	}
+	load := loadReport{Load1: last.Load.Load1}
+	if last.Load.Installed > 0 {
+		load.Available, load.Installed = &last.Load.Available, &last.Load.Installed
+	}
+	for stall, to := range map[*pressure.Percent]**float64{&last.Load.MemoryStall: &load.MemoryStall,
+		&last.Load.IOStall: &load.IOStall, &last.Load.CPUStall: &load.CPUStall} {
+		if stall.Known {
+			*to = &stall.Value
+		}
+	}
+	return w.JSON(pressureReport{
+		Version: 1, Time: time.Now().UTC(), Pressure: !last.Clear(),
+		Blockers: json.RawMessage(blockersJSON(last.Blockers)), Over: append([]string{}, last.Over...),
+		Heavy: json.RawMessage(blockersJSON(last.Heavy)), Load: load, Seen: last.Seen, Scope: string(last.Scope),
+		Attempts: last.Number, Waited: last.Waited.Seconds(),
+	})
+}
+
 // blockersJSON returns the output for later steps. Its foreign text has no control
 // characters, and never holds the delimiter of the file of outputs.
 func blockersJSON(all []pressure.Blocker) string {

@@ -56,6 +56,7 @@ func (r *releaseLock) Inputs() []cli.Input {
 			Text: "hard-fail fails the step if Docker is unreachable"},
 		{Name: "lock-id", Kind: cli.Text(&r.id, checkLockID), FlagOnly: true, Arg: "ID",
 			Text: "the ID of a lock that was acquired outside any job"},
+		cli.QuietInput(),
 	}...)
 }
 

@@ -43,8 +43,7 @@ type hostStatus struct {
 
 func (o *hostStatus) Inputs() []cli.Input {
 	return append(o.Options.Inputs(), []cli.Input{
-		{Name: "json", Kind: cli.Bool(&o.json), FlagOnly: true,
-			Text: `one line of JSON; its "version" changes with its format`},
+		cli.JSONInput(&o.json),
 		{Name: "watch", Kind: cli.Bool(&o.watch), FlagOnly: true,
 			Text: "look again every 2 seconds, until interrupted"},
 	}...)

@@ -45,6 +45,9 @@ type withLock struct {
 	since time.Time // when it got the lock
 }
 
+// Inputs returns the table of inputs.
+func (w *withLock) Inputs() []cli.Input { return append(w.acquireOptions.Inputs(), cli.QuietInput()) }
+
 func (w *withLock) Run(ctx context.Context, s *cli.Session) error {
 	w.Session = s
 	if len(s.Wrapped) == 0 {

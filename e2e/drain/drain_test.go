@@ -475,7 +475,7 @@ func waitsForItsOwnJob(t *testing.T, e *engine.Engine) {
 	b.finish()
 	p.end(0, `processes beside its daemon: 1, such as "/act_runner step"`,
 		`send SIGINT to "busy"`,
-		"done; undo with \"hostguard runner resume -apply\" with -container \"busy\"",
+		"done; undo with \"hostguard runner resume -apply -container busy\"",
 		"waiting since", "shutdown initiated by interrupt", "docker busy: Restart=no Status=exited\n")
 	b.drained()
 }

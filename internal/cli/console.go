@@ -23,21 +23,25 @@ import (
 //   - In a workflow warnings and errors are annotations on stdout; elsewhere
 //     they go to stderr.
 //   - No colour: a CI log is no terminal.
+//   - With -json stdout has the JSON alone; with -quiet only warnings and errors are
+//     printed beside it.
 type Console struct {
 	out, err io.Writer
+	json     io.Writer
 	workflow *actions.Workflow // nil outside a workflow
+	quiet    bool
 }
 
 func newConsole(out, err io.Writer, getenv func(string) string) *Console {
-	c := &Console{out: out, err: err}
+	c := &Console{out: out, err: err, json: out}
 	if getenv("GITHUB_ACTIONS") == "true" || getenv("GITEA_ACTIONS") == "true" {
 		c.workflow = actions.New(out, getenv)
 	}
 	return c
 }
 
-// useStderr sends all output to stderr, since stdout belongs to with-lock's command.
-// Runners read annotations from both.
+// useStderr sends all output but JSON to stderr, since stdout belongs to that, or to
+// with-lock's command. Runners read annotations from both.
 func (c *Console) useStderr(getenv func(string) string) {
 	c.out = c.err
 	if c.workflow != nil {
@@ -53,12 +57,18 @@ func (c *Console) Print(format string, args ...any) { _ = c.Line(fmt.Sprintf(for
 
 // Line prints a line, and fails if the output has no reader any more.
 func (c *Console) Line(text string) error {
+	if c.quiet {
+		return nil
+	}
 	_, err := fmt.Fprintln(c.out, actions.Plain(text))
 	return err
 }
 
 // Notice prints a notice.
 func (c *Console) Notice(format string, args ...any) {
+	if c.quiet {
+		return
+	}
 	c.annotate((*actions.Workflow).Notice, c.out, "", format, args)
 }
 
@@ -84,7 +94,7 @@ func (c *Console) annotate(emit func(*actions.Workflow, string), plain io.Writer
 // Group folds the following output under a title, until end is called.
 func (c *Console) Group(format string, args ...any) (end func()) {
 	title := fmt.Sprintf(format, args...)
-	if c.workflow == nil {
+	if c.workflow == nil || c.quiet {
 		c.Print("%s", title)
 		return func() {}
 	}
@@ -136,7 +146,7 @@ func (c *Console) State(name, value string) error {
 func (c *Console) JSON(v any) error {
 	line, err := Printable(v)
 	if err == nil {
-		_, err = fmt.Fprintln(c.out, line)
+		_, err = fmt.Fprintln(c.json, line)
 	}
 	return err
 }

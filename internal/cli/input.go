@@ -151,6 +151,24 @@ func List(v *[]string, check func(string) error) Kind {
 	})
 }
 
+// The names of the flags that say how a command prints.
+const (
+	jsonFlag  = "json"
+	quietFlag = "quiet"
+)
+
+// JSONInput returns the flag by which a command prints its result as JSON.
+func JSONInput(v *bool) Input {
+	return Input{Name: jsonFlag, Kind: Bool(v), FlagOnly: true,
+		Text: `one line of JSON, alone on stdout; its "version" changes with its format`}
+}
+
+// QuietInput returns the flag by which a command prints only warnings and errors.
+func QuietInput() Input {
+	return Input{Name: quietFlag, Kind: Bool(new(bool)), FlagOnly: true,
+		Text: "print only warnings and errors, nothing while it waits or when it succeeds"}
+}
+
 // BelowRoot fails unless dir is an absolute path other than the root.
 func BelowRoot(dir string) error {
 	if !filepath.IsAbs(dir) || filepath.Clean(dir) == "/" {

@@ -42,7 +42,12 @@ func (s *Session) Read(inputs []Input, args []string) (rest []string, err error)
 			flags.Func(in.Name, "", set)
 		}
 	}
-	if err := flags.Parse(args); err != nil {
+	err = flags.Parse(args)
+	s.quiet = byFlag[quietFlag] == "true"
+	if byFlag[jsonFlag] == "true" {
+		s.useStderr(s.Getenv)
+	}
+	if err != nil {
 		text := err.Error()
 		if unknown, found := strings.CutPrefix(text, "flag provided but not defined: -"); found {
 			text = fmt.Sprintf("unknown flag -%.100s", unknown)

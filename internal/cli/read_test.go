@@ -84,7 +84,8 @@ func TestAnInputIsTheFirstThatIsGiven(t *testing.T) {
 
 // read reads inputs from flags and an environment.
 func read(args []string, env map[string]string, inputs ...Input) (*Session, error) {
-	s := &Session{World: World{Getenv: func(name string) string { return env[name] }}, Name: "acquire-lock"}
+	s := NewSession(World{Getenv: func(name string) string { return env[name] }}, nil)
+	s.Name = "acquire-lock"
 	_, err := s.Read(inputs, args)
 	return s, err
 }

@@ -23,9 +23,10 @@ example: hostguard version -json
 type version struct{ json bool }
 
 func (v *version) Inputs() []Input {
-	return []Input{{Name: "json", Kind: Bool(&v.json), FlagOnly: true,
-		Text: "one line of JSON: version, commit, go, os, arch, and the modules that the program was built from, " +
-			"with their sums"}}
+	in := JSONInput(&v.json)
+	in.Text = "one line of JSON: version, commit, go, os, arch, and the modules that the program was built from, with " +
+		"their sums"
+	return []Input{in}
 }
 
 // versionReport is what "version -json" prints, in one line.

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"hostguard/internal/cli"
+	"hostguard/operate"
+	"hostguard/steps"
+)
+
+// The JSON of each command is described in docs/schema. The schemas take no key that
+// they do not name, so that none is added without them.
+
+// schemas is where the schemas are, whatever directory a script is in.
+var schemas, _ = filepath.Abs("docs/schema")
+
+// checkSchema returns why a text is not one line of the JSON that a schema describes.
+func checkSchema(name, text string) error {
+	compiler := jsonschema.NewCompiler()
+	compiler.AssertFormat()
+	compiled, err := compiler.Compile(filepath.Join(schemas, name+".json"))
+	if err != nil {
+		return err
+	}
+	value, err := jsonschema.UnmarshalJSON(strings.NewReader(text)) // fails at a second value
+	if err != nil {
+		return err
+	}
+	return compiled.Validate(value)
+}
+
+// schema NAME checks the stdout of the last command.
+func schema(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: schema name")
+	}
+	ts.Check(checkSchema(args[0], ts.ReadFile("stdout")))
+}
+
+func TestTheJSONOfEachCommandIsChecked(t *testing.T) {
+	scripts := ""
+	for _, dir := range []string{"internal/cli", "steps", "operate"} {
+		paths, _ := filepath.Glob(dir + "/testdata/script/*.txtar")
+		for _, path := range paths {
+			scripts += read(t, path)
+		}
+	}
+	want := []string{"plan.json", "version.json"} // plan: of several commands
+	for _, cmd := range slices.Concat(steps.Commands(), operate.Commands()) {
+		if !slices.ContainsFunc(cmd.New().Inputs(), func(in cli.Input) bool { return in.Name == "json" }) {
+			continue
+		}
+		name := strings.ReplaceAll(cmd.Name, " ", "-")
+		want = append(want, name+".json")
+		// What a plan prints on a host with systemd and Docker is checked beside it, in operate.
+		if plan := strings.Contains(read(t, filepath.Join(schemas, name+".json")), `"$ref": "plan.json"`); !plan &&
+			!strings.Contains(scripts, "\nschema "+name+"\n") {
+			t.Errorf("no script checks the JSON of %s", cmd.Name)
+		}
+	}
+	var got []string
+	files, err := os.ReadDir(schemas)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		got = append(got, f.Name())
+	}
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("docs/schema has %q, want %q", got, want)
+	}
+}
