@@ -18,6 +18,7 @@ import (
 	"hostguard/install"
 	"hostguard/internal/cli"
 	"hostguard/internal/gitea"
+	"hostguard/internal/mounts"
 	"hostguard/internal/runnerdir"
 	"hostguard/internal/safefile"
 	"hostguard/runner"
@@ -29,8 +30,28 @@ import (
 // its description.
 func checkoutInput(dir *string, text string) cli.Input {
 	*dir = "."
-	return cli.Input{Name: "checkout", Kind: cli.Text(dir, nil), FlagOnly: true, Arg: "DIR",
+	return cli.Input{Name: "checkout", Kind: cli.Text(dir, checkDirectory), FlagOnly: true, Arg: "DIR",
 		Text: "default the current directory" + text}
+}
+
+// checkDirectory fails if a directory is not there. One that this user cannot see, or that
+// may never answer, is left to what reads it.
+func checkDirectory(dir string) error {
+	full, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	if mounts.Check(full) != nil {
+		return nil
+	}
+	info, err := os.Stat(full)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return errors.New("there is no such directory")
+	case err == nil && !info.IsDir():
+		return errors.New("it is not a directory")
+	}
+	return nil
 }
 
 // A checkout is a directory with a repository in it: its workflows, and the

@@ -73,20 +73,43 @@ type doctorReport struct {
 	Unseen  []string       `json:"unseen"`
 }
 
+// print prints a line for each layer, each cause once, and how many layers are how.
 func (r doctorReport) print(s *cli.Session) {
+	evidence, fixes := map[string]string{}, map[string]string{} // each with the layer that has printed it
+	var printed strings.Builder
+	count := map[finding.Level]int{}
 	for _, l := range r.Layers {
-		line := fmt.Sprintf("%-4s %-4s %s: %s", l.Layer, l.Level, l.Title, l.Evidence)
-		if l.Fix != "" {
-			line += "; fix: " + l.Fix
+		count[l.Level]++
+		text := l.Evidence
+		switch {
+		case l.Level == finding.OK:
+		case evidence[text] != "":
+			text = "as " + evidence[text]
+		default:
+			evidence[text] = l.Layer
+			if as := fixes[l.Fix]; as != "" {
+				text += "; fix: as " + as
+			} else {
+				text += "; fix: " + l.Fix
+				fixes[l.Fix] = l.Layer
+			}
 		}
 		if more := len(l.Findings) - 1; more > 0 {
-			line += fmt.Sprintf(" (%d more: -json)", more)
+			text += fmt.Sprintf(" (%d more: -json)", more)
 		}
-		s.Print("%s", line)
+		s.Print("%-4s %-4s %s: %s", l.Layer, l.Level, l.Title, text)
+		fmt.Fprintln(&printed, l.Evidence)
 	}
 	for _, why := range r.Unseen {
-		s.Print("not seen: %s", why)
+		cause := why
+		if i := strings.LastIndex(why, "; "); i > 0 { // what helps follows
+			cause = why[:i]
+		}
+		if !strings.Contains(printed.String(), cause) {
+			s.Print("not seen: %s", why)
+		}
 	}
+	s.Print("%d bad, %d warn, %d ok", count[finding.Bad], count[finding.Warn], count[finding.OK])
 }
 
 func (d *doctor) find(layer int, level finding.Level, fix, format string, args ...any) {
@@ -229,8 +252,8 @@ func (d *doctor) pressure(ctx context.Context) {
 
 const helpDoctor = `Checks each layer that keeps this host usable, L1 to L12, the workflows of a checkout,
 and what cron, timers and units run. Prints a line for each layer: ok, warn or bad,
-the evidence, and how to fix it. Changes nothing and needs no root; it reports what
-it could not see.
+the evidence, and how to fix it, and at the end how many are bad, warn and ok. Changes
+nothing and needs no root; it reports what it could not see.
 
 {inputs}
 

@@ -40,7 +40,7 @@ func (o *hostOptions) Inputs() []cli.Input {
 }
 
 func runnerDir(dir *string) cli.Input {
-	return cli.Input{Name: "runner-dir", Kind: cli.Text(dir, nil), FlagOnly: true, Arg: "DIR",
+	return cli.Input{Name: "runner-dir", Kind: cli.Text(dir, checkDirectory), FlagOnly: true, Arg: "DIR",
 		Text: "the directory of the host's runner; default that of its service, else ~/act-runner"}
 }
 

@@ -172,12 +172,40 @@ func TestDoctorHasOneLinePerLayer(t *testing.T) {
 		[]finding.Finding{{Layer: 3, Level: finding.Bad, Evidence: "e", Fix: "f"},
 			{Layer: 3, Level: finding.Warn, Evidence: "g", Fix: "h"}}, nil)}
 	lines := strings.Split(printed(report.print), "\n")
-	if len(lines) != 13 || lines[2] != "L3   bad  host-wide build lock: e; fix: f (1 more: -json)" ||
+	if len(lines) != 14 || lines[2] != "L3   bad  host-wide build lock: e; fix: f (1 more: -json)" ||
 		!strings.HasPrefix(lines[11], "L12  warn split by owner: one runner serves 3 owners") {
 		t.Errorf("%q", lines)
 	}
 	data, err := json.Marshal(report)
 	if err != nil || !strings.Contains(string(data), `{"layer":3,"level":"warn","evidence":"g","fix":"h"}`) {
 		t.Error(string(data), err)
+	}
+}
+
+// The doctor prints a cause once, however many layers have it, and ends with how many
+// are bad.
+func TestTheDoctorSaysAThingOnce(t *testing.T) {
+	none := finding.Finding{Level: finding.Warn, Evidence: "containers were not seen: no daemon", Fix: "start it"}
+	layer := func(name string, f finding.Finding, more ...finding.Finding) runner.Layer {
+		return runner.Layer{Layer: name, Title: "title", Level: f.Level, Evidence: f.Evidence, Fix: f.Fix,
+			Findings: append([]finding.Finding{f}, more...)}
+	}
+	report := doctorReport{Layers: []runner.Layer{
+		{Layer: "L1", Title: "title", Evidence: "nothing found"},
+		layer("L3", finding.Finding{Level: finding.Bad, Evidence: "no lock", Fix: "start it"}),
+		layer("L7", none), layer("L8", finding.Finding{Level: finding.Warn, Evidence: "no load", Fix: "look"}),
+		layer("L9", none, none), {Layer: "L10", Title: "title", Evidence: "nothing found"},
+	}, Unseen: []string{"no daemon; start it", "no journal"}}
+	want := `L1   ok   title: nothing found
+L3   bad  title: no lock; fix: start it
+L7   warn title: containers were not seen: no daemon; fix: as L3
+L8   warn title: no load; fix: look
+L9   warn title: as L7 (1 more: -json)
+L10  ok   title: nothing found
+not seen: no journal
+1 bad, 3 warn, 2 ok
+`
+	if diff := cmp.Diff(want, printed(report.print)); diff != "" {
+		t.Error(diff)
 	}
 }
