@@ -19,8 +19,8 @@ import (
 	"hostguard/runner"
 )
 
-const helpInstall = `Installs this program on the host, with links named as the runner's hooks, a
-completion for bash and a man page. Prints the plan, and the lines that the
+const helpInstall = `Installs this program on the host, with links named as the runner's hooks, completions
+for bash, zsh and fish, and a man page. Prints the plan, and the lines that the
 config.yaml of each runner here needs to find the program, with the mounts for jobs in
 containers; changes nothing without -apply. A second run changes nothing.
 
@@ -193,9 +193,14 @@ func installed(s *cli.Session, prefix string, program []byte) []install.File {
 	hook := filepath.Join(bin, jobCompletedHook)
 	files = append(files, install.File{Path: hook + ".sh", Data: hookScript(hook), Mode: 0o755})
 	mark := install.Marker + " install."
+	completion := func(shell, path string) install.File {
+		return install.File{Path: filepath.Join(prefix, "share", path), Data: cli.Completion(shell, mark, s.Commands),
+			Mode: 0o644}
+	}
 	return append(files,
-		install.File{Path: filepath.Join(prefix, "share/bash-completion/completions/hostguard"),
-			Data: cli.Completion(mark, s.Commands), Mode: 0o644},
+		completion("bash", "bash-completion/completions/hostguard"),
+		completion("zsh", "zsh/site-functions/_hostguard"),
+		completion("fish", "fish/vendor_completions.d/hostguard.fish"),
 		install.File{Path: filepath.Join(prefix, "share/man/man1/hostguard.1"),
 			Data: cli.Manual(mark, s.Version, s.Commands), Mode: 0o644},
 	)

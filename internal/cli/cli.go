@@ -1,5 +1,6 @@
 // Package cli holds what all commands of hostguard share: the world they run in,
-// inputs, console, exit statuses and help. The only command in it is version.
+// inputs, console, exit statuses and help. The only commands in it are completion and
+// version.
 package cli
 
 import (
@@ -17,7 +18,7 @@ func Main(w World, all []Command) int {
 	if w.Getenv(secretsOnStdin) != "" {
 		w.Getenv = withSecrets(w.Stdin, w.Getenv)
 	}
-	s := NewSession(w, append(slices.Clone(all), versionCommand))
+	s := NewSession(w, append(slices.Clone(all), completionCommand, versionCommand))
 	all, args := s.Commands, w.Args
 	program := filepath.Base(w.Program)
 	if slices.ContainsFunc(all, func(cmd Command) bool { return cmd.Hook && cmd.Name == program }) {
@@ -75,6 +76,12 @@ func (s *Session) run(cmd Command, args []string) error {
 	rest, err := s.Read(action.Inputs(), args)
 	if err != nil {
 		return err
+	}
+	if cmd.Argument != nil {
+		if len(rest) != 1 || !slices.Contains(cmd.Argument, rest[0]) {
+			return Usagef("give one of %s; see \"hostguard help %s\"", strings.Join(cmd.Argument, ", "), s.Name)
+		}
+		s.Argument, rest = rest[0], nil
 	}
 	if len(rest) > 0 && !cmd.Wraps {
 		name, _, _ := strings.Cut(rest[0], "=")

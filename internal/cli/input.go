@@ -36,6 +36,7 @@ type Input struct {
 type Kind struct {
 	arg     string // the value's name in help
 	boolean bool   // the flag without a value means true
+	values  []string
 	set     func(string) error
 }
 
@@ -64,7 +65,7 @@ func Choice(v *string, of ...string) Kind {
 		}
 		return nil
 	})
-	kind.arg = strings.Join(of, "|")
+	kind.arg, kind.values = strings.Join(of, "|"), of
 	return kind
 }
 

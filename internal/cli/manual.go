@@ -7,40 +7,6 @@ import (
 	"strings"
 )
 
-// Completion returns a completion script for bash that starts with mark.
-func Completion(mark string, all []Command) []byte {
-	var words, runnerWords []string
-	var flags strings.Builder
-	for _, cmd := range all {
-		if cmd.Hook {
-			continue
-		}
-		word, second, _ := strings.Cut(cmd.Name, " ")
-		if !slices.Contains(words, word) {
-			words = append(words, word)
-		}
-		if second != "" {
-			runnerWords = append(runnerWords, second)
-		}
-		var of []string
-		for _, in := range cmd.New().Inputs() {
-			of = append(of, "-"+in.Name)
-		}
-		fmt.Fprintf(&flags, "\t*:%s:*) words='%s' ;;\n", strings.ReplaceAll(cmd.Name, " ", ":"), strings.Join(of, " "))
-	}
-	return fmt.Appendf(nil, `# %s
-_hostguard() {
-	local word=${COMP_WORDS[COMP_CWORD]} words=
-	case $COMP_CWORD:${COMP_WORDS[1]}:${COMP_WORDS[2]}: in
-	1:*) words='%s help' ;;
-	2:runner:*) words='%s' ;;
-%s	esac
-	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
-}
-complete -o default -F _hostguard hostguard
-`, mark, strings.Join(words, " "), strings.Join(runnerWords, " "), flags.String())
-}
-
 // Manual returns the help of all commands as one page for man(1) that starts with mark.
 func Manual(mark, version string, all []Command) []byte {
 	var page bytes.Buffer

@@ -42,6 +42,8 @@ type Command struct {
 	// Wraps means that the command runs another command, which follows its inputs
 	// and owns stdout and the signals.
 	Wraps bool
+	// Argument are words of which one must follow the inputs.
+	Argument []string
 	// New returns the action for one run of the command.
 	New func() Action
 }
@@ -68,6 +70,7 @@ type Session struct {
 	*Console
 	Name     string    // of the command
 	Wrapped  []string  // the wrapped command and its arguments
+	Argument string    // one of the command's words
 	Commands []Command // all commands
 	given    []given   // set by Read, in the order of their names
 }

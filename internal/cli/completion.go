@@ -1,0 +1,278 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+var completionCommand = Command{Name: "completion", Help: helpCompletion, Argument: []string{"bash", "zsh", "fish"},
+	Summary: "print a completion for bash, zsh or fish", New: func() Action { return Func(printCompletion) }}
+
+const helpCompletion = `usage: hostguard completion bash|zsh|fish
+
+Prints the completion of commands, flags and their values for a shell. "hostguard
+install" puts those of all three in place.
+
+exit status: 0, or 2 for wrong use.
+
+example: source <(hostguard completion bash)
+         hostguard completion fish >~/.config/fish/completions/hostguard.fish
+         hostguard completion zsh >"${fpath[1]}/_hostguard"
+`
+
+func printCompletion(_ context.Context, s *Session) error {
+	_, err := s.Stdout.Write(Completion(s.Argument, "Written by hostguard completion.", s.Commands))
+	return err
+}
+
+// Completion returns the completion script for bash, zsh or fish, with a mark in it.
+func Completion(shell, mark string, all []Command) []byte {
+	all = slices.DeleteFunc(slices.Clone(all), func(cmd Command) bool { return cmd.Hook })
+	var words, inGroup []completed // after hostguard, and after the group
+	for _, cmd := range all {
+		if second, found := strings.CutPrefix(cmd.Name, group+" "); found {
+			inGroup = append(inGroup, completed{second, cmd.Summary})
+		} else {
+			words = append(words, completed{cmd.Name, cmp.Or(cmd.Summary, "print the version")})
+		}
+	}
+	words = append(words, completed{group, "the runner of this host"}, completed{"help", "print the details of a command"})
+	switch shell {
+	case "zsh":
+		return zshCompletion(mark, all, words, inGroup)
+	case "fish":
+		return fishCompletion(mark, all, words, inGroup)
+	}
+	return bashCompletion(mark, all, words, inGroup)
+}
+
+// completed is a word that is offered.
+type completed struct{ word, text string }
+
+func wordsOf(list []completed) string {
+	words := make([]string, 0, len(list))
+	for _, c := range list {
+		words = append(words, c.word)
+	}
+	return strings.Join(words, " ")
+}
+
+// brief returns the first clause of an input's text.
+func (in Input) brief() string {
+	text := in.Text
+	for _, end := range []string{";", ". ", ": ", " ("} {
+		text, _, _ = strings.Cut(text, end)
+	}
+	return strings.TrimSuffix(text, ".")
+}
+
+// takes describes the values that are offered for an input.
+func (in Input) takes() (values []string, dirs, files bool) {
+	arg := cmp.Or(in.Arg, in.arg)
+	return in.values, strings.HasPrefix(arg, "DIR"), arg == "FILE"
+}
+
+func bashCompletion(mark string, all []Command, words, inGroup []completed) []byte {
+	var flags, values strings.Builder
+	for _, cmd := range all {
+		var list []string
+		for _, in := range cmd.New().Inputs() {
+			list = append(list, "-"+in.Name)
+			offer := "return"
+			switch words, dirs, files := in.takes(); {
+			case in.boolean:
+				continue // it needs no value
+			case len(words) > 0:
+				offer = "words='" + strings.Join(words, " ") + "'"
+			case dirs:
+				offer = "_hostguard_paths -d; return"
+			case files:
+				offer = "_hostguard_paths -f; return"
+			}
+			fmt.Fprintf(&values, "\t'%s -%s') %s ;;\n", cmd.Name, in.Name, offer)
+		}
+		list = append(list, cmd.Argument...)
+		fmt.Fprintf(&flags, "\t\t'%s') words='%s' ;;\n", cmd.Name, strings.Join(list, " "))
+	}
+	return fmt.Appendf(nil, `# %[1]s
+_hostguard_paths() {
+	compopt -o filenames 2>/dev/null
+	mapfile -t COMPREPLY < <(compgen "$1" -- "$word")
+}
+
+_hostguard() {
+	local word=${COMP_WORDS[COMP_CWORD]} flag=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]} words= i
+	COMPREPLY=()
+	for ((i = 2; i < COMP_CWORD; i++)); do
+		if [[ ${COMP_WORDS[i]} == -- ]]; then # the command of with-lock
+			if ((i == COMP_CWORD - 1)); then
+				mapfile -t COMPREPLY < <(compgen -c -- "$word")
+			else
+				_hostguard_paths -f
+			fi
+			return
+		fi
+	done
+	case $word:$flag in # bash splits -mode=hard-fail
+	=:*) word= ;;
+	*:=) flag=${COMP_WORDS[COMP_CWORD - 2]} ;;
+	esac
+	if ((COMP_CWORD > 2)) && [[ $command == %[2]s || $command == help ]]; then
+		command="$command ${COMP_WORDS[2]}"
+	fi
+	case "$command ${flag/#--/-}" in
+%[3]s	*)
+		case $COMP_CWORD:$command in
+		1:*) words='%[4]s' ;;
+		2:%[2]s | 3:'help %[2]s') words='%[5]s' ;;
+		2:help) words='%[4]s' ;;
+		*)
+			case $command in
+%[6]s			esac
+			;;
+		esac
+		;;
+	esac
+	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
+}
+complete -F _hostguard hostguard
+`, mark, group, values.String(), wordsOf(words), wordsOf(inGroup), strings.ReplaceAll(flags.String(), "\t\t'", "\t\t\t'"))
+}
+
+// zshQuote quotes a text for zsh, once more for _describe and _arguments.
+func zshQuote(text string) string {
+	text = strings.NewReplacer(`\`, `\\`, ":", `\:`, "[", `\[`, "]", `\]`).Replace(text)
+	return strings.ReplaceAll(text, "'", `'\''`)
+}
+
+func zshCompletion(mark string, all []Command, words, inGroup []completed) []byte {
+	described := func(list []completed) string {
+		var b strings.Builder
+		for _, c := range list {
+			fmt.Fprintf(&b, "\t\t\t'%s:%s'\n", c.word, zshQuote(c.text))
+		}
+		return b.String()
+	}
+	var cases strings.Builder
+	for _, cmd := range all {
+		fmt.Fprintf(&cases, "\t('%s')\n\t\t_arguments :", cmd.Name)
+		for _, in := range cmd.New().Inputs() {
+			if in.boolean {
+				fmt.Fprintf(&cases, " \\\n\t\t\t'-%s[%s]'", in.Name, zshQuote(in.brief()))
+				continue
+			}
+			action := " "
+			switch values, dirs, files := in.takes(); {
+			case len(values) > 0:
+				action = "(" + strings.Join(values, " ") + ")"
+			case dirs:
+				action = "_directories"
+			case files:
+				action = "_files"
+			}
+			fmt.Fprintf(&cases, " \\\n\t\t\t'-%s=[%s]:%s:%s'", in.Name, zshQuote(in.brief()),
+				zshQuote(cmp.Or(in.Arg, in.arg)), action)
+		}
+		if len(cmd.Argument) > 0 {
+			fmt.Fprintf(&cases, " \\\n\t\t\t':word:(%s)'", strings.Join(cmd.Argument, " "))
+		}
+		if cmd.Wraps {
+			cases.WriteString(" \\\n\t\t\t'*::command:_normal'")
+		}
+		cases.WriteString("\n\t\t;;\n")
+	}
+	return fmt.Appendf(nil, `#compdef hostguard
+# %[1]s
+_hostguard() {
+	local -a list
+	if [[ $words[2] == help ]] && ((CURRENT > 2)); then
+		shift words
+		((CURRENT--))
+	fi
+	if ((CURRENT == 2)); then
+		list=(
+%[2]s		)
+		_describe -t commands command list
+		return
+	fi
+	local command=$words[2]
+	if [[ $command == %[3]s ]]; then
+		if ((CURRENT == 3)); then
+			list=(
+%[4]s			)
+			_describe -t commands command list
+			return
+		fi
+		command="$command $words[3]"
+		shift words
+		((CURRENT--))
+	fi
+	shift words
+	((CURRENT--))
+	case $command in
+%[5]s	esac
+}
+if [[ $funcstack[1] == _hostguard ]]; then
+	_hostguard "$@"
+else
+	compdef _hostguard hostguard
+fi
+`, mark, described(words), group, described(inGroup), cases.String())
+}
+
+// fishQuote quotes a text for fish.
+func fishQuote(text string) string {
+	return "'" + strings.NewReplacer(`\`, `\\`, "'", `\'`).Replace(text) + "'"
+}
+
+func fishCompletion(mark string, all []Command, words, inGroup []completed) []byte {
+	var b strings.Builder
+	fmt.Fprintf(&b, `# %s
+function __hostguard_at --description 'whether the words before the cursor are these'
+	test (string join -- ' ' (commandline -opc)) = (string join ' ' hostguard $argv)
+end
+function __hostguard_in --description 'whether the words before the cursor begin with these'
+	string match -q -- (string join ' ' hostguard $argv '*') (string join -- ' ' (commandline -opc) '')
+end
+complete -c hostguard -f
+`, mark)
+	offer := func(list []completed, after string) {
+		for _, c := range list {
+			fmt.Fprintf(&b, "complete -c hostguard -n '__hostguard_at%s' -a %s -d %s\n", after, c.word, fishQuote(c.text))
+		}
+	}
+	offer(words, "")
+	offer(words, " help")
+	offer(inGroup, " "+group)
+	offer(inGroup, " help "+group)
+	for _, cmd := range all {
+		for _, in := range cmd.New().Inputs() {
+			takes := ""
+			switch values, dirs, files := in.takes(); {
+			case in.boolean:
+			case len(values) > 0:
+				takes = " -x -a '" + strings.Join(values, " ") + "'"
+			case dirs:
+				takes = " -x -a '(__fish_complete_directories)'"
+			case files:
+				takes = " -r -F"
+			default:
+				takes = " -x"
+			}
+			fmt.Fprintf(&b, "complete -c hostguard -n '__hostguard_in %s' -o %s%s -d %s\n", cmd.Name, in.Name, takes,
+				fishQuote(in.brief()))
+		}
+		if len(cmd.Argument) > 0 {
+			fmt.Fprintf(&b, "complete -c hostguard -n '__hostguard_at %s' -a '%s'\n", cmd.Name,
+				strings.Join(cmd.Argument, " "))
+		}
+		if cmd.Wraps {
+			fmt.Fprintf(&b, "complete -c hostguard -n '__hostguard_in %s; and contains -- -- (commandline -opc)' "+
+				"-a '(__fish_complete_command)'\n", cmd.Name)
+		}
+	}
+	return []byte(b.String())
+}
