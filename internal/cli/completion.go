@@ -31,15 +31,15 @@ func printCompletion(_ context.Context, s *Session) error {
 // Completion returns the completion script for bash, zsh or fish, with a mark in it.
 func Completion(shell, mark string, all []Command) []byte {
 	all = slices.DeleteFunc(slices.Clone(all), func(cmd Command) bool { return cmd.Hook })
-	var words, inGroup []completed // after hostguard, and after the group
+	var words, inGroup []described // after hostguard, and after the group
 	for _, cmd := range all {
 		if second, found := strings.CutPrefix(cmd.Name, group+" "); found {
-			inGroup = append(inGroup, completed{second, cmd.Summary})
+			inGroup = append(inGroup, described{second, cmd.Summary})
 		} else {
-			words = append(words, completed{cmd.Name, cmp.Or(cmd.Summary, "print the version")})
+			words = append(words, described{cmd.Name, cmp.Or(cmd.Summary, "print the version")})
 		}
 	}
-	words = append(words, completed{group, "the runner of this host"}, completed{"help", "print the details of a command"})
+	words = append(words, described{group, "the runner of this host"}, described{"help", "print the details of a command"})
 	switch shell {
 	case "zsh":
 		return zshCompletion(mark, all, words, inGroup)
@@ -49,10 +49,10 @@ func Completion(shell, mark string, all []Command) []byte {
 	return bashCompletion(mark, all, words, inGroup)
 }
 
-// completed is a word that is offered.
-type completed struct{ word, text string }
+// described is a word with its description.
+type described struct{ word, text string }
 
-func wordsOf(list []completed) string {
+func wordsOf(list []described) string {
 	words := make([]string, 0, len(list))
 	for _, c := range list {
 		words = append(words, c.word)
@@ -75,7 +75,7 @@ func (in Input) takes() (values []string, dirs, files bool) {
 	return in.values, strings.HasPrefix(arg, "DIR"), arg == "FILE"
 }
 
-func bashCompletion(mark string, all []Command, words, inGroup []completed) []byte {
+func bashCompletion(mark string, all []Command, words, inGroup []described) []byte {
 	var flags, values strings.Builder
 	for _, cmd := range all {
 		var list []string
@@ -148,8 +148,8 @@ func zshQuote(text string) string {
 	return strings.ReplaceAll(text, "'", `'\''`)
 }
 
-func zshCompletion(mark string, all []Command, words, inGroup []completed) []byte {
-	described := func(list []completed) string {
+func zshCompletion(mark string, all []Command, words, inGroup []described) []byte {
+	quoted := func(list []described) string {
 		var b strings.Builder
 		for _, c := range list {
 			fmt.Fprintf(&b, "\t\t\t'%s:%s'\n", c.word, zshQuote(c.text))
@@ -220,7 +220,7 @@ if [[ $funcstack[1] == _hostguard ]]; then
 else
 	compdef _hostguard hostguard
 fi
-`, mark, described(words), group, described(inGroup), cases.String())
+`, mark, quoted(words), group, quoted(inGroup), cases.String())
 }
 
 // fishQuote quotes a text for fish.
@@ -228,7 +228,7 @@ func fishQuote(text string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, "'", `\'`).Replace(text) + "'"
 }
 
-func fishCompletion(mark string, all []Command, words, inGroup []completed) []byte {
+func fishCompletion(mark string, all []Command, words, inGroup []described) []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, `# %s
 function __hostguard_at --description 'whether the words before the cursor are these'
@@ -239,7 +239,7 @@ function __hostguard_in --description 'whether the words before the cursor begin
 end
 complete -c hostguard -f
 `, mark)
-	offer := func(list []completed, after string) {
+	offer := func(list []described, after string) {
 		for _, c := range list {
 			fmt.Fprintf(&b, "complete -c hostguard -n '__hostguard_at%s' -a %s -d %s\n", after, c.word, fishQuote(c.text))
 		}

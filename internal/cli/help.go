@@ -110,13 +110,17 @@ func options(inputs []Input) string {
 	}
 	var list strings.Builder
 	for _, in := range inputs {
-		text := in.Text
-		if in.Default != "" && !in.boolean {
-			text = strings.TrimPrefix(text+"; default "+in.Default, "; ")
-		}
-		list.WriteString(entry(in.flag(), text, column))
+		list.WriteString(entry(in.flag(), in.description(), column))
 	}
 	return list.String()
+}
+
+// description returns the input's text with its default.
+func (in Input) description() string {
+	if in.Default == "" || in.boolean {
+		return in.Text
+	}
+	return strings.TrimPrefix(in.Text+"; default "+in.Default, "; ")
 }
 
 // entry returns a word and its description in two columns.

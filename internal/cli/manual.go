@@ -7,29 +7,212 @@ import (
 	"strings"
 )
 
-// Manual returns the help of all commands as one page for man(1) that starts with mark.
+// environment are the variables that no table of inputs has.
+var environment = []described{
+	{"DOCKER_HOST, DOCKER_CONTEXT, DOCKER_CONFIG, DOCKER_CERT_PATH, DOCKER_TLS_VERIFY, DOCKER_API_VERSION",
+		"the Docker daemon to ask, as for docker(1)"},
+	{"GITEA_TOKEN", "a token for Gitea: whether a run is still running, and what runners it has. It is never an " +
+		"input, so that it is in no command line and no log"},
+	{"GITEA_SERVER_URL", "the server that GITEA_TOKEN is for, in place of the checkout's remote"},
+	{RegistrationVariable, "the registration token of a new runner (runner split)"},
+	{"RESTART_NOW", "1 means -restart-now (runner service)"},
+	{"TASK_LOG_LINES", "how many lines of the tasks' log to print (runner audit)"},
+	{"HOST_WEB_BUILD_PRESSURE_WARN_ONLY", "0 means -mode hard-fail (wait-pressure)"},
+	{"HOSTGUARD_BIN", "the program that the action runs, in place of the hostguard on PATH or of the release's"},
+	{"HOSTGUARD_URL", "where the action finds the release's binaries"},
+	{"GITHUB_*, GITEA_*, RUNNER_TEMP", "the job that a step belongs to, as its runner sets them"},
+}
+
+// files are what hostguard reads and writes beside what it is given.
+var files = []described{
+	{"/run/lock/hostguard", "the locks of -lock-backend file"},
+	{"/var/log/hostguard/audit.jsonl, ~/.local/state/hostguard/audit.jsonl", "who broke which lock and why, of root and " +
+		"of other users"},
+	{"~/act-runner", "the directory of the host's runner, if no service names another"},
+	{"/etc/systemd/system/hostguard-clean-diag.timer", "the timer of runner cleanup-timer; below ~/.config/systemd/user " +
+		"for other users"},
+	{"/usr/local/bin/hostguard-job-completed, hostguard-post-task, hostguard-health",
+		"the hooks that install puts in place: links to hostguard"},
+}
+
+// statuses are the exit statuses. Those of with-lock are in its own help.
+var statuses = []struct {
+	status int
+	text   string
+}{
+	{StatusOK, "done, or warned under -mode warn-only"},
+	{StatusRefused, "refused: the lock was not free in time, the pressure did not end, or a check found a problem"},
+	{StatusUsage, "wrong use: an unknown command or flag, or an invalid value"},
+	{StatusFailed, "hostguard could not do its work: no Docker, no permission"},
+	{StatusLockTimeout, "with-lock: the lock was not free in time"},
+	{StatusCannotLock, "with-lock: hostguard could not do its work"},
+	{StatusCannotRun, "with-lock: the command exists but cannot be run"},
+	{StatusNotFound, "with-lock: there is no such command"},
+	{StatusInterrupted, "interrupted by SIGINT"},
+	{StatusTerminated, "interrupted by SIGTERM or SIGHUP"},
+}
+
+// manualDate is when the page was last reviewed.
+const manualDate = "2026-11-27"
+
+// manual is a page for man(1) that is being written, in the macros of man(7).
+type manual struct {
+	bytes.Buffer
+	begun bool // the section has text, and the next paragraph needs a break
+}
+
+// Manual returns the manual page, with a mark in it.
 func Manual(mark, version string, all []Command) []byte {
-	var page bytes.Buffer
-	fmt.Fprintf(&page, ".\\\" %s\n.TH HOSTGUARD 1 \"\" \"hostguard %s\"\n.SH NAME\nhostguard \\- keeps a shared CI "+
-		"host usable\n", mark, version)
-	section := func(title, text string) {
-		fmt.Fprintf(&page, ".SH %s\n.nf\n", strings.ToUpper(title))
-		for line := range strings.Lines(strings.NewReplacer(`\`, `\e`, "-", `\-`).Replace(text)) {
-			if strings.HasPrefix(line, ".") || strings.HasPrefix(line, "'") {
-				line = `\&` + line
-			}
-			page.WriteString(line)
+	var m manual
+	fmt.Fprintf(&m, ".\\\" %s\n.TH HOSTGUARD 1 %s \"hostguard %s\"\n", mark, manualDate, version)
+	m.section("SH NAME")
+	m.line(`hostguard \- keep a shared CI host usable`)
+	m.section("SH SYNOPSIS")
+	m.line(".B hostguard\n.I COMMAND\n[\\fIFLAG\\fR...]")
+	m.section("SH DESCRIPTION")
+	m.text("hostguard keeps a CI host usable that several runners, repositories and people share: it cleans what dead " +
+		"jobs left behind, waits for the heavy builds of others to end, and keeps the host-wide build lock. A workflow " +
+		"runs the steps by the action; an operator runs the other commands on the host.")
+	m.text("Every input is a flag, and most are also read from the environment. A flag takes precedence over the " +
+		"workflow's input, and that over the environment.")
+	m.section("SH COMMANDS")
+	hook := slices.IndexFunc(all, func(cmd Command) bool { return cmd.Hook })
+	for i, cmd := range all {
+		if cmd.Hook && i != hook { // all hooks share one text
+			continue
 		}
-		page.WriteString(".fi\n")
+		m.command(cmd)
 	}
-	section("description", helpMain(all))
+	m.section("SH ENVIRONMENT")
+	for _, v := range variables(all) {
+		m.item(v.word, v.text)
+	}
+	for _, v := range environment {
+		m.item(v.word, v.text)
+	}
+	m.section("SH FILES")
+	for _, f := range files {
+		m.item(f.word, f.text)
+	}
+	m.section("SH EXIT STATUS")
+	for _, s := range statuses {
+		m.item(fmt.Sprint(s.status), s.text)
+	}
+	m.section("SH SEE ALSO")
+	m.line(".BR docker (1),\n.BR flock (1),\n.BR timeout (1),\n.BR systemd.unit (5)")
+	return m.Bytes()
+}
+
+// variables returns the variables of the inputs that are read from the environment, in
+// the order of the commands.
+func variables(all []Command) (list []described) {
+	of := map[string]int{} // indexes of list
 	for _, cmd := range all {
-		if !cmd.Hook {
-			section(cmd.Name, cmd.help())
+		for _, in := range cmd.New().Inputs() {
+			name := hostPrefix + variableName(in.Name)
+			switch i, found := of[name]; {
+			case in.FlagOnly:
+			case found:
+				list[i].text += ", " + cmd.Name
+			default:
+				of[name] = len(list)
+				list = append(list, described{name, "-" + in.Name + " of " + cmd.Name})
+			}
 		}
 	}
-	if i := slices.IndexFunc(all, func(cmd Command) bool { return cmd.Hook }); i >= 0 { // all hooks share one text
-		section("hooks", all[i].help())
+	return list
+}
+
+// command writes what the help of a command says.
+func (m *manual) command(cmd Command) {
+	name, inputs := cmd.Name, cmd.New().Inputs()
+	if cmd.Hook {
+		name = "hooks of the runner"
 	}
-	return page.Bytes()
+	m.section("SS " + escape(name))
+	usage, body, found := strings.Cut(cmd.help(), "\n\n")
+	if !strings.HasPrefix(usage, "usage: ") || !found {
+		usage, body = "", cmd.help()
+	}
+	if usage != "" {
+		m.block(strings.NewReplacer("usage: ", "", "\n       ", "\n").Replace(usage))
+	}
+	list := options(inputs)
+	for paragraph := range strings.SplitSeq(body, "\n\n") {
+		switch {
+		case len(inputs) > 0 && strings.Trim(paragraph, "\n") == strings.Trim(list, "\n"):
+			for _, in := range inputs {
+				m.item(in.flag(), in.description())
+			}
+		case strings.Contains("\n"+paragraph, "\n  "), strings.HasPrefix(paragraph, "example: "):
+			m.block(paragraph)
+		default:
+			m.text(paragraph)
+		}
+	}
+}
+
+// section begins a section, by its macro.
+func (m *manual) section(title string) {
+	m.line("." + title)
+	m.begun = false
+}
+
+// paragraph begins a paragraph.
+func (m *manual) paragraph() {
+	if m.begun {
+		m.line(".PP")
+	}
+	m.begun = true
+}
+
+// item writes a term and its text.
+func (m *manual) item(term, text string) {
+	m.begun = true
+	fmt.Fprintf(m, ".TP\n\\fB%s\\fR\n", escape(term))
+	m.filled(text)
+}
+
+// text writes a paragraph.
+func (m *manual) text(text string) {
+	m.paragraph()
+	m.filled(text)
+}
+
+// filled writes a text in lines that mandoc's lint takes.
+func (m *manual) filled(text string) {
+	line := ""
+	for word := range strings.FieldsSeq(text) {
+		word = escape(word)
+		if line != "" && len(line)+len(word) > 72 {
+			m.line(line)
+			line = ""
+		}
+		line = strings.TrimPrefix(line+" "+word, " ")
+	}
+	m.line(line)
+}
+
+// block writes a text as it is.
+func (m *manual) block(text string) {
+	m.paragraph()
+	m.line(".nf")
+	for line := range strings.Lines(strings.Trim(text, "\n") + "\n") {
+		if line = escape(strings.TrimRight(line, " \n")); line == "" {
+			line = ".sp"
+		}
+		m.line(line)
+	}
+	m.line(".fi")
+}
+
+func (m *manual) line(text string) { fmt.Fprintln(m, text) }
+
+// escape returns a text without roff's escapes and macros.
+func escape(text string) string {
+	text = strings.NewReplacer(`\`, `\e`, "-", `\-`).Replace(text)
+	if strings.HasPrefix(text, ".") || strings.HasPrefix(text, "'") {
+		text = `\&` + text
+	}
+	return text
 }
