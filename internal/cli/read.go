@@ -14,8 +14,6 @@ const (
 	fromInput = "workflow's input"
 )
 
-var errEmpty = errors.New("must not be empty; omit the flag to use its default")
-
 // Read sets the inputs of a command from flags, variables and defaults, and returns
 // the remaining arguments.
 func (s *Session) Read(inputs []Input, args []string) (rest []string, err error) {
@@ -30,8 +28,12 @@ func (s *Session) Read(inputs []Input, args []string) (rest []string, err error)
 			}
 		}
 		set := func(value string) error {
-			if value == "" && !in.boolean {
-				return errEmpty
+			switch {
+			case value != "" || in.boolean:
+			case in.Default == "":
+				return errors.New("must not be empty")
+			default:
+				return errors.New("must not be empty; omit the flag to use its default")
 			}
 			byFlag[in.Name] = value
 			return in.set(value)
