@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,8 +17,8 @@ import (
 	"hostguard/steps"
 )
 
-// The JSON of each command is described in docs/schema. The schemas take no key that
-// they do not name, so that none is added without them.
+// The JSON of each command is described in docs/schema. Readers have to accept keys that
+// a later version adds; here no key is accepted that its schema does not name.
 
 // schemas is where the schemas are, whatever directory a script is in.
 var schemas, _ = filepath.Abs("docs/schema")
@@ -25,6 +27,24 @@ var schemas, _ = filepath.Abs("docs/schema")
 func checkSchema(name, text string) error {
 	compiler := jsonschema.NewCompiler()
 	compiler.AssertFormat()
+	files, err := filepath.Glob(schemas + "/*.json")
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		schema, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
+		if err != nil {
+			return fmt.Errorf("%s: %w", file, err)
+		}
+		closeObjects(schema)
+		if err := compiler.AddResource(file, schema); err != nil {
+			return err
+		}
+	}
 	compiled, err := compiler.Compile(filepath.Join(schemas, name+".json"))
 	if err != nil {
 		return err
@@ -34,6 +54,23 @@ func checkSchema(name, text string) error {
 		return err
 	}
 	return compiled.Validate(value)
+}
+
+// closeObjects makes a schema refuse keys that it does not name.
+func closeObjects(schema any) {
+	switch schema := schema.(type) {
+	case map[string]any:
+		if _, object := schema["properties"].(map[string]any); object {
+			schema["additionalProperties"] = false
+		}
+		for _, part := range schema {
+			closeObjects(part)
+		}
+	case []any:
+		for _, part := range schema {
+			closeObjects(part)
+		}
+	}
 }
 
 // schema NAME checks the stdout of the last command.

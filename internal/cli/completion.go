@@ -80,7 +80,8 @@ func bashCompletion(mark string, all []Command, words, inGroup []described) []by
 	for _, cmd := range all {
 		var list []string
 		for _, in := range cmd.New().Inputs() {
-			list = append(list, "-"+in.Name)
+			word, _, _ := strings.Cut(in.flag(), " ") // -disable=false of what is true
+			list = append(list, word)
 			offer := "return"
 			switch words, dirs, files := in.takes(); {
 			case in.boolean:
@@ -160,7 +161,11 @@ func zshCompletion(mark string, all []Command, words, inGroup []described) []byt
 	for _, cmd := range all {
 		fmt.Fprintf(&cases, "\t('%s')\n\t\t_arguments :", cmd.Name)
 		for _, in := range cmd.New().Inputs() {
-			if in.boolean {
+			switch {
+			case in.boolean && in.Default == "true":
+				fmt.Fprintf(&cases, " \\\n\t\t\t'-%s=-[%s]:value:(false)'", in.Name, zshQuote(in.brief()))
+				continue
+			case in.boolean:
 				fmt.Fprintf(&cases, " \\\n\t\t\t'-%s[%s]'", in.Name, zshQuote(in.brief()))
 				continue
 			}
