@@ -17,6 +17,7 @@ type Answer struct {
 	Open  bool          // it still waits
 	End   string        // as of an interval
 	Parts []Part
+	Place int // in the lock's queue when it came; 0 if that is not known
 	// WatchedAgain is when somebody watched again after EndUnseen, if ever.
 	WatchedAgain time.Time
 }

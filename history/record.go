@@ -22,6 +22,7 @@ type Record struct {
 	ids   []byte
 	texts []string
 	who   []Who
+	index *index
 }
 
 // row is an interval.
@@ -35,7 +36,7 @@ type row struct {
 	open, plain               bool
 }
 
-func (r *row) is(kinds ...Kind) bool { return slices.Contains(kinds, Kind(knownKinds[r.kind])) }
+func (r *row) is() Kind { return Kind(knownKinds[r.kind]) }
 
 // interval returns the interval of a row.
 func (r *Record) interval(n int) Interval {
