@@ -113,7 +113,7 @@ func (o *acquireOptions) hold(
 	}
 	held, err := m.Acquire(waiting)
 	log.printStore()
-	reportWait(s, seen.answer(m.Name(), lockwire.WhoIs(store.Self), err))
+	reportWait(s, seen.answer(m.Name(), lockwire.WhoIs(store.Self), err == nil))
 	if err != nil {
 		return held, o.explain(err, m.Name(), log)
 	}
