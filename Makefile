@@ -7,6 +7,7 @@ MAKEFLAGS += --no-builtin-rules
 SHELL := /bin/sh
 
 COMMIT = $$(git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)
+# Nobody that hostguard talks to needs HTTP/2: 0.36 MB less.
 GOBUILD = CGO_ENABLED=0 go build -tags nethttpomithttp2 -trimpath -buildvcs=false \
 	-ldflags "-s -w -X main.version=$$(cat VERSION) -X main.commit=$(COMMIT)"
 TOOL = go tool -modfile=tools.mod
