@@ -300,10 +300,10 @@ func (x *index) causes(wait *row) *candidates {
 
 // mostAnswers bounds the answers to one question; there are more of a repository that waited
 // all year.
-const mostAnswers = 100
+const mostAnswers = 1000
 
-// Answers returns why the jobs that match waited, in the order in which they began to, but
-// only of the last hundred.
+// Answers returns why the jobs that match waited, the last thousand, in the order in which
+// they began to.
 func (r *Record) Answers(match func(Who) bool) (all []Answer) {
 	matches := r.matching(match)
 	var jobs [][]int32
