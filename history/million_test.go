@@ -19,7 +19,8 @@ func writeYear(t testing.TB, dir string, intervals int) {
 	var ended []Interval
 	for n := range intervals / 4 {
 		repository := []string{"shop", "blog", "docs", "site", "tool"}[n*7%5]
-		who := Who{Repository: "wooo/" + repository, Workflow: "ci.yaml", Job: "build", Run: fmt.Sprint(n), Actor: "mia",
+		who := Who{Repository: "wooo/" + repository, Workflow: "ci.yaml", Job: "build", Run: fmt.Sprint(n),
+			Actor:  "mia",
 			RunURL: fmt.Sprintf("https://git.example.com/wooo/%s/actions/runs/%d", repository, n)}
 		got := noon.Add(time.Duration(n) * step)
 		add := func(kind Kind, name, what, end string, from, until time.Time) {

@@ -33,8 +33,8 @@ type Report struct {
 // RepositoryWaits is how long the jobs of a repository waited, and for whom.
 type RepositoryWaits struct {
 	Repository    string // empty for those outside any job
-	Jobs          int // one with waits that are more than 10 minutes apart counts twice
-	WaitedLong    int // for more than a minute
+	Jobs          int    // one with waits that are more than 10 minutes apart counts twice
+	WaitedLong    int    // for more than a minute
 	Waited        time.Duration
 	P50, P95, Max time.Duration
 

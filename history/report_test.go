@@ -2,6 +2,7 @@ package history
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 	_ "time/tzdata"
@@ -31,14 +32,15 @@ func TestTheReportAddsUp(t *testing.T) {
 		of(Hold, "other", "blog#5", 0, 1, EndReleased), // not in the time
 	)
 	p := r.Report(at(60 * 2).UTC())
-	got := fmt.Sprintln(p.Jobs, p.WaitedLong, p.Waited, p.Longest.Sentence(), p.MostFor, fmt.Sprintf("%.2f", p.MostShare))
+	var b strings.Builder
+	fmt.Fprintln(&b, p.Jobs, p.WaitedLong, p.Waited, p.Longest.Sentence(), p.MostFor, fmt.Sprintf("%.2f", p.MostShare))
 	for _, w := range p.Repositories {
-		got += fmt.Sprintln(w.Repository, w.Jobs, w.WaitedLong, w.Waited, w.P50, w.P95, w.Max, w.For, w.Pressure, w.Other)
+		fmt.Fprintln(&b, w.Repository, w.Jobs, w.WaitedLong, w.Waited, w.P50, w.P95, w.Max, w.For, w.Pressure, w.Other)
 	}
 	for _, o := range p.Takeovers {
-		got += fmt.Sprintln("taken over", o.Who.Run, o.Next)
+		fmt.Fprintln(&b, "taken over", o.Who.Run, o.Next)
 	}
-	got += fmt.Sprintln(p.Pressure, p.Reserved, p.Unwatched, len(p.Holds), p.Holds[0].Who.Run, len(p.Locks))
+	fmt.Fprintln(&b, p.Pressure, p.Reserved, p.Unwatched, len(p.Holds), p.Holds[0].Who.Run, len(p.Locks))
 	want := `8 5 38m3s wooo/shop build #1 waited 15m for wooo/blog build #1. {wooo/blog  build    } 0.39
 wooo/shop 3 3 28m3s 8m3s 15m0s 15m0s map[wooo/blog:15m0s wooo/docs:8m3s] 5m0s 0s
 wooo/blog 3 2 10m0s 5m0s 5m0s 5m0s map[] 0s 10m0s
@@ -47,7 +49,7 @@ wooo/docs 1 0 0s 0s 0s 0s map[] 0s 0s
 taken over 9 6s
 6m0s 10m0s 6m0s 5 1 1
 `
-	if got != want {
+	if got := b.String(); got != want {
 		t.Errorf("\n got %s\nwant %s", got, want)
 	}
 }
@@ -58,7 +60,8 @@ func TestUseIsByTheHourOfTheZone(t *testing.T) {
 		t.Fatal(err)
 	}
 	// From 12:00 to 12:45 UTC, with a second slot meanwhile.
-	r := record(86400, nil, of(Hold, "deploy", "shop#1", 0, 45, EndReleased), of(Hold, "deploy", "shop#2", 10, 20, EndReleased),
+	r := record(86400, nil, of(Hold, "deploy", "shop#1", 0, 45, EndReleased),
+		of(Hold, "deploy", "shop#2", 10, 20, EndReleased),
 		of(Hold, "deploy", "shop#3", 30, 45, EndReleased))
 	hours := r.Report(noon.In(zone)).Locks[0].Hours
 	for i, share := range hours {
@@ -82,8 +85,9 @@ func TestUseIsByTheHourOfTheZone(t *testing.T) {
 }
 
 func TestAWrongClockMakesNoEndlessReport(t *testing.T) {
-	r := record(0, nil, Interval{Kind: Hold, Name: "deploy", From: time.UnixMilli(0), Until: time.UnixMilli(253402300000000)})
-	r.LastLook = time.UnixMilli(253402300000000)
+	end := time.UnixMilli(253402300000000)
+	r := record(0, nil, Interval{Kind: Hold, Name: "deploy", From: time.UnixMilli(0), Until: end})
+	r.LastLook = end
 	start := time.Now()
 	p := r.Report(time.Unix(-1e9, 0))
 	if p.Until.Sub(p.From) != mostTime || time.Since(start) > 5*time.Second {

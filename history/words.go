@@ -103,7 +103,8 @@ func (a Answer) Lines(n int) (lines []Line) {
 		}
 	}
 	if rest > 0 {
-		lines = append(lines, Line{Time: a.unit(restTime), Share: float64(restTime) / float64(a.Total), Cause: others(rest)})
+		share := float64(restTime) / float64(a.Total)
+		lines = append(lines, Line{Time: a.unit(restTime), Share: share, Cause: others(rest)})
 	}
 	return lines
 }

@@ -120,8 +120,9 @@ var plainStyle = style{
 }
 
 var markdownStyle = style{
-	code: history.Code, job: history.Who.Markdown, text: func(s string) string { return history.Escape(history.Phrase(s)) },
-	kind: history.Who.Markdown, bold: func(s string) string { return "**" + s + "**" },
+	code: history.Code, job: history.Who.Markdown, kind: history.Who.Markdown,
+	text: func(s string) string { return history.Escape(history.Phrase(s)) },
+	bold: func(s string) string { return "**" + s + "**" },
 }
 
 const outside = "outside any job"

@@ -92,8 +92,9 @@ func reportJSON(is *history.Report) any {
 		all.Longest = &waitJSON{jobOf(a.Who), a.From, a.Total.Seconds(), a.Sentence()}
 	}
 	for _, w := range is.Repositories {
-		r := repositoryJSON{Repository: w.Repository, Jobs: w.Jobs, WaitedLong: w.WaitedLong, Waited: w.Waited.Seconds(),
-			P50: w.P50.Seconds(), P95: w.P95.Seconds(), Max: w.Max.Seconds(), For: map[string]float64{},
+		r := repositoryJSON{Repository: w.Repository, Jobs: w.Jobs, WaitedLong: w.WaitedLong,
+			Waited: w.Waited.Seconds(),
+			P50:    w.P50.Seconds(), P95: w.P95.Seconds(), Max: w.Max.Seconds(), For: map[string]float64{},
 			Pressure: w.Pressure.Seconds(), Other: w.Other.Seconds()}
 		for name, d := range w.For {
 			r.For[name] = d.Seconds()
