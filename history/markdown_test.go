@@ -45,8 +45,8 @@ func TestTheSummary(t *testing.T) {
 				"`hostguard why -run https://git.example.com/wooo/shop/actions/runs/12`\n"},
 		{"a short wait", Answer{Lock: "deploy", Total: 4999 * time.Millisecond, Parts: []Part{slow}}, Stall{}, ""},
 		{"the holder died", Answer{Lock: "deploy", Total: 3 * time.Minute, Parts: []Part{dead}}, Stall{},
-			"**Waited 3m** before `deploy`: `wooo/docs` build &#35;61 did not give it back (its container is gone), so " +
-				"it was taken over.\n"},
+			"**Waited 3m** before `deploy`: `wooo/docs` build &#35;61 did not give it back (its container is gone), " +
+				"so it was taken over.\n"},
 		{"not got in time", Answer{Lock: "deploy", Total: 30 * time.Minute, End: EndGaveUp,
 			Parts: []Part{alive}}, Stall{},
 			"**Did not get `deploy` in 30m**, not this change's fault. Held by `wooo/blog` deploy [&#35;97](" +
