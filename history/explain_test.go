@@ -107,8 +107,8 @@ func TestAWaitIsExplained(t *testing.T) {
 		{"the end was not seen", gap(8, 16), []Interval{
 			of(Hold, "deploy", "docs#61", 0, 8, EndUnseen),
 			of(Wait, "deploy", "shop#12", 0, 8, EndUnseen),
-		}, "wooo/shop build #12 waited at least 8m for wooo/docs build #61: from 12:00 until 12:08, then ci-host-1 was " +
-			"not watched until 12:16."},
+		}, "wooo/shop build #12 waited at least 8m for wooo/docs build #61: from 12:00 until 12:08, then ci-host-1 " +
+			"was not watched until 12:16."},
 		{"jobs of one name in one run, as of a matrix", nil, []Interval{
 			of(Hold, "deploy", "docs#61", 0, 8, EndReleased),
 			of(Wait, "deploy", "shop#12", 0, 8, EndAcquired),
@@ -135,7 +135,8 @@ func TestUsualIsTheMedianOfFiveHoldsInThirtyDays(t *testing.T) {
 	const day = 24 * 60
 	var all []Interval
 	for i, minutes := range []float64{5, 6, 7, 8, 40} {
-		all = append(all, of(Hold, "deploy", fmt.Sprint("blog#", i), float64(-i-1)*day, float64(-i-1)*day+minutes, EndReleased))
+		from := float64(-i-1) * day
+		all = append(all, of(Hold, "deploy", fmt.Sprint("blog#", i), from, from+minutes, EndReleased))
 	}
 	all = append(all,
 		of(Hold, "deploy", "blog#7", -40*day, -40*day+900, EndReleased), // too long ago

@@ -298,7 +298,7 @@ func segmentTime(name string) (ms int64, ok bool) {
 		return 0, false
 	}
 	ms, err := strconv.ParseInt(name[:13], 10, 64)
-	return ms, err == nil && name == segmentName(ms)
+	return ms, err == nil && ms >= 0 && name == segmentName(ms)
 }
 
 // The other files of a history.

@@ -154,8 +154,8 @@ func (b *builder) reserve(segments []segment) {
 	}
 	if first := segments[0].size; first > 0 && len(segments) > 2 {
 		grow := func(n int) int { return int(float64(n) * 1.05 * float64(size-first) / float64(first)) }
-		b.rows, b.ids = slices.Grow(b.rows, grow(len(b.rows))), slices.Grow(b.ids, grow(len(b.ids)))
-		b.who = slices.Grow(b.who, grow(len(b.who)))
+		b.rows, b.jobs = slices.Grow(b.rows, grow(len(b.rows))), slices.Grow(b.jobs, grow(len(b.jobs)))
+		b.bytes = slices.Grow(b.bytes, grow(len(b.bytes)))
 	}
 }
 
@@ -214,7 +214,7 @@ func (b *builder) dropEnded(still *Record) {
 	*still = *kept.Record
 }
 
-func (r *Record) id(n int) []byte { return r.ids[r.rows[n].id:][:r.rows[n].idLength] }
+func (r *Record) id(n int) []byte { return r.bytes[r.rows[n].id:][:r.rows[n].idLength] }
 
 // lastTime returns the latest time of any line.
 func (r *Record) lastTime() time.Time {
