@@ -30,7 +30,7 @@ export interface Interval {
   wait?: Wait; // of which it is a piece
 }
 
-// Wait is what one job waited without a hold between: the pressure gate, then a lock.
+// Wait is what one job waited without a long pause, such as for pressure, then for a lock.
 export interface Wait {
   pieces: Interval[];
   first: Interval;
@@ -141,6 +141,9 @@ const EMPTY_HOST: Host = {
   memoryAvailable: 0, memoryTotal: 0, load: 0, runners: [], leftBehind: [], inSight: [], outOfSight: [],
 };
 
+// JOIN is the longest pause, in ms, between two waits of a job that are one to its author.
+const JOIN = 10 * 60_000;
+
 // Jobs are the same object if they are the same job: comparing them is comparing places.
 const jobs = new Map<string, Job>();
 
@@ -250,7 +253,7 @@ export class Store {
     this.runners = new Map();
     this.containers = [];
     this.waits = [];
-    const waiting = new Map<Job, Wait>();
+    const recent = new Map<string, Wait[]>();
     const repositories = new Map<string, number>();
     for (const v of sorted) {
       switch (v.kind) {
@@ -259,7 +262,6 @@ export class Store {
           const l = lock(v.name);
           l.holds.add(v);
           l.held += this.end(v) - v.from;
-          if (v.kind === "hold") waiting.delete(v.job); // what it waits for next is another wait
           break;
         }
         case "wait":
@@ -272,15 +274,19 @@ export class Store {
           } else this.pressure.add(v);
           const r = v.job.repository;
           if (r) repositories.set(r, (repositories.get(r) ?? 0) + ms);
-          let w = waiting.get(v.job);
+          const { repository, job, run, person } = v.job, key = JSON.stringify([repository, job, run, person]);
+          // Jobs of one name in one run, as of a matrix, wait at the same time: they are several.
+          const same = (recent.get(key) ?? []).filter((w) => v.from - this.end(w.last) <= JOIN);
+          let w = same.find((w) => this.end(w.last) <= v.from && (run || person));
           if (w) {
             w.pieces.push(v);
             w.last = v;
           } else {
             w = { pieces: [v], first: v, last: v };
-            waiting.set(v.job, w);
+            same.push(w);
             this.waits.push(w);
           }
+          recent.set(key, same);
           v.wait = w;
           break;
         }

@@ -5,7 +5,7 @@ import type { Colours, Palette } from "./colour";
 import type { Interval, Lock, Row, Store } from "./data";
 import type { Explained, Piece } from "./explain";
 import { clock, SECOND, ticks } from "./time";
-import { clean, shortName, type Words } from "./words";
+import { clean, shortName, units, type Words } from "./words";
 
 export interface View {
   from: number;
@@ -181,9 +181,13 @@ export class Picture {
   }
 
   // drawable are the parts of an answer that are drawn one by one: of very many only the
-  // longest, so that a wait of weeks costs no more than another.
-  private drawable(e: Explained | null): { part: Piece; number: number }[] {
-    const all = (e?.parts ?? []).map((part, i) => ({ part, number: i + 1 }));
+  // longest, so that a wait of weeks costs no more than another. Parts of less than a unit
+  // have no number, here and in the answer.
+  drawable(e: Explained | null): { part: Piece; place: number; number: number }[] {
+    if (!e) return [];
+    const whole = units(e.total, e.parts.map((p) => p.time));
+    let number = 0;
+    const all = e.parts.map((part, place) => ({ part, place, number: whole[place]! > 0 ? ++number : 0 }));
     return all.length <= 200 ? all : all.sort((a, b) => b.part.time - a.part.time).slice(0, 200);
   }
 
@@ -478,10 +482,11 @@ export class Picture {
         this.round(ends[0], strip.y - 1, ends[1] - ends[0], strip.height + 2, 4);
         ctx.stroke();
       }
-      if (ends[1] - ends[0] < 22) continue;
-      // The number of a heavy build is beside its bar, which is too low for it.
-      const on = strip.shape === "build" && lower ? lower : strip;
-      this.number(number, Math.min(ends[1], this.width) - 14, on.y + on.height / 2, on.shape === "hold" ? 8.5 : 7);
+      const room = ends[1] - ends[0];
+      if (!number || room < 13) continue;
+      // The number of a heavy build is on the wait for it: its bar is too low.
+      const on = strip.shape === "build" && lower ? lower : strip, radius = on.shape === "hold" && room >= 22 ? 8.5 : room >= 22 ? 7 : 6;
+      this.number(number, room < 28 ? (ends[0] + ends[1]) / 2 : Math.min(ends[1], this.width) - 14, on.y + on.height / 2, radius);
     }
     ctx.lineWidth = 1;
   }
@@ -639,7 +644,7 @@ export class Picture {
     if (width <= room) return text;
     if (room < 44) return "";
     const n = Math.floor((text.length * room) / width) - 1;
-    return n < 4 ? "" : [...text.slice(0, n)].join("").trimEnd() + "…";
+    return n < 4 ? "" : text.slice(0, n).replace(/[\ud800-\udbff]$/, "").trimEnd() + "…";
   }
 
   // plate writes a text on the surface, so that no pattern is behind it.

@@ -16,14 +16,14 @@ export interface Explained extends Answer {
   parts: Piece[];
 }
 
-// A wait for the same holder over a shorter pause is one part.
-const SHORT = 3000;
+// The longest time in which a lock that others wait for changes hands, and a look and a bit.
+const HAND_OFF = 5000, LOOK = 2000;
 
 const NOBODY = { repository: "", job: "", run: "", person: "" };
 
 export class Explainer {
   private known = new Map<Wait, Explained>();
-  private holds = new Map<string, { from: number; took: number }[]>();
+  private holds = new Map<string, number[]>(); // how long, sorted
   private locks = new Map<string, Lock>();
 
   constructor(private store: Store) {
@@ -39,47 +39,37 @@ export class Explainer {
       parts.push(...this.partsOf(piece, lane));
     }
     const s = this.store, { from, until } = s.span(wait);
-    const total = parts.reduce((sum, p) => sum + p.time, 0);
-    const gap = s.gaps.find((g) => g.from <= until + SHORT && g.until > until);
+    const gap = s.gaps.find((g) => g.from <= until && g.until > until);
     const e: Explained = {
-      wait, host: s.name, who: wait.first.job, total, open: wait.last.open, end: wait.last.end, from, until,
-      watchedAgain: wait.last.end === "unseen" && gap ? gap.until : 0, parts: merge(parts),
+      wait, host: s.name, who: wait.first.job, total: s.waited(wait), open: wait.last.open, end: wait.last.end, from, until,
+      watchedAgain: wait.last.end === "unseen" && gap ? gap.until : 0, parts,
     };
     if (!e.open) this.known.set(wait, e);
     return e;
   }
 
-  // partsOf goes through a piece of a wait: each moment of it has the cause that goes on
-  // longest, and a moment without one goes to the part before, since it is the hand-off.
+  // partsOf goes through a piece of a wait. Of several causes at once, as of a lock with
+  // several slots, the one that ended first counts: its end let the next in.
   private partsOf(of: Interval, lane: Lane | undefined): Piece[] {
-    const until = this.store.end(of);
-    const found: Interval[] = [];
+    const until = this.store.end(of), found: Interval[] = [];
     lane?.between(of.from, until, (v) => {
-      if (v.job !== of.job && this.store.end(v) > of.from && v.from < until) found.push(v);
+      if (!own(v, of, until) && this.store.end(v) > of.from && v.from < until) found.push(v);
     });
     found.sort((a, b) => a.from - b.from);
     const parts: Piece[] = [];
-    let at = of.from, i = 0;
-    while (at < until) {
-      let cause: Interval | undefined;
-      for (; i < found.length && found[i]!.from <= at; i++) {
-        // The best of those that began is found below.
-      }
-      for (let j = 0; j < i; j++) {
-        const v = found[j]!;
-        if (this.store.end(v) > at && (!cause || this.store.end(v) > this.store.end(cause))) cause = v;
-      }
-      const next = i < found.length ? found[i]!.from : until;
-      const end = Math.min(until, cause ? this.store.end(cause) : next);
-      const before = parts[parts.length - 1];
-      if (cause) parts.push(this.part(of, cause, at, end));
-      else if (before && end - at <= SHORT) {
-        before.until = end;
-        before.time += end - at;
+    let active: Interval[] = [];
+    for (let at = of.from, i = 0; at < until; ) {
+      while (i < found.length && found[i]!.from <= at) active.push(found[i++]!);
+      active = active.filter((v) => this.store.end(v) > at);
+      let end = i < found.length ? Math.min(until, found[i]!.from) : until;
+      if (active.length) {
+        const first = active.reduce((a, b) => (this.store.end(b) < this.store.end(a) ? b : a));
+        end = Math.min(until, this.store.end(first));
+        parts.push(this.part(of, first, at, end));
       } else parts.push(...this.without(of, at, end));
       at = end;
     }
-    return parts;
+    return join(parts);
   }
 
   private part(of: Interval, v: Interval, from: number, until: number): Piece {
@@ -116,36 +106,47 @@ export class Explainer {
     if (v.plain || !v.job.repository) return 0;
     const key = JSON.stringify([v.name, v.job.repository, v.job.job]);
     if (!this.holds.size) {
+      const since = this.store.look - 30 * DAY;
       for (const lock of this.store.locks) {
         for (const row of lock.holds.rows) {
           for (const o of row.list) {
-            if (o.kind !== "hold" || o.end !== "released" || o.plain) continue;
-            const k = JSON.stringify([o.name, o.job.repository, o.job.job]);
-            const list = this.holds.get(k) ?? [];
-            if (!list.length) this.holds.set(k, list);
-            list.push({ from: o.from, took: o.until - o.from });
+            if (o.kind !== "hold" || o.end !== "released" || !o.job.repository || o.until < since) continue;
+            const k = JSON.stringify([o.name, o.job.repository, o.job.job]), list = this.holds.get(k);
+            if (list) list.push(o.until - o.from);
+            else this.holds.set(k, [o.until - o.from]);
           }
         }
       }
+      for (const list of this.holds.values()) list.sort((a, b) => a - b);
     }
-    const end = this.store.now;
-    const recent = (this.holds.get(key) ?? []).filter((o) => o.from > end - 30 * DAY).map((o) => o.took);
+    const recent = this.holds.get(key) ?? [];
     if (recent.length < 5) return 0;
-    recent.sort((a, b) => a - b);
     return recent[(recent.length - 1) >> 1]!;
   }
 }
 
-// merge joins parts of one cause that follow each other.
-function merge(parts: Piece[]): Piece[] {
-  const merged: Piece[] = [];
-  for (const p of parts) {
-    const last = merged[merged.length - 1];
-    if (last && last.cause === p.cause && last.kind === p.kind && last.of === p.of) {
-      last.until = p.until;
-      last.time += p.time;
-    } else merged.push({ ...p });
-  }
-  return merged;
+// own tells whether what could be in the way of a wait is the same job's: the hold that it
+// gets when it ends, which is seen up to a look before, and its own builds.
+function own(v: Interval, of: Interval, until: number): boolean {
+  const a = v.job, b = of.job;
+  if (a !== b && (!a.run || a.run !== b.run || a.repository !== b.repository || a.job !== b.job)) return false;
+  return of.kind === "pressure" ? a.repository !== "" : v.from > until - LOOK;
 }
 
+// join makes one part of those of each cause, and gives hand-offs to the cause before them,
+// or after the first.
+function join(parts: Piece[]): Piece[] {
+  const short = (p: Piece) => !p.cause && p.kind !== "unwatched" && p.until - p.from <= HAND_OFF;
+  const joined: Piece[] = [];
+  let before: Piece | undefined;
+  parts.forEach((p, i) => {
+    const to = !short(p) ? p : before ?? parts[i + 1] ?? p;
+    const same = joined.find((j) => j.cause === to.cause && j.kind === to.kind);
+    if (same) {
+      same.until = p.until;
+      same.time += p.time;
+    } else joined.push({ ...to, from: p.from, until: p.until, time: p.time });
+    before = to;
+  });
+  return joined.length === 1 && short(joined[0]!) ? [] : joined;
+}

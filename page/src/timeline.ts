@@ -323,7 +323,7 @@ export class Timeline {
   private answerOf(e: Explained, text: string): Child[] {
     const { words: w, colours } = this.app, who = nameOf(e.who) || w.unknown;
     const whole = units(e.total, e.parts.map((p) => p.time));
-    const numbered = numbers(e);
+    const numbered = this.picture.drawable(e).filter((p) => p.number > 0);
     const listed = numbered.length <= MOST_LINKS ? numbered
       : [...numbered].sort((a, b) => b.part.time - a.part.time).slice(0, MOST_LINKS).sort((a, b) => a.number - b.number);
     const time = (i: number) => w.unit(whole[i]!, e.total);
@@ -563,7 +563,7 @@ export class Timeline {
       h("div.scroll", { tabindex: 0, role: "region", "aria-label": w.tableTitle }, h("table", null, h("caption.unseen", null, this.range.textContent ?? ""),
         h("thead", null, h("tr", null, head(c.from), head(c.took, ".number"), head(c.what), head(c.job), head(c.lock), head(c.ended))),
         h("tbody", null, ...shown.map((v) => h(this.faded.has(v.job.repository) ? "tr.faded" : "tr", null,
-          h("td.one", null, moment(v.from, s.now, true)), h("td.number.one", null, w.precise(s.end(v) - v.from)), h("td", null, w.kind(v.kind, v.plain)),
+          h("td.one", null, moment(v.from, s.now, true)), h("td.number.one", null, w.precise(s.end(v) - v.from)), h("td.one", null, w.kind(v.kind, v.plain)),
           h("td", null, this.titleOf(v), v.job.run && v.job.url ? h("span", null, " ", link(v.job.url, "↗")) : null),
           h("td", null, v.kind === "hold" || v.kind === "wait" || v.kind === "reserved" ? clean(v.name) : ""),
           h("td", null, v.wait && this.partsIn(v).length ? this.partsIn(v).slice(0, 4).map((p) => `${w.duration(p.time)} ${w.cause(p)}`).join("; ")
@@ -781,14 +781,6 @@ export class Timeline {
     });
     o.addEventListener("pointercancel", () => (grip = null));
   }
-}
-
-// numbers gives the parts their numbers, in the answer and in the picture: those that are
-// less than a unit have none.
-export function numbers(e: Explained): { part: Piece; number: number; place: number }[] {
-  const whole = units(e.total, e.parts.map((p) => p.time));
-  let number = 0;
-  return e.parts.flatMap((part, place) => (whole[place]! > 0 ? [{ part, number: ++number, place }] : []));
 }
 
 function nearest(row: Row, at: number, end: (v: Interval) => number): Interval {

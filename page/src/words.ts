@@ -253,7 +253,7 @@ export const en: Words = {
     return h ? `${h}h ${two(m)}m` : m ? `${m}m` : `${s}s`;
   },
   precise(ms) {
-    const s = Math.max(0, Math.floor(ms / SECOND));
+    const s = Math.max(0, Math.floor(ms / SECOND + 0.5));
     return s < 60 ? `${s}s` : s < 3600 ? `${Math.floor(s / 60)}m ${two(s % 60)}s` : `${Math.floor(s / 3600)}h ${two(Math.floor(s / 60) % 60)}m`;
   },
   // Beside minutes, a minute is no 60 s.
@@ -335,7 +335,7 @@ export const en: Words = {
   holdsFor: (lock, time, usual, longer) => [`It has held ${lock} for `, time,
     usual ? `, usually ${en.duration(usual)}${longer > 0 ? `: ${en.duration(longer)} longer than usual` : ""}.` : "."],
   pressureWaits: "It waits for heavy builds to end.",
-  evidence: (text) => `State of the holder: ${text}.`,
+  evidence: (text) => `State of its holder: ${text}.`,
   lockState: (held, waiting) => `${held === 0 ? "free" : held === 1 ? "held" : "held by " + held} · ${waiting ? waiting + " waiting" : "nobody waits"}`,
   since: (time) => "since " + time,
   usually: (ms) => "usually " + en.duration(ms),
@@ -443,7 +443,7 @@ export const zh: Words = {
     return h ? (m ? `${h} 小時 ${m} 分` : `${h} 小時`) : m ? `${m} 分` : `${s} 秒`;
   },
   precise(ms) {
-    const s = Math.max(0, Math.floor(ms / SECOND));
+    const s = Math.max(0, Math.floor(ms / SECOND + 0.5));
     return s < 60 ? `${s} 秒` : s < 3600 ? `${Math.floor(s / 60)} 分 ${s % 60} 秒` : zh.duration(ms - (ms % MINUTE));
   },
   unit: (ms, total) => (ms === MINUTE && total >= 89_500 ? "1 分" : zh.duration(ms)),
