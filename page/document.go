@@ -22,7 +22,8 @@ import (
 //
 // The page asks for /events?since=T, where T is the Now of the document that it has, in
 // milliseconds: a server that knows what changed since then sends that first, and one that
-// does not sends a full document. A page that hears nothing for 35 s asks anew.
+// does not sends a full document. A page that hears of no update for 35 s connects anew, so
+// a server sends one now and then if only its Look is new.
 type Document struct {
 	Full    bool
 	Name    string // of the host
@@ -35,12 +36,9 @@ type Document struct {
 
 	Intervals []history.Interval
 	Stalls    []history.Stall
-	Gaps      []Gap
+	Gaps      []history.Gap
 	Host      Host
 }
-
-// Gap is a time in which nobody watched.
-type Gap struct{ From, Until time.Time }
 
 // Host is what is known of the host beside its intervals. What is unknown is left zero.
 type Host struct {
@@ -80,13 +78,14 @@ const (
 //	 "intervals": [[id, kind, from, duration, flags, job, name, what, end, evidence], ...],
 //	 "stalls": [[time, memory, io, cpu], ...], "gaps": [[from, until], ...], "host": {...}}
 //
-// Times are milliseconds since 1970, and those of intervals and stalls since begin. All but
-// the ID of an interval are numbers: texts are places in strings, job is one in jobs, and
-// zeros at the end of an array are left out. A run's URL that ends in its number is kept
+// Times are milliseconds since 1970. Those of intervals and stalls are since the one before
+// in the list, which can be later, and of the first since begin. All but the ID of an
+// interval are numbers: texts are places in strings, job is one in jobs, as the distance from
+// that of the interval before, and zeros at the end of an array are left out. A run's URL that ends in its number is kept
 // without it, up to the slash. An interval that was open, but was not seen by the last look,
 // has ended: a history whose observer was killed must not reach to now.
 func (d *Document) AppendJSON(to []byte) []byte {
-	e := encoder{texts: map[string]int{"": 0}, jobs: map[history.Who]int{}, begin: d.Begin.UnixMilli()}
+	e := encoder{texts: map[string]int{"": 0}, jobs: map[history.Who]int{}, from: d.Begin.UnixMilli()}
 	e.list = append(e.list, "")
 	intervals := make([]byte, 0, 48*len(d.Intervals)+2)
 	intervals = append(intervals, '[')
@@ -104,7 +103,7 @@ func (d *Document) AppendJSON(to []byte) []byte {
 	to = appendString(append(to, `,"name":`...), d.Name)
 	to = appendString(append(to, `,"program":`...), d.Program)
 	to = strconv.AppendInt(append(to, `,"now":`...), d.Now.UnixMilli(), 10)
-	to = strconv.AppendInt(append(to, `,"begin":`...), e.begin, 10)
+	to = strconv.AppendInt(append(to, `,"begin":`...), d.Begin.UnixMilli(), 10)
 	to = strconv.AppendInt(append(to, `,"look":`...), d.Look.UnixMilli(), 10)
 	to = strconv.AppendInt(append(to, `,"bytes":`...), d.Bytes, 10)
 	to = strconv.AppendInt(append(to, `,"days":`...), int64(d.Days), 10)
@@ -112,8 +111,10 @@ func (d *Document) AppendJSON(to []byte) []byte {
 	to = append(append(to, `,"jobs":`...), jobs...)
 	to = append(append(to, `,"intervals":`...), intervals...)
 	to = append(to, `,"stalls":[`...)
-	for i, s := range d.Stalls {
-		to = appendNumbers(to, i, s.Time.UnixMilli()-e.begin, int64(s.Memory), int64(s.IO), int64(s.CPU))
+	last := d.Begin.UnixMilli()
+	for i, s := range thinned(d.Stalls, d.Now.Add(-stallsWhole)) {
+		to = appendNumbers(to, i, s.Time.UnixMilli()-last, int64(s.Memory), int64(s.IO), int64(s.CPU))
+		last = s.Time.UnixMilli()
 	}
 	to = append(to, `],"gaps":[`...)
 	for i, g := range d.Gaps {
@@ -129,7 +130,8 @@ type encoder struct {
 	list  []string
 	jobs  map[history.Who]int
 	order []history.Who
-	begin int64
+
+	from, of int64 // when the interval before began, and its job
 }
 
 func (e *encoder) text(s string) int64 {
@@ -164,11 +166,38 @@ func (e *encoder) interval(to []byte, v *history.Interval, look time.Time) []byt
 	if v.Plain {
 		flags |= flagPlain
 	}
-	from := v.From.UnixMilli()
+	from, job := v.From.UnixMilli(), e.job(v.Who)
 	to = append(appendString(append(to, '['), v.ID), ',')
-	numbers := [...]int64{e.text(string(v.Kind)), from - e.begin, max(0, v.Until.UnixMilli()-from), flags,
-		e.job(v.Who), e.text(v.Name), e.text(v.What), e.text(end), e.text(v.Evidence)}
+	numbers := [...]int64{e.text(string(v.Kind)), from - e.from, max(0, v.Until.UnixMilli()-from), flags,
+		job - e.of, e.text(v.Name), e.text(v.What), e.text(end), e.text(v.Evidence)}
+	e.from, e.of = from, job
 	return append(appendRow(to, numbers[:]), ']')
+}
+
+// stallsWhole is for how long the page has each sample of stall. Of older ones it has the
+// highest of each stallStep, which is what one can see of months.
+const stallsWhole, stallStep = 24 * time.Hour, 5 * time.Minute
+
+// thinned returns samples, of which those before a time are one for each stallStep.
+func thinned(samples []history.Stall, before time.Time) []history.Stall {
+	whole := len(samples)
+	for i, s := range samples {
+		if !s.Time.Before(before) {
+			whole = i
+			break
+		}
+	}
+	var thin []history.Stall
+	for _, s := range samples[:whole] {
+		s.Time = s.Time.Truncate(stallStep)
+		if n := len(thin); n > 0 && thin[n-1].Time.Equal(s.Time) {
+			last := &thin[n-1]
+			last.Memory, last.IO, last.CPU = max(last.Memory, s.Memory), max(last.IO, s.IO), max(last.CPU, s.CPU)
+		} else {
+			thin = append(thin, s)
+		}
+	}
+	return append(thin, samples[whole:]...)
 }
 
 func (e *encoder) appendJobs(to []byte) []byte {

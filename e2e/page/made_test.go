@@ -135,7 +135,7 @@ func made(now time.Time, days int) *page.Document {
 	add(history.Interval{Kind: history.Reserved, Name: "deploy", Who: history.Who{Person: "root, pid 4160"}, What: "engine upgrade",
 		From: night, Until: night.Add(30 * time.Minute), End: history.EndReleased})
 	add(history.Interval{Kind: history.Hold, Name: "deploy", Plain: true, From: night.Add(time.Hour), Until: night.Add(90 * time.Minute), End: history.EndReleased})
-	d.Gaps = append(d.Gaps, page.Gap{From: night.Add(2 * time.Hour), Until: night.Add(2*time.Hour + 8*time.Minute)})
+	d.Gaps = append(d.Gaps, history.Gap{From: night.Add(2 * time.Hour), Until: night.Add(2*time.Hour + 8*time.Minute)})
 	stop := now.Add(-6 * time.Hour)
 	for _, v := range []history.Interval{
 		{Name: "runner a", End: "up", From: begin, Until: stop},

@@ -144,6 +144,9 @@ const EMPTY_HOST: Host = {
 // JOIN is the longest pause, in ms, between two waits of a job that are one to its author.
 const JOIN = 10 * 60_000;
 
+// SPARSE is the longest time, in ms, between two samples of stall where somebody watched.
+export const SPARSE = 330_000;
+
 // Jobs are the same object if they are the same job: comparing them is comparing places.
 const jobs = new Map<string, Job>();
 
@@ -214,17 +217,21 @@ export class Store {
       return known;
     });
     const nobody: Job = { repository: "", workflow: "", job: "", run: "", url: "", actor: "", person: "" };
-    for (const [id, kind, from, duration, flags, job, name, what, end, evidence] of d.intervals) {
-      const begin = d.begin + (from ?? 0);
+    let from = d.begin, job = 0;
+    for (const [id, kind, after, duration, flags, further, name, what, end, evidence] of d.intervals) {
+      from += after ?? 0;
+      job += further ?? 0;
       const v: Interval = {
-        id, kind: text(kind) as Kind, from: begin, until: begin + (duration ?? 0),
-        open: ((flags ?? 0) & 1) !== 0, plain: ((flags ?? 0) & 2) !== 0, job: table[job ?? 0] ?? nobody,
+        id, kind: text(kind) as Kind, from, until: from + (duration ?? 0),
+        open: ((flags ?? 0) & 1) !== 0, plain: ((flags ?? 0) & 2) !== 0, job: table[job] ?? nobody,
         name: text(name), what: text(what), end: text(end), evidence: text(evidence), row: 0,
       };
       this.intervals.set(id, v);
     }
-    for (const [time, memory, io, cpu] of d.stalls) {
-      const s = { time: d.begin + time, memory, io, cpu };
+    let time = d.begin;
+    for (const [after, memory, io, cpu] of d.stalls) {
+      time += after;
+      const s = { time, memory, io, cpu };
       const last = this.stalls[this.stalls.length - 1];
       if (!last || s.time > last.time) this.stalls.push(s);
     }
@@ -318,11 +325,12 @@ export class Store {
     this.gaps.sort((a, b) => a.from - b.from);
   }
 
-  // stall is the sample of a time, if there is one within a minute.
+  // stall is the sample of a time. One that does not differ from that before is left out,
+  // for a minute, and of older ones there is one each 5 minutes.
   stall(at: number) {
     const i = this.stallPlace(at);
     const s = this.stalls[i] ?? this.stalls[i - 1];
-    return s && Math.abs(s.time - at) <= 60_000 ? s : undefined;
+    return s && Math.abs(s.time - at) <= (at > this.now - 12 * 3_600_000 ? 90_000 : SPARSE) ? s : undefined;
   }
 
   // stallPlace is the place of the first sample that is not before a time.

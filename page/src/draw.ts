@@ -2,9 +2,9 @@
 // and colour whose: docs/page.md has the legend.
 
 import type { Colours, Palette } from "./colour";
-import type { Interval, Lock, Row, Store } from "./data";
+import { SPARSE, type Interval, type Lock, type Row, type Store } from "./data";
 import type { Explained, Piece } from "./explain";
-import { clock, SECOND, ticks } from "./time";
+import { clock, ticks } from "./time";
 import { clean, shortName, units, type Words } from "./words";
 
 export interface View {
@@ -562,7 +562,7 @@ export class Picture {
     let last = -Infinity;
     for (let i = begin; i < end; i++) {
       const s = store.stalls[i]!, value = s[of];
-      if (value < 0 || s.time - last > 90 * SECOND) flush(); // unknown, or nobody watched
+      if (value < 0 || s.time - last > SPARSE) flush(); // unknown, or nobody watched
       last = s.time;
       if (value < 0) continue;
       const x = this.x(s.time), y = bottom - Math.min(1, value / top) * strip.height, before = line[line.length - 1];

@@ -5,6 +5,7 @@ import type { Document } from "./data";
 
 const RETRY = 4; // seconds
 const SILENCE = 35_000; // milliseconds without any event
+const OPENING = 10_000; // milliseconds until a server answers
 
 export interface Listener {
   document(d: Document): void;
@@ -15,6 +16,7 @@ export interface Listener {
 export class Live {
   private events: EventSource | null = null;
   private timer = 0;
+  private now = 0; // of the last document
   private fetching: AbortController | null = null;
 
   constructor(private listener: Listener) {}
@@ -22,7 +24,7 @@ export class Live {
   async start() {
     this.stop();
     const fetching = (this.fetching = new AbortController());
-    const late = setTimeout(() => fetching.abort(), SILENCE);
+    const late = setTimeout(() => fetching.abort(), SILENCE); // a long history over a slow tunnel
     try {
       const answer = await fetch("data.json", { cache: "no-store", signal: fetching.signal });
       if (!answer.ok) throw new Error("status " + answer.status);
@@ -42,6 +44,7 @@ export class Live {
       this.listener.refused(d);
       return false;
     }
+    this.now = d.now;
     this.listener.document(d);
     return true;
   }
@@ -51,17 +54,23 @@ export class Live {
     // The browser would connect again by itself, but after an answer of an error it does
     // not, and it does not say when.
     events.onerror = () => this.retry();
+    events.onopen = () => this.expect(SILENCE, () => this.again());
     events.addEventListener("update", (e) => {
-      this.watch();
+      this.expect(SILENCE, () => this.again());
       this.take(JSON.parse((e as MessageEvent<string>).data));
     });
-    this.watch();
+    this.expect(OPENING, () => this.retry());
   }
 
-  // watch asks anew after a silence: a tunnel that hangs closes nothing.
-  private watch() {
+  // again connects anew after a silence: a tunnel that hangs closes nothing.
+  private again() {
+    this.events?.close();
+    this.listen(this.now);
+  }
+
+  private expect(within: number, otherwise: () => void) {
     clearTimeout(this.timer);
-    this.timer = window.setTimeout(() => this.start(), SILENCE);
+    this.timer = window.setTimeout(otherwise, within);
   }
 
   private retry(left = RETRY) {
