@@ -450,7 +450,7 @@ export const zh: Words = {
   sentence(a) {
     const { list, rest, others } = causes(a, zh.unit);
     const total = zh.duration(a.total);
-    const host = word(a.host) || "主機";
+    const host = word(a.host) ? word(a.host) + " " : "主機";
     const unseen = a.end === "unseen" && !a.open;
     const who = nameOf(a.who);
     let text = (who ? who + " " : "某個工作") + (
@@ -460,14 +460,14 @@ export const zh: Words = {
       : a.end === "gave up" ? `等了 ${total}後放棄`
       : "等了 " + total);
     const each = list.map(({ part, time }) =>
-      part.kind === "unwatched" ? apart(`${time}期間`, `${host} 未受觀察`) : apart(`${time}等`, zh.cause(part)));
+      part.kind === "unwatched" ? apart(`其間 ${time}`, `${host}未受觀察`) : apart(`${time}等`, zh.cause(part)));
     if (others) text += `：${each.join("；")}；${rest}等其他 ${others} 個`;
     else if (list.length === 1) {
       const p = list[0]!.part;
-      text += p.kind === "unwatched" ? apart("，期間", `${host} 未受觀察`) : apart("，等", zh.cause(p));
+      text += p.kind === "unwatched" ? apart("，期間", `${host}未受觀察`) : apart("，等的是", zh.cause(p));
     } else if (list.length) text += "：" + each.join("；");
     if (unseen) {
-      text += `；自 ${clock(a.from)} 至 ${clock(a.until)}，之後${apart("", host)} 未受觀察`;
+      text += `；自 ${clock(a.from)} 至 ${clock(a.until)}，${apart("之後", host)}未受觀察`;
       if (a.watchedAgain) text += `，直到 ${clock(a.watchedAgain)}`;
     }
     return text + "。";
@@ -477,7 +477,7 @@ export const zh: Words = {
     switch (p.kind) {
       case "build": {
         const name = phrase(p.name);
-        return within("壓力", name && of ? `${of} 的 ${name}` : name || of);
+        return within("壓力解除", name && of ? `${of} 的 ${name}` : name || of);
       }
       case "reserved":
         return within("預留", of && "由 " + of, what);
@@ -519,7 +519,7 @@ export const zh: Words = {
   at: (time) => `${time} 時`,
 
   waiting: (n, longest, time, holder) => [
-    n === 1 ? "1 個工作在等待：" : `${n} 個工作在等待。最久的是 `, longest + "，已等 ", time, holder ? apart("，等", holder) + "。" : "。"],
+    n === 1 ? "1 個工作在等待：" : `${n} 個工作在等待。最久的是 `, longest + "，已等 ", time, holder ? apart("，等的是", holder) + "。" : "。"],
   nobodyWaits: "沒有工作在等待。",
   held: (name, by) => `${name} 由 ${by} 持有。`,
   calm: (locks, builds) => `${locks} 個鎖空閒，${builds ? `${builds} 個重度建置執行中` : "沒有重度建置"}。`,
