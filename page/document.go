@@ -157,7 +157,10 @@ func (e *encoder) job(w history.Who) int64 {
 func (e *encoder) interval(to []byte, v *history.Interval, look time.Time) []byte {
 	open, end := v.Open, v.End
 	if open && v.Until.Before(look.Add(-lookTolerance)) {
-		open, end = false, history.EndUnseen
+		open = false
+		if v.Kind != history.Runner { // whose end is its state
+			end = history.EndUnseen
+		}
 	}
 	var flags int64
 	if open {
