@@ -19,6 +19,7 @@ func random(seed int64) (intervals []history.Interval, last time.Time) {
 	r := rand.New(rand.NewSource(seed))
 	last = begin.Add(48 * time.Hour)
 	pick := func(of ...string) string { return of[r.Intn(len(of))] }
+	var held history.Interval
 	for i := range 400 {
 		kind := []history.Kind{history.Hold, history.Hold, history.Hold, history.Wait, history.Wait, history.Pressure, history.Build,
 			history.Reserved}[r.Intn(8)]
@@ -30,6 +31,13 @@ func random(seed int64) (intervals []history.Interval, last time.Time) {
 		case history.Hold:
 			v.Name, v.What, v.End = pick("build", "deploy"), pick("image build", ""), pick(history.EndReleased, history.EndReleased, history.EndTakenOver)
 			v.Plain = r.Intn(20) == 0
+			if !held.Until.IsZero() && r.Intn(2) == 0 { // the lock changes hands
+				v.Name, v.From = held.Name, held.Until.Add(time.Duration(r.Intn(9000))*time.Millisecond)
+				v.Until = v.From.Add(v.Until.Sub(from))
+			}
+			if held = v; v.Until.After(last.Add(-time.Hour)) {
+				held = history.Interval{}
+			}
 		case history.Reserved:
 			v.Name, v.What, v.End = pick("build", "deploy"), "upgrade", history.EndReleased
 		case history.Wait, history.Pressure:
