@@ -234,6 +234,9 @@ func TestHistorySaysWhoHeldAsAnOutsideListDoes(t *testing.T) {
 		for second := 0.0; second < now+2; second += between(0.25, 1) {
 			seen := Lock{Name: "a"}
 			for n, s := range sections {
+				if second < s.waits || second >= s.until {
+					continue
+				}
 				c := claim(n, s.from)
 				if second >= s.from && second < s.until {
 					if second >= s.died {
