@@ -2,6 +2,7 @@ package history
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 )
@@ -155,6 +156,7 @@ func joined(spans []span) []piece {
 type index struct {
 	holds  map[uint32][]int32 // of each lock, and reservations, by their beginning
 	builds []int32
+	waits  []int32
 	jobs   [][]int32 // the waits of each job, by their beginning
 	usual  map[usualKey]int64
 }
@@ -170,7 +172,6 @@ func (r *Record) indexed() *index {
 		return r.index
 	}
 	x := &index{holds: map[uint32][]int32{}, usual: map[usualKey]int64{}}
-	var waits []int32
 	held := map[usualKey][]int64{}
 	since := r.LastLook.Add(-usualSince).UnixMilli()
 	for i := range r.rows {
@@ -184,15 +185,15 @@ func (r *Record) indexed() *index {
 		case Build:
 			x.builds = append(x.builds, int32(i))
 		case Wait, Pressure:
-			waits = append(waits, int32(i))
+			x.waits = append(x.waits, int32(i))
 		}
 	}
 	for _, list := range x.holds {
 		r.sort(list)
 	}
 	r.sort(x.builds)
-	r.sort(waits)
-	x.jobs = r.groups(waits)
+	r.sort(x.waits)
+	x.jobs = r.groups(x.waits)
 	for key, all := range held {
 		if len(all) >= usualLeast {
 			x.usual[key] = percentile(all, 50)
@@ -217,28 +218,29 @@ func (r *Record) sort(rows []int32) {
 // of one name in one run, as of a matrix, wait at the same time, so they are several.
 func (r *Record) groups(waits []int32) (all [][]int32) {
 	type key struct{ repository, job, run, person string }
-	recent := map[key][]int{}
-	for _, i := range waits {
-		w, who := &r.rows[i], &r.who[r.rows[i].who]
+	recent := map[key][]int{} // the groups that the next wait may belong to
+	end := func(group int) int64 { return r.rows[all[group][len(all[group])-1]].until }
+	kept := 1000
+	for i, n := range waits {
+		w, who := &r.rows[n], &r.who[r.rows[n].who]
+		over := func(group int) bool { return w.from-end(group) > joinWithin.Milliseconds() }
 		k := key{who.Repository, who.Job, who.Run, who.Person}
-		var candidates []int
-		best := -1
-		for _, g := range recent[k] {
-			end := r.rows[all[g][len(all[g])-1]].until
-			if w.from-end > joinWithin.Milliseconds() {
-				continue // and never again, since waits are sorted
-			}
-			candidates = append(candidates, g)
-			if end <= w.from && (who.Run != "" || who.Person != "") {
-				best = g
-			}
-		}
-		if best >= 0 {
-			all[best] = append(all[best], i)
+		same := slices.DeleteFunc(recent[k], over)
+		before := slices.IndexFunc(same, func(group int) bool {
+			return end(group) <= w.from && (who.Run != "" || who.Person != "")
+		})
+		if before >= 0 {
+			all[same[before]] = append(all[same[before]], n)
 		} else {
-			candidates, all = append(candidates, len(all)), append(all, []int32{i})
+			same, all = append(same, len(all)), append(all, waits[i:i+1:i+1])
 		}
-		recent[k] = candidates
+		recent[k] = same
+		if len(recent) > 2*kept {
+			maps.DeleteFunc(recent, func(_ key, groups []int) bool {
+				return !slices.ContainsFunc(groups, func(g int) bool { return !over(g) })
+			})
+			kept = max(1000, len(recent))
+		}
 	}
 	return all
 }

@@ -47,7 +47,7 @@ func (a Answer) Markdown(meanwhile Stall) string {
 	if !meanwhile.Time.IsZero() && meanwhile.IO >= 0 {
 		notes = append(notes, fmt.Sprintf("IO stall %d %% meanwhile", meanwhile.IO))
 	}
-	if address := safeURL(a.Who.RunURL); address != "" {
+	if address := SafeURL(a.Who.RunURL); address != "" {
 		notes = append(notes, "`hostguard why -run "+address+"`")
 	}
 	if len(notes) > 0 {
@@ -143,7 +143,7 @@ func (w Who) Markdown() string {
 	}
 	if run := clean(w.Run); run != "" {
 		text := Escape("#" + run)
-		if address := safeURL(w.RunURL); address != "" {
+		if address := SafeURL(w.RunURL); address != "" {
 			text = "[" + text + "](" + address + ")"
 		}
 		words = append(words, text)
@@ -176,8 +176,8 @@ var markup = func() *strings.Replacer {
 
 var addressCharacters = regexp.MustCompile(`^[A-Za-z0-9._~:/?#@!$&*+,;=%-]{1,500}$`)
 
-// safeURL returns an address that a link can lead to, or "".
-func safeURL(s string) string {
+// SafeURL returns an address that a link can lead to, or "".
+func SafeURL(s string) string {
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil ||
 		!addressCharacters.MatchString(s) {

@@ -73,7 +73,7 @@ func TestOnlyAHarmlessAddressIsALink(t *testing.T) {
 		"https://a/b|c": false, "https://a/`": false, "https://a/b\n": false, "": false, "/x": false,
 		"https://a/" + strings.Repeat("x", 600): false,
 	} {
-		if got := safeURL(address) != ""; got != want {
+		if got := SafeURL(address) != ""; got != want {
 			t.Errorf("%q: %v", address, got)
 		}
 	}

@@ -110,7 +110,8 @@ func (b *builder) addSegments(root *os.Root, segments []segment, since int64) er
 	}
 	next := make(chan int)
 	var workers sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), len(segments)) {
+	many := min(runtime.GOMAXPROCS(0), len(segments))
+	for range many {
 		workers.Go(func() {
 			for i := range next {
 				data, err := safefile.ReadEntry(root, segments[i].name, mostFile)
@@ -121,22 +122,41 @@ func (b *builder) addSegments(root *os.Root, segments []segment, since int64) er
 			}
 		})
 	}
-	go func() {
-		for i := range segments {
+	var failed error
+	for i := range len(segments) + many { // the workers are at most so many segments ahead
+		if i < len(segments) {
 			next <- i
 		}
-		close(next)
-	}()
-	var failed error
-	for i := range segments {
-		r := <-results[i]
+		if i < many {
+			continue
+		}
+		r := <-results[i-many]
+		results[i-many] = nil
 		if r.err != nil && failed == nil {
 			failed = r.err
 		}
 		b.addRecord(r.Record)
+		if i == many {
+			b.reserve(segments)
+		}
 	}
+	close(next)
 	workers.Wait()
 	return failed
+}
+
+// reserve makes room for all segments, given the first one: growing step by step would need
+// twice the memory.
+func (b *builder) reserve(segments []segment) {
+	var size int64
+	for _, s := range segments {
+		size += s.size
+	}
+	if first := segments[0].size; first > 0 && len(segments) > 2 {
+		grow := func(n int) int { return int(float64(n) * 1.05 * float64(size-first) / float64(first)) }
+		b.rows, b.ids = slices.Grow(b.rows, grow(len(b.rows))), slices.Grow(b.ids, grow(len(b.ids)))
+		b.who = slices.Grow(b.who, grow(len(b.who)))
+	}
 }
 
 // parseSegment returns what has not ended before since. An incomplete last line is still

@@ -1,6 +1,7 @@
 package history
 
 import (
+	"hash/maphash"
 	"slices"
 	"time"
 )
@@ -62,11 +63,16 @@ func (r *Record) Intervals() []Interval {
 type builder struct {
 	*Record
 	textAt map[string]uint32
-	whoAt  map[Who]uint32
+	// whoAt has the places of the jobs by their hashes, since the jobs themselves would be
+	// most of its memory. Of two with one hash it has the first; the other is then there
+	// more than once.
+	whoAt map[uint64]uint32
 }
 
+var seed = maphash.MakeSeed()
+
 func newBuilder() *builder {
-	return &builder{&Record{}, map[string]uint32{}, map[Who]uint32{}}
+	return &builder{&Record{}, map[string]uint32{}, map[uint64]uint32{}}
 }
 
 func (b *builder) text(s string) uint32 {
@@ -79,14 +85,19 @@ func (b *builder) text(s string) uint32 {
 }
 
 func (b *builder) person(w Who) uint32 {
-	n, found := b.whoAt[w]
+	hash := maphash.Comparable(seed, w)
+	n, found := b.whoAt[hash]
+	if found && b.who[n] == w {
+		return n
+	}
+	// A text is in memory once, whatever file it came from.
+	for _, text := range []*string{&w.Repository, &w.Workflow, &w.Job, &w.Actor, &w.Person} {
+		*text = b.texts[b.text(*text)]
+	}
+	n = uint32(len(b.who))
+	b.who = append(b.who, w)
 	if !found {
-		// A text is in memory once, whatever file it came from.
-		for _, text := range []*string{&w.Repository, &w.Workflow, &w.Job, &w.Actor, &w.Person} {
-			*text = b.texts[b.text(*text)]
-		}
-		n = uint32(len(b.who))
-		b.who, b.whoAt[w] = append(b.who, w), n
+		b.whoAt[hash] = n
 	}
 	return n
 }

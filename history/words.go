@@ -15,7 +15,10 @@ import (
 // Sentence returns the answer as one sentence, such as "wooo/shop build #12 waited 41m: 3m
 // for pressure (next build of wooo/docs), 14m for wooo/docs build #61 (image build), then
 // 24m for wooo/blog deploy #97 (image build)." Its figures add up.
-func (a Answer) Sentence() string {
+func (a Answer) Sentence() string { return a.Subject() + " " + a.Predicate() }
+
+// Predicate returns the sentence without the job.
+func (a Answer) Predicate() string {
 	units := Units(a.Total, durations(a.Parts))
 	named := largest(units, mostCauses)
 	var causes []string
@@ -29,11 +32,7 @@ func (a Answer) Sentence() string {
 			restTime, rest = restTime+unit, rest+1
 		}
 	}
-	subject := Name(a.Who)
-	if subject == "" {
-		subject = "A job"
-	}
-	text := subject + " " + a.verb()
+	text := a.verb()
 	switch {
 	case len(causes) == 1 && rest == 0:
 		text += " " + a.Parts[named[0]].preposition(a.Host)
@@ -65,6 +64,58 @@ func (a Answer) unit(d time.Duration) string {
 // mostCauses is the number of causes that a sentence names.
 const mostCauses = 3
 
+// Heading returns the answer without its causes, such as "wooo/shop build #12 waited 41m on
+// ci-host-1, 14:02 to 14:43".
+func (a Answer) Heading() string {
+	text := a.Subject() + " " + a.verb() + prefix(" on ", Word(a.Host))
+	if a.Open {
+		return text + ", since " + Clock(a.From)
+	}
+	return text + ", " + Clock(a.From) + " to " + Clock(a.Until)
+}
+
+// Line is a part of an answer as a line of a list.
+type Line struct {
+	Part
+	Time  string // in the unit of the total: the lines add up to it
+	Share float64
+	Cause string
+}
+
+// Lines returns at most n causes in their order, and the others as a last line.
+func (a Answer) Lines(n int) (lines []Line) {
+	units := Units(a.Total, durations(a.Parts))
+	named := largest(units, n)
+	rest, restTime := 0, time.Duration(0)
+	for i, unit := range units {
+		switch p := a.Parts[i]; {
+		case slices.Contains(named, i):
+			cause := p.cause(false)
+			switch {
+			case p.Kind == Unwatched:
+				cause = hostName(a.Host) + " was not watched"
+			case p.Usual > 0:
+				cause += ", usually " + Duration(p.Usual)
+			}
+			lines = append(lines, Line{p, a.unit(unit), float64(p.Time) / float64(a.Total), cause})
+		case unit > 0:
+			rest, restTime = rest+1, restTime+unit
+		}
+	}
+	if rest > 0 {
+		lines = append(lines, Line{Time: a.unit(restTime), Share: float64(restTime) / float64(a.Total), Cause: others(rest)})
+	}
+	return lines
+}
+
+// Subject returns the name of the job.
+func (a Answer) Subject() string {
+	if name := Name(a.Who); name != "" {
+		return name
+	}
+	return "A job"
+}
+
 func (a Answer) verb() string {
 	total := Duration(a.Total)
 	switch {
@@ -90,7 +141,11 @@ func (p Part) preposition(host string) string {
 }
 
 // Cause returns what was in the way.
-func (p Part) Cause() string {
+func (p Part) Cause() string { return p.cause(true) }
+
+// cause returns what was in the way, in a sentence or as a line of its own, which has a
+// place for what is usual.
+func (p Part) cause(inSentence bool) string {
 	of := Name(p.Who)
 	var notes []string
 	note := func(format, text string) {
@@ -104,7 +159,10 @@ func (p Part) Cause() string {
 		if what != "" && of != "" {
 			what += " of " + of
 		}
-		return join("pressure", what+choose(what == "", of, ""))
+		if what += choose(what == "", of, ""); !inSentence {
+			return "pressure" + prefix(": ", what)
+		}
+		return join("pressure", what)
 	case Reserved:
 		note("%s", p.What)
 		return join(strings.TrimSpace("a reservation "+prefix("by ", of)), strings.Join(notes, "; "))
@@ -116,7 +174,7 @@ func (p Part) Cause() string {
 			of = "a job of no known name"
 		}
 		note("%s", p.What)
-		if p.Unusual() {
+		if inSentence && p.Unusual() {
 			note("usually %s", Duration(p.Usual))
 		}
 		if p.End == EndTakenOver {

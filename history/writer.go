@@ -30,7 +30,7 @@ const (
 )
 
 const (
-	segmentSize = 4 << 20            // a full segment
+	segmentSize = 1 << 20            // a full segment
 	segmentAge  = 7 * 24 * time.Hour // so that old lines go by the week
 	mostPending = 4 << 20            // of lines that could not be written yet
 

@@ -1,0 +1,346 @@
+// What the page knows: documents are decoded, merged by the intervals' IDs, and kept in rows
+// that are sorted by time, so that what is in view is found by halving.
+// The form of a document is described at AppendJSON in ../document.go.
+
+export type Kind = "hold" | "wait" | "pressure" | "build" | "container" | "runner" | "reserved";
+
+export interface Job {
+  repository: string;
+  workflow: string;
+  job: string;
+  run: string;
+  url: string;
+  actor: string;
+  person: string;
+}
+
+export interface Interval {
+  id: string;
+  kind: Kind;
+  from: number;
+  until: number;
+  open: boolean;
+  plain: boolean;
+  job: Job;
+  name: string;
+  what: string;
+  end: string;
+  evidence: string;
+  row: number; // in its lane
+  wait?: Wait; // of which it is a piece
+}
+
+// Wait is what one job waited without a long pause, such as for pressure, then for a lock.
+export interface Wait {
+  pieces: Interval[];
+  first: Interval;
+  last: Interval;
+}
+
+export interface Gap {
+  from: number;
+  until: number;
+}
+
+export interface Host {
+  memoryAvailable: number;
+  memoryTotal: number;
+  load: number;
+  runners: { name: string; busy: number; capacity: number; note: string }[];
+  leftBehind: { name: string; note: string }[];
+  inSight: string[];
+  outOfSight: string[];
+}
+
+export interface Document {
+  version: number;
+  full: boolean;
+  name: string;
+  program: string;
+  now: number;
+  begin: number;
+  look: number;
+  bytes: number;
+  days: number;
+  strings: string[];
+  jobs: number[][];
+  intervals: [string, ...number[]][];
+  stalls: [number, number, number, number][];
+  gaps: [number, number][];
+  host: Host;
+}
+
+// Row is intervals by their beginning. reach[i] is the latest end among the first i + 1,
+// which is what makes a search by end possible where some overlap.
+export class Row {
+  list: Interval[] = [];
+  reach: number[] = [];
+
+  measure() {
+    let reach = -Infinity;
+    for (let i = 0; i < this.list.length; i++) {
+      const v = this.list[i]!;
+      reach = Math.max(reach, v.open ? Infinity : v.until);
+      this.reach[i] = reach;
+    }
+  }
+
+  // first is the place of the first interval that may not have ended at a time.
+  first(at: number): number {
+    let low = 0, high = this.list.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.reach[middle]! < at) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  // between calls f with each interval that is, at least in part, between two times.
+  between(from: number, until: number, f: (v: Interval) => void) {
+    for (let i = this.first(from); i < this.list.length; i++) {
+      const v = this.list[i]!;
+      if (v.from > until) return;
+      if (v.open || v.until >= from) f(v);
+    }
+  }
+}
+
+// Lane is rows in which intervals lie that overlap. They are packed once, over the whole
+// history: a bar keeps its row whatever is in view.
+export class Lane {
+  rows: Row[] = [];
+  private ends: number[] = [];
+  constructor(readonly most: number) {}
+
+  add(v: Interval) {
+    let row = this.ends.findIndex((end) => end <= v.from);
+    if (row < 0) row = this.ends.length < this.most ? this.ends.length : this.most - 1;
+    const list = (this.rows[row] ??= new Row()).list;
+    list.push(v);
+    this.ends[row] = Math.max(this.ends[row] ?? -Infinity, v.open ? Infinity : v.until);
+    v.row = row;
+  }
+
+  measure() {
+    for (const row of this.rows) row.measure();
+  }
+
+  between(from: number, until: number, f: (v: Interval) => void) {
+    for (const row of this.rows) row.between(from, until, f);
+  }
+}
+
+export interface Lock {
+  name: string;
+  holds: Lane; // and reservations
+  waits: Lane;
+}
+
+const EMPTY_HOST: Host = {
+  memoryAvailable: 0, memoryTotal: 0, load: 0, runners: [], leftBehind: [], inSight: [], outOfSight: [],
+};
+
+// JOIN is the longest pause, in ms, between two waits of a job that are one to its author.
+const JOIN = 10 * 60_000;
+
+// SPARSE is the longest time, in ms, between two samples of stall where somebody watched.
+export const SPARSE = 330_000;
+
+// Jobs are the same object if they are the same job: comparing them is comparing places.
+const jobs = new Map<string, Job>();
+
+export class Store {
+  name = "";
+  program = "";
+  begin = 0;
+  look = 0;
+  bytes = 0;
+  days = 0;
+  host = EMPTY_HOST;
+  intervals = new Map<string, Interval>();
+  stalls: { time: number; memory: number; io: number; cpu: number }[] = [];
+  gaps: Gap[] = [];
+
+  locks: Lock[] = [];
+  pressure = new Lane(3);
+  builds = new Lane(2);
+  runners = new Map<string, Row>();
+  containers: Interval[] = [];
+  waits: Wait[] = [];
+  repositories: string[] = []; // those that waited longest first
+  now = 0; // until which an open interval reaches
+
+  end(v: Interval): number {
+    return v.open ? Math.max(v.from, this.now) : v.until;
+  }
+
+  span(w: Wait): { from: number; until: number } {
+    return { from: w.first.from, until: this.end(w.last) };
+  }
+
+  // waited is how long a job waited: what it did between two waits is none.
+  waited(w: Wait): number {
+    let ms = 0;
+    for (const v of w.pieces) ms += this.end(v) - v.from;
+    return ms;
+  }
+
+  // merge takes a document in. A document of a later version, which may mean something else
+  // by the same places, is refused.
+  merge(d: Document) {
+    if (d.version !== 1) throw new Error("version " + d.version);
+    const waited = this.repositories, order = this.locks.map((l) => l.name);
+    if (d.full) {
+      this.intervals.clear();
+      this.stalls = [];
+      this.gaps = [];
+      jobs.clear();
+    }
+    this.name = d.name;
+    this.program = d.program;
+    this.begin = d.begin;
+    this.look = d.look;
+    this.bytes = d.bytes;
+    this.days = d.days;
+    this.host = { ...EMPTY_HOST, ...d.host };
+    this.now = d.look;
+
+    const text = (place: number | undefined) => d.strings[place ?? 0] ?? "";
+    const table = d.jobs.map((row) => {
+      const [repository, workflow, job, run, address, actor, person] = Array.from({ length: 7 }, (_, i) => text(row[i])) as
+        [string, string, string, string, string, string, string];
+      const url = address.endsWith("/") ? address + run : address;
+      const key = JSON.stringify([repository, job, run, url, person, workflow, actor]);
+      let known = jobs.get(key);
+      if (!known) jobs.set(key, (known = { repository, workflow, job, run, url, actor, person }));
+      return known;
+    });
+    const nobody: Job = { repository: "", workflow: "", job: "", run: "", url: "", actor: "", person: "" };
+    let from = d.begin, job = 0;
+    for (const [id, kind, after, duration, flags, further, name, what, end, evidence] of d.intervals) {
+      from += after ?? 0;
+      job += further ?? 0;
+      const v: Interval = {
+        id, kind: text(kind) as Kind, from, until: from + (duration ?? 0),
+        open: ((flags ?? 0) & 1) !== 0, plain: ((flags ?? 0) & 2) !== 0, job: table[job] ?? nobody,
+        name: text(name), what: text(what), end: text(end), evidence: text(evidence), row: 0,
+      };
+      this.intervals.set(id, v);
+    }
+    let time = d.begin;
+    for (const [after, memory, io, cpu] of d.stalls) {
+      time += after;
+      const s = { time, memory, io, cpu };
+      const last = this.stalls[this.stalls.length - 1];
+      if (!last || s.time > last.time) this.stalls.push(s);
+    }
+    for (const [from, until] of d.gaps) {
+      this.gaps = this.gaps.filter((g) => g.from !== from); // one that goes on is sent anew
+      this.gaps.push({ from, until });
+    }
+    this.index();
+    if (d.full) return;
+    // What is in view keeps its place and its colour.
+    const place = (l: Lock) => (order.includes(l.name) ? order.indexOf(l.name) : order.length);
+    this.locks.sort((a, b) => place(a) - place(b));
+    this.repositories = [...waited, ...this.repositories.filter((r) => !waited.includes(r))];
+  }
+
+  private index() {
+    const sorted = [...this.intervals.values()].sort((a, b) => a.from - b.from || (a.id < b.id ? -1 : 1));
+    const locks = new Map<string, Lock & { waited: number; held: number }>();
+    const lock = (name: string) => {
+      let l = locks.get(name);
+      if (!l) locks.set(name, (l = { name, holds: new Lane(4), waits: new Lane(5), waited: 0, held: 0 }));
+      return l;
+    };
+    this.pressure = new Lane(3);
+    this.builds = new Lane(2);
+    this.runners = new Map();
+    this.containers = [];
+    this.waits = [];
+    const recent = new Map<string, Wait[]>();
+    const repositories = new Map<string, number>();
+    for (const v of sorted) {
+      switch (v.kind) {
+        case "hold":
+        case "reserved": {
+          const l = lock(v.name);
+          l.holds.add(v);
+          l.held += this.end(v) - v.from;
+          break;
+        }
+        case "wait":
+        case "pressure": {
+          const ms = this.end(v) - v.from;
+          if (v.kind === "wait") {
+            const l = lock(v.name);
+            l.waits.add(v);
+            l.waited += ms;
+          } else this.pressure.add(v);
+          const r = v.job.repository;
+          if (r) repositories.set(r, (repositories.get(r) ?? 0) + ms);
+          const { repository, job, run, person } = v.job, key = JSON.stringify([repository, job, run, person]);
+          // Jobs of one name in one run, as of a matrix, wait at the same time: they are several.
+          const same = (recent.get(key) ?? []).filter((w) => v.from - this.end(w.last) <= JOIN);
+          let w = same.find((w) => this.end(w.last) <= v.from && (run || person));
+          if (w) {
+            w.pieces.push(v);
+            w.last = v;
+          } else {
+            w = { pieces: [v], first: v, last: v };
+            same.push(w);
+            this.waits.push(w);
+          }
+          recent.set(key, same);
+          v.wait = w;
+          break;
+        }
+        case "build":
+          this.builds.add(v);
+          break;
+        case "runner": {
+          let row = this.runners.get(v.name);
+          if (!row) this.runners.set(v.name, (row = new Row()));
+          row.list.push(v);
+          break;
+        }
+        case "container":
+          this.containers.push(v);
+          break;
+      }
+      const r = v.job.repository;
+      if (r && !repositories.has(r)) repositories.set(r, 0);
+    }
+    this.locks = [...locks.values()].sort((a, b) => b.waited - a.waited || b.held - a.held);
+    this.repositories = [...repositories].sort((a, b) => b[1] - a[1]).map(([r]) => r);
+    for (const l of this.locks) {
+      l.holds.measure();
+      l.waits.measure();
+    }
+    this.pressure.measure();
+    this.builds.measure();
+    for (const row of this.runners.values()) row.measure();
+    this.gaps.sort((a, b) => a.from - b.from);
+  }
+
+  // stall is the sample of a time. One that does not differ from that before is left out,
+  // for a minute, and of older ones there is one each 5 minutes.
+  stall(at: number) {
+    const i = this.stallPlace(at);
+    const s = this.stalls[i] ?? this.stalls[i - 1];
+    return s && Math.abs(s.time - at) <= (at > this.now - 12 * 3_600_000 ? 90_000 : SPARSE) ? s : undefined;
+  }
+
+  // stallPlace is the place of the first sample that is not before a time.
+  stallPlace(at: number): number {
+    let low = 0, high = this.stalls.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.stalls[middle]!.time < at) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}
