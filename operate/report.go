@@ -170,10 +170,10 @@ func summaryOf(is *history.Report, t style) string {
 	return text + "."
 }
 
-// when returns a time of a report: with the day of the week if that says which day it was.
+// when returns a time of a report: with the day of the week if that says which one it was.
 func when(is *history.Report, at time.Time) string {
 	at = at.In(is.From.Location())
-	if is.Until.Sub(is.From) <= 7*24*time.Hour {
+	if !at.Before(is.From) && is.Until.Sub(is.From) <= 7*24*time.Hour {
 		return at.Format("Mon 15:04")
 	}
 	return at.Format("2006-01-02 15:04")
@@ -397,7 +397,7 @@ func printReport(s *cli.Session, is *history.Report, now time.Time) {
 	t := plainStyle
 	s.Print("host %s, %s", orElse(history.Word(is.Host), "unknown"), period(is))
 	s.Print("%s", summaryOf(is, t))
-	for _, g := range []grid{waitsGrid(is, t), matrixGrid(is, t, "waited, for:"), holdsGrid(is, t)} {
+	for _, g := range []grid{waitsGrid(is, t), matrixGrid(is, t, "who waited"), holdsGrid(is, t)} {
 		if len(g.rows) == 0 {
 			continue
 		}
