@@ -216,11 +216,12 @@ func TestASetBackClockMakesNoNegativeTimes(t *testing.T) {
 			t.Error(i)
 		}
 	}
-	order := ""
+	var ids []string
 	for _, i := range r.Intervals() {
-		order += i.ID + " "
+		ids = append(ids, i.ID)
 	}
-	if len(segmentsOf(dir)) < 2 || order != "0 0b 1 1b 2 2b 3 3b 4 4b 5 5b 6 6b 7 7b 8 8b open " {
+	order := strings.Join(ids, " ")
+	if len(segmentsOf(dir)) < 2 || order != "0 0b 1 1b 2 2b 3 3b 4 4b 5 5b 6 6b 7 7b 8 8b open" {
 		t.Error(len(segmentsOf(dir)), order)
 	}
 	for _, name := range segmentsOf(dir) {

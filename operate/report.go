@@ -299,17 +299,19 @@ func holdsGrid(is *history.Report, t style) grid {
 func remarks(is *history.Report, t style, now time.Time) (all [][2]string) {
 	const most = 3
 	if n := len(is.Takeovers); n > 0 {
-		text := fmt.Sprint(n)
+		var texts []string
 		for _, o := range is.Takeovers[max(0, n-most):] {
-			text += ". " + t.who(o.Who) + ", " + when(is, o.Until)
+			text := t.who(o.Who) + ", " + when(is, o.Until)
 			if evidence := t.text(o.Evidence); evidence != "" {
 				text += ", " + evidence
 			}
 			if o.Next >= 0 {
 				text += fmt.Sprintf("; the next held %s later", history.Duration(o.Next))
 			}
+			texts = append(texts, text+".")
 		}
-		all = append(all, [2]string{"Taken over", text + choose(n > most, ". The last ones.", ".")})
+		all = append(all, [2]string{"Taken over", fmt.Sprintf("%d%s %s", n, choose(n > most, "; the last ones:", "."),
+			strings.Join(texts, " "))})
 	}
 	if is.Pressure >= time.Second {
 		all = append(all, [2]string{"Heavy builds ran", history.Duration(is.Pressure) + "."})
@@ -371,11 +373,11 @@ func reportMarkdown(is *history.Report, now time.Time) string {
 		if len(g.rows) == 0 {
 			continue
 		}
-		rule := "|"
+		b.WriteString("\n| " + strings.Join(g.head, " | ") + " |\n|")
 		for i := range g.head {
-			rule += choose(i >= g.first && i < len(g.head)-g.last, "--:|", "---|")
+			b.WriteString(choose(i >= g.first && i < len(g.head)-g.last, "--:|", "---|"))
 		}
-		b.WriteString("\n| " + strings.Join(g.head, " | ") + " |\n" + rule + "\n")
+		b.WriteString("\n")
 		for _, row := range g.rows {
 			b.WriteString("| " + strings.Join(row, " | ") + " |\n")
 		}
