@@ -16,8 +16,8 @@ import (
 const (
 	version  = 1
 	mostLine = 64 << 10 // bytes of a line that is read
-	// mostText and mostURL bound the texts of a line that is written, so that it is shorter
-	// than mostLine even if each byte is escaped.
+	// These bound the texts of a line that is written, so that it is shorter than mostLine
+	// even if each byte is escaped.
 	mostBytesOfText = 512
 	mostBytesOfURL  = 2048
 )

@@ -169,6 +169,16 @@ func TestRootTrustsOnlyItsOwn(t *testing.T) {
 	}
 }
 
+func TestADirectoryThatIsAPipeIsRefused(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Read(pipe, time.Time{}); !errors.Is(err, syscall.ENOTDIR) {
+		t.Error(err)
+	}
+}
+
 func TestNoHistoryIsSaidSo(t *testing.T) {
 	for _, dir := range []string{t.TempDir(), filepath.Join(t.TempDir(), "none")} {
 		if _, err := Read(dir, time.Time{}); !errors.Is(err, ErrNone) || !strings.Contains(err.Error(), dir) {

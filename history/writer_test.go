@@ -146,6 +146,23 @@ func TestTheNextWriterEndsWhatItDoesNotSee(t *testing.T) {
 	}
 }
 
+// A lock was out of sight at the new observer's first look.
+func TestWhatIsSeenAgainDidNotEnd(t *testing.T) {
+	dir := t.TempDir()
+	w := openWriter(t, dir, Options{})
+	look(t, w, 10, []Interval{hold("a", 0, 0), hold("b", 0, 0), hold("c", 0, 0)}, nil)
+	w.Close()
+	w = openWriter(t, dir, Options{})
+	look(t, w, 20, nil, nil)
+	if got := len(readAll(t, dir).rows); got != 3 {
+		t.Error(got)
+	}
+	look(t, w, 30, []Interval{hold("a", 0, 0)}, []Interval{hold("b", 0, 29)})
+	if got := summary(readAll(t, dir)); got != "c 0-10 unseen, b 0-29 released, a 0-30 open" {
+		t.Error(got)
+	}
+}
+
 // The writer was killed after it had written that an interval ended, and before it
 // replaced the file of the open ones.
 func TestAnEndIsWrittenOnce(t *testing.T) {
