@@ -195,7 +195,11 @@ func (p *parser) quick(data []byte) (l line, ok bool) {
 			if value, rest, ok = quickText(rest); !ok {
 				return line{}, false
 			}
-			*text = p.text(value)
+			if text == &l.ID { // which does not come again
+				*text = string(value)
+			} else {
+				*text = p.text(value)
+			}
 		case number != nil || string(key) == "v":
 			var value int64
 			if value, rest, ok = quickNumber(rest); !ok {

@@ -108,19 +108,18 @@ func printLines(s *cli.Session, text string) error {
 // style is how names look in a report.
 type style struct {
 	code func(string) string      // a repository or a lock
-	job  func(history.Who) string // a job with its run
+	job  func(history.Who) string // a job, with its run if it has one
 	text func(string) string      // any foreign text
-	kind func(history.Who) string // a job without a run
 	bold func(string) string      // what matters most
 }
 
 var plainStyle = style{
 	code: history.Word, job: history.Name, text: history.Phrase,
-	kind: history.Name, bold: func(s string) string { return s },
+	bold: func(s string) string { return s },
 }
 
 var markdownStyle = style{
-	code: history.Code, job: history.Who.Markdown, kind: history.Who.Markdown,
+	code: history.Code, job: history.Who.Markdown,
 	text: func(s string) string { return history.Escape(history.Phrase(s)) },
 	bold: func(s string) string { return "**" + s + "**" },
 }
@@ -161,7 +160,7 @@ func summaryOf(is *history.Report, t style) string {
 		if percent >= 45 && percent <= 55 {
 			share = "half"
 		}
-		text += fmt.Sprintf("; %s of it for %s", share, t.kind(is.MostFor))
+		text += fmt.Sprintf("; %s of it for %s", share, t.job(is.MostFor))
 	}
 	text = t.bold(text+".") + fmt.Sprintf(" %d of %s waited more than a minute", is.WaitedLong,
 		cli.Plural(is.Jobs, "job"))
