@@ -193,45 +193,38 @@ func parseOpen(data []byte) *Record {
 // dropEnded removes from still, what was open, the intervals that have ended since. One whose
 // end was not seen may be open again.
 func (b *builder) dropEnded(still *Record) {
-	ids := map[string]bool{}
+	open := map[string]int{}
 	for i := range still.rows {
-		ids[string(still.id(i))] = true
+		open[string(still.id(i))] = i
 	}
-	ended := map[string]bool{}
 	for i := range b.rows {
-		if id := b.id(i); ids[string(id)] && b.texts[b.rows[i].end] != EndUnseen {
-			ended[string(id)] = true
+		if n, found := open[string(b.id(i))]; found && b.texts[b.rows[i].end] != EndUnseen {
+			still.rows[n].kind = dropped
 		}
 	}
-	if len(ended) == 0 {
-		return
-	}
-	kept := newBuilder()
-	for i := range still.rows {
-		if in := still.interval(i); !ended[in.ID] {
-			l := lineOf(in)
-			kept.add(&l)
-		}
-	}
-	kept.Host, kept.LastLook = still.Host, still.LastLook
-	*still = *kept.Record
+	still.drop()
 }
 
 // dropSeenAgain removes the intervals whose end was not seen and that were seen again later.
 func (r *Record) dropSeenAgain() {
 	unseen := map[string]int{}
 	for i := range r.rows {
-		if n, found := unseen[string(r.id(i))]; found { // the compiler makes no string for that
+		if n, found := unseen[string(r.id(i))]; found {
 			r.rows[n].kind = dropped
 		}
 		if r.texts[r.rows[i].end] == EndUnseen {
 			unseen[string(r.id(i))] = i
 		}
 	}
-	r.rows = slices.DeleteFunc(r.rows, func(w row) bool { return w.kind == dropped })
+	r.drop()
 }
 
 const dropped = 255 // no kind
+
+// drop removes the rows that are marked so.
+func (r *Record) drop() {
+	r.rows = slices.DeleteFunc(r.rows, func(w row) bool { return w.kind == dropped })
+}
 
 func (r *Record) id(n int) []byte { return r.bytes[r.rows[n].id:][:r.rows[n].idLength] }
 

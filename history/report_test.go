@@ -41,7 +41,7 @@ func TestTheReportAddsUp(t *testing.T) {
 	for _, o := range p.Takeovers {
 		fmt.Fprintln(&b, "taken over", o.Who.Run, o.Next)
 	}
-	fmt.Fprintln(&b, p.Pressure, p.Reserved, p.Unwatched, len(p.Holds), p.Holds[0].Who.Run, len(p.Locks))
+	fmt.Fprintln(&b, p.Builds, p.Reserved, p.Unwatched, len(p.Holds), p.Holds[0].Who.Run, len(p.Locks))
 	want := `9 5 38m3s wooo/shop build #1 waited 15m for wooo/blog build #1. {wooo/blog  build    } 0.39
 wooo/shop 3 3 28m3s 8m3s 15m0s 15m0s map[wooo/blog:15m0s wooo/docs:8m3s] 5m0s 0s
 wooo/blog 3 2 10m0s 5m0s 5m0s 5m0s map[] 0s 10m0s

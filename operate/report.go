@@ -312,8 +312,8 @@ func remarks(is *history.Report, t style, now time.Time) (all [][2]string) {
 		all = append(all, [2]string{"Taken over", fmt.Sprintf("%d%s %s", n, choose(n > most, "; the last ones:", "."),
 			strings.Join(texts, " "))})
 	}
-	if is.Pressure >= time.Second {
-		all = append(all, [2]string{"Heavy builds ran", history.Duration(is.Pressure) + "."})
+	if is.Builds >= time.Second {
+		all = append(all, [2]string{"Heavy builds ran", history.Duration(is.Builds) + "."})
 	}
 	if len(is.Reservations) > 0 {
 		text := history.Duration(is.Reserved)
