@@ -1,8 +1,8 @@
 # The two commands are make demo and make test; where there is no make yet, ./try demo
 # and ./try test.
 
-# The Node that install.sh brings where the machine's is too old.
-export PATH := $(CURDIR)/.cache/node/bin:$(PATH)
+# The Node that install.sh brings where the machine's is too old, and promtool.
+export PATH := $(CURDIR)/.cache/node/bin:$(PATH):$(CURDIR)/.cache/prometheus/usr/bin
 MAKEFLAGS += --no-builtin-rules
 SHELL := /bin/sh
 

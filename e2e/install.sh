@@ -229,3 +229,6 @@ unpack_systemd
 
 # A cron of the tests' own: an installed one would run on the machine.
 [ -d "$cache/cron" ] || unpack cron bookworm cron
+
+# promtool checks the observer's metrics; the package would start Prometheus on the machine.
+[ -d "$cache/prometheus" ] || unpack prometheus bookworm prometheus

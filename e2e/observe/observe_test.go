@@ -152,12 +152,11 @@ func enter(r *contend.Rig, job string, seconds float64, kill bool) (s section, e
 		length = "300"
 	}
 	began := filepath.Join(r.Dir, job)
-	inside := append([]string{"sh", "-c", `date +%s.%N >"$0.new" && mv "$0.new" "$0" && exec "$@"`, began},
+	inside := append([]string{"sh", "-c", `date "+%s.%N $$" >"$0.new" && mv "$0.new" "$0" && exec "$@"`, began},
 		contend.Inside(filepath.Join(r.Dir, "detector"), length)...)
 	args := append([]string{"with-lock", "-lock-name", r.Lock, "-legacy-settle", "0s", "-timeout", "10m", "--"}, inside...)
 	cmd := exec.Command(r.Binary, args...)
 	cmd.Env = r.Environ("GITHUB_REPOSITORY=wooo/shop", "GITHUB_JOB="+job)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
 	if err := cmd.Start(); err != nil {
@@ -171,8 +170,15 @@ func enter(r *contend.Rig, job string, seconds float64, kill bool) (s section, e
 			time.Sleep(20 * time.Millisecond)
 		}
 		time.Sleep(time.Duration(seconds * float64(time.Second)))
-		err = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		s.killed = true
+		data, readErr := os.ReadFile(began)
+		_, text, _ := strings.Cut(strings.TrimSpace(string(data)), " ")
+		command, pidErr := strconv.Atoi(text)
+		if err := errors.Join(readErr, pidErr); err != nil {
+			return s, err
+		}
+		// Its command, which would keep the lock, is a group of its own.
+		err = errors.Join(cmd.Process.Kill(), syscall.Kill(-command, syscall.SIGKILL))
 	}
 	status := contend.Status(cmd.Wait())
 	s.until = time.Now()
@@ -180,7 +186,8 @@ func enter(r *contend.Rig, job string, seconds float64, kill bool) (s section, e
 		err = fmt.Errorf("exit status %d: %s", status, log.String())
 	}
 	data, readErr := os.ReadFile(began)
-	whole, fraction, _ := strings.Cut(strings.TrimSpace(string(data)), ".")
+	stamp, _, _ := strings.Cut(string(data), " ")
+	whole, fraction, _ := strings.Cut(stamp, ".")
 	sec, secErr := strconv.ParseInt(whole, 10, 64)
 	nsec, nsecErr := strconv.ParseInt(fraction, 10, 64)
 	s.from = time.Unix(sec, nsec)
