@@ -202,6 +202,7 @@ func TestHistoryIsWhatTheContendersWroteDown(t *testing.T) {
 	o := observe(t, r)
 	want := contended(t, r, sections())
 	got := o.holds(t, r.Lock)
+	killed, seen := 0, 0 // those, and those of them whose death a look has shown
 	for job, s := range want {
 		i, found := got[job]
 		if !found {
@@ -219,6 +220,12 @@ func TestHistoryIsWhatTheContendersWroteDown(t *testing.T) {
 			t.Errorf("%s is from %s until %s in the history, and was from %s until %s", job, i.From, i.Until, s.from,
 				s.until)
 		}
+		if s.killed {
+			killed++
+		}
+		if i.End == history.EndTakenOver {
+			seen++
+		}
 		if i.End == history.EndTakenOver && (!s.killed || !strings.Contains(i.Evidence, "gone")) {
 			t.Errorf("%s, killed %v, was taken over as %q", job, s.killed, i.Evidence)
 		}
@@ -228,6 +235,7 @@ func TestHistoryIsWhatTheContendersWroteDown(t *testing.T) {
 			t.Errorf("%q never held", job)
 		}
 	}
+	t.Logf("%d of %d were seen to be dead before they were taken over", seen, killed)
 	metrics := o.await(t, "/metrics", func(text string) bool { return strings.Contains(text, "lock_hold_seconds") })
 	check := exec.Command("promtool", "check", "metrics")
 	check.Stdin = strings.NewReader(metrics)
