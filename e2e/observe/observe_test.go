@@ -142,6 +142,11 @@ func contended(t *testing.T, r *contend.Rig, n int) map[string]section {
 		})
 	}
 	contenders.Wait()
+	last, err := enter(r, "section-last", 1.5, false) // the one before may have been killed
+	if err != nil {
+		t.Error(err)
+	}
+	found["section-last"] = last
 	return found
 }
 

@@ -42,7 +42,8 @@ func TestTheObserverIsAServiceOfTheSystem(t *testing.T) {
 	m.Want(0, "root", "systemctl daemon-reload; systemctl restart "+unit)
 	m.Is("root", "ls /home/ci/x /tmp/x /etc/x /root/x /var/lib/hostguard/x 2>/dev/null || true", "/var/lib/hostguard/x")
 
-	m.Want(0, "root", "hostguard install -prefix /opt/hg -uninstall -apply", "  1. done", "the history stays")
+	m.Want(0, "root", "systemctl stop "+unit+"; systemctl show -p Result "+unit, "Result=success")
+	m.Want(0, "root", "hostguard install -prefix /opt/hg -uninstall -apply", "  1. done", "whose history stays")
 	m.Want(0, "root", "test ! -e /etc/systemd/system/"+unit+" && ls /var/lib/hostguard/*.jsonl")
 	m.Want(3, "root", "systemctl is-active "+unit)
 }
@@ -55,7 +56,7 @@ func TestTheObserverIsAServiceOfAUser(t *testing.T) {
 	m.Want(0, "plain", "mkdir -p ~/.config/systemd/user/hostguard-observe.service.d; "+
 		"printf '[Service]\\nEnvironment=HOSTGUARD_LOCK_BACKEND=file\\n' "+
 		">~/.config/systemd/user/hostguard-observe.service.d/backend.conf")
-	m.Want(0, "plain", "hostguard install -observe -apply", "systemctl --user enable --now hostguard-observe.service", "  2. done")
+	m.Want(0, "plain", "hostguard install -observe -apply || { journalctl -t hostguard; false; }", "systemctl --user enable --now hostguard-observe.service", "  2. done")
 	m.Want(0, "plain", "systemctl --user is-active hostguard-observe.service")
 	m.Until("ls /home/plain/.local/state/hostguard/open* /home/plain/.local/state/hostguard/*.jsonl")
 	m.Want(0, "plain", "hostguard install -uninstall -apply", "  1. done")
