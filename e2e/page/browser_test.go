@@ -124,8 +124,9 @@ func TestMain(m *testing.M) {
 // tab is one page of the browser. Its clock is that of UTC.
 type tab struct {
 	*testing.T
-	ctx context.Context
-	mu  sync.Mutex
+	ctx   context.Context
+	close func() // a browser has six connections to a server, and a page keeps one
+	mu    sync.Mutex
 	// errors are what the browser complained of, such as a broken policy.
 	errors []string
 }
@@ -144,8 +145,8 @@ func open(t *testing.T, address string, l look) *tab {
 	}
 	ctx, cancel := chromedp.NewContext(parent)
 	ctx, stop := context.WithTimeout(ctx, 2*time.Minute)
-	t.Cleanup(func() { stop(); cancel() })
-	b := &tab{T: t, ctx: ctx}
+	b := &tab{T: t, ctx: ctx, close: func() { stop(); cancel() }}
+	t.Cleanup(b.close)
 	chromedp.ListenTarget(ctx, func(e any) {
 		b.mu.Lock()
 		defer b.mu.Unlock()

@@ -147,8 +147,8 @@ const JOIN = 10 * 60_000;
 // SPARSE is the longest time, in ms, between two samples of stall where somebody watched.
 export const SPARSE = 330_000;
 
-// Jobs are the same object if they are the same job: comparing them is comparing places.
-const jobs = new Map<string, Job>();
+// nameOf is what is the same for all waits of a job.
+const nameOf = (j: Job) => j.repository + "\0" + j.job + "\0" + j.run + "\0" + j.person;
 
 export class Store {
   name = "";
@@ -195,7 +195,6 @@ export class Store {
       this.intervals.clear();
       this.stalls = [];
       this.gaps = [];
-      jobs.clear();
     }
     this.name = d.name;
     this.program = d.program;
@@ -206,27 +205,27 @@ export class Store {
     this.host = { ...EMPTY_HOST, ...d.host };
     this.now = d.look;
 
-    const text = (place: number | undefined) => d.strings[place ?? 0] ?? "";
-    const table = d.jobs.map((row) => {
-      const [repository, workflow, job, run, address, actor, person] = Array.from({ length: 7 }, (_, i) => text(row[i])) as
-        [string, string, string, string, string, string, string];
-      const url = address.endsWith("/") ? address + run : address;
-      const key = JSON.stringify([repository, job, run, url, person, workflow, actor]);
-      let known = jobs.get(key);
-      if (!known) jobs.set(key, (known = { repository, workflow, job, run, url, actor, person }));
-      return known;
+    const { strings } = d, text = (place: number | undefined) => strings[place ?? 0] ?? "";
+    // By place, not by destructuring, which takes three times as long: there are many.
+    const table = d.jobs.map((row): Job => {
+      const address = text(row[4]), run = text(row[3]);
+      return {
+        repository: text(row[0]), workflow: text(row[1]), job: text(row[2]), run, url: address.endsWith("/") ? address + run : address,
+        actor: text(row[5]), person: text(row[6]),
+      };
     });
+    if (!d.full) this.unify(table);
     const nobody: Job = { repository: "", workflow: "", job: "", run: "", url: "", actor: "", person: "" };
     let from = d.begin, job = 0;
-    for (const [id, kind, after, duration, flags, further, name, what, end, evidence] of d.intervals) {
-      from += after ?? 0;
-      job += further ?? 0;
+    for (const row of d.intervals) {
+      from += row[2] ?? 0;
+      job += row[5] ?? 0;
+      const flags = row[4] ?? 0;
       const v: Interval = {
-        id, kind: text(kind) as Kind, from, until: from + (duration ?? 0),
-        open: ((flags ?? 0) & 1) !== 0, plain: ((flags ?? 0) & 2) !== 0, job: table[job] ?? nobody,
-        name: text(name), what: text(what), end: text(end), evidence: text(evidence), row: 0,
+        id: row[0], kind: text(row[1]) as Kind, from, until: from + (row[3] ?? 0), open: (flags & 1) !== 0, plain: (flags & 2) !== 0,
+        job: table[job] ?? nobody, name: text(row[6]), what: text(row[7]), end: text(row[8]), evidence: text(row[9]), row: 0,
       };
-      this.intervals.set(id, v);
+      this.intervals.set(v.id, v);
     }
     let time = d.begin;
     for (const [after, memory, io, cpu] of d.stalls) {
@@ -245,6 +244,15 @@ export class Store {
     const place = (l: Lock) => (order.includes(l.name) ? order.indexOf(l.name) : order.length);
     this.locks.sort((a, b) => place(a) - place(b));
     this.repositories = [...waited, ...this.repositories.filter((r) => !waited.includes(r))];
+  }
+
+  // unify replaces the jobs of an update by those that are known: to compare two is to
+  // compare objects.
+  private unify(table: Job[]) {
+    const key = (j: Job) => [nameOf(j), j.workflow, j.url, j.actor].join("\0");
+    const known = new Map<string, Job>();
+    for (const v of this.intervals.values()) known.set(key(v.job), v.job);
+    table.forEach((j, i) => (table[i] = known.get(key(j)) ?? j));
   }
 
   private index() {
@@ -281,9 +289,9 @@ export class Store {
           } else this.pressure.add(v);
           const r = v.job.repository;
           if (r) repositories.set(r, (repositories.get(r) ?? 0) + ms);
-          const { repository, job, run, person } = v.job, key = JSON.stringify([repository, job, run, person]);
+          const name = nameOf(v.job), { run, person } = v.job;
           // Jobs of one name in one run, as of a matrix, wait at the same time: they are several.
-          const same = (recent.get(key) ?? []).filter((w) => v.from - this.end(w.last) <= JOIN);
+          const same = (recent.get(name) ?? []).filter((w) => v.from - this.end(w.last) <= JOIN);
           let w = same.find((w) => this.end(w.last) <= v.from && (run || person));
           if (w) {
             w.pieces.push(v);
@@ -293,7 +301,7 @@ export class Store {
             same.push(w);
             this.waits.push(w);
           }
-          recent.set(key, same);
+          recent.set(name, same);
           v.wait = w;
           break;
         }

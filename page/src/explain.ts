@@ -48,6 +48,19 @@ export class Explainer {
     return e;
   }
 
+  // now is what a wait that goes on is for at this moment, which may have begun just now.
+  now(wait: Wait): Piece | undefined {
+    const of = wait.last, at = this.store.now, found: Interval[] = [];
+    const lane = of.kind === "wait" ? this.locks.get(of.name)?.holds : this.store.builds;
+    lane?.between(at, at, (v) => {
+      if (v.open && !own(v, of, Infinity)) found.push(v);
+    });
+    found.sort((a, b) => a.from - b.from);
+    if (found[0]) return this.part(of, found[0], found[0].from, at);
+    const parts = this.explain(wait).parts;
+    return parts[parts.length - 1];
+  }
+
   // partsOf goes through a piece of a wait. Of several causes at once, as of a lock with
   // several slots, the one that ended first counts: its end let the next in.
   private partsOf(of: Interval, lane: Lane | undefined): Piece[] {
@@ -104,14 +117,14 @@ export class Explainer {
   // 30 days, from 5 holds on.
   usual(v: Interval): number {
     if (v.plain || !v.job.repository) return 0;
-    const key = JSON.stringify([v.name, v.job.repository, v.job.job]);
+    const key = [v.name, v.job.repository, v.job.job].join("\0");
     if (!this.holds.size) {
       const since = this.store.look - 30 * DAY;
       for (const lock of this.store.locks) {
         for (const row of lock.holds.rows) {
           for (const o of row.list) {
             if (o.kind !== "hold" || o.end !== "released" || !o.job.repository || o.until < since) continue;
-            const k = JSON.stringify([o.name, o.job.repository, o.job.job]), list = this.holds.get(k);
+            const k = [o.name, o.job.repository, o.job.job].join("\0"), list = this.holds.get(k);
             if (list) list.push(o.until - o.from);
             else this.holds.set(k, [o.until - o.from]);
           }

@@ -35,6 +35,7 @@ const toggle = h("button.language", { type: "button", click: () => {
   app.words = app.words === en ? zh : en;
   remember(app.words.lang);
   render();
+  if (known) show();
 } });
 const banner = h("div.banner", { hidden: true });
 const retryButton = h("button.small", { type: "button", click: () => live.start() });
@@ -83,6 +84,7 @@ function receive(d: Document) {
     known = true;
     render();
     route();
+    requestAnimationFrame(() => setTimeout(() => performance.mark("shown"))); // for whoever measures
   } else show();
 }
 
@@ -101,7 +103,6 @@ function render() {
   now.setAttribute("aria-label", w.now);
   loading.textContent = w.loading;
   retryButton.textContent = w.tryNow;
-  if (known) show();
   showConnection();
 }
 

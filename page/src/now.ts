@@ -67,16 +67,16 @@ function headline(app: App, waiting: Wait[], locks: LockNow[], builds: number): 
       .map((l) => w.held(clean(l.lock.name), titleOf(app, l.holds[0]!)));
     return [
       h("h1.head", null, ...was, w.nobodyWaits),
-      h("p.sub", null, [...held, w.calm(locks.filter((l) => !l.holds.length).length, builds)].join(" ")),
+      h("p.sub", null, w.sentences([...held, w.calm(locks.filter((l) => !l.holds.length).length, builds)])),
     ];
   }
-  const e = app.explainer.explain(longest), last = e.parts[e.parts.length - 1];
-  const holder = last ? w.cause({ ...last, usual: 0, end: "" }) : "";
+  const cause = app.explainer.now(longest);
+  const holder = cause ? w.cause({ ...cause, usual: 0, end: "" }) : "";
   const sub: Child[] = [];
-  if (last?.cause?.kind === "hold") {
-    const usual = app.explainer.usual(last.cause), held = s.now - last.cause.from;
-    sub.push(...w.holdsFor(clean(last.cause.name), elapsed(app, last.cause.from), usual, held - usual >= MINUTE ? held - usual : 0));
-    if (last.cause.evidence) sub.push(" ", w.evidence(phrase(last.cause.evidence)));
+  if (cause?.cause?.kind === "hold") {
+    const { usual, held } = cause;
+    sub.push(...w.holdsFor(clean(cause.name), elapsed(app, cause.cause.from), usual, held - usual >= MINUTE ? held - usual : 0));
+    if (cause.evidence) sub.push(" ", w.evidence(phrase(cause.evidence)));
   } else if (longest.last.kind === "pressure") sub.push(w.pressureWaits);
   // A wait that was for the gate first has waited since then.
   const since = s.now - s.waited(longest);
@@ -182,14 +182,15 @@ function stalls(app: App): HTMLElement {
   facts && h("p.item.mute.small", null, facts));
 }
 
-const item = (first: Child[], second: Child) => h("div.item", null, h("div.first", null, ...first), second && h("div.second", null, second));
+const item = (icon: Child, first: Child[], took: Child, second: Child) => h("div.item", null,
+  h("div.first", null, icon, h("span.who", null, ...first), took && h("span.took", null, took)), second && h("div.second", null, second));
 
 function buildsCard(app: App, builds: Interval[]): HTMLElement {
   const { words: w } = app;
   return card(h("h2", null, w.builds), builds.length ? String(builds.length) : null,
-    ...(builds.length ? builds.slice(0, MOST_ITEMS).map((v) => item([
+    ...(builds.length ? builds.slice(0, MOST_ITEMS).map((v) => item(
       svg("svg", { width: 14, height: 10, class: "icon" }, svg("path", { d: "M4 0h6l4 5-4 5H4L0 5z", class: "amber" })),
-      h("b", null, phrase(v.name)), h("span.who", null, nameOf(v.job)), h("span.took", null, elapsed(app, v.from))], phrase(v.what)))
+      [h("b", null, phrase(v.name)), " ", nameOf(v.job)], elapsed(app, v.from), phrase(v.what)))
       : [h("p.item.mute", null, w.noBuilds)]));
 }
 
@@ -203,8 +204,8 @@ function runners(app: App): HTMLElement {
       : svg("path", { d: "M0 7h14", class: state === "up" ? "ok" : "mute", "stroke-dasharray": state === "up" ? "none" : "2 3" });
     const second = [state !== "up" ? w.since(moment(last.from, s.now)) : stopped ? w.wasStopped(stopped.until - stopped.from, moment(stopped.from, s.now)) : "",
       phrase(more?.note ?? "")].filter(Boolean).join(" · ");
-    return item([svg("svg", { width: 14, height: 14, class: "icon line" }, line), h("b", null, clean(name)), h("span", null, w.runnerState(clean(state))),
-      more && more.capacity > 0 && h("span.took", null, `${more.busy} / ${more.capacity}`)], second);
+    return item(svg("svg", { width: 14, height: 14, class: "icon line" }, line), [h("b", null, clean(name)), " ", w.runnerState(clean(state))],
+      more && more.capacity > 0 && `${more.busy} / ${more.capacity}`, second);
   }) : [h("p.item.mute", null, w.noRunners)]));
 }
 
@@ -217,7 +218,7 @@ function containers(app: App): Child {
     left.length > 0 && h("div.item", null, h("b", null, w.leftBehind(left.length))),
     ...left.slice(0, MOST_ITEMS).map((l) => {
       const v = open.find((o) => o.name === l.name);
-      return item([h("span.who", null, (v && nameOf(v.job)) || clean(l.name)), v && h("span.took", null, elapsed(app, v.from))], phrase(l.note));
+      return item(null, [(v && nameOf(v.job)) || clean(l.name)], v && elapsed(app, v.from), phrase(l.note));
     }));
 }
 

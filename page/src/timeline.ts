@@ -367,7 +367,7 @@ export class Timeline {
     const { words: w } = this.app;
     if (p.kind !== "hold" || p.plain || !p.who.run || !p.cause) return [w.cause({ ...p, usual: 0, end: "" })];
     const name = nameOf({ ...p.who, run: "" });
-    return [h("b", null, name), " ", link(p.cause.job.url, "#" + word(p.who.run)), p.what ? ` (${phrase(p.what)})` : ""];
+    return [h("b", null, name), " ", link(p.cause.job.url, "#" + word(p.who.run)), p.what ? w.reason(phrase(p.what)) : ""];
   }
 
   private notes(e: Explained): Child[] {
@@ -393,7 +393,7 @@ export class Timeline {
       });
       if (before) notes.push(w.position(before + 1));
     }
-    return notes.length ? [h("p.note", null, notes.join(" "))] : [];
+    return notes.length ? [h("p.note", null, w.sentences(notes))] : [];
   }
 
   private copyButton(key: string, text: string, what: () => string): HTMLElement {

@@ -129,6 +129,8 @@ export interface Words {
   unit(ms: number, total: number): string;
   sentence(a: Answer): string;
   cause(p: Part): string;
+  reason(text: string): string; // after a name
+  sentences(list: string[]): string;
   question(who: string, a: Answer): string;
   partNote(p: Part): string; // the one thing that is wrong with a cause, or nothing
   stalled(who: string, io: number, memory: number): string;
@@ -301,6 +303,8 @@ export const en: Words = {
         return "a holder that was not seen";
     }
   },
+  reason: (text) => ` (${text})`,
+  sentences: (list) => list.join(" "),
   question: (who, a) => `Why ${a.open ? "has" : "did"} ${who} ${a.open ? "waited" : "wait"} ${en.duration(a.total)}?`,
   partNote(p) {
     if (p.end === "taken over") return `died at ${clock(p.until)}${p.evidence ? ": " + phrase(p.evidence) : ""}`;
@@ -493,6 +497,8 @@ export const zh: Words = {
         return "沒有看到的持有者";
     }
   },
+  reason: (text) => `（${text}）`,
+  sentences: (list) => list.join(""),
   question: (who, a) => `${who} 為什麼${a.open ? "已等" : "等了"} ${zh.duration(a.total)}？`,
   partNote(p) {
     if (p.end === "taken over") return `於 ${clock(p.until)} 中斷${p.evidence ? "：" + phrase(p.evidence) : ""}`;
