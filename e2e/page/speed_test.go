@@ -50,7 +50,13 @@ func TestFiftyThousandIntervalsOpenAndPan(t *testing.T) {
 		until := noon.Unix() - 86400
 		b.do(chromedp.Evaluate(fmt.Sprintf("location.hash = '#timeline/%d-%d'", until-int64(days)*86400, until), nil))
 		var frames float64
-		b.do(chromedp.Evaluate(pan, &frames, func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }))
+		b.do(
+			chromedp.Evaluate(
+				pan,
+				&frames,
+				func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) },
+			),
+		)
 		t.Logf("%d days in view pan with %.0f frames a second", days, frames)
 		if frames < 15 {
 			t.Error("that is too slow")
