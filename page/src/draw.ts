@@ -12,6 +12,13 @@ export interface View {
   until: number;
 }
 
+// Numbered is a part of an answer, with its number there and its place among all.
+export interface Numbered {
+  part: Piece;
+  place: number;
+  number: number;
+}
+
 type Shape = "hold" | "wait" | "build" | "stall" | "runner";
 export type Stalled = "memory" | "io" | "cpu";
 
@@ -189,7 +196,7 @@ export class Picture {
   // drawable are the parts of an answer that are drawn one by one: of very many only the
   // longest, so that a wait of weeks costs no more than another. Parts of less than a unit
   // have no number, here and in the answer.
-  drawable(e: Explained | null): { part: Piece; place: number; number: number }[] {
+  drawable(e: Explained | null): Numbered[] {
     if (!e) return [];
     const whole = units(
       e.total,

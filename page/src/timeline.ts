@@ -1,24 +1,25 @@
 // Timeline: the picture, with the wait that is explained. It opens with an answer: the
 // longest wait in view is explained until one is chosen.
 
+import { answer } from "./answer";
 import type { App } from "./app";
 import type { Interval, Row, Wait } from "./data";
-import { fill, fit, h, link, svg, type Child } from "./dom";
+import { card, table } from "./details";
+import { fill, fit, h, type Child } from "./dom";
 import { Picture, type Strip, type View } from "./draw";
-import type { Explained, Piece } from "./explain";
-import { DAY, HOUR, MINUTE, clock, moment, SECOND } from "./time";
-import { clean, nameOf, phrase, shortName, units, word } from "./words";
+import { legend } from "./legend";
+import { Overview } from "./overview";
+import { DAY, HOUR, MINUTE, moment, SECOND } from "./time";
+import { nameOf, word } from "./words";
 
-const OVERVIEW = 44,
-  MOST_ROWS = 200,
-  MOST_LINKS = 12,
-  MOST_SUGGESTED = 60;
+const MOST_SUGGESTED = 60;
 const SHORTEST = 10 * SECOND; // in view
 const SETTLE = 120; // ms after the last move, until what depends on the view follows
 
 export class Timeline {
   readonly root: HTMLElement;
   private picture: Picture;
+  private overview: Overview;
   private view: View = { from: 0, until: 0 };
   private chosen: Wait | null = null;
   private byHand = false; // chosen by the reader, not by its length
@@ -27,7 +28,6 @@ export class Timeline {
   private faded = new Set<string>();
   private frame = 0;
   private settle = 0;
-  private waiters: { image: HTMLCanvasElement; key: string } | null = null;
   private sentence = "";
 
   private answer = h("div.answer", { "aria-live": "polite" });
@@ -43,7 +43,6 @@ export class Timeline {
   private runs = h("datalist", { id: "runs" });
   private tableButton = h("button.button", { type: "button", "aria-pressed": "false" });
   private range = h("span.range", null);
-  private overview = h("canvas.overview", { "aria-hidden": "true" }) as HTMLCanvasElement;
   private gutter = h("div.gutter", { "aria-hidden": "true" });
   private canvas = h("canvas.picture", {
     tabindex: 0,
@@ -59,10 +58,16 @@ export class Timeline {
 
   constructor(private app: App) {
     this.picture = new Picture(app.store);
+    this.overview = new Overview(app, {
+      view: () => this.view,
+      domain: () => this.domain(),
+      left: () => (this.narrow ? 0 : this.gutter.clientWidth),
+      move: (from, until) => this.move(from, until),
+    });
     this.figure = h(
       "figure",
       null,
-      this.overview,
+      this.overview.canvas,
       h("div.lanes", null, this.gutter, this.canvas),
       this.card,
       this.legend,
@@ -197,13 +202,13 @@ export class Timeline {
     this.chosen = (id && s.intervals.get(id)?.wait) || null;
     if (!this.chosen) this.byHand = false;
     this.pointed = null;
-    this.waiters = null;
+    this.overview.forget();
     this.picture.forgetScales();
   }
 
   theme() {
     this.picture.forget();
-    this.waiters = null;
+    this.overview.forget();
   }
 
   private domain(): View {
@@ -265,7 +270,7 @@ export class Timeline {
 
   // resized keeps what is in view.
   resized() {
-    this.waiters = null;
+    this.overview.forget();
     this.show();
   }
 
@@ -370,7 +375,7 @@ export class Timeline {
       faded: this.faded,
       connected: this.app.connection === "live" || this.app.connection === "file",
     });
-    this.drawOverview();
+    this.overview.draw();
     this.stallLabels();
   }
 
@@ -437,7 +442,27 @@ export class Timeline {
     }
     const e = this.app.explainer.explain(this.chosen),
       text = w.sentence(e);
-    this.replaceAnswer(text + this.byHand + this.narrow, () => this.answerOf(e, text));
+    this.replaceAnswer(text + this.byHand + this.narrow, () =>
+      answer(
+        this.app,
+        e,
+        this.picture.drawable(e).filter((p) => p.number > 0),
+        text,
+        {
+          byHand: this.byHand,
+          narrow: this.narrow,
+          go: (part) => {
+            const edge = (part.until - part.from) * 0.6 + 2 * MINUTE;
+            this.move(part.from - edge, part.until + edge);
+          },
+          link: () => {
+            this.byHand = true;
+            this.link();
+            return location.href;
+          },
+        },
+      ),
+    );
   }
 
   private replaceAnswer(key: string, make: () => Child[]) {
@@ -447,230 +472,13 @@ export class Timeline {
     fill(this.answer, ...make());
   }
 
-  private answerOf(e: Explained, text: string): Child[] {
-    const { words: w, colours } = this.app,
-      who = nameOf(e.who) || w.unknown;
-    const whole = units(
-      e.total,
-      e.parts.map((p) => p.time),
-    );
-    const numbered = this.picture.drawable(e).filter((p) => p.number > 0);
-    const listed =
-      numbered.length <= MOST_LINKS
-        ? numbered
-        : [...numbered]
-            .sort((a, b) => b.part.time - a.part.time)
-            .slice(0, MOST_LINKS)
-            .sort((a, b) => a.number - b.number);
-    const time = (i: number) => w.unit(whole[i]!, e.total);
-    const go = (p: Piece) => () => {
-      const edge = (p.until - p.from) * 0.6 + 2 * MINUTE;
-      this.move(p.from - edge, p.until + edge);
-    };
-    return [
-      h(
-        "p.question",
-        null,
-        h("span", null, w.question(who, e)),
-        h("span.tag", null, this.byHand ? w.chosen : w.longestInView),
-      ),
-      h("h1.sentence", null, text),
-      listed.length > 0 &&
-        h(
-          "div.chain",
-          { role: "group", "aria-label": w.made },
-          ...listed.map(({ part, number, place }) => {
-            const share = part.time / (e.total || 1);
-            const plain = part.kind !== "hold" || part.plain;
-            const name =
-              part.kind === "build"
-                ? w.cause({ ...part, name: "", who: { repository: "", job: "", run: "", person: "" } })
-                : part.kind === "hold" && !part.plain
-                  ? shortName(part.who)
-                  : "";
-            const label =
-              share <= 0.16 ? `${number}` : [number, this.narrow ? "" : name, time(place)].filter(Boolean).join(" · ");
-            return h(
-              part.kind === "build" ? "button.pressure" : plain ? "button.nobody" : "button",
-              {
-                type: "button",
-                "css:flex-grow": Math.max(1, share * 100),
-                "data-key": "part " + number,
-                click: go(part),
-                "css:background-color": plain ? undefined : colours.css(part.who.repository),
-                "css:color": plain ? undefined : colours.ink(part.who.repository),
-                "aria-label": `${number}: ${time(place)} ${w.cause(part)}`,
-              },
-              h("span", null, label),
-            );
-          }),
-        ),
-      listed.length > 0 &&
-        h(
-          "ol.parts",
-          null,
-          ...listed.map(({ part, number, place }) => {
-            const note = w.partNote(part);
-            return h(
-              "li",
-              null,
-              h("span.number", null, String(number)),
-              h("span.took", null, time(place)),
-              h(
-                "span",
-                null,
-                ...this.causeOf(part),
-                " ",
-                h("span.mute.one", null, `${clock(part.from)}–${clock(part.until)}`),
-                note && h("span.tag.alarm", null, note),
-              ),
-            );
-          }),
-        ),
-      ...this.notes(e),
-      h(
-        "div.copy",
-        null,
-        this.copyButton("text", w.copyText, () => text),
-        this.copyButton("link", w.copyLink, () => {
-          this.byHand = true;
-          this.link();
-          return location.href;
-        }),
-      ),
-    ];
-  }
-
-  private causeOf(p: Piece): Child[] {
-    const { words: w } = this.app;
-    if (p.kind !== "hold" || p.plain || !p.who.run || !p.cause) return [w.cause({ ...p, usual: 0, end: "" })];
-    const name = nameOf({ ...p.who, run: "" });
-    return [
-      h("b", null, name),
-      " ",
-      link(p.cause.job.url, "#" + word(p.who.run)),
-      p.what ? w.reason(phrase(p.what)) : "",
-    ];
-  }
-
-  private notes(e: Explained): Child[] {
-    const { words: w, store: s } = this.app,
-      notes: string[] = [];
-    const longest = e.parts.filter((p) => p.cause?.kind === "hold" && !p.plain).sort((a, b) => b.time - a.time)[0];
-    if (longest) {
-      const average = (of: "io" | "memory") => {
-        let sum = 0,
-          n = 0;
-        for (
-          let i = s.stallPlace(longest.cause!.from);
-          i < s.stalls.length && s.stalls[i]!.time <= s.end(longest.cause!);
-          i++
-        ) {
-          const value = s.stalls[i]![of];
-          if (value >= 0) [sum, n] = [sum + value, n + 1];
-        }
-        return n ? Math.round(sum / n) : 0;
-      };
-      const io = average("io");
-      if (io > 25) notes.push(w.stalled(shortName(longest.who), io, average("memory")));
-    }
-    const last = e.wait.last;
-    if (last.kind === "wait") {
-      let before = 0;
-      s.locks
-        .find((l) => l.name === last.name)
-        ?.waits.between(last.from, last.from, (v) => {
-          if (v !== last && v.from < last.from && s.end(v) > last.from) before++;
-        });
-      if (before) notes.push(w.position(before + 1));
-    }
-    return notes.length ? [h("p.note", null, notes.join(w.between))] : [];
-  }
-
-  private copyButton(key: string, text: string, what: () => string): HTMLElement {
-    const b = h(
-      "button.small",
-      {
-        type: "button",
-        "data-key": "copy " + key,
-        click: () => {
-          const w = this.app.words;
-          Promise.resolve()
-            .then(() => navigator.clipboard.writeText(what()))
-            .then(
-              () => (b.textContent = w.copied),
-              () => (b.textContent = w.notCopied),
-            );
-        },
-      },
-      text,
-    );
-    return b;
-  }
-
   // The pointer's card.
-
-  private cardOf(v: Interval): Child[] {
-    const { words: w, store: s, explainer, colours } = this.app,
-      end = s.end(v),
-      lines: [string, string][] = [];
-    lines.push([w.card.fromUntil, `${moment(v.from, s.now, true)} – ${v.open ? w.stillGoing : clock(v.until, true)}`]);
-    const usual = v.kind === "hold" ? explainer.usual(v) : 0;
-    lines.push([w.card.took, w.precise(end - v.from) + (usual ? " · " + w.usually(usual) : "")]);
-    if (v.kind === "hold" || v.kind === "wait" || v.kind === "reserved") lines.push([w.card.lock, clean(v.name)]);
-    if (v.what && v.kind !== "reserved") lines.push([w.card.reason, phrase(v.what)]);
-    if (v.job.actor) lines.push([w.card.by, word(v.job.actor)]);
-    if (!v.open && v.kind !== "runner" && v.end) lines.push([w.card.ended, w.ended(clean(v.end), phrase(v.evidence))]);
-    if (v.wait)
-      this.partsIn(v)
-        .slice(0, 4)
-        .forEach((p, i) => lines.push([i ? "" : w.card.waitedFor, `${w.duration(p.time)} ${w.cause(p)}`]));
-    if (v.kind === "hold" || v.kind === "reserved") {
-      let n = 0;
-      s.locks
-        .find((l) => l.name === v.name)
-        ?.waits.between(v.from, end, (o) => {
-          if (o.from < end && s.end(o) > v.from) n++;
-        });
-      if (n) lines.push([w.card.keptWaiting, w.jobs(n)]);
-    }
-    return [
-      h(
-        "div.mute",
-        null,
-        v.job.repository && h("i.swatch", { "css:background": colours.css(v.job.repository) }),
-        w.kind(v.kind, v.plain),
-      ),
-      h("b", null, this.titleOf(v)),
-      ...lines.map(([a, b]) => h("div.line", null, h("span", null, a), h("span", null, b))),
-    ];
-  }
-
-  private partsIn(v: Interval): Piece[] {
-    return v.wait ? this.app.explainer.explain(v.wait).parts.filter((p) => p.of === v) : [];
-  }
-
-  private titleOf(v: Interval): string {
-    const { words: w } = this.app,
-      who = nameOf(v.job);
-    switch (v.kind) {
-      case "reserved":
-        return [w.reservation(phrase(v.what)), who].filter(Boolean).join(" · ");
-      case "runner":
-        return `${clean(v.name)}: ${w.runnerState(clean(v.end))}`;
-      case "build":
-      case "container":
-        return [phrase(v.name), who].filter(Boolean).join(" · ");
-      default:
-        return v.plain ? w.legend.plain : who || w.unknown;
-    }
-  }
 
   private point(to: { interval: Interval; strip: Strip } | null, x: number) {
     this.pointed = to;
     this.card.hidden = !to;
     if (!to) return;
-    fill(this.card, ...this.cardOf(to.interval));
+    fill(this.card, ...card(this.app, to.interval));
     const figure = this.figure.getBoundingClientRect(),
       canvas = this.canvas.getBoundingClientRect();
     const left = canvas.left - figure.left + x,
@@ -693,95 +501,6 @@ export class Timeline {
     }
   }
 
-  // The overview: how many waited, over all the time, with the view as a brush.
-
-  private drawOverview() {
-    const { palette: c, words: w } = this.app,
-      { ctx, width } = fit(this.overview, OVERVIEW);
-    if (!width) return;
-    const left = this.narrow ? 0 : this.gutter.clientWidth,
-      room = width - left,
-      full = this.domain(),
-      length = full.until - full.from;
-    const x = (at: number) => left + ((at - full.from) / length) * room;
-    const key = [width, left, c.ink, w.lang, devicePixelRatio].join();
-    if (!this.waiters || this.waiters.key !== key) this.waiters = this.count(Math.max(1, Math.round(room)), left, key);
-    ctx.drawImage(this.waiters.image, 0, 0, width, OVERVIEW);
-    const from = Math.max(left, x(this.view.from)),
-      until = Math.min(width, Math.max(from + 4, x(this.view.until)));
-    ctx.fillStyle = c.page!;
-    ctx.globalAlpha = 0.6;
-    ctx.fillRect(left, 0, from - left, OVERVIEW);
-    ctx.fillRect(until, 0, width - until, OVERVIEW);
-    ctx.globalAlpha = 1;
-    ctx.strokeStyle = ctx.fillStyle = c.focus!;
-    ctx.lineWidth = 2;
-    ctx.strokeRect(from, 1, until - from - 1, OVERVIEW - 2);
-    ctx.fillRect(from - 2, 14, 4, 16);
-    ctx.fillRect(until - 3, 14, 4, 16);
-  }
-
-  private count(columns: number, left: number, key: string) {
-    const { store: s, palette: c, words: w } = this.app,
-      full = this.domain(),
-      length = full.until - full.from;
-    const count = new Float64Array(columns + 1),
-      held = new Float64Array(columns + 1);
-    const taken: number[] = [];
-    for (const v of s.intervals.values()) {
-      const into = v.kind === "wait" || v.kind === "pressure" ? count : v.kind === "hold" ? held : null;
-      const end = s.end(v);
-      if (!into || end < full.from) continue;
-      if (v.end === "taken over") taken.push(v.until);
-      const a = Math.max(0, Math.floor(((v.from - full.from) / length) * columns)),
-        b = Math.min(columns, Math.ceil(((end - full.from) / length) * columns));
-      if (a >= columns) continue;
-      into[a]!++;
-      into[Math.max(b, a + 1)]!--;
-    }
-    let most = 3;
-    for (let i = 1; i < columns; i++) {
-      count[i]! += count[i - 1]!;
-      held[i]! += held[i - 1]!;
-    }
-    for (let i = 0; i < columns; i++) most = Math.max(most, count[i]!);
-    const image = document.createElement("canvas"),
-      ratio = Math.min(3, devicePixelRatio || 1);
-    image.width = Math.round((left + columns) * ratio);
-    image.height = Math.round(OVERVIEW * ratio);
-    const ctx = image.getContext("2d")!;
-    ctx.scale(ratio, ratio);
-    if (left) {
-      ctx.font = "12px " + getComputedStyle(document.body).fontFamily;
-      ctx.textBaseline = "middle";
-      ctx.fillStyle = c.mute!;
-      ctx.fillText(w.waiters, 16, 22);
-    }
-    ctx.fillStyle = c.strong!;
-    for (let i = 0; i < columns; i++) if (held[i]! > 0) ctx.fillRect(left + i, 39, 1, 3);
-    ctx.fillStyle = c.ink!;
-    ctx.globalAlpha = 0.75;
-    for (let i = 0; i < columns; i++) {
-      const height = (count[i]! / most) * 28;
-      if (height > 0) ctx.fillRect(left + i, 37 - height, 1, height);
-    }
-    ctx.globalAlpha = 1;
-    ctx.fillStyle = c.alarm!;
-    for (const at of taken.slice(-40)) {
-      const x = left + ((at - full.from) / length) * columns;
-      ctx.beginPath();
-      for (const [dx, dy] of [
-        [0, -4.5],
-        [4.5, 0],
-        [0, 4.5],
-        [-4.5, 0],
-      ])
-        ctx.lineTo(x + dx!, 8 + dy!);
-      ctx.fill();
-    }
-    return { image, key };
-  }
-
   // The table has all that the picture has, in words.
 
   private toggleTable() {
@@ -791,74 +510,7 @@ export class Timeline {
   }
 
   private fillTable() {
-    const { store: s, words: w } = this.app,
-      list: Interval[] = [];
-    for (const v of s.intervals.values()) if (v.from < this.view.until && s.end(v) > this.view.from) list.push(v);
-    list.sort((a, b) => a.from - b.from);
-    const shown = list.slice(0, MOST_ROWS),
-      c = w.columns;
-    const head = (text: string, side = "") => h("th" + side, { scope: "col" }, text);
-    fill(
-      this.table,
-      h("header", null, h("h2", null, w.tableTitle), h("span.side", null, w.shown(shown.length, list.length))),
-      h(
-        "div.scroll",
-        { tabindex: 0, role: "region", "aria-label": w.tableTitle },
-        h(
-          "table",
-          null,
-          h("caption.unseen", null, this.range.textContent ?? ""),
-          h(
-            "thead",
-            null,
-            h(
-              "tr",
-              null,
-              head(c.from),
-              head(c.took, ".number"),
-              head(c.what),
-              head(c.job),
-              head(c.lock),
-              head(c.ended),
-            ),
-          ),
-          h(
-            "tbody",
-            null,
-            ...shown.map((v) =>
-              h(
-                this.faded.has(v.job.repository) ? "tr.faded" : "tr",
-                null,
-                h("td.one", null, moment(v.from, s.now, true)),
-                h("td.number.one", null, w.precise(s.end(v) - v.from)),
-                h("td.one", null, w.kind(v.kind, v.plain)),
-                h(
-                  "td",
-                  null,
-                  this.titleOf(v),
-                  v.job.run && v.job.url ? h("span", null, " ", link(v.job.url, "↗")) : null,
-                ),
-                h("td", null, v.kind === "hold" || v.kind === "wait" || v.kind === "reserved" ? clean(v.name) : ""),
-                h(
-                  "td",
-                  null,
-                  v.wait && this.partsIn(v).length
-                    ? this.partsIn(v)
-                        .slice(0, 4)
-                        .map((p) => `${w.duration(p.time)} ${w.cause(p)}`)
-                        .join("; ")
-                    : v.open
-                      ? w.stillGoing
-                      : v.kind === "runner"
-                        ? ""
-                        : w.ended(clean(v.end), phrase(v.evidence)),
-                ),
-              ),
-            ),
-          ),
-        ),
-      ),
-    );
+    fill(this.table, ...table(this.app, this.view, this.faded, this.range.textContent ?? ""));
   }
 
   // What the reader does.
@@ -959,7 +611,6 @@ export class Timeline {
       this.leave();
       this.paint();
     });
-    this.brush();
     this.tableButton.addEventListener("click", () => this.toggleTable());
     this.find.addEventListener("change", () => this.findRun(this.find.value));
   }
@@ -1074,48 +725,6 @@ export class Timeline {
     if (found || !text.trim()) this.find.setCustomValidity("");
     this.find.reportValidity();
   }
-
-  private brush() {
-    const o = this.overview;
-    let grip: { kind: "from" | "until" | "all" | "new"; at: number; view: View } | null = null;
-    const time = (x: number) => {
-      const left = this.narrow ? 0 : this.gutter.clientWidth,
-        full = this.domain();
-      return full.from + ((x - left) / (o.clientWidth - left)) * (full.until - full.from);
-    };
-    o.addEventListener("pointerdown", (e) => {
-      o.setPointerCapture(e.pointerId);
-      const at = time(e.offsetX),
-        near = Math.abs(time(8) - time(0)),
-        { from, until } = this.view;
-      const kind =
-        Math.abs(at - from) < near
-          ? "from"
-          : Math.abs(at - until) < near
-            ? "until"
-            : at > from && at < until
-              ? "all"
-              : "new";
-      grip = { kind, at, view: this.view };
-    });
-    o.addEventListener("pointermove", (e) => {
-      if (!grip) return;
-      const at = time(e.offsetX),
-        { view } = grip;
-      if (grip.kind === "from") this.move(Math.min(at, view.until - MINUTE), view.until);
-      else if (grip.kind === "until") this.move(view.from, Math.max(at, view.from + MINUTE));
-      else if (grip.kind === "all") this.move(view.from + at - grip.at, view.until + at - grip.at);
-      else if (Math.abs(at - grip.at) > MINUTE) this.move(Math.min(at, grip.at), Math.max(at, grip.at));
-    });
-    o.addEventListener("pointerup", (e) => {
-      if (grip?.kind === "new" && Math.abs(time(e.offsetX) - grip.at) <= MINUTE) {
-        const span = this.view.until - this.view.from;
-        this.move(grip.at - span / 2, grip.at + span / 2);
-      }
-      grip = null;
-    });
-    o.addEventListener("pointercancel", () => (grip = null));
-  }
 }
 
 function nearest(row: Row, at: number, end: (v: Interval) => number): Interval {
@@ -1134,77 +743,4 @@ function decode(part: string): string {
   } catch {
     return "";
   }
-}
-
-function legend(words: App["words"]["legend"], colour: string): Child[] {
-  const drawing = (...shapes: SVGElement[]) => svg("svg", { width: 24, height: 14 }, ...shapes);
-  const pattern = (id: string, size: number, turned: boolean, ...inside: SVGElement[]) =>
-    svg(
-      "defs",
-      {},
-      svg(
-        "pattern",
-        {
-          id,
-          width: size,
-          height: size,
-          patternUnits: "userSpaceOnUse",
-          patternTransform: turned ? "rotate(45)" : "",
-        },
-        ...inside,
-      ),
-    );
-  const box = (attributes: Record<string, string | number>) =>
-    svg("rect", { x: 1, y: 1.75, width: 22, height: 10.5, ...attributes });
-  const entry = (shape: SVGElement, text: string) => h("span", null, shape, text);
-  return [
-    entry(drawing(box({ rx: 3, fill: colour })), words.hold),
-    entry(
-      drawing(
-        pattern("hatch", 4, true, svg("path", { d: "M0 0v4", stroke: colour })),
-        box({ fill: "url(#hatch)", stroke: colour, "stroke-width": 1.5 }),
-        svg("rect", { y: 1, width: 3, height: 12, fill: colour }),
-      ),
-      words.wait,
-    ),
-    entry(
-      drawing(
-        pattern(
-          "dots",
-          5,
-          false,
-          svg("circle", { cx: 1.5, cy: 1.5, r: 1, fill: "var(--amber)" }),
-          svg("circle", { cx: 4, cy: 4, r: 1, fill: "var(--amber)" }),
-        ),
-        box({ fill: "url(#dots)", stroke: "var(--amber)", "stroke-width": 1.5 }),
-      ),
-      words.pressure,
-    ),
-    entry(drawing(svg("path", { d: "M5 2h14l4 5-4 5H5L1 7z", fill: "var(--amber-fill)" })), words.build),
-    entry(
-      drawing(
-        svg("path", { d: "M12 0l7 7-7 7-7-7z", fill: "var(--alarm)" }),
-        svg("path", { d: "M9.5 4.5l5 5m0-5l-5 5", stroke: "var(--surface)", "stroke-width": 1.6 }),
-      ),
-      words.taken,
-    ),
-    entry(
-      drawing(box({ rx: 3, fill: "none", stroke: "var(--mute)", "stroke-width": 1.5, "stroke-dasharray": "4 3" })),
-      words.plain,
-    ),
-    entry(
-      drawing(
-        pattern("stripes", 8, true, svg("path", { d: "M0 0v8", stroke: "var(--strong)", "stroke-width": 5 })),
-        svg("rect", { x: 0.5, y: 0.5, width: 23, height: 13, fill: "url(#stripes)", stroke: "var(--mute)" }),
-      ),
-      words.reserved,
-    ),
-    entry(
-      drawing(
-        pattern("gap", 5, true, svg("path", { d: "M0 0v5", stroke: "var(--mute)" })),
-        svg("rect", { width: 24, height: 14, fill: "url(#gap)" }),
-      ),
-      words.gap,
-    ),
-  ];
 }
