@@ -110,8 +110,11 @@ func nobody(from, until int64, gaps []Gap) (spans []span) {
 	})
 	for _, g := range gaps[i:] {
 		begin, end := max(from, g.From.UnixMilli()), min(until, g.Until.UnixMilli())
-		if begin >= end {
+		if !g.From.Before(time.UnixMilli(until)) {
 			break
+		}
+		if begin >= end {
+			continue
 		}
 		if from < begin {
 			spans = append(spans, span{from, begin, unseen})

@@ -10,7 +10,7 @@ import (
 type Gap struct{ From, Until time.Time }
 
 // Record is what a history knows. A year of a busy host has a million intervals: a record
-// keeps them as rows of numbers, and each text once.
+// keeps them as rows of numbers, and each text once. It is not safe for concurrent use.
 type Record struct {
 	Host     string
 	Begin    time.Time // of the history, whatever part of it was read

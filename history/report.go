@@ -23,7 +23,7 @@ type Report struct {
 	Holds        []LongHold        // the longest first, at most mostListed
 	Takeovers    []Takeover        // in the order of time
 	Reservations []Interval
-	Pressure     time.Duration // in which a heavy build ran
+	Builds       time.Duration // in which a heavy build ran
 	Reserved     time.Duration
 	Unwatched    time.Duration
 	Gaps         []Gap
@@ -91,7 +91,7 @@ func (r *Record) Report(since time.Time) *Report {
 			p.Gaps, p.Unwatched = append(p.Gaps, g), p.Unwatched+g.Until.Sub(begin)
 		}
 	}
-	p.Pressure = union(r, r.indexed().builds, from, until, nil)
+	p.Builds = union(r, r.indexed().builds, from, until, nil)
 	return p
 }
 
@@ -193,10 +193,10 @@ func (p *Report) blame(r *Record, from int64, repository func(string) *Repositor
 		w.Other += milliseconds(left)
 	}
 	most := int64(0)
-	for c, time := range causes {
+	for c, ms := range causes {
 		who := Who{Repository: r.texts[c.repository], Job: r.texts[c.job]}
-		if time > most || time == most && Name(who) < Name(p.MostFor) {
-			most, p.MostFor = time, who
+		if ms > most || ms == most && Name(who) < Name(p.MostFor) {
+			most, p.MostFor = ms, who
 		}
 	}
 	p.MostShare = float64(most) / max(1, float64(p.Waited.Milliseconds()))
@@ -207,12 +207,12 @@ func (p *Report) holds(r *Record, from, until int64) {
 	x := r.indexed()
 	var longest []int32
 	var all [24]float64
-	hours(from, until, p.From.Location(), func(ofDay int, time int64) { all[ofDay] += float64(time) })
+	hours(from, until, p.From.Location(), func(ofDay int, ms int64) { all[ofDay] += float64(ms) })
 	for name, rows := range x.holds {
 		use := LockUse{Lock: r.texts[name]}
 		used := union(r, rows, from, until, func(begin, end int64) {
-			hours(begin, end, p.From.Location(), func(ofDay int, time int64) {
-				use.Hours[ofDay] += float64(time) / all[ofDay]
+			hours(begin, end, p.From.Location(), func(ofDay int, ms int64) {
+				use.Hours[ofDay] += float64(ms) / all[ofDay]
 			})
 		})
 		if used > 0 {
@@ -278,7 +278,7 @@ func union(r *Record, rows []int32, from, until int64, each func(begin, end int6
 const hour = int64(time.Hour / time.Millisecond)
 
 // hours splits a time at the hours of a zone.
-func hours(begin, end int64, zone *time.Location, each func(ofDay int, time int64)) {
+func hours(begin, end int64, zone *time.Location, each func(ofDay int, ms int64)) {
 	for begin < end {
 		_, offset := time.UnixMilli(begin).In(zone).Zone()
 		local := begin + int64(offset)*1000 + 24*hour // not negative

@@ -14,7 +14,7 @@ func TestTheReportAddsUp(t *testing.T) {
 	reserved := of(Reserved, "deploy", "", 80, 90, EndReleased)
 	reserved.Who = Who{Person: "root, pid 1"}
 	dead := of(Hold, "deploy", "docs#9", 50, 60, EndTakenOver)
-	gaps := []Gap{{at(60 * 10), at(60 * 12)}, {at(60 * 100), at(60 * 104)}}
+	gaps := []Gap{{at(60 * 1), at(60 * 12)}, {at(60 * 100), at(60 * 104)}}
 	r := record(7200, gaps,
 		of(Hold, "deploy", "blog#1", 0, 20, EndReleased),
 		of(Wait, "deploy", "shop#1", 5, 20, EndAcquired), // 15 for blog
@@ -24,6 +24,7 @@ func TestTheReportAddsUp(t *testing.T) {
 		of(Pressure, "", "shop#2", 31, 36, EndAcquired),      // 5 for pressure
 		of(Wait, "deploy", "shop#2", 52, 60.05, EndAcquired), // 8 for docs, much later
 		dead,
+		of(Hold, "deploy", "docs#10", 55, 62, EndReleased), // in a second slot
 		of(Hold, "deploy", "shop#2", 60.1, 65, EndReleased),
 		outside,
 		of(Wait, "deploy", "blog#3", 75, 80, EndGaveUp), // 5 for other
@@ -40,14 +41,14 @@ func TestTheReportAddsUp(t *testing.T) {
 	for _, o := range p.Takeovers {
 		fmt.Fprintln(&b, "taken over", o.Who.Run, o.Next)
 	}
-	fmt.Fprintln(&b, p.Pressure, p.Reserved, p.Unwatched, len(p.Holds), p.Holds[0].Who.Run, len(p.Locks))
-	want := `8 5 38m3s wooo/shop build #1 waited 15m for wooo/blog build #1. {wooo/blog  build    } 0.39
+	fmt.Fprintln(&b, p.Builds, p.Reserved, p.Unwatched, len(p.Holds), p.Holds[0].Who.Run, len(p.Locks))
+	want := `9 5 38m3s wooo/shop build #1 waited 15m for wooo/blog build #1. {wooo/blog  build    } 0.39
 wooo/shop 3 3 28m3s 8m3s 15m0s 15m0s map[wooo/blog:15m0s wooo/docs:8m3s] 5m0s 0s
 wooo/blog 3 2 10m0s 5m0s 5m0s 5m0s map[] 0s 10m0s
  1 0 0s 0s 0s 0s map[] 0s 0s
-wooo/docs 1 0 0s 0s 0s 0s map[] 0s 0s
+wooo/docs 2 0 0s 0s 0s 0s map[] 0s 0s
 taken over 9 6s
-6m0s 10m0s 6m0s 5 1 1
+6m0s 10m0s 14m0s 6 1 1
 `
 	if got := b.String(); got != want {
 		t.Errorf("\n got %s\nwant %s", got, want)

@@ -223,18 +223,19 @@ func TestExampleDashboardAsksWhatPrometheusUnderstands(t *testing.T) {
 	if dashboard.Title == "" || dashboard.UID == "" || dashboard.SchemaVersion == 0 {
 		t.Error("it lacks a title, a uid or a schemaVersion")
 	}
-	rules := "groups: [{name: dashboard, rules: ["
+	var rules strings.Builder
+	rules.WriteString("groups: [{name: dashboard, rules: [")
 	for _, p := range dashboard.Panels {
 		if p.Title == "" || p.Type == "" || p.GridPos.W == 0 || p.GridPos.X+p.GridPos.W > 24 || len(p.Targets) == 0 {
 			t.Errorf("panel %d has no title, type, place or query", p.ID)
 		}
 		for _, target := range p.Targets {
 			expr := strings.ReplaceAll(target.Expr, "$instance", ".*")
-			rules += fmt.Sprintf("{record: panel_%d_%s, expr: %q},", p.ID, target.RefID, expr)
+			fmt.Fprintf(&rules, "{record: panel_%d_%s, expr: %q},", p.ID, target.RefID, expr)
 		}
 	}
 	file := filepath.Join(t.TempDir(), "rules.yaml")
-	if err := os.WriteFile(file, []byte(rules+"]}]"), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(rules.String()+"]}]"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := exec.Command("promtool", "check", "rules", file).CombinedOutput(); err != nil {

@@ -11,8 +11,9 @@ import (
 type Eyes interface {
 	// Look returns what is there now. After an error nothing is known.
 	Look(ctx context.Context) (Look, error)
-	// Watch delivers a value when it is worth to look again, until the channel is closed.
-	Watch(ctx context.Context) (<-chan struct{}, error)
+	// Watch delivers a value when it is worth to look again, until the channel is closed: true
+	// if what there is to see is gone in a moment.
+	Watch(ctx context.Context) (<-chan bool, error)
 }
 
 // Recorder keeps the history.
@@ -58,7 +59,7 @@ const (
 // Run looks until ctx ends. A store that does not answer is reported once: it may be
 // restarting, and the looks go on with growing pauses.
 func (o *Observer) Run(ctx context.Context) {
-	var events <-chan struct{}
+	var events <-chan bool
 	var watched, failing time.Time // when the watch was tried, and since when looks fail
 	pause := busyPause
 	for ctx.Err() == nil {
@@ -94,7 +95,7 @@ func (o *Observer) Run(ctx context.Context) {
 
 // wait returns when it is time for the next look, or false if ctx ended. A watch that has
 // ended becomes nil.
-func wait(ctx context.Context, began time.Time, pause time.Duration, events *<-chan struct{}) bool {
+func wait(ctx context.Context, began time.Time, pause time.Duration, events *<-chan bool) bool {
 	timer := time.NewTimer(time.Until(began.Add(pause)))
 	defer timer.Stop()
 	for {
@@ -103,10 +104,13 @@ func wait(ctx context.Context, began time.Time, pause time.Duration, events *<-c
 			return false
 		case <-timer.C:
 			return true
-		case _, open := <-*events:
+		case urgent, open := <-*events:
 			if !open {
 				*events = nil
 				continue
+			}
+			if urgent {
+				return true
 			}
 			sooner := max(eventDelay, time.Until(began.Add(eventPause)))
 			if sooner < time.Until(began.Add(pause)) {

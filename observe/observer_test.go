@@ -17,7 +17,7 @@ type host struct {
 	began  time.Time
 	locks  []Lock
 	err    error
-	events chan struct{}
+	events chan bool
 	looks  []time.Duration // when
 }
 
@@ -27,7 +27,7 @@ func (h *host) Look(context.Context) (Look, error) {
 		Stall: history.Stall{Time: h.began}}, h.err
 }
 
-func (h *host) Watch(context.Context) (<-chan struct{}, error) {
+func (h *host) Watch(context.Context) (<-chan bool, error) {
 	if h.events == nil {
 		return nil, errors.New("no events here")
 	}
@@ -54,7 +54,7 @@ func observed(t *testing.T, h *host, d time.Duration, act func()) (reports []str
 	synctest.Test(t, func(t *testing.T) {
 		h.began = time.Now()
 		if h.events != nil {
-			h.events = make(chan struct{}, 1) // of this bubble
+			h.events = make(chan bool, 1) // of this bubble
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), d)
 		defer cancel()
@@ -70,7 +70,7 @@ func observed(t *testing.T, h *host, d time.Duration, act func()) (reports []str
 }
 
 func TestObserverLooksRarelyWhileNothingHappens(t *testing.T) {
-	h := &host{events: make(chan struct{})}
+	h := &host{events: make(chan bool)}
 	_, kept := observed(t, h, 41*time.Second, func() {})
 	if n := len(h.looks); n != 11 {
 		t.Errorf("%d looks in 41 s, want 11", n)
@@ -82,7 +82,7 @@ func TestObserverLooksRarelyWhileNothingHappens(t *testing.T) {
 
 func TestObserverLooksEachSecondWhileALockIsHeldOrNoEventsCome(t *testing.T) {
 	for _, h := range []*host{
-		{events: make(chan struct{}), locks: []Lock{held("a", claim(1, 0))}},
+		{events: make(chan bool), locks: []Lock{held("a", claim(1, 0))}},
 		{},
 	} {
 		observed(t, h, 20500*time.Millisecond, func() {})
@@ -93,23 +93,34 @@ func TestObserverLooksEachSecondWhileALockIsHeldOrNoEventsCome(t *testing.T) {
 }
 
 func TestObserverLooksSoonAfterAnEvent(t *testing.T) {
-	h := &host{events: make(chan struct{})}
+	h := &host{events: make(chan bool)}
 	observed(t, h, 3500*time.Millisecond, func() {
 		time.Sleep(2 * time.Second)
-		h.events <- struct{}{}
+		h.events <- false
 	})
 	if len(h.looks) != 2 || h.looks[1] != 2*time.Second+eventDelay {
 		t.Errorf("looks at %v", h.looks)
 	}
 }
 
+func TestObserverLooksAtOnceWhereThatIsUrgent(t *testing.T) {
+	h := &host{events: make(chan bool)}
+	observed(t, h, 3500*time.Millisecond, func() {
+		time.Sleep(100 * time.Millisecond)
+		h.events <- true
+	})
+	if len(h.looks) != 2 || h.looks[1] != 100*time.Millisecond {
+		t.Errorf("looks at %v", h.looks)
+	}
+}
+
 // Many events cost few looks.
 func TestObserverIsNotRushedByEvents(t *testing.T) {
-	h := &host{events: make(chan struct{})}
+	h := &host{events: make(chan bool)}
 	observed(t, h, 10*time.Second, func() {
 		for range 3000 {
 			time.Sleep(3 * time.Millisecond)
-			h.events <- struct{}{}
+			h.events <- false
 		}
 	})
 	if n := len(h.looks); n < 30 || n > 41 {
@@ -118,7 +129,7 @@ func TestObserverIsNotRushedByEvents(t *testing.T) {
 }
 
 func TestObserverReportsAStoreThatIsAwayOnceAndWhenItIsBack(t *testing.T) {
-	h := &host{events: make(chan struct{}), err: errors.New("not reachable")}
+	h := &host{events: make(chan bool), err: errors.New("not reachable")}
 	reports, kept := observed(t, h, 10*time.Minute, func() {
 		time.Sleep(5 * time.Minute)
 		if kept := len(h.looks); kept > 16 {
@@ -136,12 +147,12 @@ func TestObserverReportsAStoreThatIsAwayOnceAndWhenItIsBack(t *testing.T) {
 }
 
 func TestObserverWatchesAgainAfterTheWatchHasEnded(t *testing.T) {
-	h := &host{events: make(chan struct{})}
+	h := &host{events: make(chan bool)}
 	observed(t, h, 30*time.Second, func() {
 		time.Sleep(5 * time.Second)
 		close(h.events)
 		time.Sleep(time.Second)
-		h.events = make(chan struct{}, 1)
+		h.events = make(chan bool, 1)
 	})
 	// 0, 4; then each second until it watches again at 10 s or later; then every 4 s.
 	if n := len(h.looks); n < 10 || n > 16 {

@@ -28,6 +28,7 @@ After=docker.service
 ExecStart=%q observe
 Restart=on-failure
 RestartSec=10
+SuccessExitStatus=143
 Nice=5
 MemoryMax=512M
 TasksMax=64

@@ -29,7 +29,10 @@ const (
 // record is the history that the observer writes.
 type record struct {
 	*history.Writer
-	dir  string
+	dir   string
+	begin time.Time // of what was there at the start, if anything was
+
+	mu   sync.Mutex
 	size due[int64]
 }
 
@@ -45,18 +48,22 @@ func openRecord(dir string, s *cli.Session, host string, learn func(lockName str
 	if err != nil && !errors.Is(err, history.ErrNone) {
 		s.Warning("%v; what it knows of locks is not used", err)
 	}
+	r := &record{Writer: w, dir: dir}
 	if known != nil {
+		r.begin = known.Begin
 		for _, i := range known.Intervals() {
 			if i.Kind == history.Hold || i.Kind == history.Wait {
 				learn(i.Name)
 			}
 		}
 	}
-	return &record{Writer: w, dir: dir}, nil
+	return r, nil
 }
 
 // Bytes implements observe.Recorder.
 func (r *record) Bytes() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	return r.size.see(sizeEvery, func() (size int64) {
 		_ = filepath.WalkDir(r.dir, func(_ string, file fs.DirEntry, err error) error {
 			if err == nil && file.Type().IsRegular() {
@@ -72,14 +79,16 @@ func (r *record) Bytes() int64 {
 
 // board is what the page gets of the looks and of the history.
 type board struct {
-	dir, host, program string
-	inSight            []string
+	*record
+	host, program string
+	inSight       []string
 
 	mu     sync.Mutex
 	look   observe.Look
 	open   []history.Interval
 	recent []recent
-	from   time.Time // since when recent has all
+	gaps   []history.Gap
+	from   time.Time // since when recent and gaps have all
 
 	reading sync.Mutex // one reader of the history is enough
 }
@@ -97,6 +106,11 @@ func (b *board) saw(l observe.Look, open, ended []history.Interval) *page.Docume
 	if b.from.IsZero() {
 		b.from = l.At
 	}
+	if b.begin.IsZero() { // of a new history
+		b.begin = l.At
+	}
+	gap := history.Gap{From: b.look.At, Until: l.At}
+	isGap := !gap.From.IsZero() && gap.Until.Sub(gap.From) > history.MostPause
 	b.look, b.open = l, open
 	for _, i := range ended {
 		b.recent = append(b.recent, recent{i, l.At})
@@ -106,6 +120,11 @@ func (b *board) saw(l observe.Look, open, ended []history.Interval) *page.Docume
 		b.recent = slices.Delete(b.recent, 0, more)
 	}
 	d := b.newDocument(slices.Concat(open, ended))
+	if isGap {
+		d.Gaps = []history.Gap{gap}
+		b.gaps = append(b.gaps, gap)
+		b.gaps = b.gaps[max(0, len(b.gaps)-mostRecent):]
+	}
 	if !l.Stall.Time.IsZero() {
 		d.Stalls = []history.Stall{l.Stall}
 	}
@@ -114,8 +133,8 @@ func (b *board) saw(l observe.Look, open, ended []history.Interval) *page.Docume
 
 // newDocument returns a document with what the last look has shown of the host.
 func (b *board) newDocument(intervals []history.Interval) *page.Document {
-	return &page.Document{Name: b.host, Program: b.program, Now: time.Now(), Begin: b.look.At, Look: b.look.At,
-		Days: int(history.DefaultAge / (24 * time.Hour)), Intervals: intervals,
+	return &page.Document{Name: b.host, Program: b.program, Now: time.Now(), Begin: b.begin, Look: b.look.At,
+		Bytes: b.Bytes(), Days: int(history.DefaultAge / (24 * time.Hour)), Intervals: intervals,
 		Host: page.Host{MemoryAvailable: b.look.MemoryAvailable, MemoryTotal: b.look.MemoryTotal, Load: b.look.Load,
 			InSight: b.inSight}}
 }
@@ -149,7 +168,7 @@ func (b *board) document() ([]byte, error) {
 		}
 	}
 	d := b.newDocument(intervals)
-	d.Full, d.Begin, d.Bytes, d.Stalls, d.Gaps = true, h.Begin, h.Bytes, h.Stalls, h.Gaps
+	d.Full, d.Begin, d.Stalls, d.Gaps = true, h.Begin, h.Stalls, h.Gaps
 	if b.look.At.IsZero() {
 		d.Look = h.LastLook
 	}
@@ -173,11 +192,17 @@ func (b *board) since(then string) []byte {
 	defer b.mu.Unlock()
 	intervals := slices.Clone(b.open)
 	for _, r := range b.recent {
-		if !r.at.Before(time.UnixMilli(ms)) {
+		if r.at.UnixMilli() >= ms {
 			intervals = append(intervals, r.Interval)
 		}
 	}
-	return b.newDocument(intervals).AppendJSON(nil)
+	d := b.newDocument(intervals)
+	for _, g := range b.gaps {
+		if g.Until.UnixMilli() >= ms {
+			d.Gaps = append(d.Gaps, g)
+		}
+	}
+	return d.AppendJSON(nil)
 }
 
 // lastLook returns when the locks were last seen.

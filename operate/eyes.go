@@ -4,13 +4,13 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"os"
 	"os/user"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -60,6 +60,7 @@ type eyes struct {
 	names []string
 
 	verdicts map[string]*verdict // by the ID of the entry
+	deaths   chan struct{}       // a holder's process has ended
 	users    map[int]string      // by uid
 
 	gate    *pressure.Gate
@@ -93,8 +94,10 @@ func (d *due[T]) see(every time.Duration, look func() T) T {
 // verdict is what was found about a holder.
 type verdict struct {
 	due[lock.Verdict]
-	thorough time.Time // when all processes were last searched
-	seen     bool      // in this look
+	thorough time.Time   // when all processes were last searched
+	seen     bool        // in this look
+	stop     func()      // watching its process; may be nil
+	ended    atomic.Bool // its process has
 }
 
 // openEyes opens the store to look only.
@@ -113,7 +116,7 @@ func openEyes(ctx context.Context, s *cli.Session, o lockwire.Options) (*eyes, e
 		store.Self.Place.Mounts = mounts
 	}
 	return &eyes{Session: s, store: store, start: time.Now(), names: []string{o.Lock, observe.Gate},
-		verdicts: map[string]*verdict{}, users: map[int]string{}, known: map[string]string{}}, nil
+		verdicts: map[string]*verdict{}, deaths: make(chan struct{}, 1), users: map[int]string{}, known: map[string]string{}}, nil
 }
 
 // readOnly is a store in which nothing can be changed.
@@ -146,9 +149,57 @@ func (e *eyes) learn(name string) {
 	}
 }
 
-// Watch implements observe.Eyes by all events of the store.
-func (e *eyes) Watch(ctx context.Context) (<-chan struct{}, error) {
-	return e.store.Engine.Watch(ctx, "")
+// Watch implements observe.Eyes by all events of the store, and by the ends of holders'
+// processes: a look must come before the next job takes the lock over, or nobody knows why it
+// was free.
+func (e *eyes) Watch(ctx context.Context) (<-chan bool, error) {
+	created, err := e.store.Engine.Watch(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	wakes := make(chan bool)
+	go func() {
+		defer close(wakes)
+		for {
+			urgent := false
+			select {
+			case _, open := <-created:
+				if !open {
+					return
+				}
+			case <-e.deaths:
+				urgent = true
+			}
+			select {
+			case wakes <- urgent:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return wakes, nil
+}
+
+// watchProcess has the end of the process on which a holder depends wake the observer.
+func (e *eyes) watchProcess(entry lock.Entry, v *verdict) {
+	c, _ := entry.Claim()
+	p, here := c.Runner, e.store.Self.Place
+	if c.Command {
+		p = c.Process
+	}
+	if p.PID == 0 || c.Place.PIDs != here.PIDs || c.Place.Boot != here.Boot || len(e.verdicts) > maxNames {
+		return
+	}
+	stop, err := proc.Local().Ended(p, func() {
+		v.ended.Store(true)
+		select {
+		case e.deaths <- struct{}{}:
+		default:
+		}
+	})
+	if err == nil { // else the next look shows it all the same
+		v.stop = stop
+	}
 }
 
 // Look implements observe.Eyes.
@@ -169,7 +220,15 @@ func (e *eyes) Look(ctx context.Context) (observe.Look, error) {
 		e.learn(survey.Name)
 		l.Locks = append(l.Locks, e.lock(ctx, survey))
 	}
-	maps.DeleteFunc(e.verdicts, func(_ string, v *verdict) bool { return !v.seen })
+	for id, v := range e.verdicts {
+		if v.seen {
+			continue
+		}
+		if v.stop != nil {
+			v.stop()
+		}
+		delete(e.verdicts, id)
+	}
 	slices.SortFunc(l.Locks, func(a, b observe.Lock) int { return cmp.Compare(a.Name, b.Name) })
 	l.Builds = e.builds.see(buildsEvery, func() []observe.Build { return e.lookForBuilds(ctx) })
 	load := e.load.see(stallEvery, func() pressure.Reading { return proc.Local().Load() })
@@ -200,11 +259,15 @@ func (e *eyes) judge(ctx context.Context, entry lock.Entry) lock.Verdict {
 	v := e.verdicts[entry.ID]
 	if v == nil {
 		v = &verdict{}
+		e.watchProcess(entry, v)
 		e.verdicts[entry.ID] = v
 	}
 	v.seen = true
 	if v.due.seen.Life == lock.Dead {
 		return v.due.seen
+	}
+	if v.ended.Swap(false) {
+		v.again = time.Time{}
 	}
 	v.see(0, func() lock.Verdict {
 		thorough := time.Since(v.thorough) > thoroughEvery
@@ -335,6 +398,7 @@ func (e *eyes) lookForRunners(ctx context.Context) (all []observe.Runner) {
 		switch {
 		case d.Unit == "":
 			all = append(all, observe.Runner{Name: text(filepath.Base(d.Dir)), State: observe.Up})
+		case len(e.known) >= maxNames && e.known[d.Unit] == "":
 		case d.Manager < 0:
 			e.known[d.Unit] = systemd.System
 		case d.Manager == os.Getuid():

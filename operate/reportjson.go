@@ -84,7 +84,7 @@ func reportJSON(is *history.Report) any {
 		Locks        []lockJSON       `json:"locks"`
 	}{
 		Version: 1, Host: is.Host, From: is.From, Until: is.Until, Jobs: is.Jobs, WaitedLong: is.WaitedLong,
-		Waited: is.Waited.Seconds(), Builds: is.Pressure.Seconds(),
+		Waited: is.Waited.Seconds(), Builds: is.Builds.Seconds(),
 		Repositories: []repositoryJSON{}, Holds: []intervalJSON{}, Takeovers: []intervalJSON{},
 		Reservations: []intervalJSON{}, Unwatched: []intervalJSON{}, Locks: []lockJSON{},
 	}

@@ -77,8 +77,8 @@ func (y *why) Run(_ context.Context, s *cli.Session) error {
 		return nil
 	case len(holds) > 0:
 		h := holds[len(holds)-1]
-		s.Print("%s did not wait: it held %s for %s.", history.Name(h.Who), history.Word(h.Name),
-			history.Duration(h.Until.Sub(h.From)))
+		s.Print("%s did not wait: it %s %s for %s.", history.Name(h.Who), choose(h.Open, "has held", "held"),
+			history.Word(h.Name), history.Duration(h.Until.Sub(h.From)))
 		return nil
 	case len(answers) > 0:
 		s.Print("%s", answers[0].Sentence())

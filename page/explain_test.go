@@ -21,15 +21,30 @@ func random(seed int64) (intervals []history.Interval, last time.Time) {
 	pick := func(of ...string) string { return of[r.Intn(len(of))] }
 	var held history.Interval
 	for i := range 200 {
-		kind := []history.Kind{history.Hold, history.Hold, history.Hold, history.Wait, history.Wait, history.Pressure, history.Build,
+		kind := []history.Kind{history.Hold, history.Hold, history.Hold, history.Wait, history.Wait,
+			history.Pressure, history.Build,
 			history.Reserved}[r.Intn(8)]
 		from := begin.Add(time.Duration(r.Int63n(int64(3 * time.Hour))).Truncate(time.Millisecond))
 		v := history.Interval{ID: strconv.Itoa(i), Kind: kind, From: from,
 			Until: from.Add(time.Duration(r.Int63n(int64(12 * time.Minute))).Truncate(time.Millisecond)),
-			Who:   history.Who{Repository: pick("wooo/shop", "wooo/blog", ""), Job: pick("build", "test"), Run: strconv.Itoa(r.Intn(60))}}
+			Who: history.Who{
+				Repository: pick("wooo/shop", "wooo/blog", ""),
+				Job:        pick("build", "test"),
+				Run:        strconv.Itoa(r.Intn(60)),
+			}}
 		switch kind {
 		case history.Hold:
-			v.Name, v.What, v.End = pick("build", "deploy"), pick("image build", ""), pick(history.EndReleased, history.EndReleased, history.EndTakenOver)
+			v.Name, v.What, v.End = pick(
+				"build",
+				"deploy",
+			), pick(
+				"image build",
+				"",
+			), pick(
+				history.EndReleased,
+				history.EndReleased,
+				history.EndTakenOver,
+			)
 			v.Plain = r.Intn(20) == 0
 			if !held.Until.IsZero() && r.Intn(2) == 0 { // the lock changes hands
 				v.Name, v.From = held.Name, held.Until.Add(time.Duration(r.Intn(9000))*time.Millisecond)
@@ -62,7 +77,10 @@ func random(seed int64) (intervals []history.Interval, last time.Time) {
 	}
 	for i := range 4 { // some still go on
 		v := intervals[i]
-		v.ID, v.Kind, v.Name = fmt.Sprint("open", i), []history.Kind{history.Hold, history.Wait, history.Wait, history.Pressure}[i], "build"
+		v.ID, v.Kind, v.Name = fmt.Sprint(
+			"open",
+			i,
+		), []history.Kind{history.Hold, history.Wait, history.Wait, history.Pressure}[i], "build"
 		v.From, v.Until, v.Open, v.End, v.Plain = last.Add(-time.Duration(i+1)*7*time.Minute), last, true, "", false
 		intervals = append(intervals, v)
 	}
@@ -116,12 +134,20 @@ func TestThePageExplainsEachWaitAsWhyDoes(t *testing.T) {
 			a.From, a.Until, a.WatchedAgain = a.From.UTC(), a.Until.UTC(), a.WatchedAgain.UTC()
 			want = append(want, fmt.Sprintf("%d %s", a.From.UnixMilli(), a.Sentence()))
 		}
-		d := &Document{Full: true, Name: "ci-host-1", Begin: begin, Now: last, Look: last, Intervals: record.Intervals(), Gaps: record.Gaps}
+		d := &Document{
+			Full:      true,
+			Name:      "ci-host-1",
+			Begin:     begin,
+			Now:       last,
+			Look:      last,
+			Intervals: record.Intervals(),
+			Gaps:      record.Gaps,
+		}
 		run(t, module, "UTC", `
 			const store = new page.Store();
 			store.merge(input);
 			const explainer = new page.Explainer(store);
-			return store.waits.map((w) => { const e = explainer.explain(w); return e.from + " " + page.en.sentence(e); });`,
+			return store.waits.map((w) => explainer.explain(w)).map((e) => e.from + " " + page.en.sentence(e));`,
 			json.RawMessage(d.AppendJSON(nil)), &got)
 		slices.Sort(want)
 		slices.Sort(got)
