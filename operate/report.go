@@ -5,6 +5,7 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strconv"
@@ -14,6 +15,7 @@ import (
 
 	"hostguard/history"
 	"hostguard/internal/cli"
+	"hostguard/page"
 )
 
 const helpReport = `Prints what the history says of this host, which "hostguard observe" keeps: waits by
@@ -33,9 +35,9 @@ example: hostguard report -since 30d -markdown
 
 // report is one run of the command.
 type report struct {
-	history             string
-	since               time.Duration
-	json, markdown, csv bool
+	history                   string
+	since                     time.Duration
+	json, markdown, csv, html bool
 }
 
 func (p *report) Inputs() []cli.Input {
@@ -45,6 +47,8 @@ func (p *report) Inputs() []cli.Input {
 		{Name: "markdown", Kind: cli.Bool(&p.markdown), FlagOnly: true, Text: "a page or a comment"},
 		jsonInput(&p.json),
 		{Name: "csv", Kind: cli.Bool(&p.csv), FlagOnly: true, Text: "for a spreadsheet"},
+		{Name: "html", Kind: cli.Bool(&p.html), FlagOnly: true,
+			Text: "the page of \"hostguard observe\" as one file, which asks no network"},
 		historyInput(&p.history),
 	}
 }
@@ -69,18 +73,21 @@ const usualTime = 30 * 24 * time.Hour
 
 func (p *report) Run(_ context.Context, s *cli.Session) error {
 	chosen := 0
-	for _, format := range []bool{p.json, p.markdown, p.csv} {
+	for _, format := range []bool{p.json, p.markdown, p.csv, p.html} {
 		if format {
 			chosen++
 		}
 	}
 	if chosen > 1 {
-		return cli.Usagef("give only one of -markdown, -json and -csv")
+		return cli.Usagef("give only one of -markdown, -json, -csv and -html")
 	}
 	now := time.Now()
 	r, err := readHistory(s, p.history, now.Add(-max(p.since, usualTime)))
 	if err != nil {
 		return err
+	}
+	if p.html {
+		return s.Document(func(w io.Writer) error { return page.Standalone(w, pageOf(r, now.Add(-p.since), now, s.Version)) })
 	}
 	is := r.Report(now.Add(-p.since))
 	switch {
@@ -93,6 +100,16 @@ func (p *report) Run(_ context.Context, s *cli.Session) error {
 	}
 	printReport(s, is, now)
 	return nil
+}
+
+// pageOf returns what the page shows of a history: the last intervals of the time.
+func pageOf(r *history.Record, since, now time.Time, version string) *page.Document {
+	intervals := slices.DeleteFunc(r.Intervals(), func(i history.Interval) bool { return i.Until.Before(since) })
+	return &page.Document{
+		Full: true, Name: r.Host, Program: "hostguard " + version, Now: now, Begin: r.Begin, Look: r.LastLook,
+		Bytes: r.Bytes, Days: int(history.DefaultAge / (24 * time.Hour)),
+		Intervals: intervals[max(0, len(intervals)-mostShown):], Stalls: r.Stalls, Gaps: r.Gaps,
+	}
 }
 
 // printLines prints a text line by line.
