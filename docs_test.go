@@ -1,0 +1,141 @@
+package main
+
+import (
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+)
+
+// pages are the texts for readers: the READMEs and docs/.
+func pages(t *testing.T) []string {
+	t.Helper()
+	all, err := filepath.Glob("docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(all, "README.md", "README.zh-TW.md")
+}
+
+// markdown is what these tests read of a page.
+type markdown struct {
+	headings []string // with their #
+	code     []string // blocks, with their fences
+	prose    []string // the other lines, by their number; "" for lines of code
+}
+
+func readMarkdown(t *testing.T, path string) (m markdown) {
+	t.Helper()
+	inCode := false
+	for line := range strings.Lines(read(t, path)) {
+		line = strings.TrimSuffix(line, "\n")
+		fence := strings.HasPrefix(strings.TrimSpace(line), "```")
+		if fence && !inCode {
+			m.code = append(m.code, "")
+		}
+		if fence || inCode {
+			m.code[len(m.code)-1] += line + "\n"
+			m.prose = append(m.prose, "")
+		} else {
+			m.prose = append(m.prose, line)
+			if strings.HasPrefix(line, "#") {
+				m.headings = append(m.headings, line)
+			}
+		}
+		inCode = inCode != fence
+	}
+	if inCode {
+		t.Errorf("%s: a block of code has no end", path)
+	}
+	return m
+}
+
+// anchors are the names of a page's headings in links.
+func (m markdown) anchors() (all []string) {
+	for _, heading := range m.headings {
+		_, text, _ := strings.Cut(heading, " ")
+		all = append(all, strings.Map(func(r rune) rune {
+			switch {
+			case r == ' ':
+				return '-'
+			case r == '-' || r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r):
+				return unicode.ToLower(r)
+			}
+			return -1
+		}, text))
+	}
+	return all
+}
+
+// link is the target of a link or a picture.
+var link = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+
+func TestLinksOfTheDocsLeadSomewhere(t *testing.T) {
+	links := 0
+	for _, page := range pages(t) {
+		for i, line := range readMarkdown(t, page).prose {
+			for _, match := range link.FindAllStringSubmatch(line, -1) {
+				target, err := url.Parse(match[1])
+				if err != nil || target.IsAbs() {
+					continue
+				}
+				links++
+				path := page
+				if target.Path != "" {
+					path = filepath.Join(filepath.Dir(page), target.Path)
+				}
+				if _, err := os.Stat(path); err != nil {
+					t.Errorf("%s:%d: %s: %v", page, i+1, match[1], err)
+				} else if target.Fragment != "" && !slices.Contains(readMarkdown(t, path).anchors(), target.Fragment) {
+					t.Errorf("%s:%d: %s has no heading #%s", page, i+1, path, target.Fragment)
+				}
+			}
+		}
+	}
+	if links < 50 {
+		t.Errorf("only %d links were found", links)
+	}
+}
+
+// A reader of the source sees whole lines beside a diff.
+func TestLinesOfTheDocsAreShort(t *testing.T) {
+	const most = 120
+	for _, page := range pages(t) {
+		for i, line := range readMarkdown(t, page).prose {
+			if n := utf8.RuneCountInString(line); n > most && !strings.HasPrefix(strings.TrimSpace(line), "|") &&
+				utf8.RuneCountInString(link.ReplaceAllString(line, "]")) > most {
+				t.Errorf("%s:%d has %d characters, want at most %d", page, i+1, n, most)
+			}
+		}
+	}
+}
+
+// A translation says the same in the same places.
+func TestTheTranslationFollowsTheREADME(t *testing.T) {
+	original, translation := readMarkdown(t, "README.md"), readMarkdown(t, "README.zh-TW.md")
+	if got, want := levels(translation.headings), levels(original.headings); !slices.Equal(got, want) {
+		t.Errorf("README.zh-TW.md has the headings %q, want those of README.md, %q", translation.headings,
+			original.headings)
+	}
+	for i := range max(len(original.code), len(translation.code)) {
+		if i >= len(original.code) || i >= len(translation.code) {
+			t.Fatalf("README.zh-TW.md has %d blocks of code, want %d", len(translation.code), len(original.code))
+		}
+		if translation.code[i] != original.code[i] {
+			t.Errorf("README.zh-TW.md: block of code %d is\n%swant\n%s", i+1, translation.code[i], original.code[i])
+		}
+	}
+}
+
+// levels are how deep headings are.
+func levels(headings []string) (all []int) {
+	for _, heading := range headings {
+		all = append(all, len(heading)-len(strings.TrimLeft(heading, "#")))
+	}
+	return all
+}
