@@ -1,6 +1,9 @@
 package main
 
 import (
+	"flag"
+	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -10,7 +13,12 @@ import (
 	"testing"
 	"unicode"
 	"unicode/utf8"
+
+	"hostguard/operate"
+	"hostguard/steps"
 )
+
+var update = flag.Bool("update", false, "write the table of docs/inputs.md anew")
 
 // pages are the texts for readers: the READMEs and docs/.
 func pages(t *testing.T) []string {
@@ -138,4 +146,96 @@ func levels(headings []string) (all []int) {
 		all = append(all, len(heading)-len(strings.TrimLeft(heading, "#")))
 	}
 	return all
+}
+
+// inputsTable are all inputs of all commands, those that are equal in several commands once.
+func inputsTable() string {
+	type row struct{ name, variable, value, text string }
+	var rows []row
+	commands := map[row][]string{}
+	for _, cmd := range slices.Concat(steps.Commands(), operate.Commands()) {
+		if cmd.Hook {
+			continue
+		}
+		for _, in := range cmd.New().Inputs() {
+			r := row{name: in.Name, value: in.Default, text: in.Text}
+			if !in.FlagOnly {
+				r.variable = "HOSTGUARD_" + strings.ToUpper(strings.ReplaceAll(in.Name, "-", "_"))
+			}
+			if commands[r] == nil {
+				rows = append(rows, r)
+			}
+			commands[r] = append(commands[r], cmd.Name)
+		}
+	}
+	code := func(text string) string {
+		if text == "" {
+			return ""
+		}
+		return "`" + text + "`"
+	}
+	plain := strings.NewReplacer("|", `\|`, "<", `\<`, "*", `\*`)
+	table := "\n| input | variable | of | default | what |\n|---|---|---|---|---|\n"
+	for _, r := range rows {
+		table += fmt.Sprintf("| %s | %s | %s | %s | %s |\n", code(r.name), code(r.variable),
+			strings.Join(commands[r], ", "), code(r.value), plain.Replace(r.text))
+	}
+	return table + "\n"
+}
+
+func TestTheInputsOfTheDocsAreThoseOfTheProgram(t *testing.T) {
+	const page, begin, end = "docs/inputs.md", "<!-- inputs -->\n", "<!-- /inputs -->\n"
+	before, rest, _ := strings.Cut(read(t, page), begin)
+	table, after, found := strings.Cut(rest, end)
+	if !found {
+		t.Fatalf("%s has no place for the table", page)
+	}
+	want := inputsTable()
+	if *update {
+		if err := os.WriteFile(page, []byte(before+begin+want+end+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	} else if table != want {
+		t.Errorf("%s has another table than the program; write it by: go test -run Inputs -update .\n%s", page, want)
+	}
+}
+
+// environment finds where a variable is read by its name.
+var environment = regexp.MustCompile(`[gG]etenv\("([A-Z_]+)"\)`)
+
+// Each variable that is read is described, and none that is not.
+func TestTheEnvironmentOfTheDocsIsThatOfTheProgram(t *testing.T) {
+	_, section, _ := strings.Cut(read(t, "docs/inputs.md"), "\n## Environment\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	var described []string
+	for line := range strings.Lines(section) {
+		if cells := strings.Split(line, " | "); strings.HasPrefix(line, "| `") {
+			described = append(described, quoted("`", cells[0])...)
+		}
+	}
+	sources := read(t, "hostguard.sh") + read(t, "action.yml")
+	for _, room := range []string{"steps", "operate", "internal", "lock"} {
+		if err := filepath.WalkDir(room, func(path string, _ fs.DirEntry, err error) error {
+			if err == nil && strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go") {
+				sources += read(t, path)
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, match := range environment.FindAllStringSubmatch(sources, -1) {
+		if name := match[1]; !slices.Contains(described, name) {
+			t.Errorf("docs/inputs.md does not describe %s, which is read", name)
+		}
+	}
+	for _, name := range described {
+		name, _, _ = strings.Cut(name, "<")
+		if !strings.Contains(sources, name) && !strings.HasPrefix(name, "DOCKER_") { // read by Docker's own client
+			t.Errorf("docs/inputs.md describes %s, which nothing reads", name)
+		}
+	}
+	if len(described) < 40 {
+		t.Errorf("docs/inputs.md describes only %d variables", len(described))
+	}
 }
