@@ -62,8 +62,7 @@ check: ## formatting and linters
 	cd e2e/rig/gitea-act && go tool -modfile=../../../tools.mod staticcheck ./...
 	@$(TOOL) govulncheck ./... || { [ $$? != 3 ] && echo "govulncheck: nothing was checked"; }
 	$(TOOL) actionlint -config-file .gitea/actionlint.yaml -shellcheck= -pyflakes= \
-		$$(find . -name .cache -prune -o \( -path '*/workflows/*.yaml' \
-			-o -path './examples/*.yaml' ! -name runner-config.yaml \) -print)
+		$$(find . -name .cache -prune -o -path '*/workflows/*.yaml' -print)
 	find . -name .cache -prune -o -name '*.sh' -print | xargs -n 1 sh -n
 	bash -n .ci/run && sh -n .ci/enter && sh -n try
 	find . -name .cache -prune -o -name '*.*js' -print | xargs -rn 1 node --check
