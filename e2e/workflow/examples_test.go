@@ -23,64 +23,64 @@ import (
 type example struct{ file, repository, calls string }
 
 var examples = []example{
-	{"cd.yaml", "wooo/awoooi", `
+	{"cd.yaml", "wooo/shop", `
 npm ci
 npm run test:unit
 npm run test:integration
 hostguard clean-diag
-docker login --username robot --password-stdin 192.168.0.110:5000 <hunter2
+docker login --username robot --password-stdin registry.example.com <hunter2
 hostguard wait-pressure
 hostguard acquire-lock
-docker build --file apps/api/Dockerfile --tag 192.168.0.110:5000/awoooi/api:SHA .
-docker push 192.168.0.110:5000/awoooi/api:SHA
-docker build --file apps/web/Dockerfile --tag 192.168.0.110:5000/awoooi/web:SHA .
-docker push 192.168.0.110:5000/awoooi/web:SHA
-deployed 192.168.0.110:5000/awoooi/api:SHA
-deployed 192.168.0.110:5000/awoooi/web:SHA
+docker build --file apps/api/Dockerfile --tag registry.example.com/shop/api:SHA .
+docker push registry.example.com/shop/api:SHA
+docker build --file apps/web/Dockerfile --tag registry.example.com/shop/web:SHA .
+docker push registry.example.com/shop/web:SHA
+deployed registry.example.com/shop/api:SHA
+deployed registry.example.com/shop/web:SHA
 hostguard release-lock
 npm ci
-curl --fail --silent --show-error --retry 60 --retry-delay 5 --retry-all-errors https://awoooi.example.com/version/SHA
+curl --fail --silent --show-error --retry 60 --retry-delay 5 --retry-all-errors https://shop.example.com/version/SHA
 npm run check:alerts
 npm run check:monitoring
 npx playwright test --grep @smoke
 `},
-	{"cd-host.yaml", "wooo/ewoooc", `
+	{"cd-host.yaml", "wooo/blog", `
 hostguard clean-diag
 npm ci
 npm run test:unit
 npm run test:integration
 hostguard clean-diag
-docker login --username robot --password-stdin 192.168.0.110:5000 <hunter2
+docker login --username robot --password-stdin registry.example.com <hunter2
 hostguard wait-pressure
 hostguard acquire-lock
-docker build --file apps/api/Dockerfile --tag 192.168.0.110:5000/ewoooc/api:SHA .
-docker push 192.168.0.110:5000/ewoooc/api:SHA
-docker build --file apps/web/Dockerfile --tag 192.168.0.110:5000/ewoooc/web:SHA .
-docker push 192.168.0.110:5000/ewoooc/web:SHA
+docker build --file apps/api/Dockerfile --tag registry.example.com/blog/api:SHA .
+docker push registry.example.com/blog/api:SHA
+docker build --file apps/web/Dockerfile --tag registry.example.com/blog/web:SHA .
+docker push registry.example.com/blog/web:SHA
 hostguard release-lock
-deployed 192.168.0.110:5000/ewoooc/api:SHA
-deployed 192.168.0.110:5000/ewoooc/web:SHA
+deployed registry.example.com/blog/api:SHA
+deployed registry.example.com/blog/web:SHA
 hostguard clean-diag
 npm ci
-curl --fail --silent --show-error --retry 60 --retry-delay 5 --retry-all-errors https://ewoooc.example.com/version/SHA
+curl --fail --silent --show-error --retry 60 --retry-delay 5 --retry-all-errors https://blog.example.com/version/SHA
 npm run check:alerts
 npm run check:monitoring
 npx playwright test --grep @smoke
 `},
-	{"serial-builds.yaml", "wooo/stockplatform-v2", `
+	{"serial-builds.yaml", "wooo/docs", `
 hostguard clean-diag
-docker login --username robot --password-stdin 192.168.0.110:5000 <hunter2
+docker login --username robot --password-stdin registry.example.com <hunter2
 hostguard wait-pressure
 hostguard acquire-lock
-docker build --file apps/web/Dockerfile --tag 192.168.0.110:5000/stockplatform/web:SHA .
-docker push 192.168.0.110:5000/stockplatform/web:SHA
+docker build --file apps/web/Dockerfile --tag registry.example.com/docs/web:SHA .
+docker push registry.example.com/docs/web:SHA
 hostguard release-lock
 hostguard clean-diag
-docker login --username robot --password-stdin 192.168.0.110:5000 <hunter2
+docker login --username robot --password-stdin registry.example.com <hunter2
 hostguard wait-pressure
 hostguard acquire-lock
-docker build --file apps/api/Dockerfile --tag 192.168.0.110:5000/stockplatform/api:SHA .
-docker push 192.168.0.110:5000/stockplatform/api:SHA
+docker build --file apps/api/Dockerfile --tag registry.example.com/docs/api:SHA .
+docker push registry.example.com/docs/api:SHA
 hostguard release-lock
 `},
 }
@@ -271,7 +271,7 @@ func deployRepository(t *testing.T, dir, project string) {
 	if err := os.MkdirAll(filepath.Join(dir, ".git/hooks"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	images := "192.168.0.110:5000/" + project + "/api:old\n192.168.0.110:5000/" + project + "/web:old\n"
+	images := "registry.example.com/" + project + "/api:old\nregistry.example.com/" + project + "/web:old\n"
 	writeFile(t, filepath.Join(dir, "images.yaml"), images, 0o644)
 	writeFile(t, filepath.Join(dir, ".git/hooks/post-receive"), `#!/bin/sh
 git show main:images.yaml | sed 's/^/deployed /' >>"$CALLS"
