@@ -14,6 +14,9 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"go.yaml.in/yaml/v3"
+	"mvdan.cc/sh/v3/syntax"
+
 	"hostguard/operate"
 	"hostguard/steps"
 )
@@ -120,6 +123,35 @@ func TestLinesOfTheDocsAreShort(t *testing.T) {
 				t.Errorf("%s:%d has %d characters, want at most %d", page, i+1, n, most)
 			}
 		}
+	}
+}
+
+// What a reader copies is whole: shell and YAML of the pages parse.
+func TestBlocksOfTheDocsParse(t *testing.T) {
+	blocks := 0
+	for _, page := range pages(t) {
+		for _, block := range readMarkdown(t, page).code {
+			fence, text, _ := strings.Cut(block, "\n")
+			text = text[:strings.LastIndex(strings.TrimSuffix(text, "\n"), "\n")+1]
+			indent, language, _ := strings.Cut(fence, "```")
+			text = strings.ReplaceAll("\n"+text, "\n"+indent, "\n") // of a list
+			var err error
+			switch language {
+			case "sh":
+				_, err = syntax.NewParser().Parse(strings.NewReader(text), page)
+			case "yaml":
+				err = yaml.Unmarshal([]byte(text), new(any))
+			default:
+				continue
+			}
+			blocks++
+			if err != nil {
+				t.Errorf("%s: %v in:%s", page, err, text)
+			}
+		}
+	}
+	if blocks < 20 {
+		t.Errorf("only %d blocks were found", blocks)
 	}
 }
 
