@@ -113,6 +113,15 @@ func TestLinksOfTheDocsLeadSomewhere(t *testing.T) {
 	}
 }
 
+func TestTheIndexOfTheDocsHasEveryPage(t *testing.T) {
+	index := read(t, "docs/README.md")
+	for _, page := range pages(t) {
+		if name, found := strings.CutPrefix(page, "docs/"); found && name != "README.md" && !strings.Contains(index, "("+name) {
+			t.Errorf("docs/README.md has no link to %s", name)
+		}
+	}
+}
+
 // A reader of the source sees whole lines beside a diff.
 func TestLinesOfTheDocsAreShort(t *testing.T) {
 	const most = 120
