@@ -255,15 +255,18 @@ func TestTheEnvironmentOfTheDocsIsThatOfTheProgram(t *testing.T) {
 		}
 	}
 	sources := read(t, "hostguard.sh") + read(t, "action.yml")
-	for _, room := range []string{"steps", "operate", "internal", "lock"} {
-		if err := filepath.WalkDir(room, func(path string, _ fs.DirEntry, err error) error {
-			if err == nil && strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go") {
-				sources += read(t, path)
-			}
+	if err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
 			return err
-		}); err != nil {
-			t.Fatal(err)
+		case entry.IsDir() && (path == "e2e" || path != "." && strings.HasPrefix(path, ".")):
+			return fs.SkipDir
+		case strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go"):
+			sources += read(t, path)
 		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
 	}
 	for _, match := range environment.FindAllStringSubmatch(sources, -1) {
 		if name := match[1]; !slices.Contains(described, name) {
