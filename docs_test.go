@@ -1,16 +1,22 @@
 package main
 
 import (
+	"bufio"
+	"context"
+	"crypto/rand"
 	"flag"
 	"fmt"
 	"io/fs"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -281,5 +287,78 @@ func TestTheEnvironmentOfTheDocsIsThatOfTheProgram(t *testing.T) {
 	}
 	if len(described) < 40 {
 		t.Errorf("docs/inputs.md describes only %d variables", len(described))
+	}
+}
+
+// The first minute with hostguard as the README has it, in two terminals. The file backend
+// stands for Docker's locks, and curl and docker only do what their commands are for.
+func TestTheFirstMinuteOfTheREADME(t *testing.T) {
+	_, section, _ := strings.Cut(read(t, "README.md"), "\n## Try it\n")
+	_, section, _ = strings.Cut(section, "\n```sh\n")
+	commands, section, _ := strings.Cut(section, "\n```\n")
+	_, section, _ = strings.Cut(section, "prints `")
+	said, _, _ := strings.Cut(section, "`")
+
+	dir := t.TempDir()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, script := range map[string]string{
+		// TestMain makes this binary the real main, by its name.
+		"curl":   `printf '#!/bin/bash\nexec -a hostguard "$SELF" "$@"\n' >"${2##*/}"`,
+		"docker": `echo "$*" && [ -e "$DIR/built" ] || { touch "$DIR/built" && read -r _ <"$DIR/end"; }`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	end := filepath.Join(dir, "end")
+	if err := syscall.Mkfifo(end, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	finish, err := os.OpenFile(end, os.O_RDWR, 0) // closed it ends a build that nobody finishes
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer finish.Close()
+	env := append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "DIR="+dir, "SELF="+self,
+		"HOSTGUARD_LOCK_BACKEND=file", "HOSTGUARD_LOCK_NAME=first-minute-"+rand.Text())
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	// terminal types the commands and waits for a line of their output.
+	terminal := func(line string) *exec.Cmd {
+		cmd := exec.CommandContext(ctx, "bash", "-ec", commands)
+		cmd.Dir, cmd.Env = t.TempDir(), env
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd.Stderr = cmd.Stdout
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		pattern := regexp.MustCompile(strings.ReplaceAll(regexp.QuoteMeta(line), "…", ".*"))
+		lines := bufio.NewScanner(out)
+		var all []string
+		for lines.Scan() {
+			if all = append(all, lines.Text()); pattern.MatchString(lines.Text()) {
+				return cmd
+			}
+		}
+		t.Fatalf("no line %q in:\n%s", line, strings.Join(all, "\n"))
+		return nil
+	}
+	first := terminal("build -t shop .")
+	second := terminal(said)
+	if _, err := finish.WriteString("\n"); err != nil {
+		t.Fatal(err)
+	}
+	for _, cmd := range []*exec.Cmd{first, second} {
+		if err := cmd.Wait(); err != nil {
+			t.Error(err)
+		}
 	}
 }
