@@ -29,14 +29,14 @@ import (
 
 var update = flag.Bool("update", false, "write the table of docs/inputs.md anew")
 
-// pages are the texts for readers: the READMEs and docs/.
+// pages are the texts for readers.
 func pages(t *testing.T) []string {
 	t.Helper()
 	all, err := filepath.Glob("docs/*.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return append(all, "README.md", "README.zh-TW.md")
+	return append(all, "README.md", "README.zh-TW.md", "CONTRIBUTING.md", "e2e/README.md")
 }
 
 // markdown is what these tests read of a page.
@@ -185,6 +185,33 @@ func TestTheTranslationFollowsTheREADME(t *testing.T) {
 			t.Errorf("README.zh-TW.md: block of code %d is\n%swant\n%s", i+1, translation.code[i], original.code[i])
 		}
 	}
+	if t.Failed() {
+		return
+	}
+	got, want := translation.names(), original.names()
+	for i := range want {
+		if !slices.Equal(got[i], want[i]) {
+			t.Errorf("README.zh-TW.md, section %d, names\n%q, want\n%q", i, got[i], want[i])
+		}
+	}
+}
+
+// names are what each section of a page quotes as code, in the order of the alphabet.
+func (m markdown) names() (all [][]string) {
+	all = [][]string{nil}
+	section := ""
+	for _, line := range append(m.prose, "#") {
+		if !strings.HasPrefix(line, "#") {
+			section += line + "\n"
+			continue
+		}
+		for _, name := range quoted("`", section) {
+			all[len(all)-1] = append(all[len(all)-1], strings.Join(strings.Fields(name), " "))
+		}
+		slices.Sort(all[len(all)-1])
+		all, section = append(all, nil), ""
+	}
+	return all
 }
 
 // levels are how deep headings are.
