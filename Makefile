@@ -78,8 +78,7 @@ check: ## formatting and linters
 	cd e2e/rig/gitea-act && go tool -modfile=../../../tools.mod staticcheck ./...
 	@$(TOOL) govulncheck ./... || { [ $$? != 3 ] && echo "govulncheck: nothing was checked"; }
 	$(TOOL) actionlint -config-file .gitea/actionlint.yaml -shellcheck= -pyflakes= \
-		$$(find . -name .cache -prune -o \( -path '*/workflows/*.yaml' \
-			-o -path './examples/*.yaml' ! -name runner-config.yaml \) -print)
+		$$(find . -name .cache -prune -o -path '*/workflows/*.yaml' -print)
 	@bundle=$$(mktemp -d) && trap 'rm -rf "$$bundle"' EXIT && \
 		$(MAKE) --no-print-directory -s page BUNDLE="$$bundle" && \
 		diff -rq "$$bundle" page/bundle || { echo "page/bundle is not what page/src makes: run make page"; exit 1; }

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -18,32 +17,41 @@ import (
 type observer struct {
 	cmd    *exec.Cmd
 	output bytes.Buffer
+	ended  chan struct{}
 }
 
 // observe starts an observer, and returns when its history has begun.
 func (d *demo) observe(ctx context.Context) (*observer, error) {
-	o := &observer{cmd: exec.CommandContext(ctx, d.path("hostguard"), "observe", "-history", d.path("history"),
-		"-listen", "", "-lock-backend", d.backend)}
+	o := &observer{ended: make(chan struct{}), cmd: exec.CommandContext(ctx, d.path("hostguard"), "observe", "-history", d.path("history"),
+		"-listen", "none", "-lock-backend", d.backend)}
 	o.cmd.Env = append(os.Environ(), "DOCKER_HOST="+d.docker)
 	o.cmd.Stdout, o.cmd.Stderr = &o.output, &o.output
 	o.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := o.cmd.Start(); err != nil {
 		return nil, err
 	}
-	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+	go func() {
+		defer close(o.ended)
+		_ = o.cmd.Wait()
+	}()
+	for {
 		if _, err := os.Stat(d.path("history/open.jsonl")); err == nil {
 			return o, nil
 		}
-		if time.Now().After(end) || ctx.Err() != nil {
-			return nil, errors.Join(errors.New("the observer does not begin"), o.stop())
+		select {
+		case <-o.ended:
+			return nil, fmt.Errorf("hostguard observe: %s", bytes.TrimSpace(o.output.Bytes()))
+		case <-time.After(50 * time.Millisecond):
 		}
 	}
 }
 
+// stop ends the observer, which must not have ended by itself.
 func (o *observer) stop() error {
 	_ = o.cmd.Process.Signal(syscall.SIGTERM)
-	if err := o.cmd.Wait(); err != nil && o.cmd.ProcessState.ExitCode() != 128+int(syscall.SIGTERM) {
-		return fmt.Errorf("hostguard observe: %w: %s", err, o.output.Bytes())
+	<-o.ended
+	if o.cmd.ProcessState.ExitCode() != 128+int(syscall.SIGTERM) {
+		return fmt.Errorf("hostguard observe: %s: %s", o.cmd.ProcessState, bytes.TrimSpace(o.output.Bytes()))
 	}
 	return nil
 }
