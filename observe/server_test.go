@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -279,4 +280,48 @@ func TestListenTakesASocketThatAKilledObserverLeft(t *testing.T) {
 	if _, err := Listen("unix:"+path, false); err == nil {
 		t.Error("a file was replaced")
 	}
+}
+
+// pipe is a listener of one connection that no kernel has, so that its time can be synthetic.
+type pipe struct {
+	conns  chan net.Conn
+	closed chan struct{}
+}
+
+func (p pipe) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p pipe) Close() error   { close(p.closed); return nil }
+func (p pipe) Addr() net.Addr { return &net.UnixAddr{} }
+
+// Whoever sends a request byte by byte is not waited for.
+func TestServerHangsUpOnWhoSendsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		l := pipe{make(chan net.Conn), make(chan struct{})}
+		ended := make(chan error)
+		go func() { ended <- newServer().Serve(ctx, l) }()
+		client, server := net.Pipe()
+		l.conns <- server
+		begin := time.Now()
+		if _, err := io.WriteString(client, "GET / HTTP/1.1\r\nHost: local"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadAll(client); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(begin); took != 5*time.Second {
+			t.Errorf("it hung up after %s", took)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -54,9 +54,9 @@ func TestTheObserverIsAServiceOfAUser(t *testing.T) {
 	m.Want(0, "root", "loginctl enable-linger plain")
 	m.Until("test -S /run/user/1001/bus")
 	m.Want(0, "plain", "mkdir -p ~/.config/systemd/user/hostguard-observe.service.d; "+
-		"printf '[Service]\\nEnvironment=HOSTGUARD_LOCK_BACKEND=file\\n' "+
-		">~/.config/systemd/user/hostguard-observe.service.d/backend.conf")
-	m.Want(0, "plain", "hostguard install -observe -apply || { journalctl -t hostguard; false; }", "systemctl --user enable --now hostguard-observe.service", "  2. done")
+		"printf '[Service]\\nEnvironment=DOCKER_HOST=unix:///docker.sock\\n' "+
+		">~/.config/systemd/user/hostguard-observe.service.d/docker.conf")
+	m.Want(0, "plain", "hostguard install -observe -apply", "systemctl --user enable --now hostguard-observe.service", "  2. done")
 	m.Want(0, "plain", "systemctl --user is-active hostguard-observe.service")
 	m.Until("ls /home/plain/.local/state/hostguard/open* /home/plain/.local/state/hostguard/*.jsonl")
 	m.Want(0, "plain", "hostguard install -uninstall -apply", "  1. done")
