@@ -63,7 +63,8 @@ func line(i history.Interval) string {
 	if i.Open {
 		until = "open"
 	}
-	text := fmt.Sprintf("%s %s %s %g-%s %s", i.Kind, i.Name, i.Who.Repository, i.From.Sub(start).Seconds(), until, i.End)
+	text := fmt.Sprintf("%s %s %s %g-%s %s", i.Kind, i.Name, i.Who.Repository, i.From.Sub(start).Seconds(), until,
+		i.End)
 	if i.End == history.EndTakenOver {
 		text += ": " + i.Evidence
 	}
@@ -96,7 +97,8 @@ func TestTrackerEndsIntervalsAsTheLooksShow(t *testing.T) {
 			look(0, held("a", claim(1, 0)).waiting(claim(2, 0))), look(1, held("a", claim(2, 0.5))),
 		}, []string{"hold a wooo/r1 0-0.5 released", "wait a wooo/r2 0-0.5 acquired", "hold a wooo/r2 0.5-open"}},
 		{"a ticket that stays for a moment is no second wait", []Look{
-			look(0, held("a", claim(1, 0)).waiting(claim(2, 0))), look(1, held("a", claim(2, 0.5)).waiting(claim(2, 0))),
+			look(0, held("a", claim(1, 0)).waiting(claim(2, 0))),
+			look(1, held("a", claim(2, 0.5)).waiting(claim(2, 0))),
 			look(2, held("a", claim(2, 0.5)).waiting(claim(2, 0))),
 		}, []string{"hold a wooo/r1 0-0.5 released", "wait a wooo/r2 0-0.5 acquired", "hold a wooo/r2 0.5-open"}},
 		{"a waiter that takes another ticket waits on", []Look{
@@ -108,7 +110,8 @@ func TestTrackerEndsIntervalsAsTheLooksShow(t *testing.T) {
 			look(0, held("a", claim(1, 0)).waiting(claim(2, 0))), look(1, held("a", claim(3, 0.5))),
 		}, []string{"hold a wooo/r1 0-0.5 released", "wait a wooo/r2 0-1 gave up", "hold a wooo/r3 0.5-open"}},
 		{"the same process on another lock does not either", []Look{
-			look(0, held("a", claim(1, 0)).waiting(claim(2, 0))), look(1, held("a", claim(1, 0)), held("b", claim(2, 0.5))),
+			look(0, held("a", claim(1, 0)).waiting(claim(2, 0))),
+			look(1, held("a", claim(1, 0)), held("b", claim(2, 0.5))),
 		}, []string{"wait a wooo/r2 0-1 gave up", "hold a wooo/r1 0-open", "hold b wooo/r2 0.5-open"}},
 		{"the lock of a holder that was gone is taken over", []Look{
 			look(0, held("a", claim(1, 0))), look(1, held("a", claim(1, 0).with(gone(died)))),

@@ -116,7 +116,8 @@ func openEyes(ctx context.Context, s *cli.Session, o lockwire.Options) (*eyes, e
 		store.Self.Place.Mounts = mounts
 	}
 	return &eyes{Session: s, store: store, start: time.Now(), names: []string{o.Lock, observe.Gate},
-		verdicts: map[string]*verdict{}, deaths: make(chan struct{}, 1), users: map[int]string{}, known: map[string]string{}}, nil
+		verdicts: map[string]*verdict{}, deaths: make(chan struct{}, 1), users: map[int]string{},
+		known: map[string]string{}}, nil
 }
 
 // readOnly is a store in which nothing can be changed.

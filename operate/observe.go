@@ -60,7 +60,7 @@ func (o *watching) Inputs() []cli.Input {
 			Text: "lets -listen name an address that other machines reach, and answers those that ask for this " +
 				"name or address; they see all that is shown, unencrypted and without a password"},
 		{Name: "notify", Kind: cli.Text(&o.notify, checkNotify), FlagOnly: true, Arg: "PROGRAM",
-			Text: "run this, without arguments, with a JSON object on its standard input after a long wait or a takeover"},
+			Text: "run this, without arguments, after a long wait or a takeover; its standard input is a JSON object"},
 		{Name: "notify-url", Kind: cli.Text(&o.notifyURL, checkNotifyURL), Arg: "URL",
 			Text: "post that object to this URL"},
 		{Name: "notify-after", Kind: cli.Duration(&o.after, time.Second, 24*time.Hour), Default: "15m", FlagOnly: true,
