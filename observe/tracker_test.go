@@ -36,6 +36,11 @@ func look(seconds float64, locks ...Lock) Look {
 	return Look{At: at(seconds), Uptime: time.Duration(seconds * float64(time.Second)), Locks: locks}
 }
 
+func (l Look) building() Look {
+	l.Builds = []Build{{PID: 7, Name: "next build", Since: at(1)}}
+	return l
+}
+
 func held(name string, holders ...Claimant) Lock { return Lock{Name: name, Holders: holders} }
 
 func (l Lock) waiting(waiters ...Claimant) Lock { l.Waiters = waiters; return l }
@@ -129,6 +134,10 @@ func TestTrackerEndsIntervalsAsTheLooksShow(t *testing.T) {
 		{"a job at the gate whose time is over gave up", []Look{
 			look(0, held(Gate, claim(1, 0).with(func(c *Claimant) { c.Limit = 5 * time.Second }))), look(5),
 		}, []string{"pressure wooo/r1 0-5 gave up"}},
+		{"a job that leaves the gate while a heavy build runs gave up", []Look{
+			look(0, held(Gate, claim(1, 0))), look(1, held(Gate, claim(1, 0))).building(),
+			look(2).building(),
+		}, []string{"pressure wooo/r1 0-2 gave up", "build next build 1-open"}},
 		{"a job at the gate that was killed gave up", []Look{
 			look(0, held(Gate, claim(1, 0).with(gone("its process is gone")))), look(1),
 		}, []string{"pressure wooo/r1 0-1 gave up"}},
