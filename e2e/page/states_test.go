@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -56,6 +57,23 @@ func TestAPageOfAnEmptyHistorySaysWhatIsWatched(t *testing.T) {
 		"document.querySelector('.empty').hidden &&" +
 			" document.querySelector('.sentence')?.innerText === 'Nobody had to wait.'",
 	)
+}
+
+func TestTenIntervalsAreEnough(t *testing.T) {
+	d := made(noon, 1)
+	d.Intervals = slices.DeleteFunc(d.Intervals, func(v history.Interval) bool { return v.Kind != history.Hold || v.Open })
+	d.Intervals, d.Stalls, d.Host = d.Intervals[len(d.Intervals)-10:], nil, page.Host{}
+	b := open(t, "http://"+serve(t, d).address+"/", phone)
+	b.wait("document.querySelector('.head')?.innerText === 'Nobody waits.'")
+	if got := b.text("#now"); !strings.Contains(got, "The kernel of this host does not say") ||
+		!strings.Contains(got, "Nobody had to wait.") {
+		t.Error(got)
+	}
+	b.noOverflow()
+	b.do(chromedp.Click("nav.tabs a:last-child"))
+	b.wait("document.querySelector('.sentence')?.innerText === 'Nobody had to wait.'")
+	b.noOverflow()
+	b.contrast()
 }
 
 func TestAPageWhoseServerDiesSaysSoAndComesBack(t *testing.T) {
@@ -136,7 +154,7 @@ func TestHostileNamesAreTextAndBreakNoLayout(t *testing.T) {
 		`</script><script>window.pwned=1</script>`,
 		`<img src=x onerror=window.pwned=1>`,
 		"a|b|c",
-		"‮evil\u2066\u200e",
+		"\u202eevil\u2066\u200e",
 		long,
 		strings.Repeat("寬", 300),
 		"\x1b[31mred\x07\r\n",
