@@ -140,6 +140,7 @@ need strace strace
 need busybox busybox
 need curl curl
 need debootstrap debootstrap
+need chromium chromium
 ldconfig -p >"$log"
 grep -q 'libdevmapper\.so\.1\.02\.1 ' "$log" || missing="$missing libdevmapper1.02.1"
 grep -q 'libseccomp\.so\.2 ' "$log" || missing="$missing libseccomp2"

@@ -81,9 +81,10 @@ const (
 // Times are milliseconds since 1970. Those of intervals and stalls are since the one before
 // in the list, which can be later, and of the first since begin. All but the ID of an
 // interval are numbers: texts are places in strings, job is one in jobs, as the distance from
-// that of the interval before, and zeros at the end of an array are left out. A run's URL that ends in its number is kept
-// without it, up to the slash. An interval that was open, but was not seen by the last look,
-// has ended: a history whose observer was killed must not reach to now.
+// that of the interval before, and zeros at the end of an array are left out. A run's URL that
+// ends in its number is kept without it, up to the slash. An interval that was open, but was
+// not seen by the last look, has ended: a history whose observer was killed must not reach to
+// now.
 func (d *Document) AppendJSON(to []byte) []byte {
 	e := encoder{texts: map[string]int{"": 0}, jobs: map[history.Who]int{}, from: d.Begin.UnixMilli()}
 	e.list = append(e.list, "")

@@ -67,8 +67,17 @@ func TestADocumentKeepsAllOfAnInterval(t *testing.T) {
 		RunURL: "https://git.example.com/wooo/shop/actions/runs/12", Actor: "mia"}
 	d := decode(t, &Document{Full: true, Now: after(100), Begin: begin, Look: after(99),
 		Intervals: []history.Interval{
-			{ID: "h1", Kind: history.Hold, Name: "deploy", Who: who, What: "image build", From: after(10), Until: after(40),
-				End: history.EndTakenOver, Evidence: "its container is gone"},
+			{
+				ID:       "h1",
+				Kind:     history.Hold,
+				Name:     "deploy",
+				Who:      who,
+				What:     "image build",
+				From:     after(10),
+				Until:    after(40),
+				End:      history.EndTakenOver,
+				Evidence: "its container is gone",
+			},
 			{ID: "h2", Kind: history.Hold, Name: "deploy", From: after(40), Until: after(99), Open: true, Plain: true},
 		},
 		Stalls: []history.Stall{{Time: after(5), Memory: 1, IO: 2, CPU: -1}},
@@ -79,9 +88,28 @@ func TestADocumentKeepsAllOfAnInterval(t *testing.T) {
 	if d.Version != 1 || !d.Full || d.Now != after(100).UnixMilli() || d.Look != after(99).UnixMilli() {
 		t.Errorf("%+v", d)
 	}
-	got := []any{d.Intervals[0][0], d.text(0, 1), d.place(0, 2), d.place(0, 3), d.place(0, 4), d.text(0, 6), d.text(0, 7),
-		d.text(0, 8), d.text(0, 9)}
-	want := []any{"h1", "hold", int64(10_000), int64(30_000), int64(0), "deploy", "image build", "taken over", "its container is gone"}
+	got := []any{
+		d.Intervals[0][0],
+		d.text(0, 1),
+		d.place(0, 2),
+		d.place(0, 3),
+		d.place(0, 4),
+		d.text(0, 6),
+		d.text(0, 7),
+		d.text(0, 8),
+		d.text(0, 9),
+	}
+	want := []any{
+		"h1",
+		"hold",
+		int64(10_000),
+		int64(30_000),
+		int64(0),
+		"deploy",
+		"image build",
+		"taken over",
+		"its container is gone",
+	}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
@@ -98,7 +126,11 @@ func TestADocumentKeepsAllOfAnInterval(t *testing.T) {
 	if d.place(1, 2) != 30_000 {
 		t.Errorf("the second begins %d ms after the first, want 30,000", d.place(1, 2))
 	}
-	if fmt.Sprint(d.Stalls, d.Gaps[0][0]-d.Begin, d.Host) != "[[5000 1 2 -1]] 1000 {32 1.5 [{a 1 2 n}] [{c d}] [PSI] []}" {
+	if fmt.Sprint(
+		d.Stalls,
+		d.Gaps[0][0]-d.Begin,
+		d.Host,
+	) != "[[5000 1 2 -1]] 1000 {32 1.5 [{a 1 2 n}] [{c d}] [PSI] []}" {
 		t.Error(d.Stalls, d.Gaps, d.Host)
 	}
 }
@@ -108,7 +140,11 @@ func TestAnIntervalOfAKilledObserverDoesNotReachToNow(t *testing.T) {
 		return history.Interval{ID: id, Kind: history.Wait, Name: "deploy", From: after(0), Until: until, Open: true}
 	}
 	d := decode(t, &Document{Begin: begin, Look: after(7200),
-		Intervals: []history.Interval{open("old", after(3600)), open("seen", after(7200)), open("just now", after(7170))}})
+		Intervals: []history.Interval{
+			open("old", after(3600)),
+			open("seen", after(7200)),
+			open("just now", after(7170)),
+		}})
 	if d.place(0, 4)&flagOpen != 0 || d.place(0, 3) != 3_600_000 || d.text(0, 8) != history.EndUnseen {
 		t.Errorf("the old interval goes on: %v", d.Intervals[0])
 	}
@@ -136,7 +172,12 @@ func TestForeignTextCannotEndTheScriptThatCarriesIt(t *testing.T) {
 	const hostile = "</script><script>alert(1)</script><!-- \u2028 \"\\\x00\xff &amp; \U0001F600"
 	var page bytes.Buffer
 	d := &Document{Name: hostile, Begin: begin, Look: begin, Intervals: []history.Interval{
-		{ID: hostile, Kind: history.Hold, Name: hostile, Who: history.Who{Repository: hostile, Run: hostile, RunURL: "javascript:alert(1)"}},
+		{
+			ID:   hostile,
+			Kind: history.Hold,
+			Name: hostile,
+			Who:  history.Who{Repository: hostile, Run: hostile, RunURL: "javascript:alert(1)"},
+		},
 	}}
 	if err := Standalone(&page, d); err != nil {
 		t.Fatal(err)
@@ -180,10 +221,15 @@ func many() *Document {
 		run := fmt.Sprint(i/3 + 1)
 		repository := []string{"wooo/shop", "wooo/blog", "wooo/docs"}[i/3%3]
 		from := after(i * 155)
-		d.Intervals = append(d.Intervals, history.Interval{ID: fmt.Sprintf("h%016x", i), Name: "host-docker-build", What: "image build",
-			Kind: []history.Kind{history.Wait, history.Hold, history.Build}[i%3], From: from, Until: from.Add(time.Duration(i%7000) * 137 * time.Millisecond),
-			End: history.EndReleased, Who: history.Who{Repository: repository, Workflow: "cd", Job: "build", Run: run, Actor: "mia",
-				RunURL: "https://git.example.com/" + repository + "/actions/runs/" + run}})
+		d.Intervals = append(
+			d.Intervals,
+			history.Interval{ID: fmt.Sprintf("h%016x", i), Name: "host-docker-build", What: "image build",
+				Kind: []history.Kind{history.Wait, history.Hold, history.Build}[i%3],
+				From: from, Until: from.Add(time.Duration(i%7000) * 137 * time.Millisecond),
+				End: history.EndReleased,
+				Who: history.Who{Repository: repository, Workflow: "cd", Job: "build", Run: run, Actor: "mia",
+					RunURL: "https://git.example.com/" + repository + "/actions/runs/" + run}},
+		)
 	}
 	return d
 }

@@ -22,8 +22,18 @@ func bundle(t *testing.T, source string) string {
 		}
 	}
 	module := filepath.Join(t.TempDir(), "bundle.cjs")
-	build := exec.Command("go", "tool", "-modfile=../tools.mod", "esbuild", "--bundle", "--format=cjs", "--platform=node",
-		"--log-level=warning", "--outfile="+module, "src/"+source)
+	build := exec.Command(
+		"go",
+		"tool",
+		"-modfile=../tools.mod",
+		"esbuild",
+		"--bundle",
+		"--format=cjs",
+		"--platform=node",
+		"--log-level=warning",
+		"--outfile="+module,
+		"src/"+source,
+	)
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("bundle %s: %v\n%s", source, err, out)
 	}
@@ -79,8 +89,9 @@ func TestSentencesAreThoseOfWhyAndWholeInChinese(t *testing.T) {
 	run(t, bundle(t, "words.ts"), "UTC", `
 		const who = (w) => ({ repository: "", job: "", run: "", person: "", ...w });
 		return input.map(({ input: a }) => {
-			const answer = { from: 0, until: 0, watchedAgain: 0, end: "", open: false, ...a, who: who(a.who), parts: a.parts.map((p) => ({
-				kind: "", name: "", what: "", plain: false, end: "", evidence: "", held: 0, usual: 0, ...p, who: who(p), time: p.ms })) };
+			const answer = { from: 0, until: 0, watchedAgain: 0, end: "", open: false, ...a, who: who(a.who),
+				parts: a.parts.map((p) => ({ kind: "", name: "", what: "", plain: false, end: "", evidence: "", held: 0,
+					usual: 0, ...p, who: who(p), time: p.ms })) };
 			return { en: page.en.sentence(answer), zh: page.zh.sentence(answer) };
 		});`, cases, &got)
 	if len(got) != len(cases) || len(zh) != len(cases) {
@@ -101,7 +112,8 @@ func TestBothLanguagesHaveTheSameWords(t *testing.T) {
 	var differ []string
 	run(t, bundle(t, "words.ts"), "UTC", `
 		const paths = (o, at = "") => Object.entries(o).flatMap(([k, v]) =>
-			v && typeof v === "object" ? paths(v, at + k + ".") : at + k + " " + typeof v + " " + (typeof v === "function" ? v.length : ""));
+			v && typeof v === "object" ? paths(v, at + k + ".")
+				: at + k + " " + typeof v + " " + (typeof v === "function" ? v.length : ""));
 		const [en, zh] = [paths(page.en), paths(page.zh)];
 		return [...en.filter((p) => !zh.includes(p)), ...zh.filter((p) => !en.includes(p))];`, nil, &differ)
 	for _, d := range differ {
@@ -117,24 +129,44 @@ func TestTicksAreRoundTimesOfTheClockAcrossDaylightSavingAndMonths(t *testing.T)
 	}
 	module := bundle(t, "time.ts")
 	for name, q := range map[string]query{
-		"clocks go forward":          {"Europe/Berlin", "2026-03-28T12:00", "2026-03-30T12:00", 10, "12:00 18:00 03-29! 06:00 12:00 18:00 03-30! 06:00 12:00"},
-		"the hour that is left out":  {"Europe/Berlin", "2026-03-29T00:30", "2026-03-29T05:30", 6, "01:00 03:00 04:00 05:00"},
-		"clocks go back":             {"America/New_York", "2026-10-31T12:00", "2026-11-02T00:00", 8, "12:00 18:00 11-01! 06:00 12:00 18:00 11-02!"},
-		"the hour that comes twice":  {"America/New_York", "2026-11-01T00:00", "2026-11-01T03:00", 6, "11-01! 01:00 01:00 02:00 03:00"},
-		"by half an hour":            {"Australia/Lord_Howe", "2026-10-03T12:00", "2026-10-04T18:00", 6, "12:00 18:00 10-04! 06:00 12:00 18:00"},
-		"midnight that is left out":  {"America/Santiago", "2026-09-05T06:00", "2026-09-06T18:00", 7, "06:00 12:00 18:00 01:00 06:00 12:00 18:00"},
-		"days over a month's end":    {"Europe/Berlin", "2026-10-23T12:00", "2026-10-28T12:00", 6, "10-24 10-25 10-26 10-27 10-28"},
-		"weeks":                      {"Asia/Taipei", "2026-10-20T00:00", "2026-11-26T00:00", 7, "10-26 11-02 11-09 11-16 11-23"},
-		"months":                     {"Europe/Berlin", "2026-10-20T00:00", "2027-03-10T00:00", 7, "2026-11 2026-12 2027! 2027-02 2027-03"},
-		"minutes":                    {"Asia/Kathmandu", "2026-10-20T23:41", "2026-10-21T00:19", 5, "23:50 10-21! 00:10"},
-		"seconds":                    {"UTC", "2026-10-20T23:59:50", "2026-10-21T00:00:10", 5, "23:59:50 23:59:55 10-21! 00:00:05 00:00:10"},
-		"years":                      {"UTC", "2024-06-01T00:00", "2027-06-01T00:00", 4, "2025! 2026! 2027!"},
-		"two days over month's ends": {"UTC", "2026-01-30T00:00", "2026-02-08T00:00", 6, "01-31 02-02 02-04 02-06 02-08"},
+		"clocks go forward": {"Europe/Berlin", "2026-03-28T12:00", "2026-03-30T12:00", 10,
+			"12:00 18:00 03-29! 06:00 12:00 18:00 03-30! 06:00 12:00"},
+		"the hour that is left out": {"Europe/Berlin", "2026-03-29T00:30", "2026-03-29T05:30", 6,
+			"01:00 03:00 04:00 05:00"},
+		"clocks go back": {"America/New_York", "2026-10-31T12:00", "2026-11-02T00:00", 8,
+			"12:00 18:00 11-01! 06:00 12:00 18:00 11-02!"},
+		"the hour that comes twice": {"America/New_York", "2026-11-01T00:00", "2026-11-01T03:00", 6,
+			"11-01! 01:00 01:00 02:00 03:00"},
+		"by half an hour": {"Australia/Lord_Howe", "2026-10-03T12:00", "2026-10-04T18:00", 6,
+			"12:00 18:00 10-04! 06:00 12:00 18:00"},
+		"midnight that is left out": {"America/Santiago", "2026-09-05T06:00", "2026-09-06T18:00", 7,
+			"06:00 12:00 18:00 01:00 06:00 12:00 18:00"},
+		"days over a month's end": {"Europe/Berlin", "2026-10-23T12:00", "2026-10-28T12:00", 6,
+			"10-24 10-25 10-26 10-27 10-28"},
+		"weeks": {"Asia/Taipei", "2026-10-20T00:00", "2026-11-26T00:00", 7,
+			"10-26 11-02 11-09 11-16 11-23"},
+		"months": {"Europe/Berlin", "2026-10-20T00:00", "2027-03-10T00:00", 7,
+			"2026-11 2026-12 2027! 2027-02 2027-03"},
+		"minutes": {"Asia/Kathmandu", "2026-10-20T23:41", "2026-10-21T00:19", 5,
+			"23:50 10-21! 00:10"},
+		"seconds": {"UTC", "2026-10-20T23:59:50", "2026-10-21T00:00:10", 5,
+			"23:59:50 23:59:55 10-21! 00:00:05 00:00:10"},
+		"years": {"UTC", "2024-06-01T00:00", "2027-06-01T00:00", 4,
+			"2025! 2026! 2027!"},
+		"two days over month's ends": {"UTC", "2026-01-30T00:00", "2026-02-08T00:00", 6,
+			"01-31 02-02 02-04 02-06 02-08"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var labels []string
-			run(t, module, q.Zone, `return page.ticks(new Date(input.From).getTime(), new Date(input.Until).getTime(), input.Most)
-				.map((t) => t.label + (t.strong ? "!" : ""));`, q, &labels)
+			run(
+				t,
+				module,
+				q.Zone,
+				`return page.ticks(new Date(input.From).getTime(), new Date(input.Until).getTime(), input.Most)
+				.map((t) => t.label + (t.strong ? "!" : ""));`,
+				q,
+				&labels,
+			)
 			if got := strings.Join(labels, " "); got != q.want {
 				t.Errorf("\ngot  %s\nwant %s", got, q.want)
 			}

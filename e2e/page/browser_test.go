@@ -104,28 +104,30 @@ func (s *server) send(d *page.Document) {
 	}
 }
 
-// browser is started once: a tab is cheap.
+// browser is started once, by the first test that needs it: a tab is cheap.
 var browser = sync.OnceValues(func() (context.Context, error) {
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.ExecPath("chromium"),
 		chromedp.Flag("lang", "en-US"), chromedp.Flag("hide-scrollbars", true))
 	allocator, _ := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, _ := chromedp.NewContext(allocator)
+	endBrowser = func() { _ = chromedp.Cancel(ctx) }
 	return ctx, chromedp.Run(ctx)
 })
 
+var endBrowser = func() {}
+
 func TestMain(m *testing.M) {
 	status := m.Run()
-	if ctx, err := browser(); err == nil {
-		_ = chromedp.Cancel(ctx)
-	}
+	endBrowser()
 	os.Exit(status)
 }
 
 // tab is one page of the browser. Its clock is that of UTC.
 type tab struct {
 	*testing.T
-	ctx context.Context
-	mu  sync.Mutex
+	ctx   context.Context
+	close func() // a browser has six connections to a server, and a page keeps one
+	mu    sync.Mutex
 	// errors are what the browser complained of, such as a broken policy.
 	errors []string
 }
@@ -144,8 +146,8 @@ func open(t *testing.T, address string, l look) *tab {
 	}
 	ctx, cancel := chromedp.NewContext(parent)
 	ctx, stop := context.WithTimeout(ctx, 2*time.Minute)
-	t.Cleanup(func() { stop(); cancel() })
-	b := &tab{T: t, ctx: ctx}
+	b := &tab{T: t, ctx: ctx, close: func() { stop(); cancel() }}
+	t.Cleanup(b.close)
 	chromedp.ListenTarget(ctx, func(e any) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
@@ -166,7 +168,11 @@ func open(t *testing.T, address string, l look) *tab {
 			t.Errorf("the browser complains: %s", e)
 		}
 	})
-	b.do(chromedp.EmulateViewport(int64(l.width), int64(l.height)), b.light(l.dark), emulation.SetTimezoneOverride("UTC"))
+	b.do(
+		chromedp.EmulateViewport(int64(l.width), int64(l.height)),
+		b.light(l.dark),
+		emulation.SetTimezoneOverride("UTC"),
+	)
 	if l.touch {
 		b.do(emulation.SetTouchEmulationEnabled(true))
 	}
@@ -179,8 +185,9 @@ func (b *tab) light(dark bool) chromedp.Action {
 	if dark {
 		scheme = "dark"
 	}
-	return emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme},
-		{Name: "prefers-reduced-motion", Value: "reduce"}})
+	return emulation.SetEmulatedMedia().
+		WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme},
+			{Name: "prefers-reduced-motion", Value: "reduce"}})
 }
 
 func (b *tab) do(actions ...chromedp.Action) {
@@ -201,7 +208,8 @@ func eval[T any](b *tab, expression string) (value T) {
 func (b *tab) wait(expression string) {
 	b.Helper()
 	var yes bool
-	if err := chromedp.Run(b.ctx, chromedp.Poll(expression, &yes, chromedp.WithPollingTimeout(30*time.Second))); err != nil {
+	poll := chromedp.Poll(expression, &yes, chromedp.WithPollingTimeout(30*time.Second))
+	if err := chromedp.Run(b.ctx, poll); err != nil {
 		b.Fatalf("%s: %v; the page says:\n%.2000s", expression, err, b.text("body"))
 	}
 }

@@ -63,16 +63,52 @@ func made(now time.Time, days int) *page.Document {
 		requests = append(requests, r)
 	}
 	at := func(minutes float64) time.Time { return story.Add(time.Duration(minutes * float64(time.Minute))) }
-	requests = append(requests,
-		request{at: at(-60), who: job("wooo/docs", "build", 57), what: "image build", takes: 10 * time.Minute, dies: true},
-		request{at: at(-10), who: job("wooo/docs", "build", 61), what: "image build", takes: 27 * time.Minute, build: "next build"},
+	requests = append(
+		requests,
+		request{
+			at:    at(-60),
+			who:   job("wooo/docs", "build", 57),
+			what:  "image build",
+			takes: 10 * time.Minute,
+			dies:  true,
+		},
+		request{
+			at:    at(-10),
+			who:   job("wooo/docs", "build", 61),
+			what:  "image build",
+			takes: 27 * time.Minute,
+			build: "next build",
+		},
 		request{at: at(-4), who: job("wooo/blog", "deploy", 97), what: "image build", takes: 24 * time.Minute},
-		request{at: at(3), gate: 3 * time.Minute, who: job("wooo/shop", "build", 12), what: "image build", takes: 9 * time.Minute},
+		request{
+			at:    at(3),
+			gate:  3 * time.Minute,
+			who:   job("wooo/shop", "build", 12),
+			what:  "image build",
+			takes: 9 * time.Minute,
+		},
 		request{at: at(19), who: job("wooo/docs", "build", 62), what: "image build", takes: 6 * time.Minute},
 		request{at: at(31), who: job("wooo/blog", "build", 98), what: "image build", takes: 6 * time.Minute},
-		request{at: now.Add(-12 * time.Minute), who: job("wooo/docs", "build", 63), what: "image build", takes: time.Hour, build: "next build"},
-		request{at: now.Add(-372 * time.Second), who: job("wooo/shop", "build", 19), what: "image build", takes: time.Hour},
-		request{at: now.Add(-123 * time.Second), who: job("wooo/blog", "build", 101), what: "image build", takes: time.Hour})
+		request{
+			at:    now.Add(-12 * time.Minute),
+			who:   job("wooo/docs", "build", 63),
+			what:  "image build",
+			takes: time.Hour,
+			build: "next build",
+		},
+		request{
+			at:    now.Add(-372 * time.Second),
+			who:   job("wooo/shop", "build", 19),
+			what:  "image build",
+			takes: time.Hour,
+		},
+		request{
+			at:    now.Add(-123 * time.Second),
+			who:   job("wooo/blog", "build", 101),
+			what:  "image build",
+			takes: time.Hour,
+		},
+	)
 	slices.SortFunc(requests, func(a, b request) int { return cmp.Or(a.at.Compare(b.at)) })
 
 	add := func(v history.Interval) {
@@ -92,26 +128,60 @@ func made(now time.Time, days int) *page.Document {
 			continue // it gave up before anybody saw it
 		}
 		if r.gate > 0 {
-			add(history.Interval{Kind: history.Pressure, Who: r.who, From: r.at.Add(-r.gate), Until: r.at, End: history.EndAcquired})
+			add(
+				history.Interval{
+					Kind:  history.Pressure,
+					Who:   r.who,
+					From:  r.at.Add(-r.gate),
+					Until: r.at,
+					End:   history.EndAcquired,
+				},
+			)
 			add(history.Interval{Kind: history.Build, Name: "next build", Who: job("wooo/docs", "test", 60),
 				What: "in its task container", From: r.at.Add(-8 * time.Minute), Until: r.at})
 		}
 		if start.Sub(r.at) > time.Second {
-			add(history.Interval{Kind: history.Wait, Name: lockName, Who: r.who, What: r.what, From: r.at, Until: start, End: history.EndAcquired})
+			add(
+				history.Interval{
+					Kind:  history.Wait,
+					Name:  lockName,
+					Who:   r.who,
+					What:  r.what,
+					From:  r.at,
+					Until: start,
+					End:   history.EndAcquired,
+				},
+			)
 		}
 		if !start.Before(now) {
 			continue
 		}
 		until := start.Add(r.takes)
-		hold := history.Interval{Kind: history.Hold, Name: lockName, Who: r.who, What: r.what, From: start, Until: until,
-			End: history.EndReleased, Evidence: "its container runs"}
+		hold := history.Interval{
+			Kind:     history.Hold,
+			Name:     lockName,
+			Who:      r.who,
+			What:     r.what,
+			From:     start,
+			Until:    until,
+			End:      history.EndReleased,
+			Evidence: "its container runs",
+		}
 		if r.dies {
 			hold.End, hold.Evidence = history.EndTakenOver, "its container is gone"
 		}
 		add(hold)
 		if r.build != "" {
-			add(history.Interval{Kind: history.Build, Name: r.build, Who: r.who, What: "6.1 cores, 4.1 GB, in its task container",
-				From: start.Add(40 * time.Second), Until: until.Add(-20 * time.Second)})
+			add(
+				history.Interval{
+					Kind:  history.Build,
+					Name:  r.build,
+					Who:   r.who,
+					What:  "6.1 cores, 4.1 GB, in its task container",
+					From:  start.Add(40 * time.Second),
+					Until: until.Add(-20 * time.Second),
+				},
+			)
 		}
 		free = until.Add(40 * time.Millisecond)
 		if r.dies {
@@ -127,14 +197,42 @@ func made(now time.Time, days int) *page.Document {
 			(end.Before(night) || deploy.After(night.Add(2*time.Hour))) {
 			who := r.who
 			who.Job = "deploy-it"
-			add(history.Interval{Kind: history.Hold, Name: "deploy", Who: who, What: "deploy", From: deploy, Until: end, End: history.EndReleased})
+			add(
+				history.Interval{
+					Kind:  history.Hold,
+					Name:  "deploy",
+					Who:   who,
+					What:  "deploy",
+					From:  deploy,
+					Until: end,
+					End:   history.EndReleased,
+				},
+			)
 			deployFree = end
 		}
 	}
 	night := story.Add(-9 * time.Hour)
-	add(history.Interval{Kind: history.Reserved, Name: "deploy", Who: history.Who{Person: "root, pid 4160"}, What: "engine upgrade",
-		From: night, Until: night.Add(30 * time.Minute), End: history.EndReleased})
-	add(history.Interval{Kind: history.Hold, Name: "deploy", Plain: true, From: night.Add(time.Hour), Until: night.Add(90 * time.Minute), End: history.EndReleased})
+	add(
+		history.Interval{
+			Kind:  history.Reserved,
+			Name:  "deploy",
+			Who:   history.Who{Person: "root, pid 4160"},
+			What:  "engine upgrade",
+			From:  night,
+			Until: night.Add(30 * time.Minute),
+			End:   history.EndReleased,
+		},
+	)
+	add(
+		history.Interval{
+			Kind:  history.Hold,
+			Name:  "deploy",
+			Plain: true,
+			From:  night.Add(time.Hour),
+			Until: night.Add(90 * time.Minute),
+			End:   history.EndReleased,
+		},
+	)
 	d.Gaps = append(d.Gaps, history.Gap{From: night.Add(2 * time.Hour), Until: night.Add(2*time.Hour + 8*time.Minute)})
 	stop := now.Add(-6 * time.Hour)
 	for _, v := range []history.Interval{
@@ -150,12 +248,16 @@ func made(now time.Time, days int) *page.Document {
 		add(v)
 		d.Intervals[len(d.Intervals)-1].End = end // a runner's is its state, while it lasts too
 	}
-	for i, who := range []history.Who{job("wooo/docs", "build", 63), job("wooo/shop", "build", 19), job("wooo/blog", "build", 101), job("wooo/docs", "build", 57)} {
+	for i, who := range []history.Who{job("wooo/docs", "build", 63), job("wooo/shop", "build", 19),
+		job("wooo/blog", "build", 101), job("wooo/docs", "build", 57)} {
 		add(history.Interval{Kind: history.Container, Name: fmt.Sprintf("GITEA-ACTIONS-TASK-%d", 40+i), Who: who,
 			From: now.Add(-time.Duration(12+100*i/3) * time.Minute), Until: now})
 	}
 	d.Host = page.Host{MemoryAvailable: 9_200_000_000, MemoryTotal: 32_000_000_000, Load: 11.4,
-		Runners:    []page.Runner{{Name: "runner a", Busy: 3, Capacity: 4}, {Name: "runner b", Capacity: 4, Note: "by root: moves to ci-host-2"}},
+		Runners: []page.Runner{
+			{Name: "runner a", Busy: 3, Capacity: 4},
+			{Name: "runner b", Capacity: 4, Note: "by root: moves to ci-host-2"},
+		},
 		LeftBehind: []page.LeftBehind{{Name: "GITEA-ACTIONS-TASK-43", Note: "its job died"}},
 		InSight:    []string{"locks in Docker (Engine 26.1)", "processes", "PSI", "runner a", "runner b"}}
 	stalls(d, now, random)

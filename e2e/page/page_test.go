@@ -16,7 +16,8 @@ const answered = "document.querySelector('.sentence')?.innerText.length > 0"
 
 func TestThePageAnswersFirstAtEachWidthAndLight(t *testing.T) {
 	s := serve(t, made(noon, 1))
-	for _, l := range []look{{width: 360, height: 740}, {width: 360, height: 740, dark: true}, {width: 1280, height: 900}, {width: 1280, height: 900, dark: true},
+	for _, l := range []look{{width: 360, height: 740}, {width: 360, height: 740, dark: true},
+		{width: 1280, height: 900}, {width: 1280, height: 900, dark: true},
 		{width: 1600, height: 1000}} {
 		name := fmt.Sprint(l.width, map[bool]string{false: "-light", true: "-dark"}[l.dark])
 		t.Run(name, func(t *testing.T) {
@@ -32,7 +33,8 @@ func TestThePageAnswersFirstAtEachWidthAndLight(t *testing.T) {
 			b.do(chromedp.Click("nav.tabs a:last-child"))
 			b.wait(answered)
 			const sentence = "wooo/shop build #12 waited 41m: 3m for pressure (next build of wooo/docs test #60), " +
-				"14m for wooo/docs build #61 (image build; usually 6m), then 24m for wooo/blog deploy #97 (image build)."
+				"14m for wooo/docs build #61 (image build; usually 6m), " +
+				"then 24m for wooo/blog deploy #97 (image build)."
 			if got := b.text(".sentence"); got != sentence {
 				t.Errorf("got  %s\nwant %s", got, sentence)
 			}
@@ -52,8 +54,13 @@ func TestThePageAnswersFirstAtEachWidthAndLight(t *testing.T) {
 func (b *tab) noOverflow() {
 	b.Helper()
 	if wide := eval[int](b, "document.documentElement.scrollWidth - innerWidth"); wide > 0 {
-		b.Errorf("the page is %d px wider than its window: %s", wide, eval[string](b, `[...document.querySelectorAll("body *")]
-			.filter((e) => e.getBoundingClientRect().right > innerWidth + 1).map((e) => e.tagName + "." + e.className).slice(0, 5).join(", ")`))
+		b.Errorf(
+			"the page is %d px wider than its window: %s",
+			wide,
+			eval[string](b, `[...document.querySelectorAll("body *")]
+			.filter((e) => e.getBoundingClientRect().right > innerWidth + 1)
+			.map((e) => e.tagName + "." + e.className).slice(0, 5).join(", ")`),
+		)
 	}
 }
 

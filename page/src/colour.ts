@@ -6,8 +6,25 @@ export interface Palette {
 }
 
 const NAMES = [
-  "page", "surface", "sunk", "ink", "soft", "mute", "line", "strong", "blue", "green", "pink", "other", "on-fill", "on-pink",
-  "amber", "amber-fill", "alarm", "ok", "focus",
+  "page",
+  "surface",
+  "sunk",
+  "ink",
+  "soft",
+  "mute",
+  "line",
+  "strong",
+  "blue",
+  "green",
+  "pink",
+  "other",
+  "on-fill",
+  "on-pink",
+  "amber",
+  "amber-fill",
+  "alarm",
+  "ok",
+  "focus",
 ];
 
 export function palette(): Palette {

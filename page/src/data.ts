@@ -87,7 +87,8 @@ export class Row {
 
   // first is the place of the first interval that may not have ended at a time.
   first(at: number): number {
-    let low = 0, high = this.list.length;
+    let low = 0,
+      high = this.list.length;
     while (low < high) {
       const middle = (low + high) >> 1;
       if (this.reach[middle]! < at) low = middle + 1;
@@ -138,7 +139,13 @@ export interface Lock {
 }
 
 const EMPTY_HOST: Host = {
-  memoryAvailable: 0, memoryTotal: 0, load: 0, runners: [], leftBehind: [], inSight: [], outOfSight: [],
+  memoryAvailable: 0,
+  memoryTotal: 0,
+  load: 0,
+  runners: [],
+  leftBehind: [],
+  inSight: [],
+  outOfSight: [],
 };
 
 // JOIN is the longest pause, in ms, between two waits of a job that are one to its author.
@@ -147,8 +154,8 @@ const JOIN = 10 * 60_000;
 // SPARSE is the longest time, in ms, between two samples of stall where somebody watched.
 export const SPARSE = 330_000;
 
-// Jobs are the same object if they are the same job: comparing them is comparing places.
-const jobs = new Map<string, Job>();
+// nameOf is what is the same for all waits of a job.
+const nameOf = (j: Job) => j.repository + "\0" + j.job + "\0" + j.run + "\0" + j.person;
 
 export class Store {
   name = "";
@@ -186,16 +193,16 @@ export class Store {
     return ms;
   }
 
-  // merge takes a document in. A document of a later version, which may mean something else
+  // merge takes a document in, and tells whether intervals have changed. A document of a later version, which may mean something else
   // by the same places, is refused.
-  merge(d: Document) {
+  merge(d: Document): boolean {
     if (d.version !== 1) throw new Error("version " + d.version);
-    const waited = this.repositories, order = this.locks.map((l) => l.name);
+    const waited = this.repositories,
+      order = this.locks.map((l) => l.name);
     if (d.full) {
       this.intervals.clear();
       this.stalls = [];
       this.gaps = [];
-      jobs.clear();
     }
     this.name = d.name;
     this.program = d.program;
@@ -206,27 +213,45 @@ export class Store {
     this.host = { ...EMPTY_HOST, ...d.host };
     this.now = d.look;
 
-    const text = (place: number | undefined) => d.strings[place ?? 0] ?? "";
-    const table = d.jobs.map((row) => {
-      const [repository, workflow, job, run, address, actor, person] = Array.from({ length: 7 }, (_, i) => text(row[i])) as
-        [string, string, string, string, string, string, string];
-      const url = address.endsWith("/") ? address + run : address;
-      const key = JSON.stringify([repository, job, run, url, person, workflow, actor]);
-      let known = jobs.get(key);
-      if (!known) jobs.set(key, (known = { repository, workflow, job, run, url, actor, person }));
-      return known;
-    });
-    const nobody: Job = { repository: "", workflow: "", job: "", run: "", url: "", actor: "", person: "" };
-    let from = d.begin, job = 0;
-    for (const [id, kind, after, duration, flags, further, name, what, end, evidence] of d.intervals) {
-      from += after ?? 0;
-      job += further ?? 0;
-      const v: Interval = {
-        id, kind: text(kind) as Kind, from, until: from + (duration ?? 0),
-        open: ((flags ?? 0) & 1) !== 0, plain: ((flags ?? 0) & 2) !== 0, job: table[job] ?? nobody,
-        name: text(name), what: text(what), end: text(end), evidence: text(evidence), row: 0,
+    const { strings } = d,
+      text = (place: number | undefined) => strings[place ?? 0] ?? "";
+    // By place, not by destructuring, which takes three times as long: there are many.
+    const table = d.jobs.map((row): Job => {
+      const address = text(row[4]),
+        run = text(row[3]);
+      return {
+        repository: text(row[0]),
+        workflow: text(row[1]),
+        job: text(row[2]),
+        run,
+        url: address.endsWith("/") ? address + run : address,
+        actor: text(row[5]),
+        person: text(row[6]),
       };
-      this.intervals.set(id, v);
+    });
+    if (!d.full) this.unify(table);
+    const nobody: Job = { repository: "", workflow: "", job: "", run: "", url: "", actor: "", person: "" };
+    let from = d.begin,
+      job = 0;
+    for (const row of d.intervals) {
+      from += row[2] ?? 0;
+      job += row[5] ?? 0;
+      const flags = row[4] ?? 0;
+      const v: Interval = {
+        id: row[0],
+        kind: text(row[1]) as Kind,
+        from,
+        until: from + (row[3] ?? 0),
+        open: (flags & 1) !== 0,
+        plain: (flags & 2) !== 0,
+        job: table[job] ?? nobody,
+        name: text(row[6]),
+        what: text(row[7]),
+        end: text(row[8]),
+        evidence: text(row[9]),
+        row: 0,
+      };
+      this.intervals.set(v.id, v);
     }
     let time = d.begin;
     for (const [after, memory, io, cpu] of d.stalls) {
@@ -239,12 +264,24 @@ export class Store {
       this.gaps = this.gaps.filter((g) => g.from !== from); // one that goes on is sent anew
       this.gaps.push({ from, until });
     }
+    this.gaps.sort((a, b) => a.from - b.from);
+    if (!d.full && !d.intervals.length) return false;
     this.index();
-    if (d.full) return;
+    if (d.full) return true;
     // What is in view keeps its place and its colour.
     const place = (l: Lock) => (order.includes(l.name) ? order.indexOf(l.name) : order.length);
     this.locks.sort((a, b) => place(a) - place(b));
     this.repositories = [...waited, ...this.repositories.filter((r) => !waited.includes(r))];
+    return true;
+  }
+
+  // unify replaces the jobs of an update by those that are known: to compare two is to
+  // compare objects.
+  private unify(table: Job[]) {
+    const key = (j: Job) => [nameOf(j), j.workflow, j.url, j.actor].join("\0");
+    const known = new Map<string, Job>();
+    for (const v of this.intervals.values()) known.set(key(v.job), v.job);
+    table.forEach((j, i) => (table[i] = known.get(key(j)) ?? j));
   }
 
   private index() {
@@ -281,9 +318,10 @@ export class Store {
           } else this.pressure.add(v);
           const r = v.job.repository;
           if (r) repositories.set(r, (repositories.get(r) ?? 0) + ms);
-          const { repository, job, run, person } = v.job, key = JSON.stringify([repository, job, run, person]);
+          const name = nameOf(v.job),
+            { run, person } = v.job;
           // Jobs of one name in one run, as of a matrix, wait at the same time: they are several.
-          const same = (recent.get(key) ?? []).filter((w) => v.from - this.end(w.last) <= JOIN);
+          const same = (recent.get(name) ?? []).filter((w) => v.from - this.end(w.last) <= JOIN);
           let w = same.find((w) => this.end(w.last) <= v.from && (run || person));
           if (w) {
             w.pieces.push(v);
@@ -293,7 +331,7 @@ export class Store {
             same.push(w);
             this.waits.push(w);
           }
-          recent.set(key, same);
+          recent.set(name, same);
           v.wait = w;
           break;
         }
@@ -322,7 +360,6 @@ export class Store {
     this.pressure.measure();
     this.builds.measure();
     for (const row of this.runners.values()) row.measure();
-    this.gaps.sort((a, b) => a.from - b.from);
   }
 
   // stall is the sample of a time. One that does not differ from that before is left out,
@@ -335,7 +372,8 @@ export class Store {
 
   // stallPlace is the place of the first sample that is not before a time.
   stallPlace(at: number): number {
-    let low = 0, high = this.stalls.length;
+    let low = 0,
+      high = this.stalls.length;
     while (low < high) {
       const middle = (low + high) >> 1;
       if (this.stalls[middle]!.time < at) low = middle + 1;

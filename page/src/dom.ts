@@ -68,7 +68,8 @@ export function fit(canvas: HTMLCanvasElement, height: number): { ctx: CanvasRen
   const ratio = Math.min(3, devicePixelRatio || 1);
   const width = canvas.clientWidth;
   canvas.style.height = height + "px";
-  const w = Math.round(width * ratio), t = Math.round(height * ratio);
+  const w = Math.round(width * ratio),
+    t = Math.round(height * ratio);
   if (canvas.width !== w || canvas.height !== t) {
     canvas.width = w;
     canvas.height = t;

@@ -12,6 +12,13 @@ export interface View {
   until: number;
 }
 
+// Numbered is a part of an answer, with its number there and its place among all.
+export interface Numbered {
+  part: Piece;
+  place: number;
+  number: number;
+}
+
 type Shape = "hold" | "wait" | "build" | "stall" | "runner";
 export type Stalled = "memory" | "io" | "cpu";
 
@@ -42,9 +49,12 @@ export interface Shown {
 }
 
 const HEAD = 24; // the axis
-const MOST_LOCKS = 12, MOST_RUNNERS = 8;
+const MOST_LOCKS = 12,
+  MOST_RUNNERS = 8;
 const FONT = 'system-ui,"Noto Sans CJK TC","PingFang TC","Microsoft JhengHei",sans-serif';
-const PLAIN = "12px " + FONT, SMALL = "11.5px " + FONT, BOLD = "600 12px " + FONT;
+const PLAIN = "12px " + FONT,
+  SMALL = "11.5px " + FONT,
+  BOLD = "600 12px " + FONT;
 const THIN = 2.5; // pixels: a bar below that is part of a run of columns
 const MOST_PER_COLUMN = 3;
 
@@ -74,7 +84,8 @@ export class Picture {
   // layout gives each row of the history its place. Where it is narrow, the names of lanes
   // have a line of their own.
   layout(narrow: boolean) {
-    const w = this.words, s = this.store;
+    const w = this.words,
+      s = this.store;
     this.strips = [];
     this.labels = [];
     this.lanes = [];
@@ -154,9 +165,11 @@ export class Picture {
   draw(ctx: CanvasRenderingContext2D, shown: Shown) {
     this.ctx = ctx;
     this.shown = shown;
-    this.lit = new Set(shown.chosen
-      ? [...shown.chosen.wait.pieces, ...shown.chosen.parts.flatMap((p) => (p.cause ? [p.cause] : []))]
-      : []);
+    this.lit = new Set(
+      shown.chosen
+        ? [...shown.chosen.wait.pieces, ...shown.chosen.parts.flatMap((p) => (p.cause ? [p.cause] : []))]
+        : [],
+    );
     const c = this.palette;
     this.axis();
     ctx.fillStyle = c.line!;
@@ -183,9 +196,12 @@ export class Picture {
   // drawable are the parts of an answer that are drawn one by one: of very many only the
   // longest, so that a wait of weeks costs no more than another. Parts of less than a unit
   // have no number, here and in the answer.
-  drawable(e: Explained | null): { part: Piece; place: number; number: number }[] {
+  drawable(e: Explained | null): Numbered[] {
     if (!e) return [];
-    const whole = units(e.total, e.parts.map((p) => p.time));
+    const whole = units(
+      e.total,
+      e.parts.map((p) => p.time),
+    );
     let number = 0;
     const all = e.parts.map((part, place) => ({ part, place, number: whole[place]! > 0 ? ++number : 0 }));
     return all.length <= 200 ? all : all.sort((a, b) => b.part.time - a.part.time).slice(0, 200);
@@ -217,10 +233,12 @@ export class Picture {
     const { ctx, palette: c } = this;
     for (const g of this.store.gaps) {
       if (g.until < this.view.from || g.from > this.view.until) continue;
-      const x = Math.max(0, this.x(g.from)), width = Math.max(1.5, Math.min(this.width, this.x(g.until)) - x);
+      const x = Math.max(0, this.x(g.from)),
+        width = Math.max(1.5, Math.min(this.width, this.x(g.until)) - x);
       ctx.fillStyle = this.pattern("hatch", c.strong!);
       ctx.fillRect(x, HEAD + 1, width, this.height);
-      const text = this.words.legend.gap, room = this.measure(text) + 16;
+      const text = this.words.legend.gap,
+        room = this.measure(text) + 16;
       if (width > room + 8) this.plate(text, x + (width - room) / 2 + 8, HEAD + 21, c.mute!);
     }
   }
@@ -232,11 +250,13 @@ export class Picture {
     const perPixel = (view.until - view.from) / width;
     const runs = new Map<string, { colour: string; alpha: number; columns: number[] }>();
     const list = row.list;
-    let column = NaN, inColumn = 0;
+    let column = NaN,
+      inColumn = 0;
     for (let i = row.first(view.from); i < list.length; i++) {
       const v = list[i]!;
       if (v.from > view.until) break;
-      const from = this.x(v.from), until = this.x(this.store.end(v));
+      const from = this.x(v.from),
+        until = this.x(this.store.end(v));
       if (until < 0) continue;
       if (until - from >= THIN || strip.shape === "runner" || v.kind === "reserved") {
         this.bar(strip, v, from, until);
@@ -252,14 +272,18 @@ export class Picture {
         column = first;
         inColumn = 1;
       }
-      const colour = this.colourOf(v), alpha = this.alpha(v), key = colour + alpha;
+      const colour = this.colourOf(v),
+        alpha = this.alpha(v),
+        key = colour + alpha;
       let run = runs.get(key);
       if (!run) runs.set(key, (run = { colour, alpha, columns: [] }));
-      const end = Math.max(first + 1, Math.round(until)), last = run.columns.length - 1;
+      const end = Math.max(first + 1, Math.round(until)),
+        last = run.columns.length - 1;
       if (last > 0 && first <= run.columns[last]!) run.columns[last] = Math.max(end, run.columns[last]!);
       else run.columns.push(first, end);
     }
-    const { ctx } = this, inset = strip.shape === "wait" ? 1 : 0;
+    const { ctx } = this,
+      inset = strip.shape === "wait" ? 1 : 0;
     for (const run of runs.values()) {
       ctx.globalAlpha = run.alpha * (inset ? 0.7 : 1);
       ctx.fillStyle = run.colour;
@@ -275,7 +299,8 @@ export class Picture {
   private after(list: Interval[], i: number, at: number): number {
     let step = 1;
     while (i + step < list.length && list[i + step]!.from < at) step *= 2;
-    let low = i + 1, high = Math.min(list.length, i + step);
+    let low = i + 1,
+      high = Math.min(list.length, i + step);
     while (low < high) {
       const middle = (low + high) >> 1;
       if (list[middle]!.from < at) low = middle + 1;
@@ -299,7 +324,8 @@ export class Picture {
 
   private bar(strip: Strip, v: Interval, from: number, until: number) {
     // What is far outside is not drawn: a canvas is exact only near.
-    const x = Math.max(from, -20), width = Math.max(1.5, Math.min(until, this.width + 20) - x);
+    const x = Math.max(from, -20),
+      width = Math.max(1.5, Math.min(until, this.width + 20) - x);
     switch (v.kind) {
       case "hold":
         if (v.plain) this.plain(strip, x, width);
@@ -324,7 +350,9 @@ export class Picture {
   }
 
   private hold(strip: Strip, v: Interval, x: number, width: number) {
-    const { ctx, palette: c } = this, alpha = this.alpha(v), name = this.colours.name(v.job.repository);
+    const { ctx, palette: c } = this,
+      alpha = this.alpha(v),
+      name = this.colours.name(v.job.repository);
     ctx.globalAlpha = alpha;
     ctx.fillStyle = c[name]!;
     this.round(x + 0.5, strip.y, Math.max(1.5, width - 1), strip.height, width > 8 ? 4 : 1);
@@ -350,7 +378,8 @@ export class Picture {
     ctx.setLineDash([4, 3]);
     ctx.stroke();
     ctx.setLineDash([]);
-    const left = Math.max(x, 0) + 9, text = this.fit(this.words.plainNetwork, Math.min(x + width, this.width) - left - 7);
+    const left = Math.max(x, 0) + 9,
+      text = this.fit(this.words.plainNetwork, Math.min(x + width, this.width) - left - 7);
     if (text) this.plate(text, left, strip.y + 12.5, c.ink!);
   }
 
@@ -362,13 +391,18 @@ export class Picture {
     ctx.fillRect(x, lane.y, width, lane.height);
     ctx.strokeStyle = c.mute!;
     ctx.strokeRect(Math.round(x) + 0.5, lane.y + 0.5, Math.max(1, Math.round(width) - 1), lane.height - 1);
-    const left = Math.max(x, 0) + 9, text = this.fit(this.words.reservation(clean(v.what)), Math.min(x + width, this.width) - left - 9);
+    const left = Math.max(x, 0) + 9,
+      text = this.fit(this.words.reservation(clean(v.what)), Math.min(x + width, this.width) - left - 9);
     if (text) this.plate(text, left, strip.y + 12.5, c.ink!);
   }
 
   private wait(strip: Strip, v: Interval, x: number, width: number, from: number) {
-    const { ctx, palette: c } = this, { y, height } = strip, alpha = this.alpha(v), colour = this.colourOf(v);
-    const left = x + 0.75, inner = Math.max(1.5, width - 1.5);
+    const { ctx, palette: c } = this,
+      { y, height } = strip,
+      alpha = this.alpha(v),
+      colour = this.colourOf(v);
+    const left = x + 0.75,
+      inner = Math.max(1.5, width - 1.5);
     ctx.fillStyle = c.surface!;
     ctx.fillRect(left, y, inner, height);
     ctx.globalAlpha = alpha * (v.kind === "pressure" ? 0.8 : 0.5);
@@ -381,7 +415,8 @@ export class Picture {
     ctx.fillRect(from, y, 3, height);
     ctx.globalAlpha = 1;
     ctx.font = SMALL;
-    const at = Math.max(left, 0) + 8, took = this.words.duration(this.store.end(v) - v.from);
+    const at = Math.max(left, 0) + 8,
+      took = this.words.duration(this.store.end(v) - v.from);
     const room = Math.min(left + inner, this.width) - at - 6 - (v.kind === "pressure" && this.lit.has(v) ? 18 : 0);
     const text = this.fit(`${shortName(v.job)} · ${took}`, room) || this.fit(took, room);
     if (text) {
@@ -394,19 +429,30 @@ export class Picture {
   }
 
   private build(strip: Strip, v: Interval, x: number, width: number) {
-    const { ctx } = this, { y, height } = strip, tip = Math.min(4, width / 3), end = x + width;
+    const { ctx } = this,
+      { y, height } = strip,
+      tip = Math.min(4, width / 3),
+      end = x + width;
     ctx.globalAlpha = this.alpha(v);
     ctx.fillStyle = this.colourOf(v);
     ctx.beginPath();
     ctx.moveTo(x, y + height / 2);
-    for (const [px, py] of [[x + tip, y], [end - tip, y], [end, y + height / 2], [end - tip, y + height], [x + tip, y + height]]) {
+    for (const [px, py] of [
+      [x + tip, y],
+      [end - tip, y],
+      [end, y + height / 2],
+      [end - tip, y + height],
+      [x + tip, y + height],
+    ]) {
       ctx.lineTo(px!, py!);
     }
     ctx.fill();
   }
 
   private runner(strip: Strip, v: Interval, x: number, width: number, middle: number) {
-    const { ctx, palette: c } = this, y = strip.y + 6, state = v.open ? v.end || "up" : v.end === "unseen" ? "up" : v.end;
+    const { ctx, palette: c } = this,
+      y = strip.y + 6,
+      state = v.open ? v.end || "up" : v.end === "unseen" ? "up" : v.end;
     if (state === "up") {
       ctx.fillStyle = c.ok!;
       ctx.fillRect(x, y - 1.5, width, 3);
@@ -426,7 +472,8 @@ export class Picture {
       this.horizontal(x, x + width, y);
     }
     ctx.setLineDash([]);
-    const text = state === "up" ? "" : this.words.runnerState(clean(state)), left = Math.max(x, 0) + (state === "stopped" ? 16 : 10);
+    const text = state === "up" ? "" : this.words.runnerState(clean(state)),
+      left = Math.max(x, 0) + (state === "stopped" ? 16 : 10);
     if (text && x + width - left > this.measure(text) + 12) this.plate(text, left, y + 0.5, c.mute!);
   }
 
@@ -452,10 +499,13 @@ export class Picture {
 
   // A part of the chosen wait is joined with that of its cause, behind the bars.
   private connect({ part }: { part: Piece }) {
-    const { ctx, palette: c } = this, ends = this.clip(part.from, part.until);
-    const upper = part.cause && this.stripOf(part.cause), lower = this.stripOf(part.of);
+    const { ctx, palette: c } = this,
+      ends = this.clip(part.from, part.until);
+    const upper = part.cause && this.stripOf(part.cause),
+      lower = this.stripOf(part.of);
     if (!ends || !upper || !lower) return;
-    const top = Math.min(upper.y + upper.height, lower.y), height = lower.y - top;
+    const top = Math.min(upper.y + upper.height, lower.y),
+      height = lower.y - top;
     ctx.fillStyle = c.sunk!;
     ctx.fillRect(ends[0], top, ends[1] - ends[0], height);
     ctx.fillStyle = c.ink!;
@@ -467,13 +517,15 @@ export class Picture {
     ctx.strokeStyle = c.ink!;
     ctx.lineWidth = 2;
     for (const v of e.wait.pieces) {
-      const strip = this.stripOf(v), ends = this.clip(v.from, this.store.end(v));
+      const strip = this.stripOf(v),
+        ends = this.clip(v.from, this.store.end(v));
       if (!strip || !ends) continue;
       this.round(ends[0] - 1, strip.y - 1.5, ends[1] - ends[0] + 2, strip.height + 3, 3);
       ctx.stroke();
     }
     for (const { part, number } of chain) {
-      const ends = this.clip(part.from, part.until), lower = this.stripOf(part.of);
+      const ends = this.clip(part.from, part.until),
+        lower = this.stripOf(part.of);
       const strip = (part.cause && this.stripOf(part.cause)) ?? lower;
       if (!ends || !strip) continue;
       ctx.strokeStyle = c.ink!;
@@ -485,8 +537,14 @@ export class Picture {
       const room = ends[1] - ends[0];
       if (!number || room < 13) continue;
       // The number of a heavy build is on the wait for it: its bar is too low.
-      const on = strip.shape === "build" && lower ? lower : strip, radius = on.shape === "hold" && room >= 22 ? 8.5 : room >= 22 ? 7 : 6;
-      this.number(number, room < 28 ? (ends[0] + ends[1]) / 2 : Math.min(ends[1], this.width) - 14, on.y + on.height / 2, radius);
+      const on = strip.shape === "build" && lower ? lower : strip,
+        radius = on.shape === "hold" && room >= 22 ? 8.5 : room >= 22 ? 7 : 6;
+      this.number(
+        number,
+        room < 28 ? (ends[0] + ends[1]) / 2 : Math.min(ends[1], this.width) - 14,
+        on.y + on.height / 2,
+        radius,
+      );
     }
     ctx.lineWidth = 1;
   }
@@ -509,10 +567,17 @@ export class Picture {
   }
 
   private frame(v: Interval, strip: Strip) {
-    const { ctx } = this, from = Math.max(this.x(v.from), -3);
+    const { ctx } = this,
+      from = Math.max(this.x(v.from), -3);
     ctx.strokeStyle = this.palette.ink!;
     ctx.lineWidth = 2;
-    this.round(from - 1.5, strip.y - 1.5, Math.max(3, Math.min(this.x(this.store.end(v)), this.width + 3) - from) + 3, strip.height + 3, 4);
+    this.round(
+      from - 1.5,
+      strip.y - 1.5,
+      Math.max(3, Math.min(this.x(this.store.end(v)), this.width + 3) - from) + 3,
+      strip.height + 3,
+      4,
+    );
     ctx.stroke();
     ctx.lineWidth = 1;
   }
@@ -521,7 +586,8 @@ export class Picture {
     const { ctx, palette: c } = this;
     ctx.strokeStyle = c.mute!;
     this.vertical(x);
-    const text = clock(this.time(x), true), width = this.measure(text) + 10;
+    const text = clock(this.time(x), true),
+      width = this.measure(text) + 10;
     const left = Math.min(this.width - width - 1, Math.max(1, x - width / 2));
     ctx.fillStyle = c.ink!;
     this.round(left, 4, width, 18, 4);
@@ -548,7 +614,9 @@ export class Picture {
   }
 
   private curve(strip: Strip, of: Stalled) {
-    const { ctx, palette: c, store } = this, bottom = strip.y + strip.height, top = this.scale(of);
+    const { ctx, palette: c, store } = this,
+      bottom = strip.y + strip.height,
+      top = this.scale(of);
     ctx.fillStyle = c.line!;
     ctx.fillRect(0, bottom, this.width, 1);
     const begin = Math.max(0, store.stallPlace(this.view.from) - 1);
@@ -561,16 +629,20 @@ export class Picture {
     };
     let last = -Infinity;
     for (let i = begin; i < end; i++) {
-      const s = store.stalls[i]!, value = s[of];
+      const s = store.stalls[i]!,
+        value = s[of];
       if (value < 0 || s.time - last > SPARSE) flush(); // unknown, or nobody watched
       last = s.time;
       if (value < 0) continue;
-      const x = this.x(s.time), y = bottom - Math.min(1, value / top) * strip.height, before = line[line.length - 1];
+      const x = this.x(s.time),
+        y = bottom - Math.min(1, value / top) * strip.height,
+        before = line[line.length - 1];
       if (before && x - before[0] < 1) before[1] = Math.min(before[1], y);
       else line.push([x, y]);
     }
     flush();
-    const text = top + " %", width = this.measure(text);
+    const text = top + " %",
+      width = this.measure(text);
     ctx.fillStyle = c.surface!;
     ctx.fillRect(this.width - width - 8, strip.y - 2, width + 8, 14);
     ctx.fillStyle = c.mute!;
@@ -599,8 +671,10 @@ export class Picture {
   hit(x: number, y: number): { interval: Interval; strip: Strip } | null {
     const strip = this.strips.find((s) => y >= s.y - 2 && y <= s.y + s.height + 2);
     if (!strip?.row) return null;
-    const at = this.time(x), near = (this.view.until - this.view.from) / this.width * 3;
-    let best: Interval | null = null, distance = Infinity;
+    const at = this.time(x),
+      near = ((this.view.until - this.view.from) / this.width) * 3;
+    let best: Interval | null = null,
+      distance = Infinity;
     strip.row.between(at - near, at + near, (v) => {
       const d = at < v.from ? v.from - at : Math.max(0, at - this.store.end(v));
       if (d < distance) [best, distance] = [v, d];
@@ -613,9 +687,11 @@ export class Picture {
   }
 
   placeIn(row: Row, v: Interval): number {
-    let low = 0, high = row.list.length;
+    let low = 0,
+      high = row.list.length;
     while (low < high) {
-      const middle = (low + high) >> 1, o = row.list[middle]!;
+      const middle = (low + high) >> 1,
+        o = row.list[middle]!;
       if (o.from < v.from || (o.from === v.from && o.id < v.id)) low = middle + 1;
       else high = middle;
     }
@@ -623,7 +699,8 @@ export class Picture {
   }
 
   private clip(from: number, until: number): [number, number] | null {
-    const a = Math.max(this.x(from), -6), b = Math.min(this.x(until), this.width + 6);
+    const a = Math.max(this.x(from), -6),
+      b = Math.min(this.x(until), this.width + 6);
     return b > a ? [a, b] : null;
   }
 
@@ -644,7 +721,12 @@ export class Picture {
     if (width <= room) return text;
     if (room < 44) return "";
     const n = Math.floor((text.length * room) / width) - 1;
-    return n < 4 ? "" : text.slice(0, n).replace(/[\ud800-\udbff]$/, "").trimEnd() + "…";
+    return n < 4
+      ? ""
+      : text
+          .slice(0, n)
+          .replace(/[\ud800-\udbff]$/, "")
+          .trimEnd() + "…";
   }
 
   // plate writes a text on the surface, so that no pattern is behind it.
@@ -660,7 +742,8 @@ export class Picture {
     const key = kind + colour;
     const known = this.patterns.get(key);
     if (known) return known;
-    const ratio = Math.min(3, devicePixelRatio || 1), size = kind === "dots" ? 5 : kind === "stripe" ? 12 : 6;
+    const ratio = Math.min(3, devicePixelRatio || 1),
+      size = kind === "dots" ? 5 : kind === "stripe" ? 12 : 6;
     const tile = document.createElement("canvas");
     tile.width = tile.height = Math.round(size * ratio);
     const ctx = tile.getContext("2d")!;

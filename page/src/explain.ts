@@ -17,7 +17,8 @@ export interface Explained extends Answer {
 }
 
 // The longest time in which a lock that others wait for changes hands, and a look and a bit.
-const HAND_OFF = 5000, LOOK = 2000;
+const HAND_OFF = 5000,
+  LOOK = 2000;
 
 const NOBODY = { repository: "", job: "", run: "", person: "" };
 
@@ -38,27 +39,52 @@ export class Explainer {
       const lane = piece.kind === "wait" ? this.locks.get(piece.name)?.holds : this.store.builds;
       parts.push(...this.partsOf(piece, lane));
     }
-    const s = this.store, { from, until } = s.span(wait);
+    const s = this.store,
+      { from, until } = s.span(wait);
     const gap = s.gaps.find((g) => g.from <= until && g.until > until);
     const e: Explained = {
-      wait, host: s.name, who: wait.first.job, total: s.waited(wait), open: wait.last.open, end: wait.last.end, from, until,
-      watchedAgain: wait.last.end === "unseen" && gap ? gap.until : 0, parts,
+      wait,
+      host: s.name,
+      who: wait.first.job,
+      total: s.waited(wait),
+      open: wait.last.open,
+      end: wait.last.end,
+      from,
+      until,
+      watchedAgain: wait.last.end === "unseen" && gap ? gap.until : 0,
+      parts,
     };
     if (!e.open) this.known.set(wait, e);
     return e;
   }
 
+  // now is what a wait that goes on is for at this moment, which may have begun just now.
+  now(wait: Wait): Piece | undefined {
+    const of = wait.last,
+      at = this.store.now,
+      found: Interval[] = [];
+    const lane = of.kind === "wait" ? this.locks.get(of.name)?.holds : this.store.builds;
+    lane?.between(at, at, (v) => {
+      if (v.open && !own(v, of, Infinity)) found.push(v);
+    });
+    found.sort((a, b) => a.from - b.from);
+    if (found[0]) return this.part(of, found[0], found[0].from, at);
+    const parts = this.explain(wait).parts;
+    return parts[parts.length - 1];
+  }
+
   // partsOf goes through a piece of a wait. Of several causes at once, as of a lock with
   // several slots, the one that ended first counts: its end let the next in.
   private partsOf(of: Interval, lane: Lane | undefined): Piece[] {
-    const until = this.store.end(of), found: Interval[] = [];
+    const until = this.store.end(of),
+      found: Interval[] = [];
     lane?.between(of.from, until, (v) => {
       if (!own(v, of, until) && this.store.end(v) > of.from && v.from < until) found.push(v);
     });
     found.sort((a, b) => a.from - b.from);
     const parts: Piece[] = [];
     let active: Interval[] = [];
-    for (let at = of.from, i = 0; at < until; ) {
+    for (let at = of.from, i = 0; at < until;) {
       while (i < found.length && found[i]!.from <= at) active.push(found[i++]!);
       active = active.filter((v) => this.store.end(v) > at);
       let end = i < found.length ? Math.min(until, found[i]!.from) : until;
@@ -74,23 +100,46 @@ export class Explainer {
 
   private part(of: Interval, v: Interval, from: number, until: number): Piece {
     return {
-      kind: v.kind, name: v.name, who: v.job, what: v.kind === "build" ? "" : v.what, plain: v.plain, end: v.end,
-      evidence: v.evidence, from, until, time: until - from, held: this.store.end(v) - v.from,
-      usual: v.kind === "hold" ? this.usual(v) : 0, cause: v, of,
+      kind: v.kind,
+      name: v.name,
+      who: v.job,
+      what: v.kind === "build" ? "" : v.what,
+      plain: v.plain,
+      end: v.end,
+      evidence: v.evidence,
+      from,
+      until,
+      time: until - from,
+      held: this.store.end(v) - v.from,
+      usual: v.kind === "hold" ? this.usual(v) : 0,
+      cause: v,
+      of,
     };
   }
 
   // without is a time without a known cause: nobody watched, or nobody was seen.
   private without(of: Interval, from: number, until: number): Piece[] {
     const part = (kind: Part["kind"], from: number, until: number): Piece => ({
-      kind, name: "", who: NOBODY, what: "", plain: false, end: "", evidence: "", from, until, time: until - from,
-      held: 0, usual: 0, of,
+      kind,
+      name: "",
+      who: NOBODY,
+      what: "",
+      plain: false,
+      end: "",
+      evidence: "",
+      from,
+      until,
+      time: until - from,
+      held: 0,
+      usual: 0,
+      of,
     });
     const parts: Piece[] = [];
     const unseen = of.kind === "pressure" ? "build" : "";
     let at = from;
     for (const g of this.store.gaps) {
-      const a = Math.max(at, g.from), b = Math.min(until, g.until);
+      const a = Math.max(at, g.from),
+        b = Math.min(until, g.until);
       if (b <= a) continue;
       if (a > at) parts.push(part(unseen, at, a));
       parts.push(part("unwatched", a, b));
@@ -104,14 +153,15 @@ export class Explainer {
   // 30 days, from 5 holds on.
   usual(v: Interval): number {
     if (v.plain || !v.job.repository) return 0;
-    const key = JSON.stringify([v.name, v.job.repository, v.job.job]);
+    const key = [v.name, v.job.repository, v.job.job].join("\0");
     if (!this.holds.size) {
       const since = this.store.look - 30 * DAY;
       for (const lock of this.store.locks) {
         for (const row of lock.holds.rows) {
           for (const o of row.list) {
             if (o.kind !== "hold" || o.end !== "released" || !o.job.repository || o.until < since) continue;
-            const k = JSON.stringify([o.name, o.job.repository, o.job.job]), list = this.holds.get(k);
+            const k = [o.name, o.job.repository, o.job.job].join("\0"),
+              list = this.holds.get(k);
             if (list) list.push(o.until - o.from);
             else this.holds.set(k, [o.until - o.from]);
           }
@@ -128,7 +178,8 @@ export class Explainer {
 // own tells whether what could be in the way of a wait is the same job's: the hold that it
 // gets when it ends, which is seen up to a look before, and its own builds.
 function own(v: Interval, of: Interval, until: number): boolean {
-  const a = v.job, b = of.job;
+  const a = v.job,
+    b = of.job;
   if (a !== b && (!a.run || a.run !== b.run || a.repository !== b.repository || a.job !== b.job)) return false;
   return of.kind === "pressure" ? a.repository !== "" : v.from > until - LOOK;
 }
@@ -140,7 +191,7 @@ function join(parts: Piece[]): Piece[] {
   const joined: Piece[] = [];
   let before: Piece | undefined;
   parts.forEach((p, i) => {
-    const to = !short(p) ? p : before ?? parts[i + 1] ?? p;
+    const to = !short(p) ? p : (before ?? parts[i + 1] ?? p);
     const same = joined.find((j) => j.cause === to.cause && j.kind === to.kind);
     if (same) {
       same.until = p.until;

@@ -17,9 +17,19 @@ export class Live {
   private events: EventSource | null = null;
   private timer = 0;
   private now = 0; // of the last document
+  private resting = false; // nobody sees the page
   private fetching: AbortController | null = null;
 
-  constructor(private listener: Listener) {}
+  constructor(private listener: Listener) {
+    // A page that nobody sees needs no connection, of which a browser has six for all pages
+    // of a server.
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden && this.events) {
+        this.stop();
+        this.resting = true;
+      } else if (!document.hidden && this.resting) this.listen(this.now);
+    });
+  }
 
   async start() {
     this.stop();
@@ -50,6 +60,8 @@ export class Live {
   }
 
   private listen(since: number) {
+    this.resting = document.hidden;
+    if (this.resting) return;
     const events = (this.events = new EventSource("events?since=" + since));
     // The browser would connect again by itself, but after an answer of an error it does
     // not, and it does not say when.
@@ -84,6 +96,7 @@ export class Live {
   }
 
   private stop() {
+    this.resting = false;
     clearTimeout(this.timer);
     this.events?.close();
     this.events = null;

@@ -16,26 +16,39 @@ const BEHIND = 60_000; // ms that a server's last look may be old
 const store = new Store();
 const heard = h("p.unseen", { "aria-live": "assertive" });
 const app: App = {
-  store, words: language(), explainer: new Explainer(store), colours: new Colours([]), palette: {}, connection: "live",
+  store,
+  words: language(),
+  explainer: new Explainer(store),
+  colours: new Colours([]),
+  palette: {},
+  connection: "live",
   say: (text) => (heard.textContent = text),
 };
 let received = 0; // by the page's own clock, which is not the host's
 let known = false; // a document has come
 let trouble: (() => Child[]) | null = null;
 
-const skip = h("a.skip", { href: "#main", click: (e: Event) => {
-  e.preventDefault();
-  main.focus();
-} });
+const skip = h("a.skip", {
+  href: "#main",
+  click: (e: Event) => {
+    e.preventDefault();
+    main.focus();
+  },
+});
 const hostName = h("span.host.mono", null);
-const nowTab = h("a", { href: "#now", "data-key": "now" }), timelineTab = h("a", { href: "#timeline", "data-key": "timeline" });
+const nowTab = h("a", { href: "#now", "data-key": "now" }),
+  timelineTab = h("a", { href: "#timeline", "data-key": "timeline" });
 const tabs = h("nav.tabs", null, nowTab, timelineTab);
 const status = h("span.connection", { role: "status" });
-const toggle = h("button.language", { type: "button", click: () => {
-  app.words = app.words === en ? zh : en;
-  remember(app.words.lang);
-  render();
-} });
+const toggle = h("button.language", {
+  type: "button",
+  click: () => {
+    app.words = app.words === en ? zh : en;
+    remember(app.words.lang);
+    render();
+    if (known) show();
+  },
+});
 const banner = h("div.banner", { hidden: true });
 const retryButton = h("button.small", { type: "button", click: () => live.start() });
 const now = h("section", { id: "now", hidden: true });
@@ -64,25 +77,40 @@ function remember(lang: string) {
 }
 
 function logo(): SVGElement {
-  return svg("svg", { width: 20, height: 20, viewBox: "0 0 20 20" },
+  return svg(
+    "svg",
+    { width: 20, height: 20, viewBox: "0 0 20 20" },
     svg("rect", { x: 1, y: 3, width: 11, height: 5, rx: 1.5, fill: "currentColor" }),
     svg("path", { d: "M12.5 5.5h3v7", fill: "none", stroke: "currentColor", "stroke-width": 1.5 }),
-    svg("rect", { x: 7.75, y: 12.75, width: 10.5, height: 4.5, rx: 1.5, fill: "none", stroke: "currentColor", "stroke-width": 1.5 }));
+    svg("rect", {
+      x: 7.75,
+      y: 12.75,
+      width: 10.5,
+      height: 4.5,
+      rx: 1.5,
+      fill: "none",
+      stroke: "currentColor",
+      "stroke-width": 1.5,
+    }),
+  );
 }
 
 // receive takes a document in, and draws what has changed.
 function receive(d: Document) {
-  store.merge(d);
+  const changed = store.merge(d);
   received = performance.now();
-  const colours = new Colours(store.repositories);
-  if (d.full || colours.own.length !== app.colours.own.length) app.colours = colours;
-  app.explainer = new Explainer(store);
+  if (changed) {
+    const colours = new Colours(store.repositories);
+    if (d.full || colours.own.length !== app.colours.own.length) app.colours = colours;
+    app.explainer = new Explainer(store);
+    timeline.data();
+  }
   app.connection = inFile ? "file" : d.now - d.look > BEHIND ? "behind" : "live";
-  timeline.data();
   if (!known) {
     known = true;
     render();
     route();
+    requestAnimationFrame(() => setTimeout(() => performance.mark("shown"))); // for whoever measures
   } else show();
 }
 
@@ -101,7 +129,6 @@ function render() {
   now.setAttribute("aria-label", w.now);
   loading.textContent = w.loading;
   retryButton.textContent = w.tryNow;
-  if (known) show();
   showConnection();
 }
 
@@ -113,7 +140,10 @@ function show() {
   now.hidden = onTimeline || nothing;
   timeline.root.hidden = !onTimeline || nothing;
   empty.hidden = !nothing;
-  for (const [tab, current] of [[nowTab, !onTimeline], [timelineTab, onTimeline]] as const) {
+  for (const [tab, current] of [
+    [nowTab, !onTimeline],
+    [timelineTab, onTimeline],
+  ] as const) {
     if (current) tab.setAttribute("aria-current", "page");
     else tab.removeAttribute("aria-current");
   }
@@ -122,7 +152,11 @@ function show() {
   else if (onTimeline) timeline.show();
   else showNow();
   const w = app.words;
-  fill(foot, h("span", null, w.foot(clean(store.program))), h("span", null, store.bytes ? w.history(store.days, size(store.bytes)) : ""));
+  fill(
+    foot,
+    h("span", null, w.foot(clean(store.program))),
+    h("span", null, store.bytes ? w.history(store.days, size(store.bytes)) : ""),
+  );
   showConnection();
 }
 
@@ -142,10 +176,20 @@ function route() {
 }
 
 function showEmpty() {
-  const w = app.words, host = store.host;
-  fill(empty, h("h1.head", null, w.emptyTitle), h("p.sub", null, w.emptyText(word(store.name), moment(store.begin, store.now))),
-    h("pre.mono", null, 'hostguard with-lock -reason "try it" -- sleep 30\nhostguard with-lock -reason "waits for it" -- true'),
-    host.inSight.length > 0 && h("p.sub", null, w.inSight(host.inSight.map(clean)), " ", w.outOfSight(host.outOfSight.map(clean))));
+  const w = app.words,
+    host = store.host;
+  fill(
+    empty,
+    h("h1.head", null, w.emptyTitle),
+    h("p.sub", null, w.emptyText(word(store.name), moment(store.begin, store.now))),
+    h(
+      "pre.mono",
+      null,
+      'hostguard with-lock -reason "try it" -- sleep 30\nhostguard with-lock -reason "waits for it" -- true',
+    ),
+    host.inSight.length > 0 &&
+      h("p.sub", null, w.inSight(host.inSight.map(clean)), w.between, w.outOfSight(host.outOfSight.map(clean))),
+  );
 }
 
 function size(bytes: number): string {
@@ -155,14 +199,26 @@ function size(bytes: number): string {
 // The connection. A page that is not connected says so, and all that it shows is grey.
 
 function showConnection() {
-  const w = app.words, off = app.connection === "off" || app.connection === "behind";
+  const w = app.words,
+    off = app.connection === "off" || app.connection === "behind";
   document.body.classList.toggle("stale", off);
-  const dot = svg("svg", { width: 12, height: 12 }, ...(off
-    ? [svg("circle", { cx: 6, cy: 6, r: 4.5, class: "alarm", fill: "none" }), svg("path", { d: "M2.5 9.5l7-7", class: "alarm" })]
-    : [svg("circle", { cx: 6, cy: 6, r: 4, class: "dot" })]));
+  const dot = svg(
+    "svg",
+    { width: 12, height: 12 },
+    ...(off
+      ? [
+          svg("circle", { cx: 6, cy: 6, r: 4.5, class: "alarm", fill: "none" }),
+          svg("path", { d: "M2.5 9.5l7-7", class: "alarm" }),
+        ]
+      : [svg("circle", { cx: 6, cy: 6, r: 4, class: "dot" })]),
+  );
   const texts: Record<Connection, string> = { live: w.live, off: w.off, behind: w.legend.gap, file: w.file };
-  fill(status, app.connection !== "file" && dot, app.connection === "file" ? w.reportOf(moment(store.now, Date.now())) : texts[app.connection],
-    app.connection === "live" && known && h("span.wide", { id: "clock" }, "· " + clock(store.now, true)));
+  fill(
+    status,
+    app.connection !== "file" && dot,
+    app.connection === "file" ? w.reportOf(moment(store.now, Date.now())) : texts[app.connection],
+    app.connection === "live" && known && h("span.wide", { id: "clock" }, "· " + clock(store.now, true)),
+  );
   banner.hidden = !trouble && app.connection !== "behind";
   if (app.connection === "behind" && !trouble) {
     fill(banner, h("b", null, w.behindSince(moment(store.now, store.now, true))), h("span", null, w.behindMeaning));
@@ -181,7 +237,11 @@ const live = new Live({
     app.connection = "off";
     trouble = () => {
       const w = app.words;
-      return [h("b", null, known ? w.offSince(clock(store.now, true)) : w.off), h("span", null, known ? w.offMeaning(seconds) : ""), retryButton];
+      return [
+        h("b", null, known ? w.offSince(clock(store.now, true)) : w.off),
+        h("span", null, known ? w.offMeaning(seconds) : ""),
+        retryButton,
+      ];
     };
     if (first) {
       app.say(known ? app.words.offSince(clock(store.now, true)) : app.words.off);
@@ -214,8 +274,20 @@ function restyle() {
   timeline.show();
 }
 
-document.body.replaceChildren(skip, h("header.top", null, h("a.brand", { href: "#now" }, logo(), "hostguard"), hostName, tabs,
-  h("span.right", null, status, toggle)), banner, main, heard);
+document.body.replaceChildren(
+  skip,
+  h(
+    "header.top",
+    null,
+    h("a.brand", { href: "#now" }, logo(), "hostguard"),
+    hostName,
+    tabs,
+    h("span.right", null, status, toggle),
+  ),
+  banner,
+  main,
+  heard,
+);
 app.palette = palette();
 addEventListener("hashchange", route);
 addEventListener("popstate", route);

@@ -1,6 +1,9 @@
 // Times of day and the ticks of a time axis, in the time zone of whoever looks.
 
-export const SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE, DAY = 24 * HOUR;
+export const SECOND = 1000,
+  MINUTE = 60 * SECOND,
+  HOUR = 60 * MINUTE,
+  DAY = 24 * HOUR;
 
 const two = (n: number) => String(n).padStart(2, "0");
 
@@ -51,7 +54,11 @@ export function ticks(from: number, until: number, max: number): Tick[] {
     const midnight = d.getHours() === 0 && d.getMinutes() === 0 && d.getSeconds() === 0;
     if (step.months) {
       const january = d.getMonth() === 0;
-      return { at, label: january ? String(d.getFullYear()) : d.getFullYear() + "-" + two(d.getMonth() + 1), strong: january };
+      return {
+        at,
+        label: january ? String(d.getFullYear()) : d.getFullYear() + "-" + two(d.getMonth() + 1),
+        strong: january,
+      };
     }
     if (step.days || midnight) return { at, label: date(at), strong: !step.days };
     return { at, label: clock(at, step.about < MINUTE), strong: false };

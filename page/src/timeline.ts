@@ -1,21 +1,25 @@
 // Timeline: the picture, with the wait that is explained. It opens with an answer: the
 // longest wait in view is explained until one is chosen.
 
+import { answer } from "./answer";
 import type { App } from "./app";
 import type { Interval, Row, Wait } from "./data";
-import { fill, fit, h, link, svg, type Child } from "./dom";
+import { card, table } from "./details";
+import { fill, fit, h, type Child } from "./dom";
 import { Picture, type Strip, type View } from "./draw";
-import type { Explained, Piece } from "./explain";
-import { DAY, HOUR, MINUTE, clock, moment, SECOND } from "./time";
-import { clean, nameOf, phrase, shortName, units, word } from "./words";
+import { legend } from "./legend";
+import { Overview } from "./overview";
+import { DAY, HOUR, MINUTE, moment, SECOND } from "./time";
+import { nameOf, word } from "./words";
 
-const OVERVIEW = 44, MOST_ROWS = 200, MOST_LINKS = 12, MOST_SUGGESTED = 60;
+const MOST_SUGGESTED = 60;
 const SHORTEST = 10 * SECOND; // in view
 const SETTLE = 120; // ms after the last move, until what depends on the view follows
 
 export class Timeline {
   readonly root: HTMLElement;
   private picture: Picture;
+  private overview: Overview;
   private view: View = { from: 0, until: 0 };
   private chosen: Wait | null = null;
   private byHand = false; // chosen by the reader, not by its length
@@ -24,20 +28,28 @@ export class Timeline {
   private faded = new Set<string>();
   private frame = 0;
   private settle = 0;
-  private waiters: { image: HTMLCanvasElement; key: string } | null = null;
   private sentence = "";
 
   private answer = h("div.answer", { "aria-live": "polite" });
   private spans = h("div.group", { role: "group" });
   private zooms = h("div.group", { role: "group" });
   private chips = h("div.chips", { role: "group" });
-  private find = h("input.find", { list: "runs", autocomplete: "off", type: "search", maxlength: 200 }) as HTMLInputElement;
+  private find = h("input.find", {
+    list: "runs",
+    autocomplete: "off",
+    type: "search",
+    maxlength: 200,
+  }) as HTMLInputElement;
   private runs = h("datalist", { id: "runs" });
   private tableButton = h("button.button", { type: "button", "aria-pressed": "false" });
   private range = h("span.range", null);
-  private overview = h("canvas.overview", { "aria-hidden": "true" }) as HTMLCanvasElement;
   private gutter = h("div.gutter", { "aria-hidden": "true" });
-  private canvas = h("canvas.picture", { tabindex: 0, role: "application", "aria-describedby": "keys", "data-key": "picture" }) as HTMLCanvasElement;
+  private canvas = h("canvas.picture", {
+    tabindex: 0,
+    role: "application",
+    "aria-describedby": "keys",
+    "data-key": "picture",
+  }) as HTMLCanvasElement;
   private card = h("div.card.hover", { hidden: true });
   private legend = h("figcaption.legend", null);
   private keys = h("p.keys", { id: "keys" });
@@ -46,10 +58,39 @@ export class Timeline {
 
   constructor(private app: App) {
     this.picture = new Picture(app.store);
-    this.figure = h("figure", null, this.overview, h("div.lanes", null, this.gutter, this.canvas), this.card, this.legend);
-    this.root = h("section", { id: "timeline", hidden: true }, this.answer,
-      h("div.tools", { role: "toolbar" }, this.spans, this.zooms, this.chips, this.find, this.runs, this.tableButton, this.range),
-      this.figure, this.keys, this.table);
+    this.overview = new Overview(app, {
+      view: () => this.view,
+      domain: () => this.domain(),
+      left: () => (this.narrow ? 0 : this.gutter.clientWidth),
+      move: (from, until) => this.move(from, until),
+    });
+    this.figure = h(
+      "figure",
+      null,
+      this.overview.canvas,
+      h("div.lanes", null, this.gutter, this.canvas),
+      this.card,
+      this.legend,
+    );
+    this.root = h(
+      "section",
+      { id: "timeline", hidden: true },
+      this.answer,
+      h(
+        "div.tools",
+        { role: "toolbar" },
+        this.spans,
+        this.zooms,
+        this.chips,
+        this.find,
+        this.runs,
+        this.tableButton,
+        this.range,
+      ),
+      this.figure,
+      this.keys,
+      this.table,
+    );
     this.listen();
   }
 
@@ -63,35 +104,94 @@ export class Timeline {
     this.root.setAttribute("aria-label", w.timeline);
     this.spans.setAttribute("aria-label", w.range);
     const full = this.domain();
-    const list: [number, string][] = [[15 * MINUTE, w.spans.m15], [HOUR, w.spans.h1], [3 * HOUR, w.spans.h3], [12 * HOUR, w.spans.h12],
-      [DAY, w.spans.h24], [7 * DAY, w.spans.d7]];
+    const list: [number, string][] = [
+      [15 * MINUTE, w.spans.m15],
+      [HOUR, w.spans.h1],
+      [3 * HOUR, w.spans.h3],
+      [12 * HOUR, w.spans.h12],
+      [DAY, w.spans.h24],
+      [7 * DAY, w.spans.d7],
+    ];
     const shown = list.filter(([ms], i) => i < 3 || ms < full.until - full.from);
     shown.push([0, w.spans.all]);
-    fill(this.spans, ...shown.map(([ms, text]) => h("button", {
-      type: "button", "data-ms": ms, "data-key": "span " + ms, "aria-pressed": "false", click: () => this.span(ms),
-    }, text)));
+    fill(
+      this.spans,
+      ...shown.map(([ms, text]) =>
+        h(
+          "button",
+          {
+            type: "button",
+            "data-ms": ms,
+            "data-key": "span " + ms,
+            "aria-pressed": "false",
+            click: () => this.span(ms),
+          },
+          text,
+        ),
+      ),
+    );
     this.zooms.setAttribute("aria-label", w.zoom);
-    fill(this.zooms, h("button", { type: "button", "aria-label": w.zoomIn, "data-key": "in", click: () => this.zoom(0.6) }, "+"),
-      h("button", { type: "button", "aria-label": w.zoomOut, "data-key": "out", click: () => this.zoom(1 / 0.6) }, "−"));
+    fill(
+      this.zooms,
+      h("button", { type: "button", "aria-label": w.zoomIn, "data-key": "in", click: () => this.zoom(0.6) }, "+"),
+      h("button", { type: "button", "aria-label": w.zoomOut, "data-key": "out", click: () => this.zoom(1 / 0.6) }, "−"),
+    );
     this.chips.setAttribute("aria-label", w.repositories);
-    fill(this.chips, ...this.app.store.repositories.slice(0, 8).map((r) => h("button.chip", {
-      type: "button", "aria-pressed": String(!this.faded.has(r)), "data-key": "chip " + r,
-      click: (e: Event) => {
-        if (!this.faded.delete(r)) this.faded.add(r);
-        (e.currentTarget as Element).setAttribute("aria-pressed", String(!this.faded.has(r)));
-        this.paint();
-        this.later();
-      },
-    }, h("i.swatch", { "css:background": colours.css(r) }), word(r))));
+    fill(
+      this.chips,
+      ...this.app.store.repositories.slice(0, 8).map((r) =>
+        h(
+          "button.chip",
+          {
+            type: "button",
+            "aria-pressed": String(!this.faded.has(r)),
+            "data-key": "chip " + r,
+            click: (e: Event) => {
+              if (!this.faded.delete(r)) this.faded.add(r);
+              (e.currentTarget as Element).setAttribute("aria-pressed", String(!this.faded.has(r)));
+              this.paint();
+              this.later();
+            },
+          },
+          h("i.swatch", { "css:background": colours.css(r) }),
+          word(r),
+        ),
+      ),
+    );
     this.find.placeholder = w.find;
     this.find.setAttribute("aria-label", w.find);
-    fill(this.runs, ...this.app.store.waits.slice(-MOST_SUGGESTED).map((x) => h("option", { value: nameOf(x.first.job) })));
+    fill(
+      this.runs,
+      ...this.app.store.waits.slice(-MOST_SUGGESTED).map((x) => h("option", { value: nameOf(x.first.job) })),
+    );
     this.tableButton.textContent = w.table;
     this.canvas.setAttribute("aria-label", w.picture);
     this.canvas.setAttribute("aria-roledescription", w.pictureKind);
-    const k = w.keys, key = (s: string) => h("kbd", null, s);
-    fill(this.keys, key("←"), key("→"), key("↑"), key("↓"), ` ${k.move} · `, key("shift"), key("←"), key("→"), ` ${k.pan} · `, key("+"), key("−"),
-      ` ${k.zoom} · `, key("0"), ` ${k.all} · `, key("enter"), ` ${k.why} · `, key("esc"), ` ${k.back} · `, key("t"), ` ${k.table}`);
+    const k = w.keys,
+      key = (s: string) => h("kbd", null, s);
+    fill(
+      this.keys,
+      key("←"),
+      key("→"),
+      key("↑"),
+      key("↓"),
+      ` ${k.move} · `,
+      key("shift"),
+      key("←"),
+      key("→"),
+      ` ${k.pan} · `,
+      key("+"),
+      key("−"),
+      ` ${k.zoom} · `,
+      key("0"),
+      ` ${k.all} · `,
+      key("enter"),
+      ` ${k.why} · `,
+      key("esc"),
+      ` ${k.back} · `,
+      key("t"),
+      ` ${k.table}`,
+    );
     fill(this.legend, ...legend(w.legend, colours.own[0] ? colours.css(colours.own[0]) : "var(--other)"));
   }
 
@@ -102,13 +202,13 @@ export class Timeline {
     this.chosen = (id && s.intervals.get(id)?.wait) || null;
     if (!this.chosen) this.byHand = false;
     this.pointed = null;
-    this.waiters = null;
+    this.overview.forget();
     this.picture.forgetScales();
   }
 
   theme() {
     this.picture.forget();
-    this.waiters = null;
+    this.overview.forget();
   }
 
   private domain(): View {
@@ -120,7 +220,8 @@ export class Timeline {
 
   // open shows a moment of a link, or else the shortest of some ranges in which a job waited.
   open(link: string[]) {
-    const [range, id] = link, s = this.app.store;
+    const [range, id] = link,
+      s = this.app.store;
     const m = /^(\d{1,12})-(\d{1,12})$/.exec(range ?? "");
     const of = id ? s.intervals.get(decode(id)) : undefined;
     const w = of && this.waitOf(of);
@@ -131,7 +232,10 @@ export class Timeline {
     if (m && Number(m[1]) < Number(m[2])) this.place(Number(m[1]) * SECOND, Number(m[2]) * SECOND);
     else if (w) this.around(w);
     else if (this.view.until === 0) {
-      const span = [3 * HOUR, 12 * HOUR, DAY, 7 * DAY].find((span) => s.waits.some((w) => s.span(w).until > s.now - span && s.waited(w) > MINUTE)) ?? 3 * HOUR;
+      const span =
+        [3 * HOUR, 12 * HOUR, DAY, 7 * DAY].find((span) =>
+          s.waits.some((w) => s.span(w).until > s.now - span && s.waited(w) > MINUTE),
+        ) ?? 3 * HOUR;
       this.place(s.now - span, s.now);
     }
     this.show();
@@ -145,7 +249,12 @@ export class Timeline {
     p.colours = this.app.colours;
     p.palette = this.app.palette;
     p.layout(this.narrow);
-    fill(this.gutter, ...p.labels.map((l) => h("div." + (l.style || "plain"), { "css:top": l.y + "px", "data-stall": l.stall }, l.stall ? "" : l.text)));
+    fill(
+      this.gutter,
+      ...p.labels.map((l) =>
+        h("div." + (l.style || "plain"), { "css:top": l.y + "px", "data-stall": l.stall }, l.stall ? "" : l.text),
+      ),
+    );
     this.settled();
     this.draw();
   }
@@ -161,7 +270,7 @@ export class Timeline {
 
   // resized keeps what is in view.
   resized() {
-    this.waiters = null;
+    this.overview.forget();
     this.show();
   }
 
@@ -176,9 +285,12 @@ export class Timeline {
   }
 
   private around(w: Wait) {
-    const s = this.app.store, { from, until } = s.span(w), edge = Math.max(4 * MINUTE, (until - from) * 0.45);
+    const s = this.app.store,
+      { from, until } = s.span(w),
+      edge = Math.max(4 * MINUTE, (until - from) * 0.45);
     let first = from - edge;
-    for (const p of this.app.explainer.explain(w).parts) if (p.cause) first = Math.min(first, p.cause.from - 2 * MINUTE);
+    for (const p of this.app.explainer.explain(w).parts)
+      if (p.cause) first = Math.min(first, p.cause.from - 2 * MINUTE);
     this.place(Math.max(first, from - 3 * (until - from) - edge), until + edge);
   }
 
@@ -191,7 +303,8 @@ export class Timeline {
     if (v.kind === "hold" || v.kind === "reserved" || v.kind === "build") {
       for (const lane of lanes) {
         lane.between(v.from, s.end(v), (o) => {
-          if (o.wait && o.from < s.end(v) && s.end(o) > v.from && (!best || s.waited(o.wait) > s.waited(best))) best = o.wait;
+          if (o.wait && o.from < s.end(v) && s.end(o) > v.from && (!best || s.waited(o.wait) > s.waited(best)))
+            best = o.wait;
         });
       }
     }
@@ -201,11 +314,18 @@ export class Timeline {
   // The view.
 
   private place(from: number, until: number) {
-    const full = this.domain(), length = full.until - full.from, span = Math.min(length * 1.08, Math.max(SHORTEST, until - from));
-    const middle = (from + until) / 2, pad = span * 0.04;
+    const full = this.domain(),
+      length = full.until - full.from,
+      span = Math.min(length * 1.08, Math.max(SHORTEST, until - from));
+    const middle = (from + until) / 2,
+      pad = span * 0.04;
     from = middle - span / 2;
     if (from + span > full.until + pad) from = full.until + pad - span;
-    if (from < full.from - pad) from = Math.max(full.from - pad, full.until + pad - span > full.from - pad ? full.from - pad : full.until + pad - span);
+    if (from < full.from - pad)
+      from = Math.max(
+        full.from - pad,
+        full.until + pad - span > full.from - pad ? full.from - pad : full.until + pad - span,
+      );
     this.view = { from, until: from + span };
   }
 
@@ -249,10 +369,13 @@ export class Timeline {
     p.width = width;
     if (!width) return;
     p.draw(ctx, {
-      chosen: this.chosen && this.app.explainer.explain(this.chosen), pointed: this.pointed, cursor: this.at, faded: this.faded,
+      chosen: this.chosen && this.app.explainer.explain(this.chosen),
+      pointed: this.pointed,
+      cursor: this.at,
+      faded: this.faded,
       connected: this.app.connection === "live" || this.app.connection === "file",
     });
-    this.drawOverview();
+    this.overview.draw();
     this.stallLabels();
   }
 
@@ -266,12 +389,16 @@ export class Timeline {
   }
 
   private settled() {
-    const { store: s } = this.app, { from, until } = this.view;
+    const { store: s } = this.app,
+      { from, until } = this.view;
     this.range.textContent = `${moment(from, s.now)} – ${moment(until, s.now)}`;
     const full = this.domain();
     for (const b of this.spans.children as HTMLCollectionOf<HTMLElement>) {
       const ms = Number(b.dataset.ms) || full.until - full.from;
-      b.setAttribute("aria-pressed", String(Math.abs(until - from - ms) < ms * 0.06 || (!Number(b.dataset.ms) && until - from > ms)));
+      b.setAttribute(
+        "aria-pressed",
+        String(Math.abs(until - from - ms) < ms * 0.06 || (!Number(b.dataset.ms) && until - from > ms)),
+      );
     }
     if (!this.byHand) this.chooseLongest();
     this.explain();
@@ -280,9 +407,11 @@ export class Timeline {
 
   private chooseLongest() {
     const s = this.app.store;
-    let best: Wait | null = null, most = SECOND - 1;
+    let best: Wait | null = null,
+      most = SECOND - 1;
     for (const w of s.waits) {
-      if (w.first.from > this.view.until || s.end(w.last) < this.view.from || this.faded.has(w.first.job.repository)) continue;
+      if (w.first.from > this.view.until || s.end(w.last) < this.view.from || this.faded.has(w.first.job.repository))
+        continue;
       const ms = s.waited(w);
       if (ms > most) [best, most] = [w, ms];
     }
@@ -294,7 +423,8 @@ export class Timeline {
 
   private link() {
     if (this.root.hidden) return;
-    const { from, until } = this.view, id = this.byHand && this.chosen ? "/" + encodeURIComponent(this.chosen.first.id) : "";
+    const { from, until } = this.view,
+      id = this.byHand && this.chosen ? "/" + encodeURIComponent(this.chosen.first.id) : "";
     history.replaceState(null, "", `#timeline/${Math.round(from / SECOND)}-${Math.round(until / SECOND)}${id}`);
   }
 
@@ -306,11 +436,33 @@ export class Timeline {
       const unwatched = s.gaps.some((g) => g.from <= this.view.from && g.until >= this.view.until);
       this.replaceAnswer(unwatched ? w.watchedNothing : w.nobodyHadToWait, () => [
         h("p.question", null, unwatched ? w.legend.gap : w.noneInView),
-        h("h1.sentence.last", null, unwatched ? w.watchedNothing : w.nobodyHadToWait)]);
+        h("h1.sentence.last", null, unwatched ? w.watchedNothing : w.nobodyHadToWait),
+      ]);
       return;
     }
-    const e = this.app.explainer.explain(this.chosen), text = w.sentence(e);
-    this.replaceAnswer(text + this.byHand + this.narrow, () => this.answerOf(e, text));
+    const e = this.app.explainer.explain(this.chosen),
+      text = w.sentence(e);
+    this.replaceAnswer(text + this.byHand + this.narrow, () =>
+      answer(
+        this.app,
+        e,
+        this.picture.drawable(e).filter((p) => p.number > 0),
+        text,
+        {
+          byHand: this.byHand,
+          narrow: this.narrow,
+          go: (part) => {
+            const edge = (part.until - part.from) * 0.6 + 2 * MINUTE;
+            this.move(part.from - edge, part.until + edge);
+          },
+          link: () => {
+            this.byHand = true;
+            this.link();
+            return location.href;
+          },
+        },
+      ),
+    );
   }
 
   private replaceAnswer(key: string, make: () => Child[]) {
@@ -320,142 +472,17 @@ export class Timeline {
     fill(this.answer, ...make());
   }
 
-  private answerOf(e: Explained, text: string): Child[] {
-    const { words: w, colours } = this.app, who = nameOf(e.who) || w.unknown;
-    const whole = units(e.total, e.parts.map((p) => p.time));
-    const numbered = this.picture.drawable(e).filter((p) => p.number > 0);
-    const listed = numbered.length <= MOST_LINKS ? numbered
-      : [...numbered].sort((a, b) => b.part.time - a.part.time).slice(0, MOST_LINKS).sort((a, b) => a.number - b.number);
-    const time = (i: number) => w.unit(whole[i]!, e.total);
-    const go = (p: Piece) => () => {
-      const edge = (p.until - p.from) * 0.6 + 2 * MINUTE;
-      this.move(p.from - edge, p.until + edge);
-    };
-    return [
-      h("p.question", null, h("span", null, w.question(who, e)), h("span.tag", null, this.byHand ? w.chosen : w.longestInView)),
-      h("h1.sentence", null, text),
-      listed.length > 0 && h("div.chain", { role: "group", "aria-label": w.made }, ...listed.map(({ part, number, place }) => {
-        const share = part.time / (e.total || 1);
-        const plain = part.kind !== "hold" || part.plain;
-        const name = part.kind === "build" ? w.cause({ ...part, name: "", who: { repository: "", job: "", run: "", person: "" } })
-          : part.kind === "hold" && !part.plain ? shortName(part.who) : "";
-        const label = share <= 0.16 ? `${number}` : [number, this.narrow ? "" : name, time(place)].filter(Boolean).join(" · ");
-        return h(part.kind === "build" ? "button.pressure" : plain ? "button.nobody" : "button", {
-          type: "button", "css:flex-grow": Math.max(1, share * 100), "data-key": "part " + number, click: go(part),
-          "css:background-color": plain ? undefined : colours.css(part.who.repository), "css:color": plain ? undefined : colours.ink(part.who.repository),
-          "aria-label": `${number}: ${time(place)} ${w.cause(part)}`,
-        }, h("span", null, label));
-      })),
-      listed.length > 0 && h("ol.parts", null, ...listed.map(({ part, number, place }) => {
-        const note = w.partNote(part);
-        return h("li", null, h("span.number", null, String(number)), h("span.took", null, time(place)),
-          h("span", null, ...this.causeOf(part), " ", h("span.mute.one", null, `${clock(part.from)}–${clock(part.until)}`),
-            note && h("span.tag.alarm", null, note)));
-      })),
-      ...this.notes(e),
-      h("div.copy", null,
-        this.copyButton("text", w.copyText, () => text),
-        this.copyButton("link", w.copyLink, () => {
-          this.byHand = true;
-          this.link();
-          return location.href;
-        })),
-    ];
-  }
-
-  private causeOf(p: Piece): Child[] {
-    const { words: w } = this.app;
-    if (p.kind !== "hold" || p.plain || !p.who.run || !p.cause) return [w.cause({ ...p, usual: 0, end: "" })];
-    const name = nameOf({ ...p.who, run: "" });
-    return [h("b", null, name), " ", link(p.cause.job.url, "#" + word(p.who.run)), p.what ? ` (${phrase(p.what)})` : ""];
-  }
-
-  private notes(e: Explained): Child[] {
-    const { words: w, store: s } = this.app, notes: string[] = [];
-    const longest = e.parts.filter((p) => p.cause?.kind === "hold" && !p.plain).sort((a, b) => b.time - a.time)[0];
-    if (longest) {
-      const average = (of: "io" | "memory") => {
-        let sum = 0, n = 0;
-        for (let i = s.stallPlace(longest.cause!.from); i < s.stalls.length && s.stalls[i]!.time <= s.end(longest.cause!); i++) {
-          const value = s.stalls[i]![of];
-          if (value >= 0) [sum, n] = [sum + value, n + 1];
-        }
-        return n ? Math.round(sum / n) : 0;
-      };
-      const io = average("io");
-      if (io > 25) notes.push(w.stalled(shortName(longest.who), io, average("memory")));
-    }
-    const last = e.wait.last;
-    if (last.kind === "wait") {
-      let before = 0;
-      s.locks.find((l) => l.name === last.name)?.waits.between(last.from, last.from, (v) => {
-        if (v !== last && v.from < last.from && s.end(v) > last.from) before++;
-      });
-      if (before) notes.push(w.position(before + 1));
-    }
-    return notes.length ? [h("p.note", null, notes.join(" "))] : [];
-  }
-
-  private copyButton(key: string, text: string, what: () => string): HTMLElement {
-    const b = h("button.small", { type: "button", "data-key": "copy " + key, click: () => {
-      const w = this.app.words;
-      Promise.resolve().then(() => navigator.clipboard.writeText(what())).then(() => (b.textContent = w.copied), () => (b.textContent = w.notCopied));
-    } }, text);
-    return b;
-  }
-
   // The pointer's card.
-
-  private cardOf(v: Interval): Child[] {
-    const { words: w, store: s, explainer, colours } = this.app, end = s.end(v), lines: [string, string][] = [];
-    lines.push([w.card.fromUntil, `${moment(v.from, s.now, true)} – ${v.open ? w.stillGoing : clock(v.until, true)}`]);
-    const usual = v.kind === "hold" ? explainer.usual(v) : 0;
-    lines.push([w.card.took, w.precise(end - v.from) + (usual ? " · " + w.usually(usual) : "")]);
-    if (v.kind === "hold" || v.kind === "wait" || v.kind === "reserved") lines.push([w.card.lock, clean(v.name)]);
-    if (v.what && v.kind !== "reserved") lines.push([w.card.reason, phrase(v.what)]);
-    if (v.job.actor) lines.push([w.card.by, word(v.job.actor)]);
-    if (!v.open && v.kind !== "runner" && v.end) lines.push([w.card.ended, w.ended(clean(v.end), phrase(v.evidence))]);
-    if (v.wait) this.partsIn(v).slice(0, 4).forEach((p, i) => lines.push([i ? "" : w.card.waitedFor, `${w.duration(p.time)} ${w.cause(p)}`]));
-    if (v.kind === "hold" || v.kind === "reserved") {
-      let n = 0;
-      s.locks.find((l) => l.name === v.name)?.waits.between(v.from, end, (o) => {
-        if (o.from < end && s.end(o) > v.from) n++;
-      });
-      if (n) lines.push([w.card.keptWaiting, w.jobs(n)]);
-    }
-    return [
-      h("div.mute", null, v.job.repository && h("i.swatch", { "css:background": colours.css(v.job.repository) }), w.kind(v.kind, v.plain)),
-      h("b", null, this.titleOf(v)),
-      ...lines.map(([a, b]) => h("div.line", null, h("span", null, a), h("span", null, b))),
-    ];
-  }
-
-  private partsIn(v: Interval): Piece[] {
-    return v.wait ? this.app.explainer.explain(v.wait).parts.filter((p) => p.of === v) : [];
-  }
-
-  private titleOf(v: Interval): string {
-    const { words: w } = this.app, who = nameOf(v.job);
-    switch (v.kind) {
-      case "reserved":
-        return [w.reservation(phrase(v.what)), who].filter(Boolean).join(" · ");
-      case "runner":
-        return `${clean(v.name)}: ${w.runnerState(clean(v.end))}`;
-      case "build":
-      case "container":
-        return [phrase(v.name), who].filter(Boolean).join(" · ");
-      default:
-        return v.plain ? w.legend.plain : who || w.unknown;
-    }
-  }
 
   private point(to: { interval: Interval; strip: Strip } | null, x: number) {
     this.pointed = to;
     this.card.hidden = !to;
     if (!to) return;
-    fill(this.card, ...this.cardOf(to.interval));
-    const figure = this.figure.getBoundingClientRect(), canvas = this.canvas.getBoundingClientRect();
-    const left = canvas.left - figure.left + x, top = canvas.top - figure.top + to.strip.y;
+    fill(this.card, ...card(this.app, to.interval));
+    const figure = this.figure.getBoundingClientRect(),
+      canvas = this.canvas.getBoundingClientRect();
+    const left = canvas.left - figure.left + x,
+      top = canvas.top - figure.top + to.strip.y;
     const { offsetWidth: width, offsetHeight: height } = this.card;
     const beside = left + 14 + width > figure.width - 8 ? left - width - 14 : left + 14;
     const below = top + to.strip.height + 8;
@@ -464,85 +491,14 @@ export class Timeline {
   }
 
   private stallLabels() {
-    const { store: s, words: w } = this.app, sample = s.stall(this.at === null ? s.now : this.picture.time(this.at));
+    const { store: s, words: w } = this.app,
+      sample = s.stall(this.at === null ? s.now : this.picture.time(this.at));
     for (const e of this.gutter.querySelectorAll<HTMLElement>("[data-stall]")) {
-      const of = e.dataset.stall as "memory" | "io" | "cpu", value = sample && sample[of] >= 0 ? `${sample[of]} %` : "–";
+      const of = e.dataset.stall as "memory" | "io" | "cpu",
+        value = sample && sample[of] >= 0 ? `${sample[of]} %` : "–";
       const text = `${w.stallOf(w[of])} ${value}`;
       if (e.textContent !== text) e.textContent = text;
     }
-  }
-
-  // The overview: how many waited, over all the time, with the view as a brush.
-
-  private drawOverview() {
-    const { palette: c, words: w } = this.app, { ctx, width } = fit(this.overview, OVERVIEW);
-    if (!width) return;
-    const left = this.narrow ? 0 : this.gutter.clientWidth, room = width - left, full = this.domain(), length = full.until - full.from;
-    const x = (at: number) => left + ((at - full.from) / length) * room;
-    const key = [width, left, c.ink, w.lang, devicePixelRatio].join();
-    if (!this.waiters || this.waiters.key !== key) this.waiters = this.count(Math.max(1, Math.round(room)), left, key);
-    ctx.drawImage(this.waiters.image, 0, 0, width, OVERVIEW);
-    const from = Math.max(left, x(this.view.from)), until = Math.min(width, Math.max(from + 4, x(this.view.until)));
-    ctx.fillStyle = c.page!;
-    ctx.globalAlpha = 0.6;
-    ctx.fillRect(left, 0, from - left, OVERVIEW);
-    ctx.fillRect(until, 0, width - until, OVERVIEW);
-    ctx.globalAlpha = 1;
-    ctx.strokeStyle = ctx.fillStyle = c.focus!;
-    ctx.lineWidth = 2;
-    ctx.strokeRect(from, 1, until - from - 1, OVERVIEW - 2);
-    ctx.fillRect(from - 2, 14, 4, 16);
-    ctx.fillRect(until - 3, 14, 4, 16);
-  }
-
-  private count(columns: number, left: number, key: string) {
-    const { store: s, palette: c, words: w } = this.app, full = this.domain(), length = full.until - full.from;
-    const count = new Float64Array(columns + 1), held = new Float64Array(columns + 1);
-    const taken: number[] = [];
-    for (const v of s.intervals.values()) {
-      const into = v.kind === "wait" || v.kind === "pressure" ? count : v.kind === "hold" ? held : null;
-      const end = s.end(v);
-      if (!into || end < full.from) continue;
-      if (v.end === "taken over") taken.push(v.until);
-      const a = Math.max(0, Math.floor(((v.from - full.from) / length) * columns)), b = Math.min(columns, Math.ceil(((end - full.from) / length) * columns));
-      if (a >= columns) continue;
-      into[a]!++;
-      into[Math.max(b, a + 1)]!--;
-    }
-    let most = 3;
-    for (let i = 1; i < columns; i++) {
-      count[i]! += count[i - 1]!;
-      held[i]! += held[i - 1]!;
-    }
-    for (let i = 0; i < columns; i++) most = Math.max(most, count[i]!);
-    const image = document.createElement("canvas"), ratio = Math.min(3, devicePixelRatio || 1);
-    image.width = Math.round((left + columns) * ratio);
-    image.height = Math.round(OVERVIEW * ratio);
-    const ctx = image.getContext("2d")!;
-    ctx.scale(ratio, ratio);
-    if (left) {
-      ctx.font = "12px " + getComputedStyle(document.body).fontFamily;
-      ctx.textBaseline = "middle";
-      ctx.fillStyle = c.mute!;
-      ctx.fillText(w.waiters, 16, 22);
-    }
-    ctx.fillStyle = c.strong!;
-    for (let i = 0; i < columns; i++) if (held[i]! > 0) ctx.fillRect(left + i, 39, 1, 3);
-    ctx.fillStyle = c.ink!;
-    ctx.globalAlpha = 0.75;
-    for (let i = 0; i < columns; i++) {
-      const height = (count[i]! / most) * 28;
-      if (height > 0) ctx.fillRect(left + i, 37 - height, 1, height);
-    }
-    ctx.globalAlpha = 1;
-    ctx.fillStyle = c.alarm!;
-    for (const at of taken.slice(-40)) {
-      const x = left + ((at - full.from) / length) * columns;
-      ctx.beginPath();
-      for (const [dx, dy] of [[0, -4.5], [4.5, 0], [0, 4.5], [-4.5, 0]]) ctx.lineTo(x + dx!, 8 + dy!);
-      ctx.fill();
-    }
-    return { image, key };
   }
 
   // The table has all that the picture has, in words.
@@ -554,32 +510,27 @@ export class Timeline {
   }
 
   private fillTable() {
-    const { store: s, words: w } = this.app, list: Interval[] = [];
-    for (const v of s.intervals.values()) if (v.from < this.view.until && s.end(v) > this.view.from) list.push(v);
-    list.sort((a, b) => a.from - b.from);
-    const shown = list.slice(0, MOST_ROWS), c = w.columns;
-    const head = (text: string, side = "") => h("th" + side, { scope: "col" }, text);
-    fill(this.table, h("header", null, h("h2", null, w.tableTitle), h("span.side", null, w.shown(shown.length, list.length))),
-      h("div.scroll", { tabindex: 0, role: "region", "aria-label": w.tableTitle }, h("table", null, h("caption.unseen", null, this.range.textContent ?? ""),
-        h("thead", null, h("tr", null, head(c.from), head(c.took, ".number"), head(c.what), head(c.job), head(c.lock), head(c.ended))),
-        h("tbody", null, ...shown.map((v) => h(this.faded.has(v.job.repository) ? "tr.faded" : "tr", null,
-          h("td.one", null, moment(v.from, s.now, true)), h("td.number.one", null, w.precise(s.end(v) - v.from)), h("td.one", null, w.kind(v.kind, v.plain)),
-          h("td", null, this.titleOf(v), v.job.run && v.job.url ? h("span", null, " ", link(v.job.url, "↗")) : null),
-          h("td", null, v.kind === "hold" || v.kind === "wait" || v.kind === "reserved" ? clean(v.name) : ""),
-          h("td", null, v.wait && this.partsIn(v).length ? this.partsIn(v).slice(0, 4).map((p) => `${w.duration(p.time)} ${w.cause(p)}`).join("; ")
-            : v.open ? w.stillGoing : v.kind === "runner" ? "" : w.ended(clean(v.end), phrase(v.evidence)))))))));
+    fill(this.table, ...table(this.app, this.view, this.faded, this.range.textContent ?? ""));
   }
 
   // What the reader does.
 
   private listen() {
-    const c = this.canvas, fingers = new Map<number, PointerEvent>();
+    const c = this.canvas,
+      fingers = new Map<number, PointerEvent>();
     let drag: { x: number; view: View; moved: number; apart?: number } | null = null;
     const begin = () => {
       const [a, b] = [...fingers.values()];
-      drag = !a ? null : b
-        ? { x: (a.offsetX + b.offsetX) / 2, view: this.view, moved: Infinity, apart: Math.max(1, Math.abs(a.offsetX - b.offsetX)) }
-        : { x: a.offsetX, view: this.view, moved: drag ? Infinity : 0 };
+      drag = !a
+        ? null
+        : b
+          ? {
+              x: (a.offsetX + b.offsetX) / 2,
+              view: this.view,
+              moved: Infinity,
+              apart: Math.max(1, Math.abs(a.offsetX - b.offsetX)),
+            }
+          : { x: a.offsetX, view: this.view, moved: drag ? Infinity : 0 };
     };
     c.addEventListener("pointerdown", (e) => {
       c.setPointerCapture(e.pointerId);
@@ -594,10 +545,12 @@ export class Timeline {
         this.paint();
         return;
       }
-      const { view } = drag, perPixel = (view.until - view.from) / this.picture.width;
+      const { view } = drag,
+        perPixel = (view.until - view.from) / this.picture.width;
       const [a, b] = [...fingers.values()];
       if (a && b && drag.apart) {
-        const factor = drag.apart / Math.max(1, Math.abs(a.offsetX - b.offsetX)), x = (a.offsetX + b.offsetX) / 2;
+        const factor = drag.apart / Math.max(1, Math.abs(a.offsetX - b.offsetX)),
+          x = (a.offsetX + b.offsetX) / 2;
         const under = view.from + drag.x * perPixel;
         this.move(under - x * perPixel * factor, under + (this.picture.width - x) * perPixel * factor);
         return;
@@ -634,26 +587,30 @@ export class Timeline {
       const edge = (this.app.store.end(v) - v.from) * 0.5 + MINUTE;
       this.move(v.from - edge, this.app.store.end(v) + edge);
     });
-    c.addEventListener("wheel", (e) => {
-      const pan = Math.abs(e.deltaX) > Math.abs(e.deltaY) || e.shiftKey;
-      // Without the focus a wheel scrolls the page, as everywhere.
-      if (!pan && !e.ctrlKey && !e.metaKey && document.activeElement !== c) return;
-      e.preventDefault();
-      if (pan) this.pan((e.deltaX || e.deltaY) / this.picture.width);
-      else this.zoom(Math.exp(Math.max(-60, Math.min(60, e.deltaY)) * 0.006), this.picture.time(e.offsetX));
-    }, { passive: false });
+    c.addEventListener(
+      "wheel",
+      (e) => {
+        const pan = Math.abs(e.deltaX) > Math.abs(e.deltaY) || e.shiftKey;
+        // Without the focus a wheel scrolls the page, as everywhere.
+        if (!pan && !e.ctrlKey && !e.metaKey && document.activeElement !== c) return;
+        e.preventDefault();
+        if (pan) this.pan((e.deltaX || e.deltaY) / this.picture.width);
+        else this.zoom(Math.exp(Math.max(-60, Math.min(60, e.deltaY)) * 0.006), this.picture.time(e.offsetX));
+      },
+      { passive: false },
+    );
     c.addEventListener("keydown", (e) => {
       if (e.ctrlKey || e.metaKey || e.altKey) return;
       if (this.key(e.key, e.shiftKey)) e.preventDefault();
     });
     this.root.addEventListener("keydown", (e) => {
-      if (e.key === "t" && !e.ctrlKey && !e.metaKey && !e.altKey && e.target !== this.find && e.target !== c) this.toggleTable();
+      if (e.key === "t" && !e.ctrlKey && !e.metaKey && !e.altKey && e.target !== this.find && e.target !== c)
+        this.toggleTable();
     });
     c.addEventListener("blur", () => {
       this.leave();
       this.paint();
     });
-    this.brush();
     this.tableButton.addEventListener("click", () => this.toggleTable());
     this.find.addEventListener("change", () => this.findRun(this.find.value));
   }
@@ -712,7 +669,8 @@ export class Timeline {
 
   private step(by: number) {
     if (!this.pointed) return this.lane(0);
-    const { interval, strip } = this.pointed, row = strip.row!;
+    const { interval, strip } = this.pointed,
+      row = strip.row!;
     const next = row.list[this.picture.placeIn(row, interval) + by];
     if (next) this.goTo(next, strip);
   }
@@ -720,71 +678,58 @@ export class Timeline {
   private lane(by: number) {
     const strips = this.picture.strips.filter((s) => s.row?.list.length);
     if (!strips.length) return;
-    const s = this.app.store, from = this.pointed?.interval;
+    const s = this.app.store,
+      from = this.pointed?.interval;
     const i = from ? Math.max(0, Math.min(strips.length - 1, strips.indexOf(this.pointed!.strip) + by)) : 0;
     const middle = from ? (from.from + s.end(from)) / 2 : (this.view.from + this.view.until) / 2;
     const strip = strips[i]!;
-    this.goTo(nearest(strip.row!, middle, (v) => s.end(v)), strip);
+    this.goTo(
+      nearest(strip.row!, middle, (v) => s.end(v)),
+      strip,
+    );
   }
 
   private goTo(v: Interval, strip: Strip) {
-    const s = this.app.store, { from, until } = this.view, middle = (v.from + s.end(v)) / 2;
+    const s = this.app.store,
+      { from, until } = this.view,
+      middle = (v.from + s.end(v)) / 2;
     if (v.from < from || s.end(v) > until) this.move(middle - (until - from) / 2, middle + (until - from) / 2);
     this.picture.view = this.view;
     this.point({ interval: v, strip }, Math.max(0, Math.min(this.picture.width, this.picture.x(middle))));
-    const lines = [...this.card.children].map((e) => [...e.childNodes].map((n) => n.textContent).filter(Boolean).join(" "));
+    const lines = [...this.card.children].map((e) =>
+      [...e.childNodes]
+        .map((n) => n.textContent)
+        .filter(Boolean)
+        .join(" "),
+    );
     this.app.say(lines.join(", "));
     this.paint();
   }
 
   private findRun(text: string) {
     const number = /#?(\S+)\s*$/.exec(text)?.[1]?.replace(/^#/, "");
-    const words = text.replace(/#?\S+\s*$/, "").toLowerCase().split(/\s+/).filter(Boolean);
+    const words = text
+      .replace(/#?\S+\s*$/, "")
+      .toLowerCase()
+      .split(/\s+/)
+      .filter(Boolean);
     const s = this.app.store;
-    const found = s.waits.filter((w) => {
-      const name = nameOf(w.first.job).toLowerCase();
-      return word(w.first.job.run) === number && words.every((x) => name.includes(x));
-    }).sort((a, b) => s.waited(b) - s.waited(a))[0];
+    const found = s.waits
+      .filter((w) => {
+        const name = nameOf(w.first.job).toLowerCase();
+        return word(w.first.job.run) === number && words.every((x) => name.includes(x));
+      })
+      .sort((a, b) => s.waited(b) - s.waited(a))[0];
     if (found) this.choose(found, true);
     else if (text.trim()) this.find.setCustomValidity(this.app.words.notFound);
     if (found || !text.trim()) this.find.setCustomValidity("");
     this.find.reportValidity();
   }
-
-  private brush() {
-    const o = this.overview;
-    let grip: { kind: "from" | "until" | "all" | "new"; at: number; view: View } | null = null;
-    const time = (x: number) => {
-      const left = this.narrow ? 0 : this.gutter.clientWidth, full = this.domain();
-      return full.from + ((x - left) / (o.clientWidth - left)) * (full.until - full.from);
-    };
-    o.addEventListener("pointerdown", (e) => {
-      o.setPointerCapture(e.pointerId);
-      const at = time(e.offsetX), near = Math.abs(time(8) - time(0)), { from, until } = this.view;
-      const kind = Math.abs(at - from) < near ? "from" : Math.abs(at - until) < near ? "until" : at > from && at < until ? "all" : "new";
-      grip = { kind, at, view: this.view };
-    });
-    o.addEventListener("pointermove", (e) => {
-      if (!grip) return;
-      const at = time(e.offsetX), { view } = grip;
-      if (grip.kind === "from") this.move(Math.min(at, view.until - MINUTE), view.until);
-      else if (grip.kind === "until") this.move(view.from, Math.max(at, view.from + MINUTE));
-      else if (grip.kind === "all") this.move(view.from + at - grip.at, view.until + at - grip.at);
-      else if (Math.abs(at - grip.at) > MINUTE) this.move(Math.min(at, grip.at), Math.max(at, grip.at));
-    });
-    o.addEventListener("pointerup", (e) => {
-      if (grip?.kind === "new" && Math.abs(time(e.offsetX) - grip.at) <= MINUTE) {
-        const span = this.view.until - this.view.from;
-        this.move(grip.at - span / 2, grip.at + span / 2);
-      }
-      grip = null;
-    });
-    o.addEventListener("pointercancel", () => (grip = null));
-  }
 }
 
 function nearest(row: Row, at: number, end: (v: Interval) => number): Interval {
-  const i = row.first(at), away = (v: Interval) => (at < v.from ? v.from - at : Math.max(0, at - end(v)));
+  const i = row.first(at),
+    away = (v: Interval) => (at < v.from ? v.from - at : Math.max(0, at - end(v)));
   let best = row.list[Math.min(i, row.list.length - 1)]!;
   for (let j = Math.max(0, i - 1); j < Math.min(row.list.length, i + 2); j++) {
     if (away(row.list[j]!) < away(best)) best = row.list[j]!;
@@ -798,27 +743,4 @@ function decode(part: string): string {
   } catch {
     return "";
   }
-}
-
-function legend(words: App["words"]["legend"], colour: string): Child[] {
-  const drawing = (...shapes: SVGElement[]) => svg("svg", { width: 24, height: 14 }, ...shapes);
-  const pattern = (id: string, size: number, turned: boolean, ...inside: SVGElement[]) => svg("defs", {}, svg("pattern", {
-    id, width: size, height: size, patternUnits: "userSpaceOnUse", patternTransform: turned ? "rotate(45)" : "",
-  }, ...inside));
-  const box = (attributes: Record<string, string | number>) => svg("rect", { x: 1, y: 1.75, width: 22, height: 10.5, ...attributes });
-  const entry = (shape: SVGElement, text: string) => h("span", null, shape, text);
-  return [
-    entry(drawing(box({ rx: 3, fill: colour })), words.hold),
-    entry(drawing(pattern("hatch", 4, true, svg("path", { d: "M0 0v4", stroke: colour })), box({ fill: "url(#hatch)", stroke: colour, "stroke-width": 1.5 }),
-      svg("rect", { y: 1, width: 3, height: 12, fill: colour })), words.wait),
-    entry(drawing(pattern("dots", 5, false, svg("circle", { cx: 1.5, cy: 1.5, r: 1, fill: "var(--amber)" }), svg("circle", { cx: 4, cy: 4, r: 1, fill: "var(--amber)" })),
-      box({ fill: "url(#dots)", stroke: "var(--amber)", "stroke-width": 1.5 })), words.pressure),
-    entry(drawing(svg("path", { d: "M5 2h14l4 5-4 5H5L1 7z", fill: "var(--amber-fill)" })), words.build),
-    entry(drawing(svg("path", { d: "M12 0l7 7-7 7-7-7z", fill: "var(--alarm)" }),
-      svg("path", { d: "M9.5 4.5l5 5m0-5l-5 5", stroke: "var(--surface)", "stroke-width": 1.6 })), words.taken),
-    entry(drawing(box({ rx: 3, fill: "none", stroke: "var(--mute)", "stroke-width": 1.5, "stroke-dasharray": "4 3" })), words.plain),
-    entry(drawing(pattern("stripes", 8, true, svg("path", { d: "M0 0v8", stroke: "var(--strong)", "stroke-width": 5 })),
-      svg("rect", { x: 0.5, y: 0.5, width: 23, height: 13, fill: "url(#stripes)", stroke: "var(--mute)" })), words.reserved),
-    entry(drawing(pattern("gap", 5, true, svg("path", { d: "M0 0v5", stroke: "var(--mute)" })), svg("rect", { width: 24, height: 14, fill: "url(#gap)" })), words.gap),
-  ];
 }

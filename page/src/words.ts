@@ -42,9 +42,17 @@ const MOST_TEXT = 60;
 
 // clean is a text as one line without control, format and bidirectional characters, cut.
 export function clean(s: string): string {
-  const line = s.slice(0, 20 * MOST_TEXT).replace(/[\s\p{Z}\u0085]+/gu, " ").replace(/[\p{Cc}\p{Cf}]/gu, "");
+  const line = s
+    .slice(0, 20 * MOST_TEXT)
+    .replace(/[\s\p{Z}\u0085]+/gu, " ")
+    .replace(/[\p{Cc}\p{Cf}]/gu, "");
   const runes = [...line.replace(/ +/g, " ").trim()];
-  return runes.length > MOST_TEXT ? runes.slice(0, MOST_TEXT - 1).join("").trimEnd() + "…" : runes.join("");
+  return runes.length > MOST_TEXT
+    ? runes
+        .slice(0, MOST_TEXT - 1)
+        .join("")
+        .trimEnd() + "…"
+    : runes.join("");
 }
 
 // word is a foreign name: as it is if it is one plain word, else in quotes, so that it cannot
@@ -71,7 +79,8 @@ export const unusual = (p: { usual: number; held: number }) => p.usual > 0 && p.
 
 // Figures.
 
-const SECOND = 1000, MINUTE = 60 * SECOND;
+const SECOND = 1000,
+  MINUTE = 60 * SECOND;
 
 // units are parts of a total in its unit, seconds or minutes: whole ones that add up to the
 // total as it is shown. Those that lost most by rounding down get what is missing.
@@ -90,7 +99,11 @@ const MOST_CAUSES = 3;
 
 // largest are the places of at most n of the largest units, in their order; 0 is none.
 export function largest(of: number[], n: number): number[] {
-  return of.map((_, i) => i).filter((i) => of[i]! > 0).sort((a, b) => of[b]! - of[a]! || a - b).slice(0, n)
+  return of
+    .map((_, i) => i)
+    .filter((i) => of[i]! > 0)
+    .sort((a, b) => of[b]! - of[a]! || a - b)
+    .slice(0, n)
     .sort((a, b) => a - b);
 }
 
@@ -106,9 +119,13 @@ const two = (n: number) => String(n).padStart(2, "0");
 
 // causes splits an answer into the causes that a sentence names, and the others.
 function causes(a: Answer, unit: (ms: number, total: number) => string) {
-  const all = units(a.total, a.parts.map((p) => p.time));
+  const all = units(
+    a.total,
+    a.parts.map((p) => p.time),
+  );
   const named = largest(all, MOST_CAUSES);
-  let rest = 0, others = 0;
+  let rest = 0,
+    others = 0;
   all.forEach((ms, i) => {
     if (ms > 0 && !named.includes(i)) {
       rest += ms;
@@ -129,6 +146,8 @@ export interface Words {
   unit(ms: number, total: number): string;
   sentence(a: Answer): string;
   cause(p: Part): string;
+  reason(text: string): string; // after a name
+  between: string; // two sentences
   question(who: string, a: Answer): string;
   partNote(p: Part): string; // the one thing that is wrong with a cause, or nothing
   stalled(who: string, io: number, memory: number): string;
@@ -229,12 +248,30 @@ export interface Words {
   columns: { from: string; took: string; what: string; job: string; lock: string; ended: string };
 
   kind(kind: Kind, plain: boolean): string;
-  legend: { hold: string; wait: string; pressure: string; build: string; taken: string; plain: string; reserved: string; gap: string };
+  legend: {
+    hold: string;
+    wait: string;
+    pressure: string;
+    build: string;
+    taken: string;
+    plain: string;
+    reserved: string;
+    gap: string;
+  };
   reservation(text: string): string;
   plainNetwork: string;
   ended(end: string, evidence: string): string;
   stillGoing: string;
-  card: { fromUntil: string; took: string; lock: string; reason: string; ended: string; waitedFor: string; keptWaiting: string; by: string };
+  card: {
+    fromUntil: string;
+    took: string;
+    lock: string;
+    reason: string;
+    ended: string;
+    waitedFor: string;
+    keptWaiting: string;
+    by: string;
+  };
   jobs(n: number): string;
   foot(program: string): string;
   history(days: number, size: string): string;
@@ -254,7 +291,11 @@ export const en: Words = {
   },
   precise(ms) {
     const s = Math.max(0, Math.floor(ms / SECOND + 0.5));
-    return s < 60 ? `${s}s` : s < 3600 ? `${Math.floor(s / 60)}m ${two(s % 60)}s` : `${Math.floor(s / 3600)}h ${two(Math.floor(s / 60) % 60)}m`;
+    return s < 60
+      ? `${s}s`
+      : s < 3600
+        ? `${Math.floor(s / 60)}m ${two(s % 60)}s`
+        : `${Math.floor(s / 3600)}h ${two(Math.floor(s / 60) % 60)}m`;
   },
   // Beside minutes, a minute is no 60 s.
   unit: (ms, total) => (ms === MINUTE && total >= 89_500 ? "1m" : en.duration(ms)),
@@ -264,12 +305,18 @@ export const en: Words = {
     const host = word(a.host) || "the host";
     const because = (p: Part) => (p.kind === "unwatched" ? `while ${host} was not watched` : "for " + en.cause(p));
     const unseen = a.end === "unseen" && !a.open;
-    let text = (nameOf(a.who) || "A job") + " " + (
-      total === "0s" && !a.open && !unseen && a.end !== "gave up" ? "did not wait"
-      : a.open ? "has waited " + total
-      : unseen ? "waited at least " + total
-      : a.end === "gave up" ? "gave up after waiting " + total
-      : "waited " + total);
+    let text =
+      (nameOf(a.who) || "A job") +
+      " " +
+      (total === "0s" && !a.open && !unseen && a.end !== "gave up"
+        ? "did not wait"
+        : a.open
+          ? "has waited " + total
+          : unseen
+            ? "waited at least " + total
+            : a.end === "gave up"
+              ? "gave up after waiting " + total
+              : "waited " + total);
     const each = list.map((c) => c.time + " " + because(c.part));
     if (others) text += `: ${each.join(", ")}, and ${rest} for ${others === 1 ? "1 other" : others + " others"}`;
     else if (list.length === 1) text += " " + because(list[0]!.part);
@@ -281,7 +328,8 @@ export const en: Words = {
     return text + ".";
   },
   cause(p) {
-    const of = nameOf(p.who), what = phrase(p.what);
+    const of = nameOf(p.who),
+      what = phrase(p.what);
     switch (p.kind) {
       case "build": {
         const name = phrase(p.name);
@@ -292,8 +340,12 @@ export const en: Words = {
       case "hold": {
         if (p.plain) return "a plain docker network that nobody signed";
         const evidence = phrase(p.evidence);
-        return note(of || "a job of no known name", what, unusual(p) ? "usually " + en.duration(p.usual) : "",
-          p.end === "taken over" ? (evidence ? "taken over: " + evidence : "taken over") : "");
+        return note(
+          of || "a job of no known name",
+          what,
+          unusual(p) ? "usually " + en.duration(p.usual) : "",
+          p.end === "taken over" ? (evidence ? "taken over: " + evidence : "taken over") : "",
+        );
       }
       case "unwatched":
         return "not watched";
@@ -301,6 +353,8 @@ export const en: Words = {
         return "a holder that was not seen";
     }
   },
+  reason: (text) => ` (${text})`,
+  between: " ",
   question: (who, a) => `Why ${a.open ? "has" : "did"} ${who} ${a.open ? "waited" : "wait"} ${en.duration(a.total)}?`,
   partNote(p) {
     if (p.end === "taken over") return `died at ${clock(p.until)}${p.evidence ? ": " + phrase(p.evidence) : ""}`;
@@ -328,15 +382,24 @@ export const en: Words = {
   at: (time) => "At " + time,
 
   waiting: (n, longest, time, holder) => [
-    n === 1 ? "1 job waits: " : `${n} jobs wait. Longest: `, longest + ", ", time, holder ? `, for ${holder}.` : "."],
+    n === 1 ? "1 job waits: " : `${n} jobs wait. Longest: `,
+    longest + ", ",
+    time,
+    holder ? `, for ${holder}.` : ".",
+  ],
   nobodyWaits: "Nobody waits.",
   held: (name, by) => `${name} is held by ${by}.`,
-  calm: (locks, builds) => `${locks === 1 ? "1 lock is" : locks + " locks are"} free, ${builds === 0 ? "no heavy build runs" : builds === 1 ? "1 heavy build runs" : builds + " heavy builds run"}.`,
-  holdsFor: (lock, time, usual, longer) => [`It has held ${lock} for `, time,
-    usual ? `, usually ${en.duration(usual)}${longer > 0 ? `: ${en.duration(longer)} longer than usual` : ""}.` : "."],
+  calm: (locks, builds) =>
+    `${locks === 1 ? "1 lock is" : locks + " locks are"} free, ${builds === 0 ? "no heavy build runs" : builds === 1 ? "1 heavy build runs" : builds + " heavy builds run"}.`,
+  holdsFor: (lock, time, usual, longer) => [
+    `It has held ${lock} for `,
+    time,
+    usual ? `, usually ${en.duration(usual)}${longer > 0 ? `: ${en.duration(longer)} longer than usual` : ""}.` : ".",
+  ],
   pressureWaits: "It waits for heavy builds to end.",
   evidence: (text) => `State of its holder: ${text}.`,
-  lockState: (held, waiting) => `${held === 0 ? "free" : held === 1 ? "held" : "held by " + held} · ${waiting ? waiting + " waiting" : "nobody waits"}`,
+  lockState: (held, waiting) =>
+    `${held === 0 ? "free" : held === 1 ? "held" : "held by " + held} · ${waiting ? waiting + " waiting" : "nobody waits"}`,
   since: (time) => "since " + time,
   usually: (ms) => "usually " + en.duration(ms),
   startedBy: (actor) => "started by " + actor,
@@ -371,7 +434,8 @@ export const en: Words = {
   longHold: "much longer than usual",
 
   emptyTitle: "Nothing has happened yet.",
-  emptyText: (host, time) => `${host} is watched since ${time}. The first job that takes a lock appears here by itself. To see one now, run this in two shells:`,
+  emptyText: (host, time) =>
+    `${host} is watched since ${time}. The first job that takes a lock appears here by itself. To see one now, run this in two shells:`,
   inSight: (list) => `In sight: ${list.join(", ")}.`,
   outOfSight: (list) => `Out of sight: ${list.length ? list.join(", ") : "nothing"}.`,
 
@@ -403,25 +467,58 @@ export const en: Words = {
   moreRunners: (n) => `and ${n} more runners: see the table`,
   picture: "Timeline of locks, waits and pressure",
   pictureKind: "timeline",
-  keys: { move: "next and previous, lane up and down", pan: "pan", zoom: "zoom", all: "all", why: "why", back: "back", table: "table" },
+  keys: {
+    move: "next and previous, lane up and down",
+    pan: "pan",
+    zoom: "zoom",
+    all: "all",
+    why: "why",
+    back: "back",
+    table: "table",
+  },
   columns: { from: "from", took: "took", what: "what", job: "job", lock: "lock", ended: "ended / waited for" },
 
-  kind: (kind, plain) => ({
-    hold: plain ? "plain docker network" : "holds the lock", wait: "waits for the lock", pressure: "waits for pressure to end",
-    build: "heavy build", container: "task container", runner: "runner", reserved: "reserved",
-  })[kind] ?? kind,
+  kind: (kind, plain) =>
+    ({
+      hold: plain ? "plain docker network" : "holds the lock",
+      wait: "waits for the lock",
+      pressure: "waits for pressure to end",
+      build: "heavy build",
+      container: "task container",
+      runner: "runner",
+      reserved: "reserved",
+    })[kind] ?? kind,
   legend: {
-    hold: "holds the lock", wait: "waits for it", pressure: "waits for pressure to end", build: "heavy build",
-    taken: "holder died, taken over", plain: "plain docker network, no name", reserved: "reserved", gap: "not watched",
+    hold: "holds the lock",
+    wait: "waits for it",
+    pressure: "waits for pressure to end",
+    build: "heavy build",
+    taken: "holder died, taken over",
+    plain: "plain docker network, no name",
+    reserved: "reserved",
+    gap: "not watched",
   },
   reservation: (text) => (text ? "reserved: " + text : "reserved"),
   plainNetwork: "docker network",
-  ended: (end, evidence) => ({
-    released: "released", "taken over": evidence ? "taken over: " + evidence : "taken over", acquired: "got it",
-    "gave up": "gave up", unseen: "end not seen",
-  })[end] ?? end,
+  ended: (end, evidence) =>
+    ({
+      released: "released",
+      "taken over": evidence ? "taken over: " + evidence : "taken over",
+      acquired: "got it",
+      "gave up": "gave up",
+      unseen: "end not seen",
+    })[end] ?? end,
   stillGoing: "still going",
-  card: { fromUntil: "from", took: "took", lock: "lock", reason: "reason", ended: "ended", waitedFor: "for", keptWaiting: "kept waiting", by: "started by" },
+  card: {
+    fromUntil: "from",
+    took: "took",
+    lock: "lock",
+    reason: "reason",
+    ended: "ended",
+    waitedFor: "for",
+    keptWaiting: "kept waiting",
+    by: "started by",
+  },
   jobs: (n) => (n === 1 ? "1 job" : n + " jobs"),
   foot: (program) => `${program} · looks only: it cannot take, break or release`,
   history: (days, size) => `history of ${days} days, ${size}`,
@@ -453,14 +550,20 @@ export const zh: Words = {
     const host = word(a.host) ? word(a.host) + " " : "主機";
     const unseen = a.end === "unseen" && !a.open;
     const who = nameOf(a.who);
-    let text = (who ? who + " " : "某個工作") + (
-      total === "0 秒" && !a.open && !unseen && a.end !== "gave up" ? "沒有等待"
-      : a.open ? "已等 " + total
-      : unseen ? "至少等了 " + total
-      : a.end === "gave up" ? `等了 ${total}後放棄`
-      : "等了 " + total);
+    let text =
+      (who ? who + " " : "某個工作") +
+      (total === "0 秒" && !a.open && !unseen && a.end !== "gave up"
+        ? "沒有等待"
+        : a.open
+          ? "已等 " + total
+          : unseen
+            ? "至少等了 " + total
+            : a.end === "gave up"
+              ? `等了 ${total}後放棄`
+              : "等了 " + total);
     const each = list.map(({ part, time }) =>
-      part.kind === "unwatched" ? apart(`其間 ${time}`, `${host}未受觀察`) : apart(`${time}等`, zh.cause(part)));
+      part.kind === "unwatched" ? apart(`其間 ${time}`, `${host}未受觀察`) : apart(`${time}等`, zh.cause(part)),
+    );
     if (others) text += `：${each.join("；")}；${rest}等其他 ${others} 個`;
     else if (list.length === 1) {
       const p = list[0]!.part;
@@ -473,7 +576,8 @@ export const zh: Words = {
     return text + "。";
   },
   cause(p) {
-    const of = nameOf(p.who), what = phrase(p.what);
+    const of = nameOf(p.who),
+      what = phrase(p.what);
     switch (p.kind) {
       case "build": {
         const name = phrase(p.name);
@@ -484,8 +588,12 @@ export const zh: Words = {
       case "hold": {
         if (p.plain) return "沒有署名的一般 docker network";
         const evidence = phrase(p.evidence);
-        return within(of || "名稱不明的工作", what, unusual(p) ? "通常 " + zh.duration(p.usual) : "",
-          p.end === "taken over" ? (evidence ? "被接管：" + evidence : "被接管") : "");
+        return within(
+          of || "名稱不明的工作",
+          what,
+          unusual(p) ? "通常 " + zh.duration(p.usual) : "",
+          p.end === "taken over" ? (evidence ? "被接管：" + evidence : "被接管") : "",
+        );
       }
       case "unwatched":
         return "未受觀察";
@@ -493,6 +601,8 @@ export const zh: Words = {
         return "沒有看到的持有者";
     }
   },
+  reason: (text) => `（${text}）`,
+  between: "",
   question: (who, a) => `${who} 為什麼${a.open ? "已等" : "等了"} ${zh.duration(a.total)}？`,
   partNote(p) {
     if (p.end === "taken over") return `於 ${clock(p.until)} 中斷${p.evidence ? "：" + phrase(p.evidence) : ""}`;
@@ -519,15 +629,23 @@ export const zh: Words = {
   at: (time) => `${time} 時`,
 
   waiting: (n, longest, time, holder) => [
-    n === 1 ? "1 個工作在等待：" : `${n} 個工作在等待。最久的是 `, longest + "，已等 ", time, holder ? apart("，等的是", holder) + "。" : "。"],
+    n === 1 ? "1 個工作在等待：" : `${n} 個工作在等待。最久的是 `,
+    longest + "，已等 ",
+    time,
+    holder ? apart("，等的是", holder) + "。" : "。",
+  ],
   nobodyWaits: "沒有工作在等待。",
   held: (name, by) => `${name} 由 ${by} 持有。`,
   calm: (locks, builds) => `${locks} 個鎖空閒，${builds ? `${builds} 個重度建置執行中` : "沒有重度建置"}。`,
-  holdsFor: (lock, time, usual, longer) => [`它已持有 ${lock} `, time,
-    usual ? `，通常 ${zh.duration(usual)}${longer > 0 ? `，比平常多 ${zh.duration(longer)}` : ""}。` : "。"],
+  holdsFor: (lock, time, usual, longer) => [
+    `它已持有 ${lock} `,
+    time,
+    usual ? `，通常 ${zh.duration(usual)}${longer > 0 ? `，比平常多 ${zh.duration(longer)}` : ""}。` : "。",
+  ],
   pressureWaits: "它在等重度建置結束。",
   evidence: (text) => `持有者狀態：${text}。`,
-  lockState: (held, waiting) => `${held === 0 ? "空閒" : held === 1 ? "持有中" : held + " 個持有中"} · ${waiting ? waiting + " 個等待" : "無人等待"}`,
+  lockState: (held, waiting) =>
+    `${held === 0 ? "空閒" : held === 1 ? "持有中" : held + " 個持有中"} · ${waiting ? waiting + " 個等待" : "無人等待"}`,
   since: (time) => `自 ${time}`,
   usually: (ms) => "通常 " + zh.duration(ms),
   startedBy: (actor) => `由 ${actor} 啟動`,
@@ -553,7 +671,8 @@ export const zh: Words = {
   noBuilds: "目前沒有。",
   runners: "Runner",
   noRunners: "沒有看到。",
-  runnerState: (state) => ({ up: "運作中", draining: "停止接收中", drained: "已停止接收", stopped: "已停止" })[state] ?? (state || "不明"),
+  runnerState: (state) =>
+    ({ up: "運作中", draining: "停止接收中", drained: "已停止接收", stopped: "已停止" })[state] ?? (state || "不明"),
   wasStopped: (ms, time) => `${time} 停止過 ${zh.duration(ms)}`,
   containers: "工作容器",
   ofJobs: (n) => `${n} 個屬於執行中的工作`,
@@ -562,7 +681,8 @@ export const zh: Words = {
   longHold: "遠超過平常",
 
   emptyTitle: "還沒有發生任何事。",
-  emptyText: (host, time) => `自 ${time} 起觀察 ${host}。第一個取得鎖的工作會自動出現在這裡。想馬上看到，請在兩個 shell 中執行：`,
+  emptyText: (host, time) =>
+    `自 ${time} 起觀察 ${host}。第一個取得鎖的工作會自動出現在這裡。想馬上看到，請在兩個 shell 中執行：`,
   inSight: (list) => `看得到：${list.join("、")}。`,
   outOfSight: (list) => `看不到：${list.length ? list.join("、") : "無"}。`,
 
@@ -594,25 +714,58 @@ export const zh: Words = {
   moreRunners: (n) => `還有 ${n} 個 runner，見表格`,
   picture: "鎖、等待、壓力的時間軸",
   pictureKind: "時間軸",
-  keys: { move: "上一個、下一個，上下換列", pan: "平移", zoom: "縮放", all: "全部", why: "原因", back: "返回", table: "表格" },
+  keys: {
+    move: "上一個、下一個，上下換列",
+    pan: "平移",
+    zoom: "縮放",
+    all: "全部",
+    why: "原因",
+    back: "返回",
+    table: "表格",
+  },
   columns: { from: "開始", took: "歷時", what: "類型", job: "工作", lock: "鎖", ended: "結果／等誰" },
 
-  kind: (kind, plain) => ({
-    hold: plain ? "一般 docker network" : "持有鎖", wait: "等待鎖", pressure: "等待壓力解除",
-    build: "重度建置", container: "工作容器", runner: "runner", reserved: "已預留",
-  })[kind] ?? kind,
+  kind: (kind, plain) =>
+    ({
+      hold: plain ? "一般 docker network" : "持有鎖",
+      wait: "等待鎖",
+      pressure: "等待壓力解除",
+      build: "重度建置",
+      container: "工作容器",
+      runner: "runner",
+      reserved: "已預留",
+    })[kind] ?? kind,
   legend: {
-    hold: "持有鎖", wait: "等待鎖", pressure: "等待壓力解除", build: "重度建置",
-    taken: "持有者中斷，被接管", plain: "一般 docker network，無名稱", reserved: "已預留", gap: "未受觀察",
+    hold: "持有鎖",
+    wait: "等待鎖",
+    pressure: "等待壓力解除",
+    build: "重度建置",
+    taken: "持有者中斷，被接管",
+    plain: "一般 docker network，無名稱",
+    reserved: "已預留",
+    gap: "未受觀察",
   },
   reservation: (text) => (text ? "預留：" + text : "已預留"),
   plainNetwork: "docker network",
-  ended: (end, evidence) => ({
-    released: "已釋放", "taken over": evidence ? "被接管：" + evidence : "被接管", acquired: "已取得",
-    "gave up": "放棄", unseen: "未看到結束",
-  })[end] ?? end,
+  ended: (end, evidence) =>
+    ({
+      released: "已釋放",
+      "taken over": evidence ? "被接管：" + evidence : "被接管",
+      acquired: "已取得",
+      "gave up": "放棄",
+      unseen: "未看到結束",
+    })[end] ?? end,
   stillGoing: "進行中",
-  card: { fromUntil: "時間", took: "歷時", lock: "鎖", reason: "原因", ended: "結果", waitedFor: "等誰", keptWaiting: "讓誰等", by: "啟動者" },
+  card: {
+    fromUntil: "時間",
+    took: "歷時",
+    lock: "鎖",
+    reason: "原因",
+    ended: "結果",
+    waitedFor: "等誰",
+    keptWaiting: "讓誰等",
+    by: "啟動者",
+  },
   jobs: (n) => `${n} 個工作`,
   foot: (program) => `${program} · 只觀察：不能取得、中斷或釋放任何鎖`,
   history: (days, size) => `歷史 ${days} 天，${size}`,
