@@ -23,7 +23,7 @@ func TestDomainPackagesKeepToTheStandardLibrary(t *testing.T) {
 	const config, shell = "hostguard/runner/config", "hostguard/runner/shell"
 	for domain, may := range map[string][]string{
 		"lock": nil, "clean": nil, "pressure": nil, "history": nil, "page": {"hostguard/history"},
-		"observe": {"hostguard/history"},
+		"observe":            {"hostguard/history"},
 		"internal/actrunner": nil, "internal/hexid": nil, "internal/mounts": nil, "internal/privsep": nil,
 		"internal/safefile": nil,
 		"runner/finding":    nil, "runner/shell": {syntax, fileutil}, "runner/yamltree": {yaml},

@@ -380,3 +380,36 @@ func rigOn(t *testing.T, e *engine.Engine) *contend.Rig {
 	})
 	return r
 }
+
+// A network that anybody makes is a lock by its name alone.
+func TestAPlainNetworkIsSeenByAKnownName(t *testing.T) {
+	r := newRig(t)
+	o := observe(t, r)
+	if _, err := enter(r, "before", 1.5, false); err != nil { // from then on the name is known
+		t.Fatal(err)
+	}
+	shows := func(state string) func(string) bool {
+		return func(text string) bool {
+			return strings.Contains(text, fmt.Sprintf("hostguard_lock_held{lock=%q} %s\n", r.Lock, state))
+		}
+	}
+	o.await(t, "/metrics", shows("0"))
+	for _, name := range []string{r.Lock, r.Lock + "_default"} {
+		if out, err := r.Engine.Docker("network", "create", name); err != nil {
+			t.Fatal(err, out)
+		}
+	}
+	metrics := o.await(t, "/metrics", shows("1"))
+	if strings.Contains(metrics, "_default") {
+		t.Error("the network of a project counts as a lock")
+	}
+	for _, name := range []string{r.Lock, r.Lock + "_default"} {
+		if out, err := r.Engine.Docker("network", "rm", name); err != nil {
+			t.Fatal(err, out)
+		}
+	}
+	o.await(t, "/metrics", shows("0"))
+	if i := o.holds(t, r.Lock)[""]; !i.Plain || i.End != history.EndReleased {
+		t.Errorf("the history has %+v", i)
+	}
+}
