@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"hostguard/history"
+	"hostguard/install"
 	"hostguard/internal/cli"
 	"hostguard/internal/lockwire"
 	"hostguard/observe"
@@ -75,12 +76,13 @@ func checkHost(name string) error {
 	return nil
 }
 
+// checkNotify refuses a program that others could replace: the observer may be root's.
 func checkNotify(path string) error {
 	if info, err := os.Stat(path); !filepath.IsAbs(path) || err != nil || !info.Mode().IsRegular() ||
 		info.Mode().Perm()&0o111 == 0 {
 		return errors.New("want the absolute path of an executable file")
 	}
-	return nil
+	return install.CheckOwners(path, os.Geteuid())
 }
 
 func checkNotifyURL(text string) error {
