@@ -122,6 +122,22 @@ func openEyes(ctx context.Context, s *cli.Session, o lockwire.Options) (*eyes, e
 		known: map[string]string{}}, nil
 }
 
+// sight returns what is in sight and what is out of it, for people.
+func (e *eyes) sight(backend string) (in, out []string) {
+	const docker, files = "locks in Docker", "locks as files"
+	in, out = []string{docker, "task containers"}, []string{files}
+	if backend == lockwire.BackendFile {
+		in, out = []string{files}, []string{docker}
+	}
+	in = append(in, "heavy builds", "stall", "runners")
+	if proc.Local().InContainer() {
+		out = append(out, "processes outside this container")
+	} else if os.Geteuid() != 0 {
+		out = append(out, "what other users' processes do")
+	}
+	return in, out
+}
+
 // readOnly is a store in which nothing can be changed.
 type readOnly struct{ lock.Engine }
 

@@ -110,7 +110,8 @@ func (o *watching) Run(ctx context.Context, s *cli.Session) error {
 	notifier := observe.NewNotifier(host, o.after, s.Warning)
 	notifier.Command, notifier.URL = o.notify, o.notifyURL
 	metrics := observe.NewMetrics(s.Version)
-	board := &board{record: record, host: host, program: "hostguard " + s.Version, inSight: []string{eyes.store.Where}}
+	board := &board{record: record, host: host, program: "hostguard " + s.Version}
+	board.in, board.out = eyes.sight(o.Backend)
 	server := &observe.Server{Metrics: metrics, Files: page.Files(), Document: board.document, Since: board.since,
 		LastLook: board.lastLook}
 	observer := observe.Observer{Eyes: eyes, Recorder: record, Metrics: metrics, Report: s.Warning,
