@@ -93,6 +93,11 @@ func checkNotifyURL(text string) error {
 }
 
 func (o *watching) Run(ctx context.Context, s *cli.Session) error {
+	if o.listen != listenNone {
+		if err := observe.CheckAddress(o.listen, o.name != ""); err != nil {
+			return cli.Usagef("%w", err)
+		}
+	}
 	eyes, err := openEyes(ctx, s, o.Options)
 	if err != nil {
 		return err
@@ -125,7 +130,7 @@ func (o *watching) Run(ctx context.Context, s *cli.Session) error {
 		}}
 	var listener net.Listener
 	if o.listen != listenNone {
-		if listener, err = observe.Listen(o.listen, o.name != ""); err != nil {
+		if listener, err = observe.Listen(o.listen); err != nil {
 			return err
 		}
 		server.Names = serverNames(o.name, listener)
