@@ -41,15 +41,15 @@ func NewMetrics(version string) *Metrics {
 	}
 	add(&m.held, "lock_held", gauge, "Whether the lock is held.", "lock")
 	add(&m.heldSeconds, "lock_held_seconds", gauge, "How long its holder has had the lock.", "lock")
-	add(&m.gone, "lock_orphaned", gauge, "Whether the lock's holder is gone, so that the next job takes it over.", "lock")
+	add(&m.gone, "lock_orphaned", gauge, "Whether the lock's holder is gone: the next job takes it over.", "lock")
 	add(&m.waiters, "lock_waiters", gauge, "How many jobs wait for the lock.", "lock")
 	add(&m.oldestWait, "lock_longest_wait_seconds", gauge, "How long the job that has waited longest waits by now.",
 		"lock")
 	add(&m.waits, "lock_wait_seconds", histogram, "How long jobs waited for the lock, those that gave up too.",
 		"lock", "repository")
 	add(&m.holds, "lock_hold_seconds", histogram, "How long jobs held the lock.", "lock", "repository")
-	add(&m.takeovers, "lock_takeovers_total", counter, "Locks taken over from a holder that was gone, by what proved it.",
-		"lock", "evidence")
+	add(&m.takeovers, "lock_takeovers_total", counter,
+		"Locks taken over from a holder that was gone, by what proved it.", "lock", "evidence")
 	add(&m.gaveUp, "lock_waits_given_up_total", counter, "Waits that ended without the lock.", "lock")
 	add(&m.gateWaiters, "pressure_waiters", gauge, "How many jobs wait for the end of pressure.")
 	add(&m.gateWaits, "pressure_wait_seconds", histogram, "How long jobs waited for the end of pressure.", "repository")

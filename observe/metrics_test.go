@@ -90,7 +90,8 @@ func TestMetricsShowWhatTheLooksHaveShown(t *testing.T) {
 }
 
 func TestMetricsShowWhoWaits(t *testing.T) {
-	m, l := NewMetrics(""), look(0, held("a", claim(1, -9)).waiting(claim(2, -5), claim(3, -3)), held(Gate, claim(4, -1)))
+	m := NewMetrics("")
+	l := look(0, held("a", claim(1, -9)).waiting(claim(2, -5), claim(3, -3)), held(Gate, claim(4, -1)))
 	open, ended := new(Tracker).Look(l)
 	m.Saw(l, open, ended)
 	for _, want := range []string{"lock_waiters{lock=\"a\"} 2", "lock_longest_wait_seconds{lock=\"a\"} 5",
@@ -123,7 +124,8 @@ func TestMetricsBoundWhatOthersCanInvent(t *testing.T) {
 	m := NewMetrics("")
 	for n := range 2000 {
 		who := history.Who{Repository: fmt.Sprintf("evil/%d", n)}
-		m.count(history.Interval{Kind: history.Hold, Name: fmt.Sprintf("lock-%d", n), Who: who, From: at(0), Until: at(1)})
+		m.count(history.Interval{Kind: history.Hold, Name: fmt.Sprintf("lock-%d", n), Who: who, From: at(0),
+			Until: at(1)})
 	}
 	all := text(t, m)
 	for label, most := range map[string]int{"lock": maxLocks, "repository": maxRepositories} {

@@ -245,20 +245,31 @@ func (c *limitedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// Listen opens an address, which is HOST:PORT or unix:PATH. Without allowed, a host other
-// than this one's own loopback is refused.
-func Listen(address string, allowed bool) (net.Listener, error) {
-	if path, isUnix := strings.CutPrefix(address, "unix:"); isUnix {
-		return listenUnix(path)
+// CheckAddress refuses what is no address, and without allowed one that others than this host
+// reach.
+func CheckAddress(address string, allowed bool) error {
+	if strings.HasPrefix(address, unixPrefix) {
+		return nil
 	}
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
-		return nil, fmt.Errorf("listen on %q: want HOST:PORT, unix:PATH or none", address)
+		return fmt.Errorf("listen on %q: want HOST:PORT, unix:PATH or none", address)
 	}
 	ip, err := netip.ParseAddr(host)
 	if !allowed && host != "localhost" && (err != nil || !ip.IsLoopback()) {
-		return nil, fmt.Errorf("listen on %q: others could read who builds what here; give -allow-remote if that is "+
+		return fmt.Errorf("listen on %q: others could read who builds what here; give -allow-remote if that is "+
 			"meant, or use ssh -L", address)
+	}
+	return nil
+}
+
+// unixPrefix begins the address of a socket, which is its path.
+const unixPrefix = "unix:"
+
+// Listen opens an address that CheckAddress accepts.
+func Listen(address string) (net.Listener, error) {
+	if path, isUnix := strings.CutPrefix(address, unixPrefix); isUnix {
+		return listenUnix(path)
 	}
 	return net.Listen("tcp", address)
 }

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -82,7 +83,7 @@ func TestServerHidesWhyTheHistoryCannotBeRead(t *testing.T) {
 func served(t *testing.T, s *Server) *http.Client {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "page.sock")
-	l, err := Listen("unix:"+path, false)
+	l, err := Listen("unix:" + path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,24 +236,19 @@ func TestServerRefusesLongHeaders(t *testing.T) {
 	}
 }
 
-func TestListenRefusesWhatOthersCanReach(t *testing.T) {
+func TestAnAddressThatOthersReachHasToBeAllowed(t *testing.T) {
 	for _, address := range []string{"0.0.0.0:0", ":0", "192.0.2.1:0", "ci-host-1:0", "[::]:0"} {
-		if l, err := Listen(address, false); err == nil {
-			l.Close()
-			t.Errorf("%q is listened on", address)
-		} else if !strings.Contains(err.Error(), "-allow-remote") {
+		if err := CheckAddress(address, false); err == nil || !strings.Contains(err.Error(), "-allow-remote") {
 			t.Errorf("%q: %v", address, err)
 		}
 	}
-	for address, allowed := range map[string]bool{"127.0.0.1:0": false, "localhost:0": false, "0.0.0.0:0": true} {
-		l, err := Listen(address, allowed)
-		if err != nil {
+	for address, allowed := range map[string]bool{"127.0.0.1:0": false, "[::1]:0": false, "localhost:0": false,
+		"0.0.0.0:0": true, "unix:/run/x": false} {
+		if err := CheckAddress(address, allowed); err != nil {
 			t.Errorf("%q: %v", address, err)
-			continue
 		}
-		l.Close()
 	}
-	if _, err := Listen("8437", false); err == nil || !strings.Contains(err.Error(), "want HOST:PORT") {
+	if err := CheckAddress("8437", false); err == nil || !strings.Contains(err.Error(), "want HOST:PORT") {
 		t.Errorf("a port alone: %v", err)
 	}
 }
@@ -263,12 +259,12 @@ func TestListenTakesASocketThatAKilledObserverLeft(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Listen("unix:"+path, false); err == nil || !strings.Contains(err.Error(), "another process does") {
+	if _, err := Listen("unix:" + path); err == nil || !strings.Contains(err.Error(), "another process does") {
 		t.Errorf("while it lives: %v", err)
 	}
 	left.SetUnlinkOnClose(false)
 	left.Close()
-	l, err := Listen("unix:"+path, false)
+	l, err := Listen("unix:" + path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -276,7 +272,51 @@ func TestListenTakesASocketThatAKilledObserverLeft(t *testing.T) {
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Listen("unix:"+path, false); err == nil {
+	if _, err := Listen("unix:" + path); err == nil {
 		t.Error("a file was replaced")
 	}
+}
+
+// pipe is a listener of one connection that no kernel has, so that its time can be synthetic.
+type pipe struct {
+	conns  chan net.Conn
+	closed chan struct{}
+}
+
+func (p pipe) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p pipe) Close() error   { close(p.closed); return nil }
+func (p pipe) Addr() net.Addr { return &net.UnixAddr{} }
+
+// Whoever sends a request byte by byte is not waited for.
+func TestServerHangsUpOnWhoSendsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		l := pipe{make(chan net.Conn), make(chan struct{})}
+		ended := make(chan error)
+		go func() { ended <- newServer().Serve(ctx, l) }()
+		client, server := net.Pipe()
+		l.conns <- server
+		begin := time.Now()
+		if _, err := io.WriteString(client, "GET / HTTP/1.1\r\nHost: local"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadAll(client); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(begin); took != 5*time.Second {
+			t.Errorf("it hung up after %s", took)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
 }

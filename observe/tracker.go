@@ -34,7 +34,7 @@ const (
 	blind = 15 * time.Second
 	// clockStep is more than a clock that is only adjusted differs between two looks.
 	clockStep = time.Second
-	// limitSlack is how much before its limit a waiter that gives up may be seen to end.
+	// limitSlack is how much before its limit a waiter may be seen to end that gives up.
 	limitSlack = 2 * time.Second
 )
 
@@ -66,7 +66,7 @@ func (t *Tracker) Look(l Look) (open, ended []history.Interval) {
 		}
 		delete(t.open, key)
 		i.Open = false
-		t.end(i, l.At, begins[i.Name], gap)
+		t.end(i, l, begins[i.Name], gap)
 		ended = append(ended, i.Interval)
 	}
 	ended = append(ended, acquired...)
@@ -224,8 +224,8 @@ func (t *Tracker) add(key string, begin history.Interval) *tracked {
 
 // end sets how and when an interval has ended that this look does not show any more. next is
 // when the next hold of that lock began, if there is one; after a gap nothing else is known.
-func (t *Tracker) end(i *tracked, at, next time.Time, gap bool) {
-	i.Until = at
+func (t *Tracker) end(i *tracked, l Look, next time.Time, gap bool) {
+	i.Until = l.At
 	if gap {
 		i.Until = later(t.last, i.From)
 	}
@@ -243,12 +243,12 @@ func (t *Tracker) end(i *tracked, at, next time.Time, gap bool) {
 			i.Until = later(next, i.From)
 		}
 	case history.Wait, history.Pressure:
-		lasted := i.Until.Sub(i.From)
+		timedOut := i.limit > 0 && i.Until.Sub(i.From) >= i.limit-limitSlack
 		switch {
 		case gap:
 			i.End = history.EndUnseen
-		case i.Kind == history.Pressure && !i.gone && (i.limit == 0 || lasted < i.limit-limitSlack):
-			// Its process ends in any case; who is cleared does so before its limit.
+		case i.Kind == history.Pressure && !i.gone && !timedOut && len(l.Builds) == 0:
+			// Its process ends in any case: it was cleared, unless there still is pressure.
 			i.End = history.EndAcquired
 		default:
 			i.End = history.EndGaveUp

@@ -36,6 +36,11 @@ func look(seconds float64, locks ...Lock) Look {
 	return Look{At: at(seconds), Uptime: time.Duration(seconds * float64(time.Second)), Locks: locks}
 }
 
+func (l Look) building() Look {
+	l.Builds = []Build{{PID: 7, Name: "next build", Since: at(1)}}
+	return l
+}
+
 func held(name string, holders ...Claimant) Lock { return Lock{Name: name, Holders: holders} }
 
 func (l Lock) waiting(waiters ...Claimant) Lock { l.Waiters = waiters; return l }
@@ -63,7 +68,8 @@ func line(i history.Interval) string {
 	if i.Open {
 		until = "open"
 	}
-	text := fmt.Sprintf("%s %s %s %g-%s %s", i.Kind, i.Name, i.Who.Repository, i.From.Sub(start).Seconds(), until, i.End)
+	text := fmt.Sprintf("%s %s %s %g-%s %s", i.Kind, i.Name, i.Who.Repository, i.From.Sub(start).Seconds(), until,
+		i.End)
 	if i.End == history.EndTakenOver {
 		text += ": " + i.Evidence
 	}
@@ -96,7 +102,8 @@ func TestTrackerEndsIntervalsAsTheLooksShow(t *testing.T) {
 			look(0, held("a", claim(1, 0)).waiting(claim(2, 0))), look(1, held("a", claim(2, 0.5))),
 		}, []string{"hold a wooo/r1 0-0.5 released", "wait a wooo/r2 0-0.5 acquired", "hold a wooo/r2 0.5-open"}},
 		{"a ticket that stays for a moment is no second wait", []Look{
-			look(0, held("a", claim(1, 0)).waiting(claim(2, 0))), look(1, held("a", claim(2, 0.5)).waiting(claim(2, 0))),
+			look(0, held("a", claim(1, 0)).waiting(claim(2, 0))),
+			look(1, held("a", claim(2, 0.5)).waiting(claim(2, 0))),
 			look(2, held("a", claim(2, 0.5)).waiting(claim(2, 0))),
 		}, []string{"hold a wooo/r1 0-0.5 released", "wait a wooo/r2 0-0.5 acquired", "hold a wooo/r2 0.5-open"}},
 		{"a waiter that takes another ticket waits on", []Look{
@@ -108,7 +115,8 @@ func TestTrackerEndsIntervalsAsTheLooksShow(t *testing.T) {
 			look(0, held("a", claim(1, 0)).waiting(claim(2, 0))), look(1, held("a", claim(3, 0.5))),
 		}, []string{"hold a wooo/r1 0-0.5 released", "wait a wooo/r2 0-1 gave up", "hold a wooo/r3 0.5-open"}},
 		{"the same process on another lock does not either", []Look{
-			look(0, held("a", claim(1, 0)).waiting(claim(2, 0))), look(1, held("a", claim(1, 0)), held("b", claim(2, 0.5))),
+			look(0, held("a", claim(1, 0)).waiting(claim(2, 0))),
+			look(1, held("a", claim(1, 0)), held("b", claim(2, 0.5))),
 		}, []string{"wait a wooo/r2 0-1 gave up", "hold a wooo/r1 0-open", "hold b wooo/r2 0.5-open"}},
 		{"the lock of a holder that was gone is taken over", []Look{
 			look(0, held("a", claim(1, 0))), look(1, held("a", claim(1, 0).with(gone(died)))),
@@ -126,6 +134,10 @@ func TestTrackerEndsIntervalsAsTheLooksShow(t *testing.T) {
 		{"a job at the gate whose time is over gave up", []Look{
 			look(0, held(Gate, claim(1, 0).with(func(c *Claimant) { c.Limit = 5 * time.Second }))), look(5),
 		}, []string{"pressure wooo/r1 0-5 gave up"}},
+		{"a job that leaves the gate while a heavy build runs gave up", []Look{
+			look(0, held(Gate, claim(1, 0))), look(1, held(Gate, claim(1, 0))).building(),
+			look(2).building(),
+		}, []string{"pressure wooo/r1 0-2 gave up", "build next build 1-open"}},
 		{"a job at the gate that was killed gave up", []Look{
 			look(0, held(Gate, claim(1, 0).with(gone("its process is gone")))), look(1),
 		}, []string{"pressure wooo/r1 0-1 gave up"}},

@@ -81,7 +81,7 @@ func (r *record) Bytes() int64 {
 type board struct {
 	*record
 	host, program string
-	inSight       []string
+	in, out       []string // of sight
 
 	mu     sync.Mutex
 	look   observe.Look
@@ -136,7 +136,7 @@ func (b *board) newDocument(intervals []history.Interval) *page.Document {
 	return &page.Document{Name: b.host, Program: b.program, Now: time.Now(), Begin: b.begin, Look: b.look.At,
 		Bytes: b.Bytes(), Days: int(history.DefaultAge / (24 * time.Hour)), Intervals: intervals,
 		Host: page.Host{MemoryAvailable: b.look.MemoryAvailable, MemoryTotal: b.look.MemoryTotal, Load: b.look.Load,
-			InSight: b.inSight}}
+			InSight: b.in, OutOfSight: b.out}}
 }
 
 // document returns all that the page shows at first: the last intervals of the history.

@@ -37,8 +37,8 @@ func decode(t *testing.T, data []byte) (d shown, ids []string) {
 // newBoard returns the board of a new history, and what takes a look over.
 func newBoard(t *testing.T) (*board, func(at time.Time, open, ended []history.Interval)) {
 	t.Helper()
-	s := cli.NewSession(cli.World{Getenv: func(string) string { return "" }, Stdout: io.Discard, Stderr: io.Discard}, nil)
-	r, err := openRecord(t.TempDir(), s, "ci-host-1", func(string) {})
+	world := cli.World{Getenv: func(string) string { return "" }, Stdout: io.Discard, Stderr: io.Discard}
+	r, err := openRecord(t.TempDir(), cli.NewSession(world, nil), "ci-host-1", func(string) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,8 @@ func TestAPageGetsAllAtFirstAndThenWhatItLacks(t *testing.T) {
 	hold := func(id string, from, until time.Duration) history.Interval {
 		return history.Interval{ID: id, Kind: history.Hold, Name: "a", From: begin.Add(from), Until: begin.Add(until)}
 	}
-	one, two, three := hold("one", 0, time.Second), hold("two", time.Second, 2*time.Second), hold("three", 2*time.Second, 0)
+	one, two := hold("one", 0, time.Second), hold("two", time.Second, 2*time.Second)
+	three := hold("three", 2*time.Second, 0)
 	three.Open = true
 	saw(begin, nil, nil)
 	saw(begin.Add(time.Second), nil, []history.Interval{one})

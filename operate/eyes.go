@@ -38,7 +38,7 @@ const (
 	// gateLife bounds what the gate remembers of containers that are long gone.
 	gateLife = 24 * time.Hour
 	// costShare bounds the cost of what takes long: the next time is so many times later.
-	costShare = 500
+	costShare = 200
 )
 
 // maxNames bounds the names of which a plain network counts as a lock, maxSeenText the text
@@ -59,9 +59,11 @@ type eyes struct {
 	// it is the one that -lock-name gives.
 	names []string
 
-	verdicts map[string]*verdict // by the ID of the entry
-	deaths   chan struct{}       // a holder's process has ended
-	users    map[int]string      // by uid
+	verdicts map[string]*verdict         // by the ID of the entry
+	said     map[string]observe.Claimant // what the entries of the last look say, which never changes
+	atGate   map[string]bool             // the nonces of those at the pressure gate in the last look
+	deaths   chan struct{}               // a holder's process has ended
+	users    map[int]string              // by uid
 
 	gate    *pressure.Gate
 	named   *pressurewire.Containers
@@ -116,7 +118,24 @@ func openEyes(ctx context.Context, s *cli.Session, o lockwire.Options) (*eyes, e
 		store.Self.Place.Mounts = mounts
 	}
 	return &eyes{Session: s, store: store, start: time.Now(), names: []string{o.Lock, observe.Gate},
-		verdicts: map[string]*verdict{}, deaths: make(chan struct{}, 1), users: map[int]string{}, known: map[string]string{}}, nil
+		verdicts: map[string]*verdict{}, deaths: make(chan struct{}, 1), users: map[int]string{},
+		known: map[string]string{}}, nil
+}
+
+// sight returns what is in sight and what is out of it, for people.
+func (e *eyes) sight(backend string) (in, out []string) {
+	const docker, files = "locks in Docker", "locks as files"
+	in, out = []string{docker, "task containers"}, []string{files}
+	if backend == lockwire.BackendFile {
+		in, out = []string{files}, []string{docker}
+	}
+	in = append(in, "heavy builds", "stall", "runners")
+	if proc.Local().InContainer() {
+		out = append(out, "processes outside this container")
+	} else if os.Geteuid() != 0 {
+		out = append(out, "what other users' processes do")
+	}
+	return in, out
 }
 
 // readOnly is a store in which nothing can be changed.
@@ -210,6 +229,7 @@ func (e *eyes) Look(ctx context.Context) (observe.Look, error) {
 	if err != nil {
 		return l, err
 	}
+	said, atGate := map[string]observe.Claimant{}, map[string]bool{}
 	for _, v := range e.verdicts {
 		v.seen = false
 	}
@@ -218,7 +238,14 @@ func (e *eyes) Look(ctx context.Context) (observe.Look, error) {
 			continue
 		}
 		e.learn(survey.Name)
-		l.Locks = append(l.Locks, e.lock(ctx, survey))
+		seen := e.lock(ctx, survey)
+		l.Locks = append(l.Locks, seen)
+		for _, c := range slices.Concat(seen.Holders, seen.Waiters) {
+			said[c.ID] = c
+			if survey.Name == observe.Gate {
+				atGate[c.Nonce] = true
+			}
+		}
 	}
 	for id, v := range e.verdicts {
 		if v.seen {
@@ -230,6 +257,10 @@ func (e *eyes) Look(ctx context.Context) (observe.Look, error) {
 		delete(e.verdicts, id)
 	}
 	slices.SortFunc(l.Locks, func(a, b observe.Lock) int { return cmp.Compare(a.Name, b.Name) })
+	if e.leftGate(atGate) {
+		e.builds.again = time.Time{} // whether there still is pressure shows how its wait has ended
+	}
+	e.said = said
 	l.Builds = e.builds.see(buildsEvery, func() []observe.Build { return e.lookForBuilds(ctx) })
 	load := e.load.see(stallEvery, func() pressure.Reading { return proc.Local().Load() })
 	l.Stall, l.Load = stallOf(load), load.Load1
@@ -237,6 +268,16 @@ func (e *eyes) Look(ctx context.Context) (observe.Look, error) {
 	l.Containers = e.tasks.see(containersEvery, func() []string { return e.lookForTasks(ctx) })
 	l.Runners = e.runners.see(runnersEvery, func() []observe.Runner { return e.lookForRunners(ctx) })
 	return l, nil
+}
+
+// leftGate reports whether a job has left the pressure gate since the last look, given the
+// nonces of those that are there now.
+func (e *eyes) leftGate(now map[string]bool) (left bool) {
+	for nonce := range e.atGate {
+		left = left || !now[nonce]
+	}
+	e.atGate = now
+	return left
 }
 
 func (e *eyes) lock(ctx context.Context, survey lock.Survey) observe.Lock {
@@ -283,10 +324,16 @@ func (e *eyes) judge(ctx context.Context, entry lock.Entry) lock.Verdict {
 }
 
 func (e *eyes) claimant(entry lock.Entry) observe.Claimant {
+	if c, known := e.said[entry.ID]; known {
+		return c
+	}
 	c, ours := entry.Claim()
-	timeout, _ := time.ParseDuration(entry.Labels["hostguard.timeout"])
-	if c.Alone { // of the turn at the gate: see steps/turn.go
-		timeout = c.StaleAfter - time.Minute
+	timeout, _ := time.ParseDuration(entry.Labels["hostguard.timeout"]) // of a ticket
+	if entry.Name == observe.Gate {
+		timeout = c.StaleAfter
+	}
+	if c.Alone { // at the gate, whose turn lasts a minute longer: see steps/turn.go
+		timeout -= time.Minute
 	}
 	return observe.Claimant{ID: entry.ID, Nonce: text(c.Nonce), Created: entry.Created, Who: e.who(c, ours),
 		What: text(c.Reason), Plain: !ours, Limit: timeout}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"hostguard/history"
+	"hostguard/install"
 	"hostguard/internal/cli"
 	"hostguard/internal/lockwire"
 	"hostguard/observe"
@@ -60,7 +61,7 @@ func (o *watching) Inputs() []cli.Input {
 			Text: "lets -listen name an address that other machines reach, and answers those that ask for this " +
 				"name or address; they see all that is shown, unencrypted and without a password"},
 		{Name: "notify", Kind: cli.Text(&o.notify, checkNotify), FlagOnly: true, Arg: "PROGRAM",
-			Text: "run this, without arguments, with a JSON object on its standard input after a long wait or a takeover"},
+			Text: "run this, without arguments, after a long wait or a takeover; its standard input is a JSON object"},
 		{Name: "notify-url", Kind: cli.Text(&o.notifyURL, checkNotifyURL), Arg: "URL",
 			Text: "post that object to this URL"},
 		{Name: "notify-after", Kind: cli.Duration(&o.after, time.Second, 24*time.Hour), Default: "15m", FlagOnly: true,
@@ -75,12 +76,13 @@ func checkHost(name string) error {
 	return nil
 }
 
+// checkNotify refuses a program that others could replace: the observer may be root's.
 func checkNotify(path string) error {
 	if info, err := os.Stat(path); !filepath.IsAbs(path) || err != nil || !info.Mode().IsRegular() ||
 		info.Mode().Perm()&0o111 == 0 {
 		return errors.New("want the absolute path of an executable file")
 	}
-	return nil
+	return install.CheckOwners(path, os.Geteuid())
 }
 
 func checkNotifyURL(text string) error {
@@ -91,6 +93,11 @@ func checkNotifyURL(text string) error {
 }
 
 func (o *watching) Run(ctx context.Context, s *cli.Session) error {
+	if o.listen != listenNone {
+		if err := observe.CheckAddress(o.listen, o.name != ""); err != nil {
+			return cli.Usagef("%w", err)
+		}
+	}
 	eyes, err := openEyes(ctx, s, o.Options)
 	if err != nil {
 		return err
@@ -108,7 +115,8 @@ func (o *watching) Run(ctx context.Context, s *cli.Session) error {
 	notifier := observe.NewNotifier(host, o.after, s.Warning)
 	notifier.Command, notifier.URL = o.notify, o.notifyURL
 	metrics := observe.NewMetrics(s.Version)
-	board := &board{record: record, host: host, program: "hostguard " + s.Version, inSight: []string{eyes.store.Where}}
+	board := &board{record: record, host: host, program: "hostguard " + s.Version}
+	board.in, board.out = eyes.sight(o.Backend)
 	server := &observe.Server{Metrics: metrics, Files: page.Files(), Document: board.document, Since: board.since,
 		LastLook: board.lastLook}
 	observer := observe.Observer{Eyes: eyes, Recorder: record, Metrics: metrics, Report: s.Warning,
@@ -122,7 +130,7 @@ func (o *watching) Run(ctx context.Context, s *cli.Session) error {
 		}}
 	var listener net.Listener
 	if o.listen != listenNone {
-		if listener, err = observe.Listen(o.listen, o.name != ""); err != nil {
+		if listener, err = observe.Listen(o.listen); err != nil {
 			return err
 		}
 		server.Names = serverNames(o.name, listener)

@@ -43,7 +43,7 @@ type observer struct {
 }
 
 // observe starts an observer, and returns once it has looked.
-func observe(t *testing.T, r *contend.Rig, more ...string) *observer {
+func observe(t *testing.T, r *contend.Rig) *observer {
 	t.Helper()
 	o := &observer{history: filepath.Join(r.Dir, "history")}
 	socket := filepath.Join(r.Dir, "page.sock")
@@ -51,7 +51,7 @@ func observe(t *testing.T, r *contend.Rig, more ...string) *observer {
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", socket)
 		}}}
-	o.cmd = exec.Command(r.Binary, append([]string{"observe", "-history", o.history, "-listen", "unix:" + socket}, more...)...)
+	o.cmd = exec.Command(r.Binary, "observe", "-history", o.history, "-listen", "unix:"+socket)
 	o.cmd.Env = r.Environ()
 	o.cmd.Stdout, o.cmd.Stderr = &o.log, &o.log
 	if err := o.cmd.Start(); err != nil {
@@ -159,7 +159,8 @@ func enter(r *contend.Rig, job string, seconds float64, kill bool) (s section, e
 	began := filepath.Join(r.Dir, job)
 	inside := append([]string{"sh", "-c", `date "+%s.%N $$" >"$0.new" && mv "$0.new" "$0" && exec "$@"`, began},
 		contend.Inside(filepath.Join(r.Dir, "detector"), length)...)
-	args := append([]string{"with-lock", "-lock-name", r.Lock, "-legacy-settle", "0s", "-timeout", "10m", "--"}, inside...)
+	args := append([]string{"with-lock", "-lock-name", r.Lock, "-legacy-settle", "0s", "-timeout", "10m", "--"},
+		inside...)
 	cmd := exec.Command(r.Binary, args...)
 	cmd.Env = r.Environ("GITHUB_REPOSITORY=wooo/shop", "GITHUB_JOB="+job)
 	var log bytes.Buffer
@@ -278,7 +279,8 @@ func TestAnEventIsServedSoon(t *testing.T) {
 	for _, wait := range []time.Duration{0, 2 * time.Second} { // whenever it looked last
 		time.Sleep(wait)
 		began := filepath.Join(r.Dir, "began")
-		cmd := exec.Command(r.Binary, "with-lock", "-lock-name", r.Lock, "--", "sh", "-c", `: >"$0"; exec sleep 60`, began)
+		cmd := exec.Command(r.Binary, "with-lock", "-lock-name", r.Lock, "--",
+			"sh", "-c", `: >"$0"; exec sleep 60`, began)
 		cmd.Env = r.Environ()
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 		if err := cmd.Start(); err != nil {
@@ -377,4 +379,37 @@ func rigOn(t *testing.T, e *engine.Engine) *contend.Rig {
 		}
 	})
 	return r
+}
+
+// A network that anybody makes is a lock by its name alone.
+func TestAPlainNetworkIsSeenByAKnownName(t *testing.T) {
+	r := newRig(t)
+	o := observe(t, r)
+	if _, err := enter(r, "before", 1.5, false); err != nil { // from then on the name is known
+		t.Fatal(err)
+	}
+	shows := func(state string) func(string) bool {
+		return func(text string) bool {
+			return strings.Contains(text, fmt.Sprintf("hostguard_lock_held{lock=%q} %s\n", r.Lock, state))
+		}
+	}
+	o.await(t, "/metrics", shows("0"))
+	for _, name := range []string{r.Lock, r.Lock + "_default"} {
+		if out, err := r.Engine.Docker("network", "create", name); err != nil {
+			t.Fatal(err, out)
+		}
+	}
+	metrics := o.await(t, "/metrics", shows("1"))
+	if strings.Contains(metrics, "_default") {
+		t.Error("the network of a project counts as a lock")
+	}
+	for _, name := range []string{r.Lock, r.Lock + "_default"} {
+		if out, err := r.Engine.Docker("network", "rm", name); err != nil {
+			t.Fatal(err, out)
+		}
+	}
+	o.await(t, "/metrics", shows("0"))
+	if i := o.holds(t, r.Lock)[""]; !i.Plain || i.End != history.EndReleased {
+		t.Errorf("the history has %+v", i)
+	}
 }
