@@ -1,7 +1,9 @@
 package history
 
 import (
+	"bytes"
 	"cmp"
+	"hash/maphash"
 	"maps"
 	"slices"
 	"time"
@@ -108,8 +110,11 @@ func nobody(from, until int64, gaps []Gap) (spans []span) {
 	})
 	for _, g := range gaps[i:] {
 		begin, end := max(from, g.From.UnixMilli()), min(until, g.Until.UnixMilli())
-		if begin >= end {
+		if !g.From.Before(time.UnixMilli(until)) {
 			break
+		}
+		if begin >= end {
+			continue
 		}
 		if from < begin {
 			spans = append(spans, span{from, begin, unseen})
@@ -161,10 +166,7 @@ type index struct {
 	usual  map[usualKey]int64
 }
 
-type usualKey struct {
-	repository, job string
-	lock            uint32
-}
+type usualKey struct{ repository, job, lock uint32 }
 
 // indexed returns the index of a record.
 func (r *Record) indexed() *index {
@@ -205,8 +207,8 @@ func (r *Record) indexed() *index {
 
 // usualKey returns what holds are compared by; a reservation or an unknown job has none.
 func (r *Record) usualKey(w *row) (usualKey, bool) {
-	who := &r.who[w.who]
-	return usualKey{who.Repository, who.Job, w.name}, w.is() == Hold && who.Repository != ""
+	who := &r.jobs[w.who]
+	return usualKey{who.repository, who.job, w.name}, w.is() == Hold && r.texts[who.repository] != ""
 }
 
 // sort sorts rows by their beginning.
@@ -217,17 +219,20 @@ func (r *Record) sort(rows []int32) {
 // groups returns the waits of each job, which are sorted: those that follow each other. Jobs
 // of one name in one run, as of a matrix, wait at the same time, so they are several.
 func (r *Record) groups(waits []int32) (all [][]int32) {
-	type key struct{ repository, job, run, person string }
+	type key struct {
+		repository, job, person uint32
+		run                     uint64 // a hash: of a million runs no two have the same
+	}
 	recent := map[key][]int{} // the groups that the next wait may belong to
 	end := func(group int) int64 { return r.rows[all[group][len(all[group])-1]].until }
 	kept := 1000
 	for i, n := range waits {
-		w, who := &r.rows[n], &r.who[r.rows[n].who]
+		w, who := &r.rows[n], &r.jobs[r.rows[n].who]
 		over := func(group int) bool { return w.from-end(group) > joinWithin.Milliseconds() }
-		k := key{who.Repository, who.Job, who.Run, who.Person}
+		k := key{who.repository, who.job, who.person, maphash.Bytes(seed, r.run(who))}
 		same := slices.DeleteFunc(recent[k], over)
 		before := slices.IndexFunc(same, func(group int) bool {
-			return end(group) <= w.from && (who.Run != "" || who.Person != "")
+			return end(group) <= w.from && (who.runLength > 0 || r.texts[who.person] != "")
 		})
 		if before >= 0 {
 			all[same[before]] = append(all[same[before]], n)
@@ -279,13 +284,13 @@ func (c *candidates) during(r *Record, wait *row) (spans []span) {
 // own reports whether what could be in the way of a wait is the same job's.
 func (r *Record) own(w, wait *row) bool {
 	if w.who != wait.who {
-		a, b := r.who[w.who], r.who[wait.who]
-		if a.Run == "" || a.Run != b.Run || a.Repository != b.Repository || a.Job != b.Job {
+		a, b := &r.jobs[w.who], &r.jobs[wait.who]
+		if a.runLength == 0 || !bytes.Equal(r.run(a), r.run(b)) || a.repository != b.repository || a.job != b.job {
 			return false
 		}
 	}
 	const look = 2000 // a look and a bit: its hold is seen before the end of its wait
-	return wait.is() == Pressure && r.who[w.who].Repository != "" || wait.is() == Wait && w.from > wait.until-look
+	return wait.is() == Pressure && r.repository(w) != "" || wait.is() == Wait && w.from > wait.until-look
 }
 
 // causes returns the rows that can be in the way of a wait, for one question.
@@ -296,13 +301,22 @@ func (x *index) causes(wait *row) *candidates {
 	return &candidates{rows: x.holds[wait.name]}
 }
 
-// Answers returns why the jobs that match waited, in the order in which they began to.
+// mostAnswers bounds the answers to one question; there are more of a repository that waited
+// all year.
+const mostAnswers = 1000
+
+// Answers returns why the jobs that match waited, the last thousand, in the order in which
+// they began to.
 func (r *Record) Answers(match func(Who) bool) (all []Answer) {
 	matches := r.matching(match)
+	var jobs [][]int32
 	for _, rows := range r.indexed().jobs {
 		if matches[r.rows[rows[0]].who] {
-			all = append(all, r.answer(rows))
+			jobs = append(jobs, rows)
 		}
+	}
+	for _, rows := range jobs[max(0, len(jobs)-mostAnswers):] {
+		all = append(all, r.answer(rows))
 	}
 	return all
 }
@@ -311,11 +325,33 @@ func (r *Record) Answers(match func(Who) bool) (all []Answer) {
 // that began to wait last.
 func (r *Record) Last() (Answer, bool) {
 	for _, rows := range slices.Backward(r.indexed().jobs) {
-		if a := r.answer(rows); a.Total >= time.Second {
-			return a, true
+		if r.total(rows) >= time.Second {
+			return r.answer(rows), true
 		}
 	}
 	return Answer{}, false
+}
+
+// total returns the time of the waits of a job.
+func (r *Record) total(rows []int32) time.Duration {
+	sum := int64(0)
+	for _, n := range rows {
+		sum += r.rows[n].until - r.rows[n].from
+	}
+	return milliseconds(sum)
+}
+
+// Latest returns the job that began to wait or to hold last of those that match.
+func (r *Record) Latest(match func(Who) bool) (latest Who, found bool) {
+	matches := r.matching(match)
+	from := int64(-1)
+	for i := range r.rows {
+		w := &r.rows[i]
+		if kind := w.is(); matches[w.who] && w.from >= from && (kind == Hold || kind == Wait || kind == Pressure) {
+			latest, from = r.whoOf(w), w.from
+		}
+	}
+	return latest, from >= 0
 }
 
 // Holds returns the holds of the jobs that match.
@@ -330,9 +366,9 @@ func (r *Record) Holds(match func(Who) bool) (all []Interval) {
 }
 
 func (r *Record) matching(match func(Who) bool) []bool {
-	matches := make([]bool, len(r.who))
-	for i, w := range r.who {
-		matches[i] = match(w)
+	matches := make([]bool, len(r.jobs))
+	for i := range r.jobs {
+		matches[i] = match(r.job(uint32(i)))
 	}
 	return matches
 }
@@ -342,12 +378,11 @@ func (r *Record) answer(rows []int32) Answer {
 	x := r.indexed()
 	first, last := &r.rows[rows[0]], &r.rows[rows[len(rows)-1]]
 	a := Answer{
-		Host: r.Host, Who: r.who[first.who], From: time.UnixMilli(first.from), Until: time.UnixMilli(last.until),
-		Open: last.open, End: r.texts[last.end],
+		Host: r.Host, Who: r.whoOf(first), From: time.UnixMilli(first.from), Until: time.UnixMilli(last.until),
+		Open: last.open, End: r.texts[last.end], Total: r.total(rows),
 	}
 	for _, n := range rows {
 		wait := &r.rows[n]
-		a.Total += time.Duration(wait.until-wait.from) * time.Millisecond
 		if wait.is() == Wait {
 			a.Lock = r.texts[wait.name]
 			a.Place = r.place(wait)

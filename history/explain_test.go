@@ -55,7 +55,7 @@ func TestAWaitIsExplained(t *testing.T) {
 	}{
 		{"pressure, then a lock with two holders in turn", nil, []Interval{
 			of(Build, "next build", "docs#60", -5, 3, ""),
-			of(Build, "docker build", "shop#12", 0, 3, ""), // its own
+			of(Build, "docker build", "shop#12", 0, 2, ""), // its own
 			of(Pressure, "", "shop#12", 0, 3, EndAcquired),
 			of(Hold, "deploy", "docs#61", -10, 17, EndReleased),
 			of(Hold, "deploy", "blog#97", 17.05, 41, EndReleased),
@@ -65,10 +65,15 @@ func TestAWaitIsExplained(t *testing.T) {
 		}, "wooo/shop build #12 waited 41m: 3m for pressure (next build of wooo/docs build #60), 14m for wooo/docs " +
 			"build #61, then 24m for wooo/blog build #97."},
 		{"the hold that it gets begins a look before the wait's end", nil, []Interval{
-			of(Hold, "deploy", "docs#61", 0, 9.99, EndReleased),
-			of(Hold, "deploy", "shop#12", 9.99, 20, EndReleased),
-			of(Wait, "deploy", "shop#12", 0, 10, EndAcquired),
-		}, "wooo/shop build #12 waited 10m for wooo/docs build #61."},
+			of(Hold, "deploy", "docs#61", 0, 0.975, EndReleased),
+			of(Hold, "deploy", "shop#12", 0.975, 20, EndReleased),
+			of(Wait, "deploy", "shop#12", 0, 1, EndAcquired),
+		}, "wooo/shop build #12 waited 60s for wooo/docs build #61."},
+		{"a hand-off belongs to the hold before it", nil, []Interval{
+			of(Hold, "deploy", "docs#61", 0, 0.5, EndReleased),
+			of(Hold, "deploy", "blog#97", 0.55, 2, EndReleased),
+			of(Wait, "deploy", "shop#12", 0, 1, EndAcquired),
+		}, "wooo/shop build #12 waited 60s: 33s for wooo/docs build #61, then 27s for wooo/blog build #97."},
 		{"a cause twice is one", nil, []Interval{
 			of(Hold, "deploy", "docs#61", 0, 10, EndReleased),
 			of(Hold, "deploy", "blog#97", 4, 6, EndReleased), // a second slot
@@ -86,8 +91,8 @@ func TestAWaitIsExplained(t *testing.T) {
 		}, "wooo/shop build #12 waited 10m: 4m for wooo/docs build #61, then 6m for a holder that was not seen."},
 		{"a first short hand-off goes to the part after it", nil, []Interval{
 			of(Hold, "deploy", "docs#61", 0.05, 4, EndReleased),
-			of(Wait, "deploy", "shop#12", 0, 4, EndAcquired),
-		}, "wooo/shop build #12 waited 4m for wooo/docs build #61."},
+			of(Wait, "deploy", "shop#12", 0, 1, EndAcquired),
+		}, "wooo/shop build #12 waited 60s for wooo/docs build #61."},
 		{"a short wait for nobody", nil, []Interval{
 			of(Wait, "deploy", "shop#12", 0, 0.05, EndAcquired),
 		}, "wooo/shop build #12 waited 3s."},
@@ -107,8 +112,8 @@ func TestAWaitIsExplained(t *testing.T) {
 		{"the end was not seen", gap(8, 16), []Interval{
 			of(Hold, "deploy", "docs#61", 0, 8, EndUnseen),
 			of(Wait, "deploy", "shop#12", 0, 8, EndUnseen),
-		}, "wooo/shop build #12 waited at least 8m for wooo/docs build #61: from 12:00 until 12:08, then ci-host-1 was " +
-			"not watched until 12:16."},
+		}, "wooo/shop build #12 waited at least 8m for wooo/docs build #61: from 12:00 until 12:08, then ci-host-1 " +
+			"was not watched until 12:16."},
 		{"jobs of one name in one run, as of a matrix", nil, []Interval{
 			of(Hold, "deploy", "docs#61", 0, 8, EndReleased),
 			of(Wait, "deploy", "shop#12", 0, 8, EndAcquired),
@@ -135,7 +140,8 @@ func TestUsualIsTheMedianOfFiveHoldsInThirtyDays(t *testing.T) {
 	const day = 24 * 60
 	var all []Interval
 	for i, minutes := range []float64{5, 6, 7, 8, 40} {
-		all = append(all, of(Hold, "deploy", fmt.Sprint("blog#", i), float64(-i-1)*day, float64(-i-1)*day+minutes, EndReleased))
+		from := float64(-i-1) * day
+		all = append(all, of(Hold, "deploy", fmt.Sprint("blog#", i), from, from+minutes, EndReleased))
 	}
 	all = append(all,
 		of(Hold, "deploy", "blog#7", -40*day, -40*day+900, EndReleased), // too long ago

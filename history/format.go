@@ -16,8 +16,8 @@ import (
 const (
 	version  = 1
 	mostLine = 64 << 10 // bytes of a line that is read
-	// mostText and mostURL bound the texts of a line that is written, so that it is shorter
-	// than mostLine even if each byte is escaped.
+	// These bound the texts of a line that is written, so that it is shorter than mostLine
+	// even if each byte is escaped.
 	mostBytesOfText = 512
 	mostBytesOfURL  = 2048
 )
@@ -195,7 +195,11 @@ func (p *parser) quick(data []byte) (l line, ok bool) {
 			if value, rest, ok = quickText(rest); !ok {
 				return line{}, false
 			}
-			*text = p.text(value)
+			if text == &l.ID { // which does not come again
+				*text = string(value)
+			} else {
+				*text = p.text(value)
+			}
 		case number != nil || string(key) == "v":
 			var value int64
 			if value, rest, ok = quickNumber(rest); !ok {
@@ -298,7 +302,7 @@ func segmentTime(name string) (ms int64, ok bool) {
 		return 0, false
 	}
 	ms, err := strconv.ParseInt(name[:13], 10, 64)
-	return ms, err == nil && name == segmentName(ms)
+	return ms, err == nil && ms >= 0 && name == segmentName(ms)
 }
 
 // The other files of a history.

@@ -31,7 +31,8 @@ func (a Answer) Markdown(meanwhile Stall) string {
 			switch p := a.Parts[i]; {
 			case len(shown) > 0 && shown[0] == i:
 				shown = shown[1:]
-				fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", a.unit(unit), p.markdown(a.Host), Clock(p.From), Clock(p.Until))
+				fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", a.unit(unit), p.markdown(a.Host), Clock(p.From),
+					Clock(p.Until))
 			case unit > 0:
 				rest, left = rest+1, left+unit
 			}

@@ -39,22 +39,23 @@ func TestTheSummary(t *testing.T) {
 				"| | for | from | until |\n|--:|---|---|---|\n" +
 				"| 3m | pressure: next build of `wooo/docs` | 12:02 | 12:05 |\n" +
 				"| 14m | `wooo/docs` build &#35;61, image build | 12:05 | 12:19 |\n" +
-				"| 24m | `wooo/blog` deploy [&#35;97](https://git.example.com/wooo/blog/actions/runs/97), image build " +
-				"(usually 7m) | 12:19 | 12:43 |\n\n" +
+				"| 24m | `wooo/blog` deploy [&#35;97](https://git.example.com/wooo/blog/actions/runs/97), image " +
+				"build (usually 7m) | 12:19 | 12:43 |\n\n" +
 				"Host `ci-host-1` · IO stall 55 % meanwhile · " +
 				"`hostguard why -run https://git.example.com/wooo/shop/actions/runs/12`\n"},
 		{"a short wait", Answer{Lock: "deploy", Total: 4999 * time.Millisecond, Parts: []Part{slow}}, Stall{}, ""},
 		{"the holder died", Answer{Lock: "deploy", Total: 3 * time.Minute, Parts: []Part{dead}}, Stall{},
-			"**Waited 3m** before `deploy`: `wooo/docs` build &#35;61 did not give it back (its container is gone), so it " +
-				"was taken over.\n"},
-		{"not got in time", Answer{Lock: "deploy", Total: 30 * time.Minute, End: EndGaveUp, Parts: []Part{alive}}, Stall{},
+			"**Waited 3m** before `deploy`: `wooo/docs` build &#35;61 did not give it back (its container is gone), " +
+				"so it was taken over.\n"},
+		{"not got in time", Answer{Lock: "deploy", Total: 30 * time.Minute, End: EndGaveUp,
+			Parts: []Part{alive}}, Stall{},
 			"**Did not get `deploy` in 30m**, not this change's fault. Held by `wooo/blog` deploy [&#35;97](" +
-				"https://git.example.com/wooo/blog/actions/runs/97) for 24m (usually 7m): alive: its container runs. Run " +
-				"again, or give a longer `timeout`.\n"},
+				"https://git.example.com/wooo/blog/actions/runs/97) for 24m (usually 7m): alive: its container runs. " +
+				"Run again, or give a longer `timeout`.\n"},
 		{"names are text", Answer{Lock: "deploy", Total: 6 * time.Minute, Parts: []Part{hostile}}, Stall{},
 			"**Waited 6m** before `deploy`, not this change's fault.\n\n| | for | from | until |\n|--:|---|---|---|\n" +
-				"| 6m | `wooo/'x\\|y` &lt;img src=x&gt; &#64;mia &#91;a&#93;&#40;b&#41; &#35;1, a&#124;b &#124; c | 12:00 " +
-				"| 12:06 |\n"},
+				"| 6m | `wooo/'x\\|y` &lt;img src=x&gt; &#64;mia &#91;a&#93;&#40;b&#41; &#35;1, a&#124;b &#124; c " +
+				"| 12:00 | 12:06 |\n"},
 	} {
 		if got := c.a.Markdown(c.stall); got != c.want {
 			t.Errorf("%s:\n got %s\nwant %s", c.name, got, c.want)

@@ -59,6 +59,8 @@ func Read(dir string, since time.Time) (*Record, error) {
 	}
 	b.dropEnded(still)
 	b.addRecord(still)
+	b.dropSeenAgain()
+	slices.SortFunc(b.Gaps, func(a, b Gap) int { return a.From.Compare(b.From) })
 	if b.LastLook.IsZero() { // the file of the open intervals was lost
 		b.LastLook = b.lastTime()
 	}
@@ -154,8 +156,8 @@ func (b *builder) reserve(segments []segment) {
 	}
 	if first := segments[0].size; first > 0 && len(segments) > 2 {
 		grow := func(n int) int { return int(float64(n) * 1.05 * float64(size-first) / float64(first)) }
-		b.rows, b.ids = slices.Grow(b.rows, grow(len(b.rows))), slices.Grow(b.ids, grow(len(b.ids)))
-		b.who = slices.Grow(b.who, grow(len(b.who)))
+		b.rows, b.jobs = slices.Grow(b.rows, grow(len(b.rows))), slices.Grow(b.jobs, grow(len(b.jobs)))
+		b.bytes = slices.Grow(b.bytes, grow(len(b.bytes)))
 	}
 }
 
@@ -188,33 +190,43 @@ func parseOpen(data []byte) *Record {
 	return b.Record
 }
 
-// dropEnded removes from still, what was open, the intervals that have ended since.
+// dropEnded removes from still, what was open, the intervals that have ended since. One whose
+// end was not seen may be open again.
 func (b *builder) dropEnded(still *Record) {
-	ids := map[string]bool{}
+	open := map[string]int{}
 	for i := range still.rows {
-		ids[string(still.id(i))] = true
+		open[string(still.id(i))] = i
 	}
-	ended := map[string]bool{}
 	for i := range b.rows {
-		if id := b.id(i); ids[string(id)] {
-			ended[string(id)] = true
+		if n, found := open[string(b.id(i))]; found && b.texts[b.rows[i].end] != EndUnseen {
+			still.rows[n].kind = dropped
 		}
 	}
-	if len(ended) == 0 {
-		return
-	}
-	kept := newBuilder()
-	for i := range still.rows {
-		if in := still.interval(i); !ended[in.ID] {
-			l := lineOf(in)
-			kept.add(&l)
-		}
-	}
-	kept.Host, kept.LastLook = still.Host, still.LastLook
-	*still = *kept.Record
+	still.drop()
 }
 
-func (r *Record) id(n int) []byte { return r.ids[r.rows[n].id:][:r.rows[n].idLength] }
+// dropSeenAgain removes the intervals whose end was not seen and that were seen again later.
+func (r *Record) dropSeenAgain() {
+	unseen := map[string]int{}
+	for i := range r.rows {
+		if n, found := unseen[string(r.id(i))]; found {
+			r.rows[n].kind = dropped
+		}
+		if r.texts[r.rows[i].end] == EndUnseen {
+			unseen[string(r.id(i))] = i
+		}
+	}
+	r.drop()
+}
+
+const dropped = 255 // no kind
+
+// drop removes the rows that are marked so.
+func (r *Record) drop() {
+	r.rows = slices.DeleteFunc(r.rows, func(w row) bool { return w.kind == dropped })
+}
+
+func (r *Record) id(n int) []byte { return r.bytes[r.rows[n].id:][:r.rows[n].idLength] }
 
 // lastTime returns the latest time of any line.
 func (r *Record) lastTime() time.Time {
@@ -234,14 +246,21 @@ func (r *Record) lastTime() time.Time {
 // openDir opens the directory of a history. Root trusts only one that nobody else can
 // write to: whatever is in it, root has put there.
 func openDir(dir string) (*os.Root, error) {
-	root, err := os.OpenRoot(dir)
+	info, err := os.Stat(dir)
+	if err == nil && !info.IsDir() { // to open a pipe would wait for ever
+		err = &fs.PathError{Op: "open", Path: dir, Err: syscall.ENOTDIR}
+	}
+	var root *os.Root
+	if err == nil {
+		root, err = os.OpenRoot(dir)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w in %q; start \"hostguard observe\", or name its directory", ErrNone, dir)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open the history: %w", err)
 	}
-	info, err := root.Stat(".")
+	info, err = root.Stat(".")
 	if err == nil && os.Geteuid() == 0 && (info.Sys().(*syscall.Stat_t).Uid != 0 || info.Mode().Perm()&0o022 != 0) {
 		err = fmt.Errorf("the history in %q can be written by others than root; run this as its owner", dir)
 	}

@@ -2,7 +2,6 @@ package history
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"time"
 )
@@ -24,7 +23,7 @@ type Report struct {
 	Holds        []LongHold        // the longest first, at most mostListed
 	Takeovers    []Takeover        // in the order of time
 	Reservations []Interval
-	Pressure     time.Duration // in which a heavy build ran
+	Builds       time.Duration // in which a heavy build ran
 	Reserved     time.Duration
 	Unwatched    time.Duration
 	Gaps         []Gap
@@ -34,8 +33,8 @@ type Report struct {
 // RepositoryWaits is how long the jobs of a repository waited, and for whom.
 type RepositoryWaits struct {
 	Repository    string // empty for those outside any job
-	Jobs          int
-	WaitedLong    int // for more than a minute
+	Jobs          int    // one with waits that are more than 10 minutes apart counts twice
+	WaitedLong    int    // for more than a minute
 	Waited        time.Duration
 	P50, P95, Max time.Duration
 
@@ -62,16 +61,25 @@ type LockUse struct {
 	Hours [24]float64
 }
 
+// mostTime bounds the time of a report.
+const mostTime = 3660 * 24 * time.Hour
+
 // mostListed bounds the lists of a report.
 const mostListed = 10
 
 // Report returns what happened since a time. The zone of since is that of the hours.
 func (r *Record) Report(since time.Time) *Report {
-	if since.Before(r.Begin) {
-		since = r.Begin.In(since.Location())
+	zone := since.Location()
+	for _, least := range []time.Time{r.Begin, time.Unix(0, 0)} {
+		if since.Before(least) {
+			since = least.In(zone)
+		}
 	}
-	p := &Report{Host: r.Host, From: since, Until: r.LastLook.In(since.Location())}
-	from, until := since.UnixMilli(), max(since.UnixMilli(), r.LastLook.UnixMilli())
+	p := &Report{Host: r.Host, From: since, Until: r.LastLook.In(zone)}
+	if most := since.Add(mostTime); p.Until.After(most) { // the clock was wrong
+		p.Until = most
+	}
+	from, until := since.UnixMilli(), max(since.UnixMilli(), p.Until.UnixMilli())
 	p.waits(r, from)
 	p.holds(r, from, until)
 	for _, g := range r.Gaps {
@@ -83,7 +91,7 @@ func (r *Record) Report(since time.Time) *Report {
 			p.Gaps, p.Unwatched = append(p.Gaps, g), p.Unwatched+g.Until.Sub(begin)
 		}
 	}
-	p.Pressure = union(r, r.indexed().builds, from, until, nil)
+	p.Builds = union(r, r.indexed().builds, from, until, nil)
 	return p
 }
 
@@ -97,7 +105,7 @@ func (p *Report) waits(r *Record, from int64) {
 		}
 		return of[name]
 	}
-	totals, waited := map[string][]int64{}, make([]bool, len(r.who))
+	totals, waited := map[string][]int64{}, make([]bool, len(r.jobs))
 	var longest []int32
 	most := int64(-1)
 	for _, rows := range x.jobs {
@@ -105,12 +113,11 @@ func (p *Report) waits(r *Record, from int64) {
 		if last.until < from {
 			continue
 		}
-		total := int64(0)
+		total := r.total(rows).Milliseconds()
 		for _, n := range rows {
-			total += r.rows[n].until - r.rows[n].from
 			waited[r.rows[n].who] = true
 		}
-		name := r.who[first.who].Repository
+		name := r.repository(first)
 		totals[name] = append(totals[name], total)
 		if total > most {
 			longest, most = rows, total
@@ -119,7 +126,7 @@ func (p *Report) waits(r *Record, from int64) {
 	for i := range r.rows { // those that got it at once
 		if w := &r.rows[i]; w.is() == Hold && w.until >= from && !waited[w.who] {
 			waited[w.who] = true
-			name := r.who[w.who].Repository
+			name := r.repository(w)
 			totals[name] = append(totals[name], 0)
 		}
 	}
@@ -153,7 +160,7 @@ func (p *Report) waits(r *Record, from int64) {
 // blame adds up for whom each repository waited.
 func (p *Report) blame(r *Record, from int64, repository func(string) *RepositoryWaits) {
 	x := r.indexed()
-	type cause struct{ repository, job string }
+	type cause struct{ repository, job uint32 }
 	causes := map[cause]int64{}
 	locks, gate := map[uint32]*candidates{}, &candidates{rows: x.builds}
 	for _, n := range x.waits {
@@ -168,43 +175,47 @@ func (p *Report) blame(r *Record, from int64, repository func(string) *Repositor
 		if wait.until < from {
 			continue
 		}
-		w := repository(r.who[wait.who].Repository)
+		w := repository(r.repository(wait))
 		if wait.is() == Pressure {
 			w.Pressure += milliseconds(wait.until - wait.from)
 			continue
 		}
 		left := wait.until - wait.from
 		for _, piece := range divide(wait.from, wait.until, c.during(r, wait), r.Gaps) {
-			if piece.of < 0 || r.rows[piece.of].is() != Hold || r.who[r.rows[piece.of].who].Repository == "" {
+			if piece.of < 0 || r.rows[piece.of].is() != Hold || r.repository(&r.rows[piece.of]) == "" {
 				continue
 			}
-			who := &r.who[r.rows[piece.of].who]
-			w.For[who.Repository] += milliseconds(piece.time)
-			causes[cause{who.Repository, who.Job}] += piece.time
+			who := &r.jobs[r.rows[piece.of].who]
+			w.For[r.texts[who.repository]] += milliseconds(piece.time)
+			causes[cause{who.repository, who.job}] += piece.time
 			left -= piece.time
 		}
 		w.Other += milliseconds(left)
 	}
 	most := int64(0)
-	for _, c := range slices.SortedFunc(maps.Keys(causes), func(a, b cause) int {
-		return cmp.Or(cmp.Compare(a.repository, b.repository), cmp.Compare(a.job, b.job))
-	}) {
-		if causes[c] > most {
-			most = causes[c]
-			p.MostFor = Who{Repository: c.repository, Job: c.job}
-			p.MostShare = float64(most) / max(1, float64(p.Waited.Milliseconds()))
+	for c, ms := range causes {
+		who := Who{Repository: r.texts[c.repository], Job: r.texts[c.job]}
+		if ms > most || ms == most && Name(who) < Name(p.MostFor) {
+			most, p.MostFor = ms, who
 		}
 	}
+	p.MostShare = float64(most) / max(1, float64(p.Waited.Milliseconds()))
 }
 
 // holds fills in what is known of holds and reservations.
 func (p *Report) holds(r *Record, from, until int64) {
 	x := r.indexed()
 	var longest []int32
+	var all [24]float64
+	hours(from, until, p.From.Location(), func(ofDay int, ms int64) { all[ofDay] += float64(ms) })
 	for name, rows := range x.holds {
 		use := LockUse{Lock: r.texts[name]}
-		union(r, rows, from, until, func(begin, end int64) { use.add(begin, end, p.From.Location()) })
-		if use.share(from, until, p.From.Location()) {
+		used := union(r, rows, from, until, func(begin, end int64) {
+			hours(begin, end, p.From.Location(), func(ofDay int, ms int64) {
+				use.Hours[ofDay] += float64(ms) / all[ofDay]
+			})
+		})
+		if used > 0 {
 			p.Locks = append(p.Locks, use)
 		}
 		for i, n := range rows {
@@ -267,33 +278,14 @@ func union(r *Record, rows []int32, from, until int64, each func(begin, end int6
 const hour = int64(time.Hour / time.Millisecond)
 
 // hours splits a time at the hours of a zone.
-func hours(begin, end int64, zone *time.Location, each func(ofDay int, time int64)) {
+func hours(begin, end int64, zone *time.Location, each func(ofDay int, ms int64)) {
 	for begin < end {
 		_, offset := time.UnixMilli(begin).In(zone).Zone()
-		local := begin + int64(offset)*1000
+		local := begin + int64(offset)*1000 + 24*hour // not negative
 		next := min(end, begin+hour-local%hour)
 		each(int(local/hour%24), next-begin)
 		begin = next
 	}
-}
-
-// add adds a time in which the lock was held.
-func (u *LockUse) add(begin, end int64, zone *time.Location) {
-	hours(begin, end, zone, func(ofDay int, time int64) { u.Hours[ofDay] += float64(time) })
-}
-
-// share makes shares of the times of the hours, and reports whether there are any.
-func (u *LockUse) share(from, until int64, zone *time.Location) bool {
-	var all [24]float64
-	hours(from, until, zone, func(ofDay int, time int64) { all[ofDay] += float64(time) })
-	used := false
-	for i := range u.Hours {
-		used = used || u.Hours[i] > 0
-		if all[i] > 0 {
-			u.Hours[i] /= all[i]
-		}
-	}
-	return used
 }
 
 func milliseconds(n int64) time.Duration { return time.Duration(n) * time.Millisecond }

@@ -27,7 +27,7 @@ func (a Answer) Predicate() string {
 	for i, unit := range units {
 		switch {
 		case slices.Contains(named, i):
-			causes = append(causes, a.unit(unit)+" "+a.Parts[i].preposition(a.Host))
+			causes = append(causes, a.unit(unit)+" "+a.Parts[i].clause(a.Host))
 		case unit > 0:
 			restTime, rest = restTime+unit, rest+1
 		}
@@ -35,7 +35,7 @@ func (a Answer) Predicate() string {
 	text := a.verb()
 	switch {
 	case len(causes) == 1 && rest == 0:
-		text += " " + a.Parts[named[0]].preposition(a.Host)
+		text += " " + a.Parts[named[0]].clause(a.Host)
 	case rest > 0:
 		text += ": " + strings.Join(causes, ", ") + fmt.Sprintf(", and %s for %s", a.unit(restTime),
 			others(rest))
@@ -103,7 +103,8 @@ func (a Answer) Lines(n int) (lines []Line) {
 		}
 	}
 	if rest > 0 {
-		lines = append(lines, Line{Time: a.unit(restTime), Share: float64(restTime) / float64(a.Total), Cause: others(rest)})
+		share := float64(restTime) / float64(a.Total)
+		lines = append(lines, Line{Time: a.unit(restTime), Share: share, Cause: others(rest)})
 	}
 	return lines
 }
@@ -132,8 +133,8 @@ func (a Answer) verb() string {
 	}
 }
 
-// preposition returns the cause of a part after the word that goes before it.
-func (p Part) preposition(host string) string {
+// clause returns the cause of a part with the word that goes before it.
+func (p Part) clause(host string) string {
 	if p.Kind == Unwatched {
 		return "while " + hostName(host) + " was not watched"
 	}

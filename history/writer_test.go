@@ -108,7 +108,8 @@ func localTimes(i Interval) Interval {
 func TestOnlyOneWrites(t *testing.T) {
 	dir := t.TempDir()
 	w := openWriter(t, dir, Options{})
-	if _, err := Open(dir, Options{}); err == nil || !strings.Contains(err.Error(), strconv.Quote(dir)+" has a writer") {
+	_, err := Open(dir, Options{})
+	if err == nil || !strings.Contains(err.Error(), strconv.Quote(dir)+" has a writer") {
 		t.Error(err)
 	}
 	if err := w.Close(); err != nil {
@@ -140,8 +141,25 @@ func TestTheNextWriterEndsWhatItDoesNotSee(t *testing.T) {
 	if got := summary(r); got != "ends 2-20 released, gone 0-10 unseen, stays 1-21 released" {
 		t.Error(got)
 	}
-	if want := (Gap{time.UnixMilli(at(10).UnixMilli()), time.UnixMilli(at(20).UnixMilli())}); !slices.Equal(r.Gaps, []Gap{want}) {
+	if len(r.Gaps) != 1 || !r.Gaps[0].From.Equal(at(10)) || !r.Gaps[0].Until.Equal(at(20)) {
 		t.Error(r.Gaps)
+	}
+}
+
+// A lock was out of sight at the new observer's first look.
+func TestWhatIsSeenAgainDidNotEnd(t *testing.T) {
+	dir := t.TempDir()
+	w := openWriter(t, dir, Options{})
+	look(t, w, 10, []Interval{hold("a", 0, 0), hold("b", 0, 0), hold("c", 0, 0)}, nil)
+	w.Close()
+	w = openWriter(t, dir, Options{})
+	look(t, w, 20, nil, nil)
+	if got := len(readAll(t, dir).rows); got != 3 {
+		t.Error(got)
+	}
+	look(t, w, 30, []Interval{hold("a", 0, 0)}, []Interval{hold("b", 0, 29)})
+	if got := summary(readAll(t, dir)); got != "c 0-10 unseen, b 0-29 released, a 0-30 open" {
+		t.Error(got)
 	}
 }
 
@@ -215,9 +233,51 @@ func TestASetBackClockMakesNoNegativeTimes(t *testing.T) {
 			t.Error(i)
 		}
 	}
-	entries, _ := os.ReadDir(dir)
-	if names := segmentsOf(dir); len(names) < 2 || !slices.IsSorted(names) {
-		t.Error(entries)
+	var ids []string
+	for _, i := range r.Intervals() {
+		ids = append(ids, i.ID)
+	}
+	order := strings.Join(ids, " ")
+	if len(segmentsOf(dir)) < 2 || order != "0 0b 1 1b 2 2b 3 3b 4 4b 5 5b 6 6b 7 7b 8 8b open" {
+		t.Error(len(segmentsOf(dir)), order)
+	}
+	for _, name := range segmentsOf(dir) {
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for text := range bytes.Lines(data) {
+			var l line
+			if err := json.Unmarshal(text, &l); err != nil || l.Until < l.From {
+				t.Errorf("%s, %v", text, err)
+			}
+		}
+	}
+}
+
+// A writer that is killed, or whose machine is, may leave a part of a line.
+func TestAnIncompleteLineIsRemoved(t *testing.T) {
+	for _, torn := range []string{goodLine, `{"v":1,"ki`, strings.Repeat("x", 100)} {
+		dir := t.TempDir()
+		w := openWriter(t, dir, Options{})
+		look(t, w, 1, nil, []Interval{hold("a", 0, 1)})
+		w.Close()
+		f, err := os.OpenFile(filepath.Join(dir, segmentsOf(dir)[0]), os.O_WRONLY|os.O_APPEND, 0)
+		if err == nil {
+			_, err = f.WriteString(torn)
+			f.Close()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := summary(readAll(t, dir)); got != "a 0-1 released" {
+			t.Error("before:", got)
+		}
+		look(t, openWriter(t, dir, Options{}), 2, nil, []Interval{hold("b", 1, 2)})
+		if got := summary(readAll(t, dir)); got != "a 0-1 released, b 1-2 released" {
+			t.Error(got)
+		}
+		checkWhole(t, dir)
 	}
 }
 
@@ -266,9 +326,12 @@ func TestOnlyWhatIsNeededIsRead(t *testing.T) {
 	for s := range 100 {
 		look(t, w, s, []Interval{hold("open", 0, 0)}, []Interval{hold(fmt.Sprint("h", s), s, s)})
 	}
-	r, err := Read(dir, at(98))
-	if err != nil || summary(r) != "h98 98-98 released, h99 99-99 released, open 0-99 open" || !r.Begin.Equal(at(0)) {
-		t.Error(summary(r), r.Begin, err)
+	for s := range 100 {
+		r, err := Read(dir, at(s))
+		if err != nil || !strings.HasPrefix(summary(r), fmt.Sprintf("h%d %d-%d released, ", s, s, s)) ||
+			len(r.rows) != 101-s || !r.Begin.Equal(at(0)) {
+			t.Error(s, summary(r), r.Begin, err)
+		}
 	}
 }
 

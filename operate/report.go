@@ -108,20 +108,20 @@ func printLines(s *cli.Session, text string) error {
 // style is how names look in a report.
 type style struct {
 	code func(string) string      // a repository or a lock
-	job  func(history.Who) string // a job with its run
+	job  func(history.Who) string // a job, with its run if it has one
 	text func(string) string      // any foreign text
-	kind func(history.Who) string // a job without a run
 	bold func(string) string      // what matters most
 }
 
 var plainStyle = style{
 	code: history.Word, job: history.Name, text: history.Phrase,
-	kind: history.Name, bold: func(s string) string { return s },
+	bold: func(s string) string { return s },
 }
 
 var markdownStyle = style{
-	code: history.Code, job: history.Who.Markdown, text: func(s string) string { return history.Escape(history.Phrase(s)) },
-	kind: history.Who.Markdown, bold: func(s string) string { return "**" + s + "**" },
+	code: history.Code, job: history.Who.Markdown,
+	text: func(s string) string { return history.Escape(history.Phrase(s)) },
+	bold: func(s string) string { return "**" + s + "**" },
 }
 
 const outside = "outside any job"
@@ -160,7 +160,7 @@ func summaryOf(is *history.Report, t style) string {
 		if percent >= 45 && percent <= 55 {
 			share = "half"
 		}
-		text += fmt.Sprintf("; %s of it for %s", share, t.kind(is.MostFor))
+		text += fmt.Sprintf("; %s of it for %s", share, t.job(is.MostFor))
 	}
 	text = t.bold(text+".") + fmt.Sprintf(" %d of %s waited more than a minute", is.WaitedLong,
 		cli.Plural(is.Jobs, "job"))
@@ -170,10 +170,10 @@ func summaryOf(is *history.Report, t style) string {
 	return text + "."
 }
 
-// when returns a time of a report: with the day of the week if that says which day it was.
+// when returns a time of a report: with the day of the week if that says which one it was.
 func when(is *history.Report, at time.Time) string {
 	at = at.In(is.From.Location())
-	if is.Until.Sub(is.From) <= 7*24*time.Hour {
+	if !at.Before(is.From) && is.Until.Sub(is.From) <= 7*24*time.Hour {
 		return at.Format("Mon 15:04")
 	}
 	return at.Format("2006-01-02 15:04")
@@ -298,20 +298,22 @@ func holdsGrid(is *history.Report, t style) grid {
 func remarks(is *history.Report, t style, now time.Time) (all [][2]string) {
 	const most = 3
 	if n := len(is.Takeovers); n > 0 {
-		text := fmt.Sprint(n)
+		var texts []string
 		for _, o := range is.Takeovers[max(0, n-most):] {
-			text += ". " + t.who(o.Who) + ", " + when(is, o.Until)
+			text := t.who(o.Who) + ", " + when(is, o.Until)
 			if evidence := t.text(o.Evidence); evidence != "" {
 				text += ", " + evidence
 			}
 			if o.Next >= 0 {
 				text += fmt.Sprintf("; the next held %s later", history.Duration(o.Next))
 			}
+			texts = append(texts, text+".")
 		}
-		all = append(all, [2]string{"Taken over", text + choose(n > most, ". The last ones.", ".")})
+		all = append(all, [2]string{"Taken over", fmt.Sprintf("%d%s %s", n, choose(n > most, "; the last ones:", "."),
+			strings.Join(texts, " "))})
 	}
-	if is.Pressure >= time.Second {
-		all = append(all, [2]string{"Heavy builds ran", history.Duration(is.Pressure) + "."})
+	if is.Builds >= time.Second {
+		all = append(all, [2]string{"Heavy builds ran", history.Duration(is.Builds) + "."})
 	}
 	if len(is.Reservations) > 0 {
 		text := history.Duration(is.Reserved)
@@ -370,11 +372,11 @@ func reportMarkdown(is *history.Report, now time.Time) string {
 		if len(g.rows) == 0 {
 			continue
 		}
-		rule := "|"
+		b.WriteString("\n| " + strings.Join(g.head, " | ") + " |\n|")
 		for i := range g.head {
-			rule += choose(i >= g.first && i < len(g.head)-g.last, "--:|", "---|")
+			b.WriteString(choose(i >= g.first && i < len(g.head)-g.last, "--:|", "---|"))
 		}
-		b.WriteString("\n| " + strings.Join(g.head, " | ") + " |\n" + rule + "\n")
+		b.WriteString("\n")
 		for _, row := range g.rows {
 			b.WriteString("| " + strings.Join(row, " | ") + " |\n")
 		}
@@ -397,7 +399,7 @@ func printReport(s *cli.Session, is *history.Report, now time.Time) {
 	t := plainStyle
 	s.Print("host %s, %s", orElse(history.Word(is.Host), "unknown"), period(is))
 	s.Print("%s", summaryOf(is, t))
-	for _, g := range []grid{waitsGrid(is, t), matrixGrid(is, t, "waited, for:"), holdsGrid(is, t)} {
+	for _, g := range []grid{waitsGrid(is, t), matrixGrid(is, t, "who waited"), holdsGrid(is, t)} {
 		if len(g.rows) == 0 {
 			continue
 		}

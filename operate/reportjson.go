@@ -84,7 +84,7 @@ func reportJSON(is *history.Report) any {
 		Locks        []lockJSON       `json:"locks"`
 	}{
 		Version: 1, Host: is.Host, From: is.From, Until: is.Until, Jobs: is.Jobs, WaitedLong: is.WaitedLong,
-		Waited: is.Waited.Seconds(), Builds: is.Pressure.Seconds(),
+		Waited: is.Waited.Seconds(), Builds: is.Builds.Seconds(),
 		Repositories: []repositoryJSON{}, Holds: []intervalJSON{}, Takeovers: []intervalJSON{},
 		Reservations: []intervalJSON{}, Unwatched: []intervalJSON{}, Locks: []lockJSON{},
 	}
@@ -92,8 +92,9 @@ func reportJSON(is *history.Report) any {
 		all.Longest = &waitJSON{jobOf(a.Who), a.From, a.Total.Seconds(), a.Sentence()}
 	}
 	for _, w := range is.Repositories {
-		r := repositoryJSON{Repository: w.Repository, Jobs: w.Jobs, WaitedLong: w.WaitedLong, Waited: w.Waited.Seconds(),
-			P50: w.P50.Seconds(), P95: w.P95.Seconds(), Max: w.Max.Seconds(), For: map[string]float64{},
+		r := repositoryJSON{Repository: w.Repository, Jobs: w.Jobs, WaitedLong: w.WaitedLong,
+			Waited: w.Waited.Seconds(),
+			P50:    w.P50.Seconds(), P95: w.P95.Seconds(), Max: w.Max.Seconds(), For: map[string]float64{},
 			Pressure: w.Pressure.Seconds(), Other: w.Other.Seconds()}
 		for name, d := range w.For {
 			r.For[name] = d.Seconds()

@@ -56,10 +56,12 @@ func (y *why) Run(_ context.Context, s *cli.Session) error {
 	if y.run == "" && y.repository == "" {
 		return y.explainLast(s, r)
 	}
-	answers, holds := r.Answers(y.matches), r.Holds(y.matches)
+	match := y.matches
 	if y.run == "" && y.number == "" {
-		answers, holds = ofLastRun(answers, holds)
+		latest, _ := r.Latest(y.matches)
+		match = func(w history.Who) bool { return w.Run == latest.Run && y.matches(w) }
 	}
+	answers, holds := r.Answers(match), r.Holds(match)
 	printed := false
 	for _, a := range answers {
 		if a = a.AsOf(time.Now()); a.Total >= time.Second {
@@ -75,8 +77,8 @@ func (y *why) Run(_ context.Context, s *cli.Session) error {
 		return nil
 	case len(holds) > 0:
 		h := holds[len(holds)-1]
-		s.Print("%s did not wait: it held %s for %s.", history.Name(h.Who), history.Word(h.Name),
-			history.Duration(h.Until.Sub(h.From)))
+		s.Print("%s did not wait: it %s %s for %s.", history.Name(h.Who), choose(h.Open, "has held", "held"),
+			history.Word(h.Name), history.Duration(h.Until.Sub(h.From)))
 		return nil
 	case len(answers) > 0:
 		s.Print("%s", answers[0].Sentence())
@@ -98,36 +100,6 @@ func (y *why) matches(w history.Who) bool {
 	}
 	return w.Repository == y.repository && (y.job == "" || w.Job == y.job) &&
 		(y.number == "" || w.Run == strings.TrimPrefix(y.number, "#"))
-}
-
-// ofLastRun returns what belongs to the last run.
-func ofLastRun(answers []history.Answer, holds []history.Interval) ([]history.Answer, []history.Interval) {
-	var last time.Time
-	run := ""
-	latest := func(who history.Who, from time.Time) {
-		if !from.Before(last) {
-			last, run = from, who.Run
-		}
-	}
-	for _, a := range answers {
-		latest(a.Who, a.From)
-	}
-	for _, h := range holds {
-		latest(h.Who, h.From)
-	}
-	var ofAnswers []history.Answer
-	for _, a := range answers {
-		if a.Who.Run == run {
-			ofAnswers = append(ofAnswers, a)
-		}
-	}
-	var ofHolds []history.Interval
-	for _, h := range holds {
-		if h.Who.Run == run {
-			ofHolds = append(ofHolds, h)
-		}
-	}
-	return ofAnswers, ofHolds
 }
 
 func (y *why) explainLast(s *cli.Session, r *history.Record) error {
