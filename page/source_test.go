@@ -212,3 +212,18 @@ func TestAnUpdateThatSaysNothingNewChangesNothing(t *testing.T) {
 		t.Error(s)
 	}
 }
+
+func TestARangeHasDatesWhereTheyAreNotTodays(t *testing.T) {
+	for want, q := range map[string][2]string{
+		"13:40 – 16:40":             {"2026-11-26T13:40", "2026-11-26T16:40"},
+		"10-27 16:40 – 11-26 16:40": {"2026-10-27T16:40", "2026-11-26T16:40"},
+		"11-25 03:00 – 08:00":       {"2026-11-25T03:00", "2026-11-25T08:00"},
+	} {
+		var got string
+		run(t, bundle(t, "time.ts"), "UTC", `const [from, until] = input.map((d) => new Date(d).getTime());
+			return page.range(from, until, new Date("2026-11-26T16:40").getTime());`, q, &got)
+		if got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}

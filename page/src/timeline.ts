@@ -9,7 +9,7 @@ import { fill, fit, h, type Child } from "./dom";
 import { Picture, type Strip, type View } from "./draw";
 import { legend } from "./legend";
 import { Overview } from "./overview";
-import { DAY, HOUR, MINUTE, moment, SECOND } from "./time";
+import { DAY, HOUR, MINUTE, range, SECOND } from "./time";
 import { nameOf, word } from "./words";
 
 const MOST_SUGGESTED = 60;
@@ -391,7 +391,7 @@ export class Timeline {
   private settled() {
     const { store: s } = this.app,
       { from, until } = this.view;
-    this.range.textContent = `${moment(from, s.now)} – ${moment(until, s.now)}`;
+    this.range.textContent = range(from, until, s.now);
     const full = this.domain();
     for (const b of this.spans.children as HTMLCollectionOf<HTMLElement>) {
       const ms = Number(b.dataset.ms) || full.until - full.from;
