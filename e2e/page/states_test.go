@@ -85,7 +85,7 @@ func TestAPageWhoseServerDiesSaysSoAndComesBack(t *testing.T) {
 		s.kill()
 		b.wait("document.querySelector('.connection').innerText === 'not connected'")
 		if got := b.text(".banner"); !strings.HasPrefix(got, "Not connected since 16:40:1") ||
-			!strings.Contains(got, "No lock depends on this page. It tries again in") {
+			!strings.Contains(got, "No lock depends on this page, which tries again in") {
 			t.Error(got)
 		}
 		if got := b.text(".head"); !strings.HasPrefix(got, "At 16:40:1") {
@@ -105,6 +105,18 @@ func TestAPageWhoseServerDiesSaysSoAndComesBack(t *testing.T) {
 		)
 		b.wait("document.querySelector('.head').innerText.startsWith('2 jobs wait')")
 	}
+}
+
+func TestAPageWithoutAHistoryYetSaysSo(t *testing.T) {
+	s := serve(t, made(noon, 1))
+	b := open(t, "http://"+s.address+"/page.css", wide)
+	s.kill()
+	s.page() // alone: no data
+	b.do(chromedp.Navigate("http://" + s.address + "/"))
+	b.wait("document.querySelector('.banner')?.innerText.includes('The server does not answer. This page tries again in')")
+	s.kill()
+	s.start()
+	b.wait("document.querySelector('.head')?.innerText.includes('2 jobs wait')")
 }
 
 func TestAnUpdateIsOnThePageWithinASecond(t *testing.T) {

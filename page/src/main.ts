@@ -241,7 +241,7 @@ const live = new Live({
       const w = app.words;
       return [
         h("b", null, known ? w.offSince(clock(store.now, true)) : w.off),
-        h("span", null, known ? w.offMeaning(seconds) : ""),
+        h("span", null, known ? w.offMeaning(seconds) : w.noAnswer(seconds)),
         retryButton,
       ];
     };
