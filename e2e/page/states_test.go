@@ -151,6 +151,25 @@ func TestAnUpdateIsOnThePageWithinASecond(t *testing.T) {
 	}
 }
 
+func TestAPictureThatShowsNowGoesWithTheClock(t *testing.T) {
+	s := serve(t, made(noon, 1))
+	b := open(t, "http://"+s.address+"/#timeline", wide)
+	b.wait("document.querySelector('.range')?.innerText === '13:40 – 16:40'")
+	later := *s.document
+	later.Full, later.Intervals = false, nil
+	later.Now, later.Look = noon.Add(10*time.Minute), noon.Add(10*time.Minute)
+	s.send(&later)
+	b.wait("document.querySelector('.range').innerText === '13:50 – 16:50'")
+	b.do(chromedp.Focus(".picture"), chromedp.KeyEvent(kb.ArrowLeft, chromedp.KeyModifiers(input.ModifierShift)))
+	b.wait("document.querySelector('.range').innerText === '13:14 – 16:14'")
+	later.Now, later.Look = noon.Add(20*time.Minute), noon.Add(20*time.Minute)
+	s.send(&later)
+	b.wait("document.querySelector('#clock').innerText.includes('17:00')")
+	if got := b.text(".range"); got != "13:14 – 16:14" {
+		t.Errorf("a picture of the past moves: %s", got)
+	}
+}
+
 func TestALookThatIsOldIsNotNow(t *testing.T) {
 	d := made(noon, 1)
 	d.Now = noon.Add(10 * time.Minute)
