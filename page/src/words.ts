@@ -164,6 +164,7 @@ export interface Words {
   loading: string;
   offSince(time: string): string;
   offMeaning(seconds: number): string;
+  noAnswer(seconds: number): string;
   behindSince(time: string): string;
   behindMeaning: string;
   tryNow: string;
@@ -374,7 +375,8 @@ export const en: Words = {
   file: "a file",
   loading: "Reading the history …",
   offSince: (time) => `Not connected since ${time}.`,
-  offMeaning: (s) => `What you see is from then. No lock depends on this page. It tries again in ${s} s.`,
+  offMeaning: (s) => `What you see is from then. No lock depends on this page, which tries again in ${s} s.`,
+  noAnswer: (s) => `The server does not answer. This page tries again in ${s} s.`,
   behindSince: (time) => `Not watched since ${time}.`,
   behindMeaning: "The server answers, but its last look at the host is that old. What you see is from then.",
   tryNow: "Try now",
@@ -622,6 +624,7 @@ export const zh: Words = {
   loading: "正在讀取歷史…",
   offSince: (time) => `自 ${time} 起連線中斷。`,
   offMeaning: (s) => `目前顯示的是當時的畫面。沒有任何鎖依賴這個頁面。${s} 秒後重試。`,
+  noAnswer: (s) => `伺服器沒有回應。${s} 秒後重試。`,
   behindSince: (time) => `自 ${time} 起未受觀察。`,
   behindMeaning: "伺服器有回應，但它最後一次觀察主機是在那個時候。目前顯示的是當時的畫面。",
   tryNow: "立即重試",
