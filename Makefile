@@ -12,7 +12,7 @@ GOBUILD = CGO_ENABLED=0 go build -tags nethttpomithttp2 -trimpath -buildvcs=fals
 	-ldflags "-s -w -X main.version=$$(cat VERSION) -X main.commit=$(COMMIT)"
 TOOL = go tool -modfile=tools.mod
 
-.PHONY: help build page dist sbom image release check test unit model fuzz e2e gitea suites systemd soak bench bench-long demo engines clean FORCE
+.PHONY: help build page dist sbom image release check test unit model fuzz e2e gitea suites systemd soak bench bench-long demo picture engines clean FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /\1\t/p' Makefile | expand -t 12
@@ -156,6 +156,9 @@ bench-long: engines build ## all figures: half an hour
 
 demo: ## two repositories' jobs on one host, without and with hostguard
 	./try demo
+
+picture: engines build ## the README's pictures of the page
+	cd e2e && go run ./picture
 
 clean: ## remove what was built and downloaded
 	rm -rf bin dist .cache
