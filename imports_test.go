@@ -22,7 +22,8 @@ func TestDomainPackagesKeepToTheStandardLibrary(t *testing.T) {
 	const yamltree, finding = "hostguard/runner/yamltree", "hostguard/runner/finding"
 	const config, shell = "hostguard/runner/config", "hostguard/runner/shell"
 	for domain, may := range map[string][]string{
-		"lock": nil, "clean": nil, "pressure": nil,
+		"lock": nil, "clean": nil, "pressure": nil, "history": nil,
+		"observe": {"hostguard/history"}, "page": {"hostguard/history"},
 		"internal/actrunner": nil, "internal/hexid": nil, "internal/mounts": nil, "internal/privsep": nil,
 		"internal/safefile": nil,
 		"runner/finding":    nil, "runner/shell": {syntax, fileutil}, "runner/yamltree": {yaml},

@@ -140,6 +140,7 @@ need strace strace
 need busybox busybox
 need curl curl
 need debootstrap debootstrap
+need chromium chromium
 ldconfig -p >"$log"
 grep -q 'libdevmapper\.so\.1\.02\.1 ' "$log" || missing="$missing libdevmapper1.02.1"
 grep -q 'libseccomp\.so\.2 ' "$log" || missing="$missing libseccomp2"
@@ -229,3 +230,6 @@ unpack_systemd
 
 # A cron of the tests' own: an installed one would run on the machine.
 [ -d "$cache/cron" ] || unpack cron bookworm cron
+
+# promtool checks the observer's metrics; the package would start Prometheus on the machine.
+[ -d "$cache/prometheus" ] || unpack prometheus bookworm prometheus

@@ -61,26 +61,22 @@ func (s *Space) Survey(ctx context.Context, name string) ([]Survey, error) {
 	if err != nil {
 		return nil, err
 	}
-	surveys := map[string]*Survey{name: {Name: name}}
-	for _, e := range append(named, entries...) {
-		if survey := surveys[e.Name]; e.label("kind") != kindLock && e.Name != name ||
-			survey != nil && slices.ContainsFunc(survey.Holders, func(j Judged) bool { return j.ID == e.ID }) {
-			continue
+	all := s.surveys(append(named, entries...), []string{name})
+	for i := range all {
+		for j := range all[i].Holders {
+			h := &all[i].Holders[j]
+			h.Verdict = s.judge(ctx, h.Entry, true)
 		}
-		if surveys[e.Name] == nil {
-			surveys[e.Name] = &Survey{Name: e.Name}
+		var waiting []ticket
+		for _, e := range all[i].Waiters {
+			c, _ := e.Claim()
+			waiting = append(waiting, ticket{Entry: e, claim: c})
 		}
-		surveys[e.Name].Holders = append(surveys[e.Name].Holders, Judged{e, s.judge(ctx, e, true)})
-	}
-	var all []Survey
-	for _, survey := range surveys {
-		tickets := s.Lock(survey.Name).tickets(entries)
-		waiting := slices.DeleteFunc(tickets, func(t ticket) bool { return s.abandoned(t.Entry) })
+		all[i].Waiters = nil
 		living, _ := s.living(ctx, waiting)
 		for _, t := range living {
-			survey.Waiters = append(survey.Waiters, t.Entry)
+			all[i].Waiters = append(all[i].Waiters, t.Entry)
 		}
-		all = append(all, *survey)
 	}
 	slices.SortFunc(all, func(a, b Survey) int {
 		switch name {
@@ -92,4 +88,56 @@ func (s *Space) Survey(ctx context.Context, name string) ([]Survey, error) {
 		return cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name))
 	})
 	return all, nil
+}
+
+// Glance is a Survey that costs one request, for who looks again and again: it gives no
+// verdicts, and asks the store about no container. Of locks that others made it sees those of
+// the names. It changes nothing.
+func (s *Space) Glance(ctx context.Context, names []string) ([]Survey, error) {
+	entries, err := s.store().List(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	return s.surveys(entries, names), nil
+}
+
+// Judge returns whether the holder of an entry lives. It looks through all processes only if
+// thorough, or where the verdict depends on it.
+func (s *Space) Judge(ctx context.Context, e Entry, thorough bool) Verdict {
+	return s.judge(ctx, e, thorough)
+}
+
+// surveys returns, of any entries, the locks that hostguard made and those of the names, in
+// no order and without verdicts, each with its waiters as far as their processes show.
+func (s *Space) surveys(entries []Entry, names []string) (all []Survey) {
+	surveys := map[string]*Survey{}
+	for _, name := range names {
+		surveys[name] = &Survey{Name: name}
+	}
+	waiting := map[string][]Entry{} // by the prefix of their queue
+	for _, e := range entries {
+		if e.label("kind") == kindTicket && isQueueName(e.Name) {
+			prefix := e.Name[:len(queueNames)+17]
+			waiting[prefix] = append(waiting[prefix], e)
+		}
+		survey := surveys[e.Name]
+		if survey == nil && e.label("kind") != kindLock ||
+			survey != nil && slices.ContainsFunc(survey.Holders, func(j Judged) bool { return j.ID == e.ID }) {
+			continue
+		}
+		if survey == nil {
+			survey = &Survey{Name: e.Name}
+			surveys[e.Name] = survey
+		}
+		survey.Holders = append(survey.Holders, Judged{Entry: e})
+	}
+	for _, survey := range surveys {
+		for _, t := range s.Lock(survey.Name).tickets(waiting[queuePrefix(survey.Name)]) {
+			if !s.abandoned(t.Entry) {
+				survey.Waiters = append(survey.Waiters, t.Entry)
+			}
+		}
+		all = append(all, *survey)
+	}
+	return all
 }

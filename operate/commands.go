@@ -26,6 +26,12 @@ func Commands() []cli.Command {
 		{Name: "runner cleanup-timer", Help: helpRunnerCleanupTimer,
 			New:     func() cli.Action { return new(cleaningTimer) },
 			Summary: "run clean-diag every 5 minutes"},
+		{Name: "why", Help: helpWhy, New: func() cli.Action { return new(why) },
+			Summary: "for whom a job waited"},
+		{Name: "report", Help: helpReport, New: func() cli.Action { return new(report) },
+			Summary: "who waited for whom on this host, and for how long"},
+		{Name: "observe", Help: helpObserve, New: func() cli.Action { return new(watching) },
+			Summary: "keep a history of who held and who waited, and serve a page and metrics"},
 		{Name: "install", Help: helpInstall, New: func() cli.Action { return new(installation) },
 			Summary: "put this program and its hooks in place"},
 	}

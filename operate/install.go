@@ -22,7 +22,8 @@ import (
 const helpInstall = `Installs this program on the host, with links named as the runner's hooks, completions
 for bash, zsh and fish, and a man page. Prints the plan, and the lines that the
 config.yaml of each runner here needs to find the program, with the mounts for jobs in
-containers; changes nothing without -apply. A second run changes nothing.
+containers; changes nothing without -apply. A second run changes nothing. -uninstall
+also stops and removes the observer's service; the history stays.
 
 {inputs}
 
@@ -38,8 +39,8 @@ example: sudo ./hostguard-linux-amd64 install -apply
 
 // installation is one run of install.
 type installation struct {
-	prefix    string
-	uninstall bool
+	prefix             string
+	uninstall, observe bool
 	planOptions
 }
 
@@ -47,6 +48,8 @@ func (i *installation) Inputs() []cli.Input {
 	return append(i.planOptions.Inputs(), []cli.Input{
 		{Name: "uninstall", Kind: cli.Bool(&i.uninstall), FlagOnly: true,
 			Text: "remove what install created, and nothing else"},
+		{Name: "observe", Kind: cli.Bool(&i.observe), FlagOnly: true,
+			Text: "also run \"hostguard observe\" as a service: of the system for root, else of this user"},
 		{Name: "prefix", Kind: cli.Text(&i.prefix, cli.BelowRoot), FlagOnly: true, Arg: "DIR",
 			Text: "default /usr/local for root, else $HOME/.local"},
 	}...)
@@ -80,6 +83,14 @@ func (i *installation) Run(ctx context.Context, s *cli.Session) error {
 	program, sum, err := ownProgram()
 	if err != nil {
 		return err
+	}
+	if i.uninstall {
+		if i.observe {
+			return cli.Usagef("-uninstall removes the observer's service anyway; leave out -observe")
+		}
+		if err := removeObserver(ctx, s, i.apply); err != nil {
+			return err
+		}
 	}
 	files := installed(s, filepath.Clean(i.prefix), program)
 	plan, verb := install.Plan, "install"
@@ -116,6 +127,12 @@ func (i *installation) Run(ctx context.Context, s *cli.Session) error {
 		s.Print("the runner's config.yaml must not name %q or a path that begins with it: a missing hook fails jobs",
 			filepath.Join(bin, "hostguard"))
 		return nil
+	}
+	if i.observe {
+		replaced := changes[0].Do != install.Keep
+		if err := installObserver(ctx, s, files[0].Path, replaced, i.apply); err != nil {
+			return err
+		}
 	}
 	printConfiguration(ctx, s, bin)
 	return nil

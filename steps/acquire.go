@@ -121,7 +121,6 @@ func (a *acquireLock) acquire(ctx context.Context, s *cli.Session) error {
 	m.Finish()
 	s.Print("acquired lock %q after %s (id %s)", a.Lock, cli.Short(waited), held.ID)
 	a.printReleaseHint(s, store, held.ID)
-	s.Summary(fmt.Sprintf("**hostguard**: acquired lock `%s` after %s\n", a.Lock, cli.Short(waited)))
 	return nil
 }
 

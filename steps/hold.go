@@ -92,23 +92,28 @@ func (o *acquireOptions) hold(
 			m.Settle = 500 * time.Millisecond
 		}
 	}
-	log := newLockLog(s, store, m.Settle)
+	log, seen := newLockLog(s, store, m.Settle), newWaited()
 	waiting, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
 	m.OnWait = func(w lock.Wait) {
 		log.printStore()
 		log.wait(w)
+		if w.Err == nil && !w.Leaving {
+			seen.see(w)
+		}
 		if o.timeout == 0 { // the lock is not free now
 			giveUp(lock.ErrTimeout)
 		}
 	}
 	m.OnTakeover = func(j lock.Judged) {
 		log.printStore()
+		seen.takeOver(j)
 		s.Notice("lock %q taken over: %s; %s because %s", m.Name(), lockwire.DescribeHolder(j.Entry, time.Now()),
 			j.Verdict.Life, j.Verdict.Evidence)
 	}
 	held, err := m.Acquire(waiting)
 	log.printStore()
+	reportWait(s, seen.answer(m.Name(), lockwire.WhoIs(store.Self), err == nil))
 	if err != nil {
 		return held, o.explain(err, m.Name(), log)
 	}

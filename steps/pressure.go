@@ -11,7 +11,9 @@ import (
 	units "github.com/docker/go-units"
 
 	"hostguard/internal/cli"
+	"hostguard/internal/lockwire"
 	"hostguard/internal/pressurewire"
+	"hostguard/lock"
 	"hostguard/pressure"
 )
 
@@ -203,11 +205,16 @@ func (w *waitPressure) wait(ctx context.Context) error {
 		log.unordered = turn.failure
 	}
 	end := w.Group("hostguard wait-pressure")
-	last, err := pressure.Wait(ctx, w.attempts, w.interval, look, log.report)
+	seen := newWaited()
+	last, err := pressure.Wait(ctx, w.attempts, w.interval, look, func(a pressure.Attempt) {
+		log.report(a)
+		seen.seePressure(a)
+	})
 	end()
 	if err != nil {
 		return err
 	}
+	reportWait(w.Session, seen.answer("", lockwire.WhoIs(lock.Claim{Job: lockwire.Job(w.Getenv)}), last.Clear()))
 	w.Summary(pressureSummary(last))
 	if err := errors.Join(w.writeOutputs(last), w.report(last)); err != nil {
 		return err

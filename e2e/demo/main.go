@@ -169,9 +169,13 @@ func (d *demo) without(ctx context.Context) error {
 // with shows the same with hostguard, beside a heavy build.
 func (d *demo) with(ctx context.Context) error {
 	d.log.say("\nWith hostguard, the same two, beside a Vite build of a third repository:")
-	vite, err := d.startVite(ctx)
+	observer, err := d.observe(ctx)
 	if err != nil {
 		return err
+	}
+	vite, err := d.startVite(ctx)
+	if err != nil {
+		return errors.Join(err, observer.stop())
 	}
 	defer vite.kill()
 	var waiting []<-chan struct{}
@@ -193,10 +197,10 @@ func (d *demo) with(ctx context.Context) error {
 	}
 	viteErr := vite.finish()
 	<-ended
-	if err := errors.Join(viteErr, jobsErr); err != nil {
+	if err := errors.Join(viteErr, jobsErr, observer.stop()); err != nil {
 		return err
 	}
-	return d.summaryWith()
+	return errors.Join(d.summaryWith(), d.picture())
 }
 
 // jobs runs the workflows of both sites, and returns when they have ended, with

@@ -73,7 +73,7 @@ END
 		git add . && git -c user.name=ci -c user.email=ci@localhost commit --quiet --message ci
 		exec env -i HOME=$HOME PATH=/opt/node/bin:`+
 		`/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOSTGUARD_BIN=%q \
-			/act -server %s -actions https://github.com -W ci.yaml -P awoooi-host=-self-hosted`,
+			/act -server %s -actions https://github.com -W ci.yaml -P ci-host=-self-hosted`,
 		workflow, config.Runner.Envs["HOSTGUARD_BIN"], gitea))
 	steps[4].sees(t, said)
 	if !strings.Contains(said, "| gave back lock \"awoooi-cd-docker-build-lock\"") {

@@ -184,5 +184,8 @@ func (c *Console) Table(rows [][]string) {
 	}
 }
 
+// Document prints a document for a program, such as a browser, unchanged.
+func (c *Console) Document(write func(io.Writer) error) error { return write(c.out) }
+
 // help prints a help text unchanged.
 func (c *Console) help(text string) { fmt.Fprint(c.out, text) }

@@ -227,7 +227,7 @@ func (e *Engine) Create(ctx context.Context, name string, labels map[string]stri
 func (e *Engine) List(ctx context.Context, prefixes ...string) ([]lock.Entry, error) {
 	var args filters.Args
 	if !slices.Contains(prefixes, "") {
-		args = filters.NewArgs(filters.Arg("name", somewhere(prefixes)))
+		args = somewhere(prefixes)
 	}
 	var entries []lock.Entry
 	e.mu.Lock()
@@ -249,18 +249,18 @@ func (e *Engine) List(ctx context.Context, prefixes ...string) ([]lock.Entry, er
 	return entries, nil
 }
 
-// somewhere returns a name filter that spares the daemon to send most of the other
-// networks. The filter is a regular expression, found anywhere in a name, and the daemon
-// compiles it again for each network that it has: of a list beside 5,000 others that is
-// most of the time. The last letters of a prefix without an anchor compile in a fifth of
-// the time of a whole name with one.
-func somewhere(prefixes []string) string {
-	const most = 8
-	var parts []string
+// somewhere returns name filters that spare the daemon to send most of the other networks.
+// Each is a regular expression, found anywhere in a name, and the daemon compiles it again
+// for each network that it has: of a list beside 5,000 others that is most of the time. The
+// last letters of a prefix without an anchor compile in a quarter of the time of a whole name
+// with one, and two filters in less than one of two alternatives.
+func somewhere(prefixes []string) filters.Args {
+	const most = 6
+	args := filters.NewArgs()
 	for _, prefix := range prefixes {
-		parts = append(parts, regexp.QuoteMeta(prefix[max(0, len(prefix)-most):]))
+		args.Add("name", regexp.QuoteMeta(prefix[max(0, len(prefix)-most):]))
 	}
-	return strings.Join(parts, "|")
+	return args
 }
 
 // Remove takes away the network with this full ID, which the daemon matches

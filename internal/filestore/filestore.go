@@ -56,6 +56,8 @@ type Store struct {
 	// OnFlooded is called, once for each user, when a user has more files in the
 	// directory than are read. It may be called by any goroutine.
 	OnFlooded func(uid uint32, files int)
+	// ReadOnly is for a process that only looks: it restores nothing either.
+	ReadOnly bool
 
 	dir string
 
@@ -108,7 +110,7 @@ func (s *Store) current() (*os.Root, error) {
 		s.OnReplaced()
 	}
 	for name, e := range s.known {
-		if e.data != nil && (e.own || time.Since(e.at) < knownFor) {
+		if e.data != nil && !s.ReadOnly && (e.own || time.Since(e.at) < knownFor) {
 			s.restore(root, name, e)
 		}
 	}

@@ -417,3 +417,25 @@ func TestWhatAKilledCreatorLeftAsideIsSwept(t *testing.T) {
 		t.Errorf("left aside: %q", left)
 	}
 }
+
+// Who only looks puts nothing back that somebody has removed.
+func TestAReadOnlyStoreRestoresNothing(t *testing.T) {
+	holder := open(t)
+	if _, err := holder.Create(t.Context(), "build", map[string]string{"x": "y"}); err != nil {
+		t.Fatal(err)
+	}
+	observer, err := Open(holder.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	observer.ReadOnly = true
+	if entries, err := observer.List(t.Context(), ""); err != nil || len(entries) != 1 {
+		t.Fatalf("List = %v, %v", entries, err)
+	}
+	if err := os.RemoveAll(holder.dir); err != nil {
+		t.Fatal(err)
+	}
+	if entries, err := observer.List(t.Context(), ""); err != nil || len(entries) != 0 {
+		t.Errorf("List = %v, %v", entries, err)
+	}
+}

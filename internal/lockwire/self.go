@@ -12,6 +12,24 @@ import (
 	"hostguard/lock"
 )
 
+// Job returns what the runner writes about this job into its environment.
+func Job(getenv func(string) string) lock.Job {
+	return lock.Job{
+		Server:     getenv("GITHUB_SERVER_URL"),
+		Repository: getenv("GITHUB_REPOSITORY"),
+		Workflow:   getenv("GITHUB_WORKFLOW"),
+		Job:        getenv("GITHUB_JOB"),
+		RunID:      getenv("GITHUB_RUN_ID"),
+		RunNumber:  getenv("GITHUB_RUN_NUMBER"),
+		Attempt:    getenv("GITHUB_RUN_ATTEMPT"),
+		Actor:      getenv("GITHUB_ACTOR"),
+		Event:      getenv("GITHUB_EVENT_NAME"),
+		RunnerName: getenv("RUNNER_NAME"),
+		Task:       actrunner.TaskOfToken(getenv("ACTIONS_RUNTIME_TOKEN")),
+		RunURL:     runURL(getenv),
+	}
+}
+
 // self returns a description of this process and its job. Everyone can read it in
 // labels.
 func self(getenv func(string) string) lock.Claim {
@@ -23,20 +41,7 @@ func self(getenv func(string) string) lock.Claim {
 		JobDir:     JobDir(getenv),
 		Workspace:  getenv("GITHUB_WORKSPACE"),
 		StaleAfter: lock.DefaultStaleAfter,
-		Job: lock.Job{
-			Server:     getenv("GITHUB_SERVER_URL"),
-			Repository: getenv("GITHUB_REPOSITORY"),
-			Workflow:   getenv("GITHUB_WORKFLOW"),
-			Job:        getenv("GITHUB_JOB"),
-			RunID:      getenv("GITHUB_RUN_ID"),
-			RunNumber:  getenv("GITHUB_RUN_NUMBER"),
-			Attempt:    getenv("GITHUB_RUN_ATTEMPT"),
-			Actor:      getenv("GITHUB_ACTOR"),
-			Event:      getenv("GITHUB_EVENT_NAME"),
-			RunnerName: getenv("RUNNER_NAME"),
-			Task:       actrunner.TaskOfToken(getenv("ACTIONS_RUNTIME_TOKEN")),
-			RunURL:     runURL(getenv),
-		},
+		Job:        Job(getenv),
 	}
 	c.Actions = lock.HasActions(c.JobDir)
 	// A runner of many jobs proves nothing without this job's directory, which

@@ -55,6 +55,20 @@ var _ bus = (*dbus.Conn)(nil)
 func Units(ctx context.Context, scope string, getenv func(string) string, named []string) ([]runner.Unit, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	conn, err := connect(ctx, scope, getenv)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	units, err := read(ctx, conn, scope, named)
+	if err != nil {
+		return nil, fmt.Errorf("ask systemd of the %s: %w", scope, err)
+	}
+	return units, nil
+}
+
+// connect returns a connection to a manager.
+func connect(ctx context.Context, scope string, getenv func(string) string) (*dbus.Conn, error) {
 	address := "unix:path=/run/dbus/system_bus_socket"
 	if scope == User {
 		address = "unix:path=" + godbus.EscapeBusAddressValue(path.Join(runtimeDir(getenv), "bus"))
@@ -65,12 +79,7 @@ func Units(ctx context.Context, scope string, getenv func(string) string, named 
 	if err != nil {
 		return nil, fmt.Errorf("no systemd of the %s to ask: %w", scope, err)
 	}
-	defer conn.Close()
-	units, err := read(ctx, conn, scope, named)
-	if err != nil {
-		return nil, fmt.Errorf("ask systemd of the %s: %w", scope, err)
-	}
-	return units, nil
+	return conn, nil
 }
 
 // runtimeDir returns where a user's manager listens.
@@ -258,4 +267,25 @@ func Log(ctx context.Context, u runner.Unit, since time.Duration, visit func(lin
 		return fmt.Errorf("read the journal of %q: %w", u.Name, err)
 	}
 	return nil
+}
+
+// States returns the active state of units by one question: "active", "deactivating" and so
+// on. One that is not loaded is "inactive".
+func States(ctx context.Context, scope string, getenv func(string) string, names []string) (map[string]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	conn, err := connect(ctx, scope, getenv)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	units, err := conn.ListUnitsByNamesContext(ctx, names)
+	if err != nil {
+		return nil, fmt.Errorf("ask systemd of the %s: %w", scope, err)
+	}
+	states := map[string]string{}
+	for _, u := range units {
+		states[u.Name] = u.ActiveState
+	}
+	return states, nil
 }

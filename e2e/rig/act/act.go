@@ -1,5 +1,5 @@
 // Package act runs workflows on this host with a real runner engine, as a
-// runner with the label awoooi-host:host does.
+// runner with the labels awoooi-host:host and ci-host:host does.
 //
 // Each run has its own home and cache, so that it leaves nothing behind but its
 // folder. Nothing is fetched from elsewhere: wooo/hostguard comes from a folder,
@@ -136,8 +136,8 @@ func copyLines(to io.Writer, from io.Reader) error {
 
 // args returns the arguments of the runner's command line.
 func (j Job) args() ([]string, error) {
-	args := []string{"-W", "ci.yaml", "-P", "awoooi-host=-self-hosted", "-P", "ubuntu-latest=" +
-		cmp.Or(j.Image, "-self-hosted")}
+	args := []string{"-W", "ci.yaml", "-P", "awoooi-host=-self-hosted", "-P", "ci-host=-self-hosted",
+		"-P", "ubuntu-latest=" + cmp.Or(j.Image, "-self-hosted")}
 	for _, variable := range j.Env {
 		args = append(args, "--env", variable)
 	}
