@@ -69,8 +69,9 @@ func (in Input) brief() string {
 	return strings.TrimSuffix(text, ".")
 }
 
-// takes describes the values that are offered for an input.
-func (in Input) takes() (values []string, dirs, files bool) {
+// offered returns the values that are offered for an input: words, or else directories
+// or files.
+func (in Input) offered() (values []string, dirs, files bool) {
 	arg := cmp.Or(in.Arg, in.arg)
 	return in.values, strings.HasPrefix(arg, "DIR"), arg == "FILE"
 }
@@ -83,7 +84,7 @@ func bashCompletion(mark string, all []Command, words, inGroup []described) []by
 			word, _, _ := strings.Cut(in.flag(), " ") // -disable=false of what is true
 			list = append(list, word)
 			offer := "return"
-			switch words, dirs, files := in.takes(); {
+			switch words, dirs, files := in.offered(); {
 			case in.boolean:
 				continue // it needs no value
 			case len(words) > 0:
@@ -96,7 +97,7 @@ func bashCompletion(mark string, all []Command, words, inGroup []described) []by
 			fmt.Fprintf(&values, "\t'%s -%s') %s ;;\n", cmd.Name, in.Name, offer)
 		}
 		list = append(list, cmd.Argument...)
-		fmt.Fprintf(&flags, "\t\t'%s') words='%s' ;;\n", cmd.Name, strings.Join(list, " "))
+		fmt.Fprintf(&flags, "\t\t\t'%s') words='%s' ;;\n", cmd.Name, strings.Join(list, " "))
 	}
 	return fmt.Appendf(nil, `# %[1]s
 _hostguard_paths() {
@@ -140,7 +141,7 @@ _hostguard() {
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
 }
 complete -F _hostguard hostguard
-`, mark, group, values.String(), wordsOf(words), wordsOf(inGroup), strings.ReplaceAll(flags.String(), "\t\t'", "\t\t\t'"))
+`, mark, group, values.String(), wordsOf(words), wordsOf(inGroup), flags.String())
 }
 
 // zshQuote quotes a text for zsh, once more for _describe and _arguments.
@@ -170,7 +171,7 @@ func zshCompletion(mark string, all []Command, words, inGroup []described) []byt
 				continue
 			}
 			action := " "
-			switch values, dirs, files := in.takes(); {
+			switch values, dirs, files := in.offered(); {
 			case len(values) > 0:
 				action = "(" + strings.Join(values, " ") + ")"
 			case dirs:
@@ -256,7 +257,7 @@ complete -c hostguard -f
 	for _, cmd := range all {
 		for _, in := range cmd.New().Inputs() {
 			takes := ""
-			switch values, dirs, files := in.takes(); {
+			switch values, dirs, files := in.offered(); {
 			case in.boolean:
 			case len(values) > 0:
 				takes = " -x -a '" + strings.Join(values, " ") + "'"
