@@ -34,7 +34,8 @@ type doctor struct {
 }
 
 func (d *doctor) Inputs() []cli.Input {
-	return append([]cli.Input{checkoutInput(&d.checkout, "")}, append(d.hostOptions.Inputs(), cli.JSONInput(&d.json))...)
+	return slices.Concat([]cli.Input{checkoutInput(&d.checkout, "")}, d.hostOptions.Inputs(),
+		[]cli.Input{cli.JSONInput(&d.json)})
 }
 
 func (d *doctor) Run(ctx context.Context, s *cli.Session) error {

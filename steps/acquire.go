@@ -98,7 +98,8 @@ func (a *acquireLock) acquire(ctx context.Context, s *cli.Session) error {
 		s.Print("this job already holds the lock (id %.12s), and keeps it until the release of its first acquire-lock",
 			e.ID)
 		s.State("record", "reentered")
-		return errors.Join(writeOutputs(s, e.ID, 0, nil), a.report(s, acquireReport{Acquired: true, ID: e.ID, Again: true}))
+		return errors.Join(writeOutputs(s, e.ID, 0, nil),
+			a.report(s, acquireReport{Acquired: true, ID: e.ID, Again: true}))
 	}
 	start := time.Now()
 	held, err := a.hold(waiting, s, m, store)

@@ -39,7 +39,8 @@ func Completion(shell, mark string, all []Command) []byte {
 			words = append(words, described{cmd.Name, cmp.Or(cmd.Summary, "print the version")})
 		}
 	}
-	words = append(words, described{group, "the runner of this host"}, described{"help", "print the details of a command"})
+	words = append(words, described{group, "the runner of this host"},
+		described{"help", "print the details of a command"})
 	switch shell {
 	case "zsh":
 		return zshCompletion(mark, all, words, inGroup)
@@ -247,7 +248,8 @@ complete -c hostguard -f
 `, mark)
 	offer := func(list []described, after string) {
 		for _, c := range list {
-			fmt.Fprintf(&b, "complete -c hostguard -n '__hostguard_at%s' -a %s -d %s\n", after, c.word, fishQuote(c.text))
+			fmt.Fprintf(&b, "complete -c hostguard -n '__hostguard_at%s' -a %s -d %s\n", after, c.word,
+				fishQuote(c.text))
 		}
 	}
 	offer(words, "")

@@ -26,11 +26,11 @@ var environment = []described{
 // files are what hostguard reads and writes beside what it is given.
 var files = []described{
 	{"/run/lock/hostguard", "the locks of -lock-backend file"},
-	{"/var/log/hostguard/audit.jsonl, ~/.local/state/hostguard/audit.jsonl", "who broke which lock and why, of root and " +
-		"of other users"},
+	{"/var/log/hostguard/audit.jsonl, ~/.local/state/hostguard/audit.jsonl",
+		"who broke which lock and why, of root and of other users"},
 	{"~/act-runner", "the directory of the host's runner, if no service names another"},
-	{"/etc/systemd/system/hostguard-clean-diag.timer", "the timer of runner cleanup-timer; below ~/.config/systemd/user " +
-		"for other users"},
+	{"/etc/systemd/system/hostguard-clean-diag.timer",
+		"the timer of runner cleanup-timer; below ~/.config/systemd/user for other users"},
 	{"/usr/local/bin/hostguard-job-completed, hostguard-post-task, hostguard-health",
 		"the hooks that install puts in place: links to hostguard"},
 }
@@ -70,9 +70,9 @@ func Manual(mark, version string, all []Command) []byte {
 	m.section("SH SYNOPSIS")
 	m.line(".B hostguard\n.I COMMAND\n[\\fIFLAG\\fR...]")
 	m.section("SH DESCRIPTION")
-	m.text("hostguard keeps a CI host usable that several runners, repositories and people share: it cleans what dead " +
-		"jobs left behind, waits for the heavy builds of others to end, and keeps the host-wide build lock. A workflow " +
-		"runs the steps by the action; an operator runs the other commands on the host.")
+	m.text("hostguard keeps a CI host usable that several runners, repositories and people share: it cleans what " +
+		"dead jobs left behind, waits for the heavy builds of others to end, and keeps the host-wide build lock. A " +
+		"workflow runs the steps by the action; an operator runs the other commands on the host.")
 	m.text("Every input is a flag, and most are also read from the environment. A flag takes precedence over the " +
 		"workflow's input, and that over the environment.")
 	m.section("SH COMMANDS")

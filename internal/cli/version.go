@@ -24,8 +24,8 @@ type version struct{ json bool }
 
 func (v *version) Inputs() []Input {
 	in := JSONInput(&v.json)
-	in.Text = "one line of JSON: version, commit, go, os, arch, and the modules that the program was built from, with " +
-		"their sums"
+	in.Text = "one line of JSON: version, commit, go, os, arch, and the modules that the program was built from, " +
+		"with their sums"
 	return []Input{in}
 }
 
