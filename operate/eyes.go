@@ -39,7 +39,7 @@ const (
 	// gateLife bounds what the gate remembers of containers that are long gone.
 	gateLife = 24 * time.Hour
 	// costShare bounds the cost of what takes long: the next time is so many times later.
-	costShare = 200
+	costShare = 500
 )
 
 // maxNames bounds the names of which a plain network counts as a lock, maxSeenText the text
