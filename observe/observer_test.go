@@ -85,9 +85,12 @@ func TestObserverLooksEachSecondWhileALockIsHeldOrNoEventsCome(t *testing.T) {
 		{events: make(chan bool), locks: []Lock{held("a", claim(1, 0))}},
 		{},
 	} {
-		observed(t, h, 20500*time.Millisecond, func() {})
+		_, kept := observed(t, h, 20500*time.Millisecond, func() {})
 		if n := len(h.looks); n != 21 {
 			t.Errorf("%d looks in 20.5 s, want 21", n)
+		}
+		if kept.looks < 6 || kept.looks > 9 { // they show nothing new
+			t.Errorf("%d of them are kept", kept.looks)
 		}
 	}
 }
