@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"hostguard/history"
 )
 
 // bundle makes a source of the page a module for Node.
@@ -171,5 +173,58 @@ func TestTicksAreRoundTimesOfTheClockAcrossDaylightSavingAndMonths(t *testing.T)
 				t.Errorf("\ngot  %s\nwant %s", got, q.want)
 			}
 		})
+	}
+}
+
+// An observer sends what is open with each look, and what has ended twice.
+func TestAnUpdateThatSaysNothingNewChangesNothing(t *testing.T) {
+	v := history.Interval{ID: "h1", Kind: history.Hold, Name: "deploy", Who: history.Who{Repository: "wooo/shop", Run: "1"},
+		From: after(0), Until: after(10), Open: true}
+	document := func(look int, full bool, change func(*history.Interval), stalls ...history.Stall) json.RawMessage {
+		v := v
+		v.Until = after(look)
+		change(&v)
+		d := Document{Full: full, Begin: begin, Now: after(look), Look: after(look),
+			Intervals: []history.Interval{v}, Stalls: stalls}
+		return d.AppendJSON(nil)
+	}
+	same := func(*history.Interval) {}
+	gone := func(v *history.Interval) { v.Evidence = "its container is gone" }
+	over := func(v *history.Interval) {
+		gone(v)
+		v.Open, v.End = false, history.EndTakenOver
+	}
+	stall := history.Stall{Time: after(11), IO: 3}
+	documents := []json.RawMessage{
+		document(10, true, same),
+		document(11, false, same),
+		document(12, false, same, stall),
+		document(13, false, same, stall),
+		document(14, false, gone),
+		document(15, false, over),
+		document(15, false, over),
+	}
+	var got []string
+	run(t, bundle(t, "../testdata/explain.ts"), "UTC", `const store = new page.Store();
+		const news = input.map((d) => store.merge(d)), hold = store.locks[0].holds.rows[0].list[0];
+		return news.concat(String(store.end(hold) - store.begin));`,
+		documents, &got)
+	if s := strings.Join(got, " "); s != "intervals nothing details nothing details intervals nothing 15000" {
+		t.Error(s)
+	}
+}
+
+func TestARangeHasDatesWhereTheyAreNotTodays(t *testing.T) {
+	for want, q := range map[string][2]string{
+		"13:40 – 16:40":             {"2026-11-26T13:40", "2026-11-26T16:40"},
+		"10-27 16:40 – 11-26 16:40": {"2026-10-27T16:40", "2026-11-26T16:40"},
+		"11-25 03:00 – 08:00":       {"2026-11-25T03:00", "2026-11-25T08:00"},
+	} {
+		var got string
+		run(t, bundle(t, "time.ts"), "UTC", `const [from, until] = input.map((d) => new Date(d).getTime());
+			return page.range(from, until, new Date("2026-11-26T16:40").getTime());`, q, &got)
+		if got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
 	}
 }

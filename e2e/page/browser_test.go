@@ -41,13 +41,22 @@ func serve(t *testing.T, d *page.Document) *server {
 	return s
 }
 
-func (s *server) start() {
+// page serves the page without data.
+func (s *server) page() { s.listen(page.Files()) }
+
+func (s *server) listen(h http.Handler) {
 	s.t.Helper()
 	listener, err := net.Listen("tcp", s.address)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	s.address = listener.Addr().String()
+	s.http = &http.Server{Handler: h, ErrorLog: stdlog.New(io.Discard, "", 0)}
+	go s.http.Serve(listener)
+}
+
+func (s *server) start() {
+	s.t.Helper()
 	mux := http.NewServeMux()
 	mux.Handle("/", page.Files())
 	mux.HandleFunc("/data.json", func(w http.ResponseWriter, r *http.Request) {
@@ -79,8 +88,7 @@ func (s *server) start() {
 			}
 		}
 	})
-	s.http = &http.Server{Handler: mux, ErrorLog: stdlog.New(io.Discard, "", 0)}
-	go s.http.Serve(listener)
+	s.listen(mux)
 }
 
 func (s *server) kill() { _ = s.http.Close() }
@@ -156,7 +164,8 @@ func open(t *testing.T, address string, l look) *tab {
 			b.errors = append(b.errors, e.ExceptionDetails.Error())
 		case *cdplog.EventEntryAdded:
 			if e.Entry.Level == cdplog.LevelError && !strings.Contains(e.Entry.Text, "ERR_CONNECTION_REFUSED") &&
-				!strings.Contains(e.Entry.Text, "ERR_INCOMPLETE_CHUNKED_ENCODING") {
+				!strings.Contains(e.Entry.Text, "ERR_INCOMPLETE_CHUNKED_ENCODING") &&
+				!strings.Contains(e.Entry.Text, "404 (Not Found)") {
 				b.errors = append(b.errors, e.Entry.Text)
 			}
 		}

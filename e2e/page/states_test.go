@@ -85,7 +85,7 @@ func TestAPageWhoseServerDiesSaysSoAndComesBack(t *testing.T) {
 		s.kill()
 		b.wait("document.querySelector('.connection').innerText === 'not connected'")
 		if got := b.text(".banner"); !strings.HasPrefix(got, "Not connected since 16:40:1") ||
-			!strings.Contains(got, "No lock depends on this page. It tries again in") {
+			!strings.Contains(got, "No lock depends on this page, which tries again in") {
 			t.Error(got)
 		}
 		if got := b.text(".head"); !strings.HasPrefix(got, "At 16:40:1") {
@@ -105,6 +105,18 @@ func TestAPageWhoseServerDiesSaysSoAndComesBack(t *testing.T) {
 		)
 		b.wait("document.querySelector('.head').innerText.startsWith('2 jobs wait')")
 	}
+}
+
+func TestAPageWithoutAHistoryYetSaysSo(t *testing.T) {
+	s := serve(t, made(noon, 1))
+	b := open(t, "http://"+s.address+"/page.css", wide)
+	s.kill()
+	s.page() // alone: no data
+	b.do(chromedp.Navigate("http://" + s.address + "/"))
+	b.wait("document.querySelector('.banner')?.innerText.includes('The server does not answer. This page tries again in')")
+	s.kill()
+	s.start()
+	b.wait("document.querySelector('.head')?.innerText.includes('2 jobs wait')")
 }
 
 func TestAnUpdateIsOnThePageWithinASecond(t *testing.T) {
@@ -136,6 +148,25 @@ func TestAnUpdateIsOnThePageWithinASecond(t *testing.T) {
 	}
 	if took > 5*time.Second { // a busy machine
 		t.Error("too late")
+	}
+}
+
+func TestAPictureThatShowsNowGoesWithTheClock(t *testing.T) {
+	s := serve(t, made(noon, 1))
+	b := open(t, "http://"+s.address+"/#timeline", wide)
+	b.wait("document.querySelector('.range')?.innerText === '13:40 – 16:40'")
+	later := *s.document
+	later.Full, later.Intervals = false, nil
+	later.Now, later.Look = noon.Add(10*time.Minute), noon.Add(10*time.Minute)
+	s.send(&later)
+	b.wait("document.querySelector('.range').innerText === '13:50 – 16:50'")
+	b.do(chromedp.Focus(".picture"), chromedp.KeyEvent(kb.ArrowLeft, chromedp.KeyModifiers(input.ModifierShift)))
+	b.wait("document.querySelector('.range').innerText === '13:14 – 16:14'")
+	later.Now, later.Look = noon.Add(20*time.Minute), noon.Add(20*time.Minute)
+	s.send(&later)
+	b.wait("document.querySelector('#clock').innerText.includes('17:00')")
+	if got := b.text(".range"); got != "13:14 – 16:14" {
+		t.Errorf("a picture of the past moves: %s", got)
 	}
 }
 

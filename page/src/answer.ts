@@ -4,7 +4,7 @@ import type { App } from "./app";
 import { h, link, type Child } from "./dom";
 import type { Numbered } from "./draw";
 import type { Explained, Piece } from "./explain";
-import { clock } from "./time";
+import { clock, moment } from "./time";
 import { nameOf, phrase, shortName, units, word } from "./words";
 
 const MOST_LINKS = 12;
@@ -86,7 +86,7 @@ export function answer(app: App, e: Explained, numbered: Numbered[], text: strin
               null,
               ...causeOf(app, part),
               " ",
-              h("span.mute.one", null, `${clock(part.from)}–${clock(part.until)}`),
+              h("span.mute.one", null, `${moment(part.from, app.store.now)}–${clock(part.until)}`),
               note && h("span.tag.alarm", null, note),
             ),
           );

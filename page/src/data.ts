@@ -154,6 +154,22 @@ const JOIN = 10 * 60_000;
 // SPARSE is the longest time, in ms, between two samples of stall where somebody watched.
 export const SPARSE = 330_000;
 
+// News is the most that a document has changed.
+export type News = "nothing" | "details" | "intervals";
+
+// keepsItsPlace tells whether a new state of an interval needs no new index: it is where it
+// was, for as long or still open. What is said of it may be new.
+const keepsItsPlace = (a: Interval, b: Interval) =>
+  a.from === b.from &&
+  a.open === b.open &&
+  (a.open || a.until === b.until) &&
+  a.kind === b.kind &&
+  a.job === b.job &&
+  a.name === b.name &&
+  a.plain === b.plain;
+
+const saysTheSame = (a: Interval, b: Interval) => a.what === b.what && a.end === b.end && a.evidence === b.evidence;
+
 // nameOf is what is the same for all waits of a job.
 const nameOf = (j: Job) => j.repository + "\0" + j.job + "\0" + j.run + "\0" + j.person;
 
@@ -177,6 +193,7 @@ export class Store {
   waits: Wait[] = [];
   repositories: string[] = []; // those that waited longest first
   now = 0; // until which an open interval reaches
+  private jobs: Map<string, Job> | null = null; // made for the first update
 
   end(v: Interval): number {
     return v.open ? Math.max(v.from, this.now) : v.until;
@@ -193,9 +210,10 @@ export class Store {
     return ms;
   }
 
-  // merge takes a document in, and tells whether intervals have changed. A document of a later version, which may mean something else
+  // merge takes a document in, and tells what of it is new. An observer sends what is open
+  // with each look: that it still is, is nothing new. A document of a later version, which may mean something else
   // by the same places, is refused.
-  merge(d: Document): boolean {
+  merge(d: Document): News {
     if (d.version !== 1) throw new Error("version " + d.version);
     const waited = this.repositories,
       order = this.locks.map((l) => l.name);
@@ -203,6 +221,7 @@ export class Store {
       this.intervals.clear();
       this.stalls = [];
       this.gaps = [];
+      this.jobs = null;
     }
     this.name = d.name;
     this.program = d.program;
@@ -232,7 +251,9 @@ export class Store {
     if (!d.full) this.unify(table);
     const nobody: Job = { repository: "", workflow: "", job: "", run: "", url: "", actor: "", person: "" };
     let from = d.begin,
-      job = 0;
+      job = 0,
+      changed = d.full,
+      details = false;
     for (const row of d.intervals) {
       from += row[2] ?? 0;
       job += row[5] ?? 0;
@@ -251,8 +272,19 @@ export class Store {
         evidence: text(row[9]),
         row: 0,
       };
-      this.intervals.set(v.id, v);
+      const old = this.intervals.get(v.id);
+      if (old && keepsItsPlace(old, v)) {
+        if (!saysTheSame(old, v)) details = true;
+        old.until = v.until;
+        old.what = v.what;
+        old.end = v.end;
+        old.evidence = v.evidence;
+      } else {
+        this.intervals.set(v.id, v);
+        changed = true;
+      }
     }
+    const samples = this.stalls.length;
     let time = d.begin;
     for (const [after, memory, io, cpu] of d.stalls) {
       time += after;
@@ -261,27 +293,30 @@ export class Store {
       if (!last || s.time > last.time) this.stalls.push(s);
     }
     for (const [from, until] of d.gaps) {
-      this.gaps = this.gaps.filter((g) => g.from !== from); // one that goes on is sent anew
+      if (!d.full) this.gaps = this.gaps.filter((g) => g.from !== from); // it may be sent twice
       this.gaps.push({ from, until });
     }
     this.gaps.sort((a, b) => a.from - b.from);
-    if (!d.full && !d.intervals.length) return false;
+    if (!changed) return details || this.stalls.length > samples || d.gaps.length > 0 ? "details" : "nothing";
     this.index();
-    if (d.full) return true;
+    if (d.full) return "intervals";
     // What is in view keeps its place and its colour.
     const place = (l: Lock) => (order.includes(l.name) ? order.indexOf(l.name) : order.length);
     this.locks.sort((a, b) => place(a) - place(b));
     this.repositories = [...waited, ...this.repositories.filter((r) => !waited.includes(r))];
-    return true;
+    return "intervals";
   }
 
   // unify replaces the jobs of an update by those that are known: to compare two is to
   // compare objects.
   private unify(table: Job[]) {
     const key = (j: Job) => [nameOf(j), j.workflow, j.url, j.actor].join("\0");
-    const known = new Map<string, Job>();
-    for (const v of this.intervals.values()) known.set(key(v.job), v.job);
-    table.forEach((j, i) => (table[i] = known.get(key(j)) ?? j));
+    const known = (this.jobs ??= new Map([...this.intervals.values()].map((v) => [key(v.job), v.job])));
+    table.forEach((j, i) => {
+      const k = key(j);
+      if (known.has(k)) table[i] = known.get(k)!;
+      else known.set(k, j);
+    });
   }
 
   private index() {

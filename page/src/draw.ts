@@ -248,7 +248,7 @@ export class Picture {
   private bars(strip: Strip, row: Row) {
     const { view, width } = this;
     const perPixel = (view.until - view.from) / width;
-    const runs = new Map<string, { colour: string; alpha: number; columns: number[] }>();
+    const runs: { colour: string; alpha: number; columns: number[] }[] = []; // few
     const list = row.list;
     let column = NaN,
       inColumn = 0;
@@ -273,10 +273,9 @@ export class Picture {
         inColumn = 1;
       }
       const colour = this.colourOf(v),
-        alpha = this.alpha(v),
-        key = colour + alpha;
-      let run = runs.get(key);
-      if (!run) runs.set(key, (run = { colour, alpha, columns: [] }));
+        alpha = this.alpha(v);
+      let run = runs.find((r) => r.colour === colour && r.alpha === alpha);
+      if (!run) runs.push((run = { colour, alpha, columns: [] }));
       const end = Math.max(first + 1, Math.round(until)),
         last = run.columns.length - 1;
       if (last > 0 && first <= run.columns[last]!) run.columns[last] = Math.max(end, run.columns[last]!);
@@ -284,7 +283,7 @@ export class Picture {
     }
     const { ctx } = this,
       inset = strip.shape === "wait" ? 1 : 0;
-    for (const run of runs.values()) {
+    for (const run of runs) {
       ctx.globalAlpha = run.alpha * (inset ? 0.7 : 1);
       ctx.fillStyle = run.colour;
       for (let i = 0; i < run.columns.length; i += 2) {

@@ -3,7 +3,9 @@
 
 import type { Document } from "./data";
 
-const RETRY = 4; // seconds
+// Seconds until it tries again: at first, and at most when nobody answers for long.
+const RETRY = 4,
+  LONGEST_RETRY = 30;
 const SILENCE = 35_000; // milliseconds without any event
 const OPENING = 10_000; // milliseconds until a server answers
 
@@ -17,6 +19,7 @@ export class Live {
   private events: EventSource | null = null;
   private timer = 0;
   private now = 0; // of the last document
+  private pause = RETRY;
   private resting = false; // nobody sees the page
   private fetching: AbortController | null = null;
 
@@ -66,7 +69,10 @@ export class Live {
     // The browser would connect again by itself, but after an answer of an error it does
     // not, and it does not say when.
     events.onerror = () => this.retry();
-    events.onopen = () => this.expect(SILENCE, () => this.again());
+    events.onopen = () => {
+      this.pause = RETRY;
+      this.expect(SILENCE, () => this.again());
+    };
     events.addEventListener("update", (e) => {
       this.expect(SILENCE, () => this.again());
       this.take(JSON.parse((e as MessageEvent<string>).data));
@@ -85,14 +91,20 @@ export class Live {
     this.timer = window.setTimeout(otherwise, within);
   }
 
-  private retry(left = RETRY) {
+  private retry() {
     this.stop();
+    const pause = this.pause;
+    this.pause = Math.min(LONGEST_RETRY, 2 * pause);
+    this.count(pause);
+  }
+
+  private count(left: number) {
     if (left === 0) {
       this.start();
       return;
     }
     this.listener.lost(left);
-    this.timer = window.setTimeout(() => this.retry(left - 1), 1000);
+    this.timer = window.setTimeout(() => this.count(left - 1), 1000);
   }
 
   private stop() {

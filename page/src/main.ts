@@ -97,9 +97,10 @@ function logo(): SVGElement {
 
 // receive takes a document in, and draws what has changed.
 function receive(d: Document) {
-  const changed = store.merge(d);
+  const news = store.merge(d),
+    before = app.connection;
   received = performance.now();
-  if (changed) {
+  if (news === "intervals") {
     const colours = new Colours(store.repositories);
     if (d.full || colours.own.length !== app.colours.own.length) app.colours = colours;
     app.explainer = new Explainer(store);
@@ -111,7 +112,8 @@ function receive(d: Document) {
     render();
     route();
     requestAnimationFrame(() => setTimeout(() => performance.mark("shown"))); // for whoever measures
-  } else show();
+  } else if (news !== "nothing" || app.connection !== before) show();
+  else showConnection();
 }
 
 // render makes all that depends on the language.
@@ -239,7 +241,7 @@ const live = new Live({
       const w = app.words;
       return [
         h("b", null, known ? w.offSince(clock(store.now, true)) : w.off),
-        h("span", null, known ? w.offMeaning(seconds) : ""),
+        h("span", null, known ? w.offMeaning(seconds) : w.noAnswer(seconds)),
         retryButton,
       ];
     };

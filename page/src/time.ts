@@ -23,6 +23,13 @@ export function moment(ms: number, now: number, seconds = false): string {
   return (same ? "" : date(ms) + " ") + clock(ms, seconds);
 }
 
+// range is two moments, with dates where either is not today's.
+export function range(from: number, until: number, now: number): string {
+  const today = date(now);
+  if (date(from) === today && date(until) === today) return `${clock(from)} – ${clock(until)}`;
+  return `${date(from)} ${clock(from)} – ${date(until) === date(from) ? "" : date(until) + " "}${clock(until)}`;
+}
+
 export interface Tick {
   at: number;
   label: string;

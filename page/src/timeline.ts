@@ -9,7 +9,7 @@ import { fill, fit, h, type Child } from "./dom";
 import { Picture, type Strip, type View } from "./draw";
 import { legend } from "./legend";
 import { Overview } from "./overview";
-import { DAY, HOUR, MINUTE, moment, SECOND } from "./time";
+import { DAY, HOUR, MINUTE, range, SECOND } from "./time";
 import { nameOf, word } from "./words";
 
 const MOST_SUGGESTED = 60;
@@ -21,6 +21,7 @@ export class Timeline {
   private picture: Picture;
   private overview: Overview;
   private view: View = { from: 0, until: 0 };
+  private ahead: number | null = null; // how far the view reaches beyond now, if it does
   private chosen: Wait | null = null;
   private byHand = false; // chosen by the reader, not by its length
   private pointed: { interval: Interval; strip: Strip } | null = null;
@@ -259,13 +260,20 @@ export class Timeline {
     this.draw();
   }
 
-  // tick follows the clock: a picture that shows now goes with it.
+  // tick follows the clock: a picture that shows now goes with it, also while it is not seen.
   tick() {
-    if (this.root.hidden || this.view.until < this.app.store.now - 2 * SECOND) return;
-    const pad = this.view.until - this.app.store.now;
-    if (pad < SECOND) this.place(this.view.from + SECOND, this.view.until + SECOND);
+    if (this.ahead === null) return;
+    const until = this.app.store.now + this.ahead;
+    this.place(until - (this.view.until - this.view.from), until);
+    if (this.root.hidden) return;
+    this.showRange();
     if (this.chosen?.last.open) this.explain();
     this.paint();
+  }
+
+  private showRange() {
+    const text = range(this.view.from, this.view.until, this.app.store.now);
+    if (this.range.textContent !== text) this.range.textContent = text;
   }
 
   // resized keeps what is in view.
@@ -327,6 +335,7 @@ export class Timeline {
         full.until + pad - span > full.from - pad ? full.from - pad : full.until + pad - span,
       );
     this.view = { from, until: from + span };
+    this.ahead = from + span >= full.until ? from + span - full.until : null;
   }
 
   private move(from: number, until: number) {
@@ -389,9 +398,8 @@ export class Timeline {
   }
 
   private settled() {
-    const { store: s } = this.app,
-      { from, until } = this.view;
-    this.range.textContent = `${moment(from, s.now)} – ${moment(until, s.now)}`;
+    const { from, until } = this.view;
+    this.showRange();
     const full = this.domain();
     for (const b of this.spans.children as HTMLCollectionOf<HTMLElement>) {
       const ms = Number(b.dataset.ms) || full.until - full.from;

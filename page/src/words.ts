@@ -164,6 +164,7 @@ export interface Words {
   loading: string;
   offSince(time: string): string;
   offMeaning(seconds: number): string;
+  noAnswer(seconds: number): string;
   behindSince(time: string): string;
   behindMeaning: string;
   tryNow: string;
@@ -374,7 +375,8 @@ export const en: Words = {
   file: "a file",
   loading: "Reading the history …",
   offSince: (time) => `Not connected since ${time}.`,
-  offMeaning: (s) => `What you see is from then. No lock depends on this page. It tries again in ${s} s.`,
+  offMeaning: (s) => `What you see is from then. No lock depends on this page, which tries again in ${s} s.`,
+  noAnswer: (s) => `The server does not answer. This page tries again in ${s} s.`,
   behindSince: (time) => `Not watched since ${time}.`,
   behindMeaning: "The server answers, but its last look at the host is that old. What you see is from then.",
   tryNow: "Try now",
@@ -463,8 +465,8 @@ export const en: Words = {
   waiters: "Waiters, all the time",
   waitsRow: "waiting",
   waitingForEnd: "waiting for their end",
-  moreLocks: (n) => `and ${n} more locks: see the table`,
-  moreRunners: (n) => `and ${n} more runners: see the table`,
+  moreLocks: (n) => `and ${n} more locks`,
+  moreRunners: (n) => `and ${n} more runners`,
   picture: "Timeline of locks, waits and pressure",
   pictureKind: "timeline",
   keys: {
@@ -622,6 +624,7 @@ export const zh: Words = {
   loading: "正在讀取歷史…",
   offSince: (time) => `自 ${time} 起連線中斷。`,
   offMeaning: (s) => `目前顯示的是當時的畫面。沒有任何鎖依賴這個頁面。${s} 秒後重試。`,
+  noAnswer: (s) => `伺服器沒有回應。${s} 秒後重試。`,
   behindSince: (time) => `自 ${time} 起未受觀察。`,
   behindMeaning: "伺服器有回應，但它最後一次觀察主機是在那個時候。目前顯示的是當時的畫面。",
   tryNow: "立即重試",
@@ -710,8 +713,8 @@ export const zh: Words = {
   waiters: "等待者數，全部時間",
   waitsRow: "等待中",
   waitingForEnd: "等待其結束",
-  moreLocks: (n) => `還有 ${n} 個鎖，見表格`,
-  moreRunners: (n) => `還有 ${n} 個 runner，見表格`,
+  moreLocks: (n) => `還有 ${n} 個鎖`,
+  moreRunners: (n) => `還有 ${n} 個 runner`,
   picture: "鎖、等待、壓力的時間軸",
   pictureKind: "時間軸",
   keys: {
