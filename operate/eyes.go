@@ -33,12 +33,13 @@ const (
 	stallEvery      = 10 * time.Second
 	containersEvery = 10 * time.Second
 	runnersEvery    = 30 * time.Second
+	waitersEvery    = 5 * time.Second
 	// thoroughEvery is how often all processes are searched for those of a holder.
 	thoroughEvery = 30 * time.Second
 	// gateLife bounds what the gate remembers of containers that are long gone.
 	gateLife = 24 * time.Hour
 	// costShare bounds the cost of what takes long: the next time is so many times later.
-	costShare = 200
+	costShare = 500
 )
 
 // maxNames bounds the names of which a plain network counts as a lock, maxSeenText the text
@@ -61,6 +62,8 @@ type eyes struct {
 
 	verdicts map[string]*verdict         // by the ID of the entry
 	said     map[string]observe.Claimant // what the entries of the last look say, which never changes
+	waiters  map[string]*due[bool]       // whether those of the last look are gone, by the ID of the ticket
+	waiting  map[string]*due[bool]       // those of this look
 	atGate   map[string]bool             // the nonces of those at the pressure gate in the last look
 	deaths   chan struct{}               // a holder's process has ended
 	users    map[int]string              // by uid
@@ -229,6 +232,7 @@ func (e *eyes) Look(ctx context.Context) (observe.Look, error) {
 	if err != nil {
 		return l, err
 	}
+	e.waiting = map[string]*due[bool]{}
 	said, atGate := map[string]observe.Claimant{}, map[string]bool{}
 	for _, v := range e.verdicts {
 		v.seen = false
@@ -260,7 +264,7 @@ func (e *eyes) Look(ctx context.Context) (observe.Look, error) {
 	if e.leftGate(atGate) {
 		e.builds.again = time.Time{} // whether there still is pressure shows how its wait has ended
 	}
-	e.said = said
+	e.said, e.waiters = said, e.waiting
 	l.Builds = e.builds.see(buildsEvery, func() []observe.Build { return e.lookForBuilds(ctx) })
 	load := e.load.see(stallEvery, func() pressure.Reading { return proc.Local().Load() })
 	l.Stall, l.Load = stallOf(load), load.Load1
@@ -289,9 +293,22 @@ func (e *eyes) lock(ctx context.Context, survey lock.Survey) observe.Lock {
 		seen.Holders = append(seen.Holders, c)
 	}
 	for _, w := range survey.Waiters {
-		seen.Waiters = append(seen.Waiters, e.claimant(w))
+		if !e.abandoned(w) {
+			seen.Waiters = append(seen.Waiters, e.claimant(w))
+		}
 	}
 	return seen
+}
+
+// abandoned reports whether a waiter is gone, which is looked up now and then: of its end
+// nothing depends on the moment.
+func (e *eyes) abandoned(w lock.Entry) bool {
+	d := e.waiters[w.ID]
+	if d == nil {
+		d = &due[bool]{}
+	}
+	e.waiting[w.ID] = d
+	return d.seen || d.see(waitersEvery, func() bool { return e.store.Abandoned(w) })
 }
 
 // judge returns the verdict about a holder: what is cheap to look up with each look, and all
