@@ -358,29 +358,19 @@ func (e *eyes) claimant(entry lock.Entry) observe.Claimant {
 
 // who returns who made an entry. A waiter's says less than a holder's.
 func (e *eyes) who(c lock.Claim, ours bool) history.Who {
-	w := history.Who{Repository: text(c.Job.Repository), Workflow: text(c.Job.Workflow), Job: text(c.Job.Job),
-		Run: text(cmp.Or(c.Job.RunNumber, runNumber(c.Job.RunURL))), RunURL: text(c.Job.RunURL),
-		Actor: text(c.Job.Actor)}
-	if ours && w.Repository == "" && c.Process.PID > 0 {
-		w.Person = fmt.Sprintf("pid %d", c.Process.PID)
-		here := e.store.Self.Place
-		if c.Place.PIDs == here.PIDs && c.Place.Boot == here.Boot {
-			if name := e.userOf(c.Process.PID); name != "" {
-				w.Person = name + ", " + w.Person
-			}
+	if !ours {
+		return history.Who{}
+	}
+	w := lockwire.WhoIs(c)
+	for _, field := range []*string{&w.Repository, &w.Workflow, &w.Job, &w.Run, &w.RunURL, &w.Actor} {
+		*field = text(*field)
+	}
+	if here := e.store.Self.Place; w.Person != "" && c.Place.PIDs == here.PIDs && c.Place.Boot == here.Boot {
+		if name := e.userOf(c.Process.PID); name != "" {
+			w.Person = name + ", " + w.Person
 		}
 	}
 	return w
-}
-
-// runNumber returns the run's number by its page, where that shows it: a ticket has no other.
-func runNumber(page string) string {
-	page, byIndex := strings.CutSuffix(page, "?by_index=1")
-	_, number, found := strings.Cut(page, "/actions/runs/")
-	if !byIndex || !found || number == "" || strings.Trim(number, "0123456789") != "" {
-		return ""
-	}
-	return number
 }
 
 // userOf returns the name of a process's user, or "".
