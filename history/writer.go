@@ -176,7 +176,10 @@ func (w *Writer) Look(at time.Time, open, ended []Interval, stall *Stall) error 
 	still := make([]Interval, 0, len(open))
 	for _, i := range open {
 		i = w.continued(i)
-		i.Open, i.End, i.Until = true, "", at
+		i.Open, i.Until = true, at
+		if i.Kind != Runner { // whose end is its state
+			i.End = ""
+		}
 		still = append(still, i)
 	}
 	w.endUnseen(still)
@@ -222,7 +225,11 @@ func (w *Writer) endUnseen(open []Interval) {
 		seen[i.ID] = true
 	}
 	for id, i := range w.carried {
-		if !seen[id] {
+		switch {
+		case seen[id]:
+		case i.Kind == Runner:
+			w.end(i, i.End)
+		default:
 			w.end(i, EndUnseen)
 		}
 	}

@@ -147,6 +147,21 @@ func TestTheNextWriterEndsWhatItDoesNotSee(t *testing.T) {
 }
 
 // A lock was out of sight at the new observer's first look.
+func TestAnOpenRunnerHasItsState(t *testing.T) {
+	dir := t.TempDir()
+	runner := Interval{ID: "r", Kind: Runner, Name: "a", From: at(0), End: "draining"}
+	w := openWriter(t, dir, Options{})
+	look(t, w, 10, []Interval{runner}, nil)
+	if got := readAll(t, dir).Intervals(); len(got) != 1 || !got[0].Open || got[0].End != "draining" {
+		t.Errorf("open: %+v", got)
+	}
+	w.Close()
+	look(t, openWriter(t, dir, Options{}), 20, nil, nil)
+	if got := readAll(t, dir).Intervals(); len(got) != 1 || got[0].Open || got[0].End != "draining" {
+		t.Errorf("after its observer was killed: %+v", got)
+	}
+}
+
 func TestWhatIsSeenAgainDidNotEnd(t *testing.T) {
 	dir := t.TempDir()
 	w := openWriter(t, dir, Options{})

@@ -69,8 +69,9 @@ func (s *Space) Survey(ctx context.Context, name string) ([]Survey, error) {
 		}
 		var waiting []ticket
 		for _, e := range all[i].Waiters {
-			c, _ := e.Claim()
-			waiting = append(waiting, ticket{Entry: e, claim: c})
+			if c, _ := e.Claim(); !s.abandoned(e) {
+				waiting = append(waiting, ticket{Entry: e, claim: c})
+			}
 		}
 		all[i].Waiters = nil
 		living, _ := s.living(ctx, waiting)
@@ -90,9 +91,9 @@ func (s *Space) Survey(ctx context.Context, name string) ([]Survey, error) {
 	return all, nil
 }
 
-// Glance is a Survey that costs one request, for who looks again and again: it gives no
-// verdicts, and asks the store about no container. Of locks that others made it sees those of
-// the names. It changes nothing.
+// Glance is a Survey that costs one request, for who looks again and again: it looks up
+// neither whether holders live nor whether waiters do; see Judge and Abandoned. Of locks that
+// others made it sees those of the names. It changes nothing.
 func (s *Space) Glance(ctx context.Context, names []string) ([]Survey, error) {
 	entries, err := s.store().List(ctx, "")
 	if err != nil {
@@ -107,8 +108,12 @@ func (s *Space) Judge(ctx context.Context, e Entry, thorough bool) Verdict {
 	return s.judge(ctx, e, thorough)
 }
 
+// Abandoned reports whether the process of a waiter is gone, as far as that is seen here
+// without asking the store, or must have ended long ago by its own timeout.
+func (s *Space) Abandoned(waiter Entry) bool { return s.abandoned(waiter) }
+
 // surveys returns, of any entries, the locks that hostguard made and those of the names, in
-// no order and without verdicts, each with its waiters as far as their processes show.
+// no order and without verdicts, each with all tickets of its queue.
 func (s *Space) surveys(entries []Entry, names []string) (all []Survey) {
 	surveys := map[string]*Survey{}
 	for _, name := range names {
@@ -133,9 +138,7 @@ func (s *Space) surveys(entries []Entry, names []string) (all []Survey) {
 	}
 	for _, survey := range surveys {
 		for _, t := range s.Lock(survey.Name).tickets(waiting[queuePrefix(survey.Name)]) {
-			if !s.abandoned(t.Entry) {
-				survey.Waiters = append(survey.Waiters, t.Entry)
-			}
+			survey.Waiters = append(survey.Waiters, t.Entry)
 		}
 		all = append(all, *survey)
 	}

@@ -37,8 +37,15 @@ func TestAGlanceCostsOneRequestAndChangesNothing(t *testing.T) {
 		got = append(got, fmt.Sprintf("%s %d %d", survey.Name, len(survey.Holders), len(survey.Waiters)))
 	}
 	slices.Sort(got)
-	if want := []string{"free 0 1", "known 1 0", "ours 1 1"}; !slices.Equal(got, want) {
+	if want := []string{"free 0 1", "known 1 0", "ours 1 2"}; !slices.Equal(got, want) {
 		t.Errorf("holders and waiters: %q, want %q", got, want)
+	}
+	for _, survey := range surveys {
+		for _, w := range survey.Waiters {
+			if c, _ := w.Claim(); m.space.Abandoned(w) != (c.Nonce == dead.Nonce) {
+				t.Errorf("the ticket of process %d is abandoned: %v", c.Process.PID, m.space.Abandoned(w))
+			}
+		}
 	}
 	if n := s.requests() - asked; n != 1 || len(s.entries) != before {
 		t.Errorf("%d requests, %d of %d entries are left", n, len(s.entries), before)

@@ -37,6 +37,9 @@ type Observer struct {
 
 	tracker Tracker
 	stalled time.Time // the stall that was recorded last
+
+	recorded     time.Time // when a look was
+	recordedOpen int       // how many intervals were open then
 }
 
 const (
@@ -50,6 +53,8 @@ const (
 	eventPause = 250 * time.Millisecond
 	// longestPause is that between two looks at a store that does not answer.
 	longestPause = 30 * time.Second
+	// recordPause is that between two records of looks that show nothing new.
+	recordPause = 2500 * time.Millisecond
 	// lookTime bounds one look.
 	lookTime = 20 * time.Second
 	// watchPause is that between two tries to watch the store.
@@ -136,8 +141,12 @@ func (o *Observer) look(ctx context.Context) (busy bool, err error) {
 	if l.Stall.Time.After(o.stalled) {
 		stall, o.stalled = &l.Stall, l.Stall.Time
 	}
-	err = o.Recorder.Look(l.At, open, ended, stall)
-	o.Metrics.Recorded(o.Recorder.Bytes(), err)
+	// Only what is recorded survives a kill: each change, and else that it still was so.
+	if len(ended) > 0 || len(open) != o.recordedOpen || stall != nil || began.Sub(o.recorded) >= recordPause {
+		err = o.Recorder.Look(l.At, open, ended, stall)
+		o.recorded, o.recordedOpen = began, len(open)
+		o.Metrics.Recorded(o.Recorder.Bytes(), err)
+	}
 	o.Metrics.Saw(l, open, ended)
 	o.Changed(l, open, ended)
 	return len(l.Locks) > 0, nil

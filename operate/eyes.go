@@ -33,12 +33,13 @@ const (
 	stallEvery      = 10 * time.Second
 	containersEvery = 10 * time.Second
 	runnersEvery    = 30 * time.Second
+	waitersEvery    = 5 * time.Second
 	// thoroughEvery is how often all processes are searched for those of a holder.
 	thoroughEvery = 30 * time.Second
 	// gateLife bounds what the gate remembers of containers that are long gone.
 	gateLife = 24 * time.Hour
 	// costShare bounds the cost of what takes long: the next time is so many times later.
-	costShare = 200
+	costShare = 500
 )
 
 // maxNames bounds the names of which a plain network counts as a lock, maxSeenText the text
@@ -61,6 +62,8 @@ type eyes struct {
 
 	verdicts map[string]*verdict         // by the ID of the entry
 	said     map[string]observe.Claimant // what the entries of the last look say, which never changes
+	waiters  map[string]*due[bool]       // whether those of the last look are gone, by the ID of the ticket
+	waiting  map[string]*due[bool]       // those of this look
 	atGate   map[string]bool             // the nonces of those at the pressure gate in the last look
 	deaths   chan struct{}               // a holder's process has ended
 	users    map[int]string              // by uid
@@ -229,6 +232,7 @@ func (e *eyes) Look(ctx context.Context) (observe.Look, error) {
 	if err != nil {
 		return l, err
 	}
+	e.waiting = map[string]*due[bool]{}
 	said, atGate := map[string]observe.Claimant{}, map[string]bool{}
 	for _, v := range e.verdicts {
 		v.seen = false
@@ -260,7 +264,7 @@ func (e *eyes) Look(ctx context.Context) (observe.Look, error) {
 	if e.leftGate(atGate) {
 		e.builds.again = time.Time{} // whether there still is pressure shows how its wait has ended
 	}
-	e.said = said
+	e.said, e.waiters = said, e.waiting
 	l.Builds = e.builds.see(buildsEvery, func() []observe.Build { return e.lookForBuilds(ctx) })
 	load := e.load.see(stallEvery, func() pressure.Reading { return proc.Local().Load() })
 	l.Stall, l.Load = stallOf(load), load.Load1
@@ -289,9 +293,22 @@ func (e *eyes) lock(ctx context.Context, survey lock.Survey) observe.Lock {
 		seen.Holders = append(seen.Holders, c)
 	}
 	for _, w := range survey.Waiters {
-		seen.Waiters = append(seen.Waiters, e.claimant(w))
+		if !e.abandoned(w) {
+			seen.Waiters = append(seen.Waiters, e.claimant(w))
+		}
 	}
 	return seen
+}
+
+// abandoned reports whether a waiter is gone, which is looked up now and then: of its end
+// nothing depends on the moment.
+func (e *eyes) abandoned(w lock.Entry) bool {
+	d := e.waiters[w.ID]
+	if d == nil {
+		d = &due[bool]{}
+	}
+	e.waiting[w.ID] = d
+	return d.seen || d.see(waitersEvery, func() bool { return e.store.Abandoned(w) })
 }
 
 // judge returns the verdict about a holder: what is cheap to look up with each look, and all
@@ -341,29 +358,19 @@ func (e *eyes) claimant(entry lock.Entry) observe.Claimant {
 
 // who returns who made an entry. A waiter's says less than a holder's.
 func (e *eyes) who(c lock.Claim, ours bool) history.Who {
-	w := history.Who{Repository: text(c.Job.Repository), Workflow: text(c.Job.Workflow), Job: text(c.Job.Job),
-		Run: text(cmp.Or(c.Job.RunNumber, runNumber(c.Job.RunURL))), RunURL: text(c.Job.RunURL),
-		Actor: text(c.Job.Actor)}
-	if ours && w.Repository == "" && c.Process.PID > 0 {
-		w.Person = fmt.Sprintf("pid %d", c.Process.PID)
-		here := e.store.Self.Place
-		if c.Place.PIDs == here.PIDs && c.Place.Boot == here.Boot {
-			if name := e.userOf(c.Process.PID); name != "" {
-				w.Person = name + ", " + w.Person
-			}
+	if !ours {
+		return history.Who{}
+	}
+	w := lockwire.WhoIs(c)
+	for _, field := range []*string{&w.Repository, &w.Workflow, &w.Job, &w.Run, &w.RunURL, &w.Actor} {
+		*field = text(*field)
+	}
+	if here := e.store.Self.Place; w.Person != "" && c.Place.PIDs == here.PIDs && c.Place.Boot == here.Boot {
+		if name := e.userOf(c.Process.PID); name != "" {
+			w.Person = name + ", " + w.Person
 		}
 	}
 	return w
-}
-
-// runNumber returns the run's number by its page, where that shows it: a ticket has no other.
-func runNumber(page string) string {
-	page, byIndex := strings.CutSuffix(page, "?by_index=1")
-	_, number, found := strings.Cut(page, "/actions/runs/")
-	if !byIndex || !found || number == "" || strings.Trim(number, "0123456789") != "" {
-		return ""
-	}
-	return number
 }
 
 // userOf returns the name of a process's user, or "".

@@ -206,9 +206,10 @@ func TestAnUpdateThatSaysNothingNewChangesNothing(t *testing.T) {
 	}
 	var got []string
 	run(t, bundle(t, "../testdata/explain.ts"), "UTC", `const store = new page.Store();
-		return input.map((d) => store.merge(d)).concat(String(store.end(store.locks[0].holds.rows[0].list[0]) - store.begin));`,
+		const news = input.map((d) => store.merge(d)), hold = store.locks[0].holds.rows[0].list[0];
+		return news.concat(String(store.end(hold) - store.begin));`,
 		documents, &got)
-	if s := strings.Join(got, " "); s != "intervals nothing samples nothing intervals intervals nothing 15000" {
+	if s := strings.Join(got, " "); s != "intervals nothing details nothing details intervals nothing 15000" {
 		t.Error(s)
 	}
 }

@@ -4,7 +4,7 @@ import type { App } from "./app";
 import { h, link, type Child } from "./dom";
 import type { Numbered } from "./draw";
 import type { Explained, Piece } from "./explain";
-import { clock, moment } from "./time";
+import { clock, MINUTE, moment } from "./time";
 import { nameOf, phrase, shortName, units, word } from "./words";
 
 const MOST_LINKS = 12;
@@ -86,7 +86,7 @@ export function answer(app: App, e: Explained, numbered: Numbered[], text: strin
               null,
               ...causeOf(app, part),
               " ",
-              h("span.mute.one", null, `${moment(part.from, app.store.now)}–${clock(part.until)}`),
+              h("span.mute.one", null, fromUntil(part, app.store.now)),
               note && h("span.tag.alarm", null, note),
             ),
           );
@@ -100,6 +100,12 @@ export function answer(app: App, e: Explained, numbered: Numbered[], text: strin
       copyButton(app, "link", w.copyLink, asked.link),
     ),
   ];
+}
+
+// fromUntil is when a part was, to the second where that matters.
+function fromUntil(part: Piece, now: number): string {
+  const seconds = part.until - part.from < 2 * MINUTE;
+  return `${moment(part.from, now, seconds)}–${clock(part.until, seconds)}`;
 }
 
 function causeOf({ words: w }: App, p: Piece): Child[] {

@@ -155,21 +155,20 @@ const JOIN = 10 * 60_000;
 export const SPARSE = 330_000;
 
 // News is the most that a document has changed.
-export type News = "nothing" | "samples" | "intervals";
+export type News = "nothing" | "details" | "intervals";
 
-// same tells whether two states of an interval differ in nothing but for how long it has
-// been open.
-const same = (a: Interval, b: Interval) =>
+// keepsItsPlace tells whether a new state of an interval needs no new index: it is where it
+// was, for as long or still open. What is said of it may be new.
+const keepsItsPlace = (a: Interval, b: Interval) =>
   a.from === b.from &&
   a.open === b.open &&
   (a.open || a.until === b.until) &&
   a.kind === b.kind &&
   a.job === b.job &&
   a.name === b.name &&
-  a.what === b.what &&
-  a.end === b.end &&
-  a.evidence === b.evidence &&
   a.plain === b.plain;
+
+const saysTheSame = (a: Interval, b: Interval) => a.what === b.what && a.end === b.end && a.evidence === b.evidence;
 
 // nameOf is what is the same for all waits of a job.
 const nameOf = (j: Job) => j.repository + "\0" + j.job + "\0" + j.run + "\0" + j.person;
@@ -253,7 +252,8 @@ export class Store {
     const nobody: Job = { repository: "", workflow: "", job: "", run: "", url: "", actor: "", person: "" };
     let from = d.begin,
       job = 0,
-      changed = d.full;
+      changed = d.full,
+      details = false;
     for (const row of d.intervals) {
       from += row[2] ?? 0;
       job += row[5] ?? 0;
@@ -273,8 +273,13 @@ export class Store {
         row: 0,
       };
       const old = this.intervals.get(v.id);
-      if (old && same(old, v)) old.until = v.until;
-      else {
+      if (old && keepsItsPlace(old, v)) {
+        if (!saysTheSame(old, v)) details = true;
+        old.until = v.until;
+        old.what = v.what;
+        old.end = v.end;
+        old.evidence = v.evidence;
+      } else {
         this.intervals.set(v.id, v);
         changed = true;
       }
@@ -292,7 +297,7 @@ export class Store {
       this.gaps.push({ from, until });
     }
     this.gaps.sort((a, b) => a.from - b.from);
-    if (!changed) return this.stalls.length > samples || d.gaps.length > 0 ? "samples" : "nothing";
+    if (!changed) return details || this.stalls.length > samples || d.gaps.length > 0 ? "details" : "nothing";
     this.index();
     if (d.full) return "intervals";
     // What is in view keeps its place and its colour.

@@ -308,5 +308,7 @@ setInterval(everySecond, 1000);
 const data = document.getElementById("data");
 const inFile = data !== null;
 render();
+// A report is opened for its answer.
+if (inFile && !location.hash) history.replaceState(null, "", "#timeline");
 if (inFile) receive(JSON.parse(data.textContent ?? "") as Document);
 else live.start();

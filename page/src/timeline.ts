@@ -214,9 +214,8 @@ export class Timeline {
 
   private domain(): View {
     const s = this.app.store;
-    let from = s.now - 15 * MINUTE;
-    if (s.begin > 0 && s.begin < from) from = s.begin;
-    return { from, until: s.now };
+    if (!s.begin) return { from: s.now - 15 * MINUTE, until: s.now };
+    return { from: Math.min(s.begin, s.now - 2 * MINUTE), until: s.now };
   }
 
   // open shows a moment of a link, or else the shortest of some ranges in which a job waited.

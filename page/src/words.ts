@@ -465,8 +465,8 @@ export const en: Words = {
   waiters: "Waiters, all the time",
   waitsRow: "waiting",
   waitingForEnd: "waiting for their end",
-  moreLocks: (n) => `and ${n} more locks: see the table`,
-  moreRunners: (n) => `and ${n} more runners: see the table`,
+  moreLocks: (n) => `and ${n} more locks`,
+  moreRunners: (n) => `and ${n} more runners`,
   picture: "Timeline of locks, waits and pressure",
   pictureKind: "timeline",
   keys: {
@@ -713,8 +713,8 @@ export const zh: Words = {
   waiters: "等待者數，全部時間",
   waitsRow: "等待中",
   waitingForEnd: "等待其結束",
-  moreLocks: (n) => `還有 ${n} 個鎖，見表格`,
-  moreRunners: (n) => `還有 ${n} 個 runner，見表格`,
+  moreLocks: (n) => `還有 ${n} 個鎖`,
+  moreRunners: (n) => `還有 ${n} 個 runner`,
   picture: "鎖、等待、壓力的時間軸",
   pictureKind: "時間軸",
   keys: {
