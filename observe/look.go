@@ -44,6 +44,7 @@ type Claimant struct {
 	// Of a holder:
 	Evidence string // why it counts as alive, or as gone
 	Gone     bool   // the next contender takes the lock over
+	Leaves   bool   // it does once the command ends that the holder has left behind
 	Plain    bool   // made by a plain "docker network create"
 
 	// Limit is how long a waiter waits at most; 0 is unknown.

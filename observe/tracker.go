@@ -23,10 +23,11 @@ type Tracker struct {
 // tracked is an interval that has not ended.
 type tracked struct {
 	history.Interval
-	nonce string
-	gone  bool          // its holder was gone at the last look
-	limit time.Duration // of a wait
-	seen  bool          // in the present look
+	nonce  string
+	gone   bool          // its holder was gone at the last look
+	leaves bool          // only its command was left then
+	limit  time.Duration // of a wait
+	seen   bool          // in the present look
 }
 
 const (
@@ -124,7 +125,8 @@ func (t *Tracker) holds(l Look, begins map[string]time.Time) {
 					From: from, Plain: h.Plain})
 				i.nonce = h.Nonce
 			}
-			i.Who, i.What, i.Evidence, i.gone, i.seen = h.Who, h.What, h.Evidence, h.Gone, true
+			i.Who, i.What, i.Evidence, i.seen = h.Who, h.What, h.Evidence, true
+			i.gone, i.leaves = h.Gone, h.Leaves
 		}
 	}
 	t.doubted = doubted
@@ -234,6 +236,8 @@ func (t *Tracker) end(i *tracked, l Look, next time.Time, gap bool) {
 		switch {
 		case i.gone:
 			i.End = history.EndTakenOver
+		case i.leaves && !gap:
+			i.End, i.Evidence = history.EndTakenOver, "its hostguard process had ended, and then its command"
 		case gap:
 			i.End = history.EndUnseen
 		default:

@@ -95,6 +95,13 @@ func TestTrackerEndsIntervalsAsTheLooksShow(t *testing.T) {
 		{"an entry from its past cannot be older than the look that did not show it", []Look{
 			look(0), look(1), look(2, held("a", claim(1, -500))), look(3),
 		}, []string{"hold a wooo/r1 1-3 released"}},
+		{"a killed with-lock gives nothing back, so its lock is taken over once its command ends", []Look{
+			look(0, held("a", claim(1, 0).with(func(c *Claimant) { c.Leaves, c.Evidence = true, "process 7 runs" }))),
+			look(1, held("a", claim(2, 0.3))),
+		}, []string{
+			"hold a wooo/r1 0-0.3 taken over: its hostguard process had ended, and then its command",
+			"hold a wooo/r2 0.3-open",
+		}},
 		{"the next hold ends the one before", []Look{
 			look(0, held("a", claim(1, 0))), look(1, held("a", claim(2, 0.3))), look(2),
 		}, []string{"hold a wooo/r1 0-0.3 released", "hold a wooo/r2 0.3-2 released"}},

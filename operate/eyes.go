@@ -102,7 +102,8 @@ type verdict struct {
 	thorough time.Time   // when all processes were last searched
 	seen     bool        // in this look
 	stop     func()      // watching its process; may be nil
-	ended    atomic.Bool // its process has
+	ended    atomic.Bool // its process has, since the last look
+	leaves   atomic.Bool // its process has, of a with-lock, which nobody else gives back
 }
 
 // openEyes opens the store to look only.
@@ -214,6 +215,7 @@ func (e *eyes) watchProcess(entry lock.Entry, v *verdict) {
 	}
 	stop, err := proc.Local().Ended(p, func() {
 		v.ended.Store(true)
+		v.leaves.Store(c.Command)
 		select {
 		case e.deaths <- struct{}{}:
 		default:
@@ -290,6 +292,7 @@ func (e *eyes) lock(ctx context.Context, survey lock.Survey) observe.Lock {
 		c := e.claimant(h.Entry)
 		v := e.judge(ctx, h.Entry)
 		c.Evidence, c.Gone = text(v.Evidence), v.Life == lock.Dead || v.Life == lock.Stale
+		c.Leaves = e.verdicts[h.Entry.ID].leaves.Load()
 		seen.Holders = append(seen.Holders, c)
 	}
 	for _, w := range survey.Waiters {
