@@ -249,12 +249,13 @@ func inputsTable() string {
 		return "`" + text + "`"
 	}
 	plain := strings.NewReplacer("|", `\|`, "<", `\<`, "*", `\*`)
-	table := "\n| input | variable | of | default | what |\n|---|---|---|---|---|\n"
+	var table strings.Builder
+	table.WriteString("\n| input | variable | of | default | what |\n|---|---|---|---|---|\n")
 	for _, r := range rows {
-		table += fmt.Sprintf("| %s | %s | %s | %s | %s |\n", code(r.name), code(r.variable),
+		fmt.Fprintf(&table, "| %s | %s | %s | %s | %s |\n", code(r.name), code(r.variable),
 			strings.Join(commands[r], ", "), code(r.value), plain.Replace(r.text))
 	}
-	return table + "\n"
+	return table.String() + "\n"
 }
 
 func TestTheInputsOfTheDocsAreThoseOfTheProgram(t *testing.T) {

@@ -82,11 +82,11 @@ func schema(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func TestTheJSONOfEachCommandIsChecked(t *testing.T) {
-	scripts := ""
+	var scripts strings.Builder
 	for _, dir := range []string{"internal/cli", "steps", "operate"} {
 		paths, _ := filepath.Glob(dir + "/testdata/script/*.txtar")
 		for _, path := range paths {
-			scripts += read(t, path)
+			scripts.WriteString(read(t, path))
 		}
 	}
 	want := []string{"plan.json", "version.json"} // plan: of several commands
@@ -98,7 +98,7 @@ func TestTheJSONOfEachCommandIsChecked(t *testing.T) {
 		want = append(want, name+".json")
 		// What a plan prints on a host with systemd and Docker is checked beside it, in operate.
 		if plan := strings.Contains(read(t, filepath.Join(schemas, name+".json")), `"$ref": "plan.json"`); !plan &&
-			!strings.Contains(scripts, "\nschema "+name+"\n") {
+			!strings.Contains(scripts.String(), "\nschema "+name+"\n") {
 			t.Errorf("no script checks the JSON of %s", cmd.Name)
 		}
 	}
