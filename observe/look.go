@@ -69,7 +69,7 @@ type Runner struct {
 // The states of a runner.
 const (
 	Up       = "up"
-	Draining = "draining" // it was told to stop, and its jobs end first
+	Draining = "draining" // it is asked to stop, and its jobs end first
 	Drained  = "drained"  // it was retired
 	Stopped  = "stopped"
 )

@@ -43,7 +43,7 @@ type Notifier struct {
 	Report  func(format string, args ...any)
 
 	queue chan Notice
-	told  map[string]bool // waits that are open, by ID
+	long  map[string]bool // waits that are open, by ID
 }
 
 // NewNotifier returns a notifier without a receiver.
@@ -58,17 +58,17 @@ const (
 
 // Saw queues the notices of a look. It never waits: what does not fit into the queue is lost.
 func (n *Notifier) Saw(l Look, open, ended []history.Interval) {
-	told := map[string]bool{}
+	long := map[string]bool{}
 	for _, i := range open {
 		waits := i.Kind == history.Wait || i.Kind == history.Pressure
 		if !waits || i.Until.Sub(i.From) < n.After {
 			continue
 		}
-		if told[i.ID] = true; !n.told[i.ID] {
+		if long[i.ID] = true; !n.long[i.ID] {
 			n.put(n.notice("wait", l.At, i))
 		}
 	}
-	n.told = told
+	n.long = long
 	for _, i := range ended {
 		if i.Kind == history.Hold && i.End == history.EndTakenOver {
 			n.put(n.notice("takeover", l.At, i))

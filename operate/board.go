@@ -38,7 +38,7 @@ type record struct {
 
 var _ observe.Recorder = (*record)(nil)
 
-// openRecord opens the history in dir for writing, and tells learn which locks it knows.
+// openRecord opens the history in dir for writing, and calls learn with each lock that it knows.
 func openRecord(dir string, s *cli.Session, host string, learn func(lockName string)) (*record, error) {
 	w, err := history.Open(dir, history.Options{Host: host, Warn: func(err error) { s.Warning("%v", err) }})
 	if err != nil {

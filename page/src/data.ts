@@ -157,7 +157,7 @@ export const SPARSE = 330_000;
 // News is the most that a document has changed.
 export type News = "nothing" | "details" | "intervals";
 
-// keepsItsPlace tells whether a new state of an interval needs no new index: it is where it
+// keepsItsPlace reports whether a new state of an interval needs no new index: it is where it
 // was, for as long or still open. What is said of it may be new.
 const keepsItsPlace = (a: Interval, b: Interval) =>
   a.from === b.from &&
@@ -210,7 +210,7 @@ export class Store {
     return ms;
   }
 
-  // merge takes a document in, and tells what of it is new. An observer sends what is open
+  // merge takes a document in, and returns what of it is new. An observer sends what is open
   // with each look: that it still is, is nothing new. A document of a later version, which may mean something else
   // by the same places, is refused.
   merge(d: Document): News {

@@ -175,7 +175,7 @@ export class Explainer {
   }
 }
 
-// own tells whether what could be in the way of a wait is the same job's: the hold that it
+// own reports whether what could be in the way of a wait is the same job's: the hold that it
 // gets when it ends, which is seen up to a look before, and its own builds.
 function own(v: Interval, of: Interval, until: number): boolean {
   const a = v.job,
