@@ -33,10 +33,12 @@ func TestDemo(t *testing.T) {
 			err = run(t.Context(), build, e.Host(), &out)
 			t.Logf("%s", out.String())
 			if err != nil {
-				t.Error(err)
+				t.Fatal(err)
 			}
+			pictured(t)
 			_, with, _ := strings.Cut(out.String(), "\nWith hostguard")
-			for _, want := range []string{"3 left-over logs", "site-a waited", "site-b waited", "overlap   none, "} {
+			for _, want := range []string{"3 left-over logs", "site-a waited", "site-b waited", "overlap   none, ",
+				"why       The last job that waited, wooo/site-", "picture   .cache/demo.html"} {
 				if !strings.Contains(with, want) {
 					t.Errorf("nothing of %q with hostguard", want)
 				}
