@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -263,9 +264,12 @@ func (e *eyes) Look(ctx context.Context) (observe.Look, error) {
 		delete(e.verdicts, id)
 	}
 	slices.SortFunc(l.Locks, func(a, b observe.Lock) int { return cmp.Compare(a.Name, b.Name) })
-	if e.leftGate(atGate) {
-		e.builds.again = time.Time{} // whether there still is pressure shows how its wait has ended
+	// A build explains the wait that begins, and whether there still is one shows how a wait
+	// has ended.
+	if !maps.Equal(e.atGate, atGate) {
+		e.builds.again = time.Time{}
 	}
+	e.atGate = atGate
 	e.said, e.waiters = said, e.waiting
 	l.Builds = e.builds.see(buildsEvery, func() []observe.Build { return e.lookForBuilds(ctx) })
 	load := e.load.see(stallEvery, func() pressure.Reading { return proc.Local().Load() })
@@ -274,16 +278,6 @@ func (e *eyes) Look(ctx context.Context) (observe.Look, error) {
 	l.Containers = e.tasks.see(containersEvery, func() []string { return e.lookForTasks(ctx) })
 	l.Runners = e.runners.see(runnersEvery, func() []observe.Runner { return e.lookForRunners(ctx) })
 	return l, nil
-}
-
-// leftGate reports whether a job has left the pressure gate since the last look, given the
-// nonces of those that are there now.
-func (e *eyes) leftGate(now map[string]bool) (left bool) {
-	for nonce := range e.atGate {
-		left = left || !now[nonce]
-	}
-	e.atGate = now
-	return left
 }
 
 func (e *eyes) lock(ctx context.Context, survey lock.Survey) observe.Lock {
