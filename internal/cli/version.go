@@ -59,7 +59,9 @@ func (v *version) Run(_ context.Context, s *Session) error {
 		Modules: []moduleReport{},
 	}
 	for _, m := range build.Deps {
-		report.Modules = append(report.Modules, moduleReport{m.Path, m.Version, m.Sum})
+		if m.Replace == nil { // else the binary has a folder of this repository instead
+			report.Modules = append(report.Modules, moduleReport{m.Path, m.Version, m.Sum})
+		}
 	}
 	return json.NewEncoder(s.Stdout).Encode(report)
 }
