@@ -122,7 +122,8 @@ func TestLinksOfTheDocsLeadSomewhere(t *testing.T) {
 func TestTheIndexOfTheDocsHasEveryPage(t *testing.T) {
 	index := read(t, "docs/README.md")
 	for _, page := range pages(t) {
-		if name, found := strings.CutPrefix(page, "docs/"); found && name != "README.md" && !strings.Contains(index, "("+name) {
+		name, found := strings.CutPrefix(page, "docs/")
+		if found && name != "README.md" && !strings.Contains(index, "("+name) {
 			t.Errorf("docs/README.md has no link to %s", name)
 		}
 	}

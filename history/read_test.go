@@ -25,7 +25,9 @@ func FuzzALineIsReadAsByJSON(f *testing.F) {
 		`{"v":1,"kind":"hold","from":1,"plain":true}`,
 		`{"v":1,"kind":"hold","from":1,"until":1.5}`, `{"v":1,"kind":"a\u0062","from":1}`, `{"v":1, "kind":"hold"}`,
 		`{"v":1,"kind":"hold","kind":"wait"}`, `{"v":1,"new":{"a":[1,2]},"kind":"gap","from":2,"until":3}`,
-		"{\"v\":1,\"kind\":\"\xff\"}", "{\"v\":1,\"kind\":\"a\tb\"}", `{"v":1,"kind":"hold","from":99999999999999999999}`, `{"v":1,"open":true}}`,
+		"{\"v\":1,\"kind\":\"\xff\"}", "{\"v\":1,\"kind\":\"a\tb\"}",
+		`{"v":1,"kind":"hold","from":99999999999999999999}`,
+		`{"v":1,"open":true}}`,
 		goodLine + "\n" + goodLine + "\n{\"v\":1,\"ki", `{"v":1,"kind":"hold","from":null}`, `{"v":2,"kind":"hold"}`,
 	} {
 		f.Add([]byte(text))

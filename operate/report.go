@@ -87,7 +87,8 @@ func (p *report) Run(_ context.Context, s *cli.Session) error {
 		return err
 	}
 	if p.html {
-		return s.Document(func(w io.Writer) error { return page.Standalone(w, pageOf(r, now.Add(-p.since), now, s.Version)) })
+		shown := pageOf(r, now.Add(-p.since), now, s.Version)
+		return s.Document(func(w io.Writer) error { return page.Standalone(w, shown) })
 	}
 	is := r.Report(now.Add(-p.since))
 	switch {

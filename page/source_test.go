@@ -178,7 +178,8 @@ func TestTicksAreRoundTimesOfTheClockAcrossDaylightSavingAndMonths(t *testing.T)
 
 // An observer sends what is open with each look, and what has ended twice.
 func TestAnUpdateThatSaysNothingNewChangesNothing(t *testing.T) {
-	v := history.Interval{ID: "h1", Kind: history.Hold, Name: "deploy", Who: history.Who{Repository: "wooo/shop", Run: "1"},
+	v := history.Interval{ID: "h1", Kind: history.Hold, Name: "deploy",
+		Who:  history.Who{Repository: "wooo/shop", Run: "1"},
 		From: after(0), Until: after(10), Open: true}
 	document := func(look int, full bool, change func(*history.Interval), stalls ...history.Stall) json.RawMessage {
 		v := v

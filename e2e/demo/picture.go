@@ -22,8 +22,9 @@ type observer struct {
 
 // observe starts an observer, and returns when its history has begun.
 func (d *demo) observe(ctx context.Context) (*observer, error) {
-	o := &observer{ended: make(chan struct{}), cmd: exec.CommandContext(ctx, d.path("hostguard"), "observe", "-history", d.path("history"),
-		"-listen", "none", "-lock-backend", d.backend)}
+	o := &observer{ended: make(chan struct{})}
+	o.cmd = exec.CommandContext(ctx, d.path("hostguard"), "observe", "-history", d.path("history"),
+		"-listen", "none", "-lock-backend", d.backend)
 	o.cmd.Env = append(os.Environ(), "DOCKER_HOST="+d.docker)
 	o.cmd.Stdout, o.cmd.Stderr = &o.output, &o.output
 	o.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

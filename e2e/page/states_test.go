@@ -61,7 +61,9 @@ func TestAPageOfAnEmptyHistorySaysWhatIsWatched(t *testing.T) {
 
 func TestTenIntervalsAreEnough(t *testing.T) {
 	d := made(noon, 1)
-	d.Intervals = slices.DeleteFunc(d.Intervals, func(v history.Interval) bool { return v.Kind != history.Hold || v.Open })
+	d.Intervals = slices.DeleteFunc(d.Intervals, func(v history.Interval) bool {
+		return v.Kind != history.Hold || v.Open
+	})
 	d.Intervals, d.Stalls, d.Host = d.Intervals[len(d.Intervals)-10:], nil, page.Host{}
 	b := open(t, "http://"+serve(t, d).address+"/", phone)
 	b.wait("document.querySelector('.head')?.innerText === 'Nobody waits.'")
@@ -113,7 +115,8 @@ func TestAPageWithoutAHistoryYetSaysSo(t *testing.T) {
 	s.kill()
 	s.page() // alone: no data
 	b.do(chromedp.Navigate("http://" + s.address + "/"))
-	b.wait("document.querySelector('.banner')?.innerText.includes('The server does not answer. This page tries again in')")
+	b.wait("document.querySelector('.banner')?.innerText" +
+		".includes('The server does not answer. This page tries again in')")
 	s.kill()
 	s.start()
 	b.wait("document.querySelector('.head')?.innerText.includes('2 jobs wait')")
@@ -444,7 +447,8 @@ func TestTheWholePageIsInChinese(t *testing.T) {
 		b.noOverflow()
 		b.do(chromedp.Click("nav.tabs a:last-child"))
 		b.wait(answered)
-		const want = "wooo/shop build #12 等了 41 分：3 分等壓力解除（wooo/docs test #60 的 next build）；" +
+		const want = "wooo/shop build #12 等了 41 分：" +
+			"3 分等壓力解除（wooo/docs test #60 的 next build）；" +
 			"14 分等 wooo/docs build #61（image build；通常 6 分）；" +
 			"24 分等 wooo/blog deploy #97（image build）。"
 		if got := b.text(".sentence"); got != want {

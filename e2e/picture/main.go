@@ -67,7 +67,9 @@ func run() error {
 		return err
 	}
 	defer e.Stop()
-	h := host{binary: filepath.Join(checkout, "bin/hostguard"), docker: e.Host(), history: filepath.Join(dir, "history")}
+	h := host{
+		binary: filepath.Join(checkout, "bin/hostguard"), docker: e.Host(), history: filepath.Join(dir, "history"),
+	}
 	begin := time.Now()
 	if err := h.play(); err != nil {
 		return err

@@ -134,7 +134,8 @@ func TestExamplesTakeTurns(t *testing.T) {
 		e := engine.ForTest(t, map[string]string{act.Nektos: engine.Old, act.Gitea: engine.New}[build])
 		hostguard := filepath.Join(exported(t), "dist/hostguard-linux-"+runtime.GOARCH)
 		for _, some := range [][]example{examples, shortExamples} {
-			if overlaps := runExamples(t, some, build, "HOSTGUARD="+hostguard, "DOCKER_HOST="+e.Host()); overlaps != "" {
+			overlaps := runExamples(t, some, build, "HOSTGUARD="+hostguard, "DOCKER_HOST="+e.Host())
+			if overlaps != "" {
 				t.Errorf("builds at the same time:\n%s", overlaps)
 			}
 		}

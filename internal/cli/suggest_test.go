@@ -10,7 +10,8 @@ func TestAMistypedWordMeansTheNearestKnownOne(t *testing.T) {
 		"runner resume", "status-all"}
 	for typed, want := range map[string]string{
 		"staus": "status", "sttaus": "status", "statuss": "status", "acquire": "acquire-lock",
-		"aquire-lock": "acquire-lock", "audit": "runner audit", "drian": "runner drain", "runner audti": "runner audit", "rel": "release-lock",
+		"aquire-lock": "acquire-lock", "audit": "runner audit", "drian": "runner drain", "runner audti": "runner audit",
+		"rel":  "release-lock",
 		"stat": "", "frobnicate": "", "x": "", "": "", "runner": "", "re": "", strings.Repeat("status", 100): "",
 	} {
 		if got := nearest(typed, known); got != want {
