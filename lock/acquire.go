@@ -244,7 +244,7 @@ func (a *acquisition) wait(ctx context.Context, inTheWay Judged) {
 		switch n := len(a.ahead); { // to see a process end asks nothing of the store
 		case n == 0:
 			step = poll / 4
-		case a.space.sight(a.ahead[n-1].claim) != Unknown:
+		case a.space.sight(a.ahead[n-1].claim()) != Unknown:
 			step = poll / 2 * time.Duration(max(1, a.onHost/looking))
 		}
 		if left <= 0 && a.moreWait() {
@@ -271,7 +271,7 @@ func (a *acquisition) moreWait() bool {
 // seesAlive reports whether this process sees a waiter's process alive. A waiter that sees
 // none ahead of it removes what the dead left. When every waiter did, 40 killed of 256 kept
 // the daemon busy with the same removals for 7 s while the lock was free.
-func (a *acquisition) seesAlive(t ticket) bool { return a.space.sight(t.claim) == Alive }
+func (a *acquisition) seesAlive(t ticket) bool { return a.space.sight(t.claim()) == Alive }
 
 // rest returns how long this process may leave the lock to those ahead. As long as
 // it sees one of their processes, that one looks sooner; the nearest ahead that have
@@ -292,7 +292,7 @@ func (a *acquisition) rest(ctx context.Context, holder Claim) time.Duration {
 	}
 	life := Dead
 	for len(a.ahead) > 0 && life == Dead {
-		if life = a.space.containerLife(ctx, a.ahead[len(a.ahead)-1].claim); life == Dead {
+		if life = a.space.containerLife(ctx, a.ahead[len(a.ahead)-1].claim()); life == Dead {
 			a.ahead = a.ahead[:len(a.ahead)-1]
 		}
 	}

@@ -69,8 +69,8 @@ func (s *Space) Survey(ctx context.Context, name string) ([]Survey, error) {
 		}
 		var waiting []ticket
 		for _, e := range all[i].Waiters {
-			if c, _ := e.Claim(); !s.abandoned(e) {
-				waiting = append(waiting, ticket{Entry: e, claim: c})
+			if !s.abandoned(e) {
+				waiting = append(waiting, ticket{Entry: e})
 			}
 		}
 		all[i].Waiters = nil
