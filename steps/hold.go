@@ -18,6 +18,8 @@ type acquireOptions struct {
 	timeout, staleAfter time.Duration
 	settle              time.Duration // negative: not given
 	reason, priority    string
+
+	claim func(context.Context, *member) lock.Claim // what the entry claims, if not what the store's Self does
 }
 
 func newAcquireOptions() acquireOptions { return acquireOptions{settle: -1} }
@@ -72,6 +74,9 @@ func (o *acquireOptions) deadline(ctx context.Context) (context.Context, context
 func (o *acquireOptions) hold(ctx context.Context, s *cli.Session, l *member) (lock.Acquired, error) {
 	m, store := l.m, l.store
 	store.Self.Reason, store.Self.Priority, store.Self.StaleAfter = o.reason, o.priority, o.staleAfter
+	if o.claim != nil {
+		store.Self = o.claim(ctx, l)
+	}
 	m.JobGone = func() bool { return jobGone(store.Self.JobDir) }
 	m.Recorded = func(e lock.Entry) bool {
 		record, ok := lock.ParseRecord(readRecord(s, l.Options))
