@@ -47,7 +47,7 @@ type withLock struct {
 // Inputs returns the table of inputs.
 func (w *withLock) Inputs() []cli.Input {
 	return append(w.acquireOptions.Inputs(), cli.Input{
-		Name: "backends", Kind: cli.Distinct(&w.backends, len(lockwire.Backends), checkBackend), FlagOnly: true, Arg: "LIST",
+		Name: "backends", Kind: cli.Distinct(&w.backends, len(lockwire.Backends), checkBackend), FlagOnly: true,
 		Text: "lock-backends to take locks in at once, in place of the one of lock-backend: each the name of " +
 			"lock-name that is in the same position, or all the only one",
 	}, cli.QuietInput())
