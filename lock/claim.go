@@ -37,6 +37,7 @@ type Claim struct {
 	Workspace  string
 	Reason     string
 	StaleAfter time.Duration
+	Reserved   time.Duration // for so long it holds the lock whatever lives; 0 is no reservation
 	Uptime     time.Duration // the host's boot-time clock at the announcement
 
 	Priority string // PriorityHigh or PriorityNormal
@@ -114,7 +115,7 @@ func (c *Claim) processes() map[string]*Process {
 }
 
 func (c *Claim) durations() map[string]*time.Duration {
-	return map[string]*time.Duration{"stale-after": &c.StaleAfter, "uptime": &c.Uptime}
+	return map[string]*time.Duration{"stale-after": &c.StaleAfter, "reserved": &c.Reserved, "uptime": &c.Uptime}
 }
 
 func (c *Claim) flags() map[string]*bool {
@@ -129,6 +130,9 @@ const labelPrefix = "hostguard."
 // labels returns c as the labels of an entry. Empty fields are left out.
 func (c Claim) labels(kind string) map[string]string {
 	labels := map[string]string{labelPrefix + "version": labelVersion, labelPrefix + "kind": kind}
+	if c.Reserved > 0 { // c's own is what it grants to locks made without hostguard
+		c.StaleAfter = min(c.Reserved, MaxStaleAfter)
+	}
 	set := func(name, value string) {
 		if value != "" && len(value) <= maxText { // nobody would read a longer one
 			labels[labelPrefix+name] = value
@@ -165,7 +169,7 @@ func (s *Space) fresh(c Claim) Claim {
 // ofWaiter returns c without the fields that only the evidence about a holder needs,
 // because every release reads all tickets. A waiter is judged by its process and container.
 func (c Claim) ofWaiter() Claim {
-	c.Cgroup, c.Net, c.Tracking, c.Limit, c.StaleAfter = "", "", "", false, 0
+	c.Cgroup, c.Net, c.Tracking, c.Limit, c.StaleAfter, c.Reserved = "", "", "", false, 0, 0
 	c.Actions, c.Runner, c.Parent, c.Step = false, Process{}, Process{}, Process{}
 	c.Job.Server, c.Job.RunID, c.Job.RunNumber, c.Job.Attempt, c.Job.Event, c.Job.RunnerName = "", "", "", "", "", ""
 	return c

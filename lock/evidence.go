@@ -98,7 +98,7 @@ type Verdict struct {
 }
 
 // judge decides whether the holder of an entry lives. The first evidence that
-// answers decides: a reboot, its container, its processes, the server that its
+// answers decides: the end of a reservation, a reboot, its container, its processes, the server that its
 // job came from. Age comes last, and never against a proof of life. What could
 // not be inspected is part of an unknown or stale verdict.
 //
@@ -113,6 +113,9 @@ func (s *Space) judge(ctx context.Context, e Entry, thorough bool) Verdict {
 	age := s.age(e)
 	var unseen []string
 	if ours && e.label("version") == labelVersion {
+		if c.Reserved > 0 {
+			return byReservation(c, age)
+		}
 		for _, evidence := range []func(context.Context, Claim, bool) Verdict{
 			s.byReboot, s.byContainer, s.byProcesses, s.byRun,
 		} {

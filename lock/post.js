@@ -7,7 +7,7 @@ const { hostguard, ofHost } = require('./hostguard.js')
 // A job may have written to the state, too: what main.js cannot have saved counts as
 // not saved, and never keeps the lock.
 const forms = {
-  'lock-name': /^(|[A-Za-z0-9][A-Za-z0-9_.-]{1,127})$/,
+  'lock-name': /^[\s,]*([A-Za-z0-9][A-Za-z0-9_.-]{1,127}(?:[\s,]+|$))*$/,
   'lock-backend': /^(|docker|file)$/,
 }
 let saved = {}

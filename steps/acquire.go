@@ -19,6 +19,10 @@ const helpAcquireLock = `usage: hostguard acquire-lock [FLAG...]
 Acquires the host-wide lock, waiting its turn, and keeps it until release-lock.
 While it waits it prints who holds the lock, since when and from which run.
 
+Several locks are taken one after the other, in the order of their names wherever
+they are taken, so that two jobs never wait for each other: all of them within one
+timeout, or none. The output lock-id then has their IDs in that order.
+
 {inputs}
 
 outputs: lock-id, acquired, waited-seconds, took-over-from
@@ -53,6 +57,15 @@ type acquireReport struct {
 	Waited   float64       `json:"waited_seconds"`
 	TookOver []entryReport `json:"took_over"` // from holders that are gone
 	Error    string        `json:"error,omitempty"`
+
+	Locks []lockID `json:"locks,omitempty"` // each of several, in the order in which they are taken
+}
+
+// lockID is one of several locks that are held.
+type lockID struct {
+	Lock  string `json:"lock"`
+	ID    string `json:"id"`
+	Again bool   `json:"reentered,omitempty"`
 }
 
 func (a *acquireLock) Run(ctx context.Context, s *cli.Session) error {
@@ -74,7 +87,7 @@ func (a *acquireLock) report(s *cli.Session, r acquireReport) error {
 	if !a.json {
 		return nil
 	}
-	r.Version, r.Lock, r.Backend = 1, a.Lock, a.Backend
+	r.Version, r.Lock, r.Backend = 1, a.String(), a.Backend
 	if r.TookOver == nil {
 		r.TookOver = []entryReport{}
 	}
@@ -85,56 +98,72 @@ func (a *acquireLock) acquire(ctx context.Context, s *cli.Session) error {
 	if err := s.CheckFiles(); err != nil {
 		return err
 	}
-	end := s.Group("hostguard acquire-lock %q", a.Lock)
+	end := s.Group("hostguard acquire-lock %q", a.String())
 	defer func() { end() }()
-	waiting, cancel := a.deadline(ctx)
-	defer cancel()
-	store, err := a.open(waiting, s)
+	set, err := a.take(ctx, s, func([]*lockwire.Store) error { return nil })
 	if err != nil {
 		return err
 	}
-	m := store.Lock(a.Lock)
-	if e, ok := reentered(waiting, s, m, a.Options); ok {
-		s.Print("this job already holds the lock (id %.12s), and keeps it until the release of its first acquire-lock",
-			e.ID)
-		s.State("record", "reentered")
-		return errors.Join(writeOutputs(s, e.ID, 0, nil),
-			a.report(s, acquireReport{Acquired: true, ID: e.ID, Again: true}))
+	if err := a.leave(s, set); err != nil {
+		return errors.Join(err, set.giveBack(ctx))
 	}
-	start := time.Now()
-	held, err := a.hold(waiting, s, m, store)
-	if err == nil && ctx.Err() != nil { // interrupted after the lock was acquired
-		err = errors.Join(context.Cause(ctx), m.Release(ctx, held.ID))
+	taken := set.taken()
+	for _, l := range taken {
+		l.m.Finish()
+		s.Print("acquired lock %q after %s (id %s)", l.Lock, cli.Short(l.waited), l.id)
 	}
-	if err != nil {
-		return err
+	for _, l := range set {
+		if l.above {
+			s.Print("this job already holds the lock %q (id %.12s), and keeps it until the release of its first "+
+				"acquire-lock", l.Lock, l.id)
+		}
 	}
-	waited := time.Since(start)
-	record := lock.Record{ID: held.ID, Nonce: store.Self.Nonce}
-	report := acquireReport{Acquired: true, ID: held.ID, Waited: waited.Seconds()}
-	for _, from := range held.TookOverFrom {
-		report.TookOver = append(report.TookOver, reportJudged(from))
+	if len(taken) > 0 {
+		a.printReleaseHint(s, taken)
 	}
-	if err := errors.Join(s.Env(heldVariable(a.Options), record.String()), s.State("record", record.String()),
-		writeOutputs(s, held.ID, waited, held.TookOverFrom), a.report(s, report)); err != nil {
-		return errors.Join(err, m.Release(ctx, held.ID))
-	}
-	m.Finish()
-	s.Print("acquired lock %q after %s (id %s)", a.Lock, cli.Short(waited), held.ID)
-	a.printReleaseHint(s, store, held.ID)
 	return nil
 }
 
-// printReleaseHint prints, outside a workflow, the command that gives the lock back.
-func (a *acquireLock) printReleaseHint(s *cli.Session, store *lockwire.Store, id string) {
+// leave leaves what the release of the job needs, and the outputs.
+func (a *acquireLock) leave(s *cli.Session, set locks) error {
+	report := acquireReport{Acquired: true, ID: set.ids(), Again: len(set.taken()) == 0}
+	var errs []error
+	var records []string
+	var waited time.Duration
+	var from []lock.Judged
+	for _, l := range set {
+		record := "reentered"
+		if !l.above {
+			record = lock.Record{ID: l.id, Nonce: l.store.Self.Nonce}.String()
+			errs = append(errs, s.Env(heldVariable(l.Options), record))
+		}
+		records = append(records, record)
+		waited += l.waited
+		from = append(from, l.from...)
+		report.Locks = append(report.Locks, lockID{l.Lock, l.id, l.above})
+	}
+	for _, j := range from {
+		report.TookOver = append(report.TookOver, reportJudged(j))
+	}
+	report.Waited = waited.Seconds()
+	if len(set) == 1 {
+		report.Locks = nil
+	}
+	return errors.Join(append(errs, s.State("record", strings.Join(records, ",")),
+		writeOutputs(s, report.ID, waited, from), a.report(s, report))...)
+}
+
+// printReleaseHint prints, outside a workflow, the command that gives the locks back.
+func (a *acquireLock) printReleaseHint(s *cli.Session, taken locks) {
+	self := taken[0].store.Self
+	release := fmt.Sprintf("hostguard release-lock -lock-name %s -lock-backend %s", taken.names(), a.Backend)
 	switch {
 	case s.InWorkflow():
-	case !store.Self.SameJob(store.Self) && !store.Self.SameCaller(store.Self): // no shell above, or a remote engine
-		s.Warning("no release-lock can recognize lock %q as its own; use with-lock, or give it back with: hostguard "+
-			"release-lock -lock-name %s -lock-backend %s -lock-id %s", a.Lock, a.Lock, a.Backend, id)
+	case !self.SameJob(self) && !self.SameCaller(self): // no shell above, or a remote engine
+		s.Warning("no release-lock can recognize lock %q as its own; use with-lock, or give it back with: %s "+
+			"-lock-id %s", taken.names(), release, taken.ids())
 	default:
-		s.Print("give it back from this shell with: hostguard release-lock -lock-name %s -lock-backend %s", a.Lock,
-			a.Backend)
+		s.Print("give it back from this shell with: %s", release)
 	}
 }
 

@@ -138,14 +138,19 @@ type auditor struct {
 
 func auditorOf(s *cli.Session) auditor {
 	a := auditor{
-		UID: os.Geteuid(), PID: os.Getpid(), SudoUser: s.Getenv("SUDO_USER"), From: s.Getenv("SSH_CLIENT"),
+		User: userName(), UID: os.Geteuid(), PID: os.Getpid(), SudoUser: s.Getenv("SUDO_USER"), From: s.Getenv("SSH_CLIENT"),
 		Repository: s.Getenv("GITHUB_REPOSITORY"), RunID: s.Getenv("GITHUB_RUN_ID"),
 	}
 	a.Host, _ = os.Hostname()
-	if u, err := user.Current(); err == nil {
-		a.User = u.Username
-	}
 	return a
+}
+
+// userName returns the name of this process's user, or "".
+func userName() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return ""
 }
 
 func defaultAuditFile(getenv func(string) string, uid int) (string, error) {

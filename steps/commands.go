@@ -22,6 +22,8 @@ func Commands() []cli.Command {
 		{Name: "with-lock", Wraps: true, Help: helpWithLock,
 			New:     func() cli.Action { return &withLock{acquireOptions: newAcquireOptions()} },
 			Summary: "run a command while holding the lock"},
+		{Name: "reserve", Help: helpReserve, New: func() cli.Action { return &reserve{acquireOptions: newAcquireOptions()} },
+			Summary: "hold the lock for maintenance until a time"},
 		{Name: "break-lock", Help: helpBreakLock, New: func() cli.Action { return new(breakLock) },
 			Summary: "take a lock away by force, and record who did it and why"},
 		{Name: "status", Help: helpStatus, New: func() cli.Action { return new(hostStatus) },

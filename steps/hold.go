@@ -4,29 +4,29 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"hostguard/internal/cli"
 	"hostguard/internal/lockwire"
-	"hostguard/internal/proc"
 	"hostguard/lock"
 )
 
 // acquireOptions are the inputs of the commands that acquire a lock.
 type acquireOptions struct {
-	lockwire.Options
+	lockwire.Several
+	backends            []string // in place of the one of Several
 	timeout, staleAfter time.Duration
 	settle              time.Duration // negative: not given
 	reason, priority    string
+
+	claim func(context.Context, *member) lock.Claim // what the entry claims, if not what the store's Self does
 }
 
 func newAcquireOptions() acquireOptions { return acquireOptions{settle: -1} }
 
 // Inputs returns the table of the options.
 func (o *acquireOptions) Inputs() []cli.Input {
-	return append(o.Options.Inputs(), []cli.Input{
+	return append(o.Several.Inputs(), []cli.Input{
 		{Name: "timeout", Kind: cli.Duration(&o.timeout, 0, 24*time.Hour), Default: "60m",
 			Text: "how long to wait for the lock; 0s tries once"},
 		{Name: "stale-after", Kind: cli.Duration(&o.staleAfter, time.Second, lock.MaxStaleAfter), Default: "2h",
@@ -70,19 +70,16 @@ func (o *acquireOptions) deadline(ctx context.Context) (context.Context, context
 	return context.WithTimeoutCause(ctx, limit, lock.ErrTimeout)
 }
 
-// open opens the store; it waits a moment for a daemon that cannot be reached.
-func (o *acquireOptions) open(ctx context.Context, s *cli.Session) (*lockwire.Store, error) {
-	return lockwire.Open(ctx, s, o.Backend, min(lockwire.FirstLook, o.timeout))
-}
-
-// hold acquires the lock before the deadline of ctx, and reports while it waits.
-func (o *acquireOptions) hold(
-	ctx context.Context, s *cli.Session, m *lock.Mutex, store *lockwire.Store,
-) (lock.Acquired, error) {
+// hold acquires one of the locks before the deadline of ctx, and reports while it waits.
+func (o *acquireOptions) hold(ctx context.Context, s *cli.Session, l *member) (lock.Acquired, error) {
+	m, store := l.m, l.store
 	store.Self.Reason, store.Self.Priority, store.Self.StaleAfter = o.reason, o.priority, o.staleAfter
+	if o.claim != nil {
+		store.Self = o.claim(ctx, l)
+	}
 	m.JobGone = func() bool { return jobGone(store.Self.JobDir) }
 	m.Recorded = func(e lock.Entry) bool {
-		record, ok := lock.ParseRecord(readRecord(s, o.Options))
+		record, ok := lock.ParseRecord(readRecord(s, l.Options))
 		return ok && record.Matches(e)
 	}
 	m.Settle = o.settle
@@ -140,29 +137,4 @@ func (o *acquireOptions) explain(err error, name string, log *lockLog) error {
 			name, o.timeout, log.waitedFor())
 	}
 	return err
-}
-
-// reentered returns the lock if an earlier step of this job, or a with-lock above this
-// process, already holds it: a job must not wait for itself.
-func reentered(ctx context.Context, s *cli.Session, m *lock.Mutex, o lockwire.Options) (lock.Entry, bool) {
-	record, recorded := lock.ParseRecord(readRecord(s, o))
-	above := s.Getenv(proc.HoldVariable)
-	if !recorded && above == "" {
-		return lock.Entry{}, false
-	}
-	entries, err := m.Entries(ctx)
-	if err != nil {
-		return lock.Entry{}, false // acquire reports the error
-	}
-	for _, e := range entries {
-		h, ours := e.Claim()
-		if recorded && record.Matches(e) || ours && h.Command && containsNonce(above, h.Nonce) {
-			return e, true
-		}
-	}
-	return lock.Entry{}, false
-}
-
-func containsNonce(nonces, nonce string) bool {
-	return nonce != "" && slices.Contains(strings.Split(nonces, ","), nonce)
 }

@@ -41,20 +41,16 @@ const releasePatience = 30 * time.Second
 
 // releaseLock is one run of release-lock.
 type releaseLock struct {
-	lockwire.Options
-	mode, id string
-
-	*cli.Session
-	m     *lock.Mutex
-	store *lockwire.Store
-	traces
+	lockwire.Several
+	mode string
+	ids  []string
 }
 
 func (r *releaseLock) Inputs() []cli.Input {
-	return append(r.Options.Inputs(), []cli.Input{
+	return append(r.Several.Inputs(), []cli.Input{
 		{Name: "mode", Kind: cli.Choice(&r.mode, cli.HardFail, cli.WarnOnly), Default: cli.WarnOnly,
 			Text: "hard-fail fails the step if Docker is unreachable"},
-		{Name: "lock-id", Kind: cli.Text(&r.id, checkLockID), FlagOnly: true, Arg: "ID",
+		{Name: "lock-id", Kind: cli.List(&r.ids, checkLockID), FlagOnly: true, Arg: "ID,...",
 			Text: "the ID of a lock that was acquired outside any job"},
 		cli.QuietInput(),
 	}...)
@@ -68,40 +64,93 @@ func checkLockID(id string) error {
 }
 
 func (r *releaseLock) Run(ctx context.Context, s *cli.Session) error {
-	r.Session = s
 	s.PrintInputs()
-	release := r.release
-	if r.id != "" {
-		release = r.releaseID
-	}
-	return s.Soften(ctx, r.mode, release(ctx))
+	return s.Soften(ctx, r.mode, r.release(ctx, s))
 }
 
-// releaseID gives back a lock that was acquired outside any job, for any caller that
+// release gives back the locks, the last one first.
+func (r *releaseLock) release(ctx context.Context, s *cli.Session) error {
+	all, err := r.In(nil)
+	if err != nil {
+		return err
+	}
+	states := strings.Split(s.Getenv("STATE_record"), ",")
+	var left []*release
+	patience := time.Duration(0)
+	if len(r.ids) > 0 {
+		patience = releasePatience
+	}
+	for i, options := range all {
+		state := "" // of another command, unless there is one of each lock
+		if len(states) == len(all) {
+			state = states[i]
+		}
+		one := &release{Options: options, Session: s, traces: findTraces(s, options, state)}
+		switch {
+		case len(r.ids) > 0:
+		case one.reentered:
+			s.Print("nothing to give back: this job already held lock %q, until the release of its first acquire-lock",
+				options.Lock)
+			continue
+		case one.record.ID != "" && !one.released: // something is to be given back
+			patience = releasePatience
+		}
+		left = append(left, one)
+	}
+	if len(left) == 0 {
+		return nil
+	}
+	store, err := lockwire.Open(ctx, s, r.Backend, patience)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	patient, waited := context.WithCancel(ctx) // all are of one job, whose end is waited for once
+	defer waited()
+	for _, one := range slices.Backward(left) {
+		one.store, one.m = store, store.Lock(one.Lock)
+		if len(r.ids) > 0 {
+			errs = append(errs, one.giveBackIDs(ctx, r.ids))
+			continue
+		}
+		stays, err := one.giveBackOwn(ctx, patient)
+		if errs = append(errs, err); stays {
+			waited()
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// release is the release of one lock.
+type release struct {
+	lockwire.Options
+	*cli.Session
+	m     *lock.Mutex
+	store *lockwire.Store
+	traces
+}
+
+// giveBackIDs gives back a lock that was acquired outside any job, for any caller that
 // knows its ID: what several callers have in common there proves nothing.
-func (r *releaseLock) releaseID(ctx context.Context) error {
-	store, err := lockwire.Open(ctx, r.Session, r.Backend, releasePatience)
+func (r *release) giveBackIDs(ctx context.Context, ids []string) error {
+	entries, err := r.m.Entries(ctx)
 	if err != nil {
 		return err
 	}
-	m := store.Lock(r.Lock)
-	entries, err := m.Entries(ctx)
-	if err != nil {
-		return err
-	}
-	i := slices.IndexFunc(entries, func(e lock.Entry) bool { return e.ID == r.id })
+	i := slices.IndexFunc(entries, func(e lock.Entry) bool { return slices.Contains(ids, e.ID) })
 	if i < 0 {
 		r.Print("nothing to give back: lock %q has no entry with this ID; %s", r.Lock, nowHeld(entries))
 		return nil
 	}
-	if h, ours := entries[i].Claim(); !ours || h.Command || !h.OutsideJobs() {
+	e := entries[i]
+	if h, ours := e.Claim(); !ours || h.Command || !h.OutsideJobs() {
 		return cli.Usagef("lock %q (id %.12s) was not acquired by an acquire-lock outside any job: its job gives it "+
-			"back, or its with-lock, or break-lock", r.Lock, r.id)
+			"back, or its with-lock, or break-lock", r.Lock, actions.Plain(e.ID))
 	}
-	if err := m.Release(ctx, r.id); err != nil && !errors.Is(err, lock.ErrNotFound) {
+	if err := r.m.Release(ctx, e.ID); err != nil && !errors.Is(err, lock.ErrNotFound) {
 		return err
 	}
-	r.Print("gave back lock %q (id %s), held for %s", r.Lock, r.id, cli.Short(time.Since(entries[i].Created)))
+	r.Print("gave back lock %q (id %s), held for %s", r.Lock, e.ID, cli.Short(time.Since(e.Created)))
 	return nil
 }
 
@@ -114,14 +163,13 @@ type traces struct {
 	reentered bool        // the release of an earlier acquire-lock gives it back
 }
 
-// findTraces returns the records of earlier steps.
-func findTraces(s *cli.Session, o lockwire.Options) (t traces) {
+// findTraces returns the records of earlier steps, of which the action's state has one.
+func findTraces(s *cli.Session, o lockwire.Options, state string) (t traces) {
 	// In a post step the action's own state takes precedence over the environment,
 	// which a later acquire of this job may have overwritten.
 	left := readRecord(s, o)
 	recorded := left
 	// Anything else than what acquire-lock saves there is no reason to keep the lock.
-	state := s.Getenv("STATE_record")
 	if _, ok := lock.ParseRecord(strings.TrimPrefix(state, releasedMark)); ok || state == "reentered" {
 		recorded = state
 	}
@@ -133,34 +181,22 @@ func findTraces(s *cli.Session, o lockwire.Options) (t traces) {
 	return t
 }
 
-// release gives back the lock that this job's acquire-lock recorded, and other entries
-// of the same job. It never removes another job's.
-func (r *releaseLock) release(ctx context.Context) (err error) {
-	if r.traces = findTraces(r.Session, r.Options); r.reentered {
-		r.Print("nothing to give back: this job already held lock %q, until the release of its first acquire-lock",
-			r.Lock)
-		return nil
-	}
-	var patience time.Duration
-	if r.record.ID != "" && !r.released { // something is to be given back
-		patience = releasePatience
-	}
-	if r.store, err = lockwire.Open(ctx, r.Session, r.Backend, patience); err != nil {
-		return err
-	}
-	r.m = r.store.Lock(r.Lock)
+// giveBackOwn gives back the lock that this job's acquire-lock recorded, and other entries
+// of the same job. It never removes another job's. It reports whether one stays because a process
+// of the job still runs, for whose end it waits no longer than patient.
+func (r *release) giveBackOwn(ctx, patient context.Context) (stays bool, err error) {
 	entries, err := r.m.Entries(ctx)
 	if err != nil {
-		return fmt.Errorf("%w; lock %q stays until its job ends", err, r.Lock)
+		return false, fmt.Errorf("%w; lock %q stays until its job ends", err, r.Lock)
 	}
 	own, err := r.own(ctx, entries)
 	if err != nil {
-		return err
+		return false, err
 	}
-	lost, stays, err := r.giveBack(ctx, own)
+	lost, stays, err := r.giveBack(ctx, patient, own)
 	switch {
 	case err != nil:
-		return err
+		return stays, err
 	case lost:
 		r.Warning("lock %q (id %.12s) was lost while this job held it: somebody took it away; now %s", r.Lock,
 			r.record.ID, nowHeld(entries))
@@ -171,14 +207,14 @@ func (r *releaseLock) release(ctx context.Context) (err error) {
 		r.Print("nothing to give back: this job does not hold lock %q; %s", r.Lock, nowHeld(entries))
 	}
 	if r.record.ID != "" && !r.retaken && !stays {
-		return r.Env(heldVariable(r.Options), releasedMark+r.record.String())
+		return stays, r.Env(heldVariable(r.Options), releasedMark+r.record.String())
 	}
-	return nil
+	return stays, nil
 }
 
 // own returns the entries that this job has to give back. Outside any job it refuses an
 // entry that may belong to another caller with the same parent; a record is proof.
-func (r *releaseLock) own(ctx context.Context, entries []lock.Entry) ([]lock.Entry, error) {
+func (r *release) own(ctx context.Context, entries []lock.Entry) ([]lock.Entry, error) {
 	later := func(e lock.Entry) bool { return r.retaken && r.later.Matches(e) }
 	own := slices.DeleteFunc(r.store.OwnedBySelf(entries), later)
 	for _, e := range own {
@@ -205,11 +241,11 @@ func (r *releaseLock) own(ctx context.Context, entries []lock.Entry) ([]lock.Ent
 
 // giveBack releases entries of this job. It reports whether the recorded one was lost,
 // and whether one stays because a process of the job still runs.
-func (r *releaseLock) giveBack(ctx context.Context, own []lock.Entry) (lost, stays bool, err error) {
+func (r *release) giveBack(ctx, patient context.Context, own []lock.Entry) (lost, stays bool, err error) {
 	var errs []error
 	lost = r.record.ID != "" && !r.released
 	for _, e := range own {
-		if jobMayHaveFailed(r.Session) && awaitSurvivors(ctx, r.Session, r.store, e) {
+		if jobMayHaveFailed(r.Session) && awaitSurvivors(patient, r.Session, r.store, e) {
 			lost, stays = lost && e.ID != r.record.ID, true
 			continue
 		}

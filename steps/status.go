@@ -111,6 +111,7 @@ type entryReport struct {
 	Reason     string     `json:"reason,omitempty"`
 	Priority   string     `json:"priority,omitempty"`
 	PID        int        `json:"pid,omitempty"`
+	Reserved   *time.Time `json:"reserved_until,omitempty"`
 
 	entry lock.Entry
 }
@@ -167,11 +168,15 @@ func reportJudged(j lock.Judged) entryReport {
 
 func reportEntry(e lock.Entry) entryReport {
 	h, _ := e.Claim()
-	return entryReport{
+	report := entryReport{
 		ID: e.ID, Since: e.Created, Repository: h.Job.Repository, Workflow: h.Job.Workflow,
 		Job: h.Job.Job, RunURL: h.Job.RunURL, Actor: h.Job.Actor, Reason: h.Reason, Priority: h.Priority,
 		PID: h.Process.PID, entry: e,
 	}
+	if until := h.ReservedUntil(); !until.IsZero() {
+		report.Reserved = &until
+	}
+	return report
 }
 
 func (r statusReport) print(s *cli.Session) error {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -40,13 +42,23 @@ const (
 type withLock struct {
 	acquireOptions
 	*cli.Session
-	m     *lock.Mutex
-	store *lockwire.Store
-	since time.Time // when it got the lock
 }
 
 // Inputs returns the table of inputs.
-func (w *withLock) Inputs() []cli.Input { return append(w.acquireOptions.Inputs(), cli.QuietInput()) }
+func (w *withLock) Inputs() []cli.Input {
+	return append(w.acquireOptions.Inputs(), cli.Input{
+		Name: "backends", Kind: cli.Distinct(&w.backends, len(lockwire.Backends), checkBackend), FlagOnly: true,
+		Text: "lock-backends to take locks in at once, in place of the one of lock-backend: each the name of " +
+			"lock-name that is in the same position, or all the only one",
+	}, cli.QuietInput())
+}
+
+func checkBackend(backend string) error {
+	if !slices.Contains(lockwire.Backends, backend) {
+		return fmt.Errorf("must be of %s", strings.Join(lockwire.Backends, ", "))
+	}
+	return nil
+}
 
 func (w *withLock) Run(ctx context.Context, s *cli.Session) error {
 	w.Session = s
@@ -61,7 +73,7 @@ func (w *withLock) Run(ctx context.Context, s *cli.Session) error {
 	go prepareStart()
 	s.PrintInputs()
 	noticeOtherLock(s)
-	held, above, err := w.acquire(ctx)
+	set, err := w.acquire(ctx)
 	if err != nil {
 		switch cli.StatusOf(err) {
 		case cli.StatusRefused:
@@ -71,92 +83,94 @@ func (w *withLock) Run(ctx context.Context, s *cli.Session) error {
 		}
 		return err
 	}
-	if above.ID != "" {
-		s.Print("this job or a with-lock above already holds the lock (id %.12s), and keeps it when the command ends",
-			above.ID)
+	taken := set.taken()
+	for _, l := range set {
+		switch {
+		case l.above:
+			s.Print("this job or a with-lock above already holds the lock %q (id %.12s), and keeps it when the command "+
+				"ends", l.Lock, l.id)
+		case l == taken[len(taken)-1]:
+			s.Print("acquired lock %q (id %.12s), running %.200q", l.Lock, l.id, s.Wrapped[0])
+		default:
+			s.Print("acquired lock %q (id %.12s)", l.Lock, l.id)
+		}
+	}
+	if len(taken) == 0 {
 		return command.run(s.Environ)
 	}
-	s.Print("acquired lock %q (id %.12s), running %.200q", w.Lock, held.ID, s.Wrapped[0])
-	err = w.runUnder(held.ID, command)
-	released := w.m.Release(context.Background(), held.ID)
-	switch {
-	case errors.Is(released, lock.ErrNotFound):
-		s.Warning("lock %q (id %.12s) was lost while the command ran: somebody took it away", w.Lock, held.ID)
-	case released != nil:
-		s.Warning("%s; others take it over once they see that this process is gone", released)
-	default:
-		s.Print("gave back lock %q", w.Lock)
+	err = w.runUnder(taken, command)
+	for _, l := range slices.Backward(taken) {
+		switch released := l.m.Release(context.Background(), l.id); {
+		case errors.Is(released, lock.ErrNotFound):
+			s.Warning("lock %q (id %.12s) was lost while the command ran: somebody took it away", l.Lock, l.id)
+		case released != nil:
+			s.Warning("%s; others take it over once they see that this process is gone", released)
+		default:
+			s.Print("gave back lock %q", l.Lock)
+		}
 	}
 	return err
 }
 
-// acquire acquires the lock, or finds it held above this process. A signal ends the
-// wait; later ones go to the command.
-func (w *withLock) acquire(ctx context.Context) (held lock.Acquired, above lock.Entry, err error) {
+// acquire acquires the locks, or finds them held above this process. A signal ends the wait; later
+// ones go to the command.
+func (w *withLock) acquire(ctx context.Context) (locks, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stop := w.CancelOnSignal(cancel)
-	held, above, err = w.take(ctx)
+	set, err := w.take(ctx, w.Session, markCommand)
 	stop()
-	if err == nil && ctx.Err() != nil { // interrupted after the lock was acquired
-		err = context.Cause(ctx)
-		if above.ID == "" {
-			err = errors.Join(err, w.m.Release(ctx, held.ID))
-		}
+	if err == nil && ctx.Err() != nil { // interrupted at the last moment
+		err = errors.Join(context.Cause(ctx), set.giveBack(ctx))
 	}
-	return held, above, cli.CheckInterrupted(ctx, err)
+	return set, cli.CheckInterrupted(ctx, err)
 }
 
-func (w *withLock) take(ctx context.Context) (held lock.Acquired, above lock.Entry, err error) {
-	waiting, end := w.deadline(ctx)
-	defer end()
-	if w.store, err = w.open(waiting, w.Session); err != nil {
-		return held, above, err
+// markCommand marks this process, and so its command, before the first entry exists: then it may be
+// killed at any moment, and leaves no command behind that cannot be recognized as running under the
+// locks.
+func markCommand(stores []*lockwire.Store) error {
+	first := &stores[0].Self
+	if err := proc.Local().Mark(first); err != nil {
+		return err
 	}
-	w.m = w.store.Lock(w.Lock)
-	if above, ok := reentered(waiting, w.Session, w.m, w.Options); ok {
-		return held, above, nil
+	for _, store := range stores {
+		store.Self.Command, store.Self.Net, store.Self.Limit = true, first.Net, first.Limit
 	}
-	w.store.Self.Command = true
-	// Before the entry exists: then this process, killed at any moment, leaves no
-	// command behind that cannot be recognized as running under the lock.
-	if err = proc.Local().Mark(&w.store.Self); err == nil {
-		held, err = w.hold(waiting, w.Session, w.m, w.store)
-		w.since = time.Now()
-	}
-	return held, above, err
+	return nil
 }
 
-// runUnder runs the command, and reports at once if the lock is lost while it runs:
-// nothing can be undone, but the log must show it.
-func (w *withLock) runUnder(id string, command wrapped) error {
+// runUnder runs the command, and reports at once if a lock is lost while it runs: nothing
+// can be undone, but the log must show it.
+func (w *withLock) runUnder(taken locks, command wrapped) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	// Narrows the gap between acquiring the lock and starting the command, if this process
 	// was stopped in it: else the list that showed the lock is as recent as another would be.
-	if time.Since(w.since) > lossGap && w.m.Lost(ctx, id) {
-		return cli.WithStatus(cli.StatusCannotLock, fmt.Errorf("lock %q was lost before the command started: "+
-			"somebody took it away", w.Lock))
+	if err := taken.checkLost(ctx); err != nil {
+		return cli.WithStatus(cli.StatusCannotLock, fmt.Errorf("%w, and the command was not started", err))
 	}
 	// In the background, since a hung daemon must not keep signals from the command.
 	var watch sync.WaitGroup
-	watch.Go(func() { w.watchLoss(ctx, id) })
-	err := command.run(command.underNonce(w.store.Self.Nonce))
+	for _, l := range taken {
+		watch.Go(func() { w.watchLoss(ctx, l) })
+	}
+	err := command.run(command.underNonce(taken[0].store.Self.Nonce))
 	cancel()
 	watch.Wait() // before the lock is given back, which must not count as a loss
 	return err
 }
 
-// watchLoss checks the lock until ctx ends, and reports its loss.
-func (w *withLock) watchLoss(ctx context.Context, id string) {
+// watchLoss checks a lock until ctx ends, and reports its loss.
+func (w *withLock) watchLoss(ctx context.Context, l *member) {
 	select {
 	case <-ctx.Done(): // a short command ends without a watch, whose end takes the kernel up to 25 ms (inotify)
 		return
 	case <-time.After(lossGap):
 	}
 	// A removal causes no event, but the next acquire of the lock does.
-	taken, _ := w.store.Engine.Watch(ctx, w.Lock)
-	for interval := time.Duration(0); ctx.Err() == nil; interval = w.m.Scarce(lossCheck) {
+	taken, _ := l.store.Engine.Watch(ctx, l.Lock)
+	for interval := time.Duration(0); ctx.Err() == nil; interval = l.m.Scarce(lossCheck) {
 		select {
 		case <-ctx.Done():
 			return
@@ -166,9 +180,9 @@ func (w *withLock) watchLoss(ctx context.Context, id string) {
 				taken = nil // the daemon is unreachable: check by time
 			}
 		}
-		if w.m.Lost(ctx, id) {
+		if l.m.Lost(ctx, l.id) {
 			w.Error("with-lock: lock %q (id %.12s) was lost while the command runs: somebody took it away, and may "+
-				"build at the same time", w.Lock, id)
+				"build at the same time", l.Lock, l.id)
 			return
 		}
 	}

@@ -152,6 +152,29 @@ func List(v *[]string, check func(string) error) Kind {
 	})
 }
 
+// Distinct returns the kind of lists of 1 to most items, none of them twice.
+func Distinct(v *[]string, most int, check func(string) error) Kind {
+	var items []string
+	list := List(&items, check)
+	set := list.set
+	list.set = func(s string) error {
+		if err := set(s); err != nil {
+			return err
+		}
+		if len(items) == 0 || len(items) > most {
+			return fmt.Errorf("must be 1 to %d items, not %d", most, len(items))
+		}
+		for i, item := range items {
+			if slices.Contains(items[:i], item) {
+				return fmt.Errorf("must not have %.100q twice", item)
+			}
+		}
+		*v = items
+		return nil
+	}
+	return list
+}
+
 // The names of the flags that say how a command prints.
 const (
 	jsonFlag  = "json"

@@ -16,7 +16,11 @@ func DescribeHolder(e lock.Entry, now time.Time) string {
 		return "held by an entry made without hostguard, since " + cli.Since(e.Created, now)
 	}
 	var b strings.Builder
-	b.WriteString("held by ")
+	if until := c.ReservedUntil(); !until.IsZero() {
+		fmt.Fprintf(&b, "reserved until %s by ", until.UTC().Format("2006-01-02 15:04Z"))
+	} else {
+		b.WriteString("held by ")
+	}
 	if c.Job.Repository == "" {
 		fmt.Fprintf(&b, "process %d outside any workflow", c.Process.PID)
 	} else {

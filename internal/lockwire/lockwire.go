@@ -32,9 +32,13 @@ func (o *Options) Inputs() []cli.Input {
 	return []cli.Input{
 		{Name: "lock-name", Kind: cli.Text(&o.Lock, lock.CheckName), Default: DefaultLockName, Arg: "NAME",
 			Text: "the lock"},
-		{Name: "lock-backend", Kind: cli.Choice(&o.Backend, BackendDocker, BackendFile), Default: BackendDocker,
-			Text: "file is for host jobs on a host without Docker"},
+		backendInput(&o.Backend),
 	}
+}
+
+func backendInput(backend *string) cli.Input {
+	return cli.Input{Name: "lock-backend", Kind: cli.Choice(backend, Backends...), Default: BackendDocker,
+		Text: "file is for host jobs on a host without Docker"}
 }
 
 // Store is where locks are, and what there is to print about it.

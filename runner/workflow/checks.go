@@ -134,7 +134,7 @@ func Check(workflows []Workflow, hostLabels []string) []finding.Finding {
 	for _, w := range workflows {
 		all = append(all, checkWorkflow(w, hostLabels)...)
 	}
-	return all
+	return append(all, checkLockOrder(workflows)...)
 }
 
 func checkWorkflow(w Workflow, hostLabels []string) []finding.Finding {
