@@ -21,7 +21,7 @@ While it waits it prints who holds the lock, since when and from which run.
 
 {inputs}
 
-outputs: lock-id, acquired, waited-seconds, took-over-from
+outputs: lock-id, acquired, waited-seconds, took-over-from, fence
 
 exit status: 0 acquired, 1 not free in time, 2 wrong use, 3 no Docker or no
 permission, 130 or 143 interrupted (and everything undone).
@@ -49,6 +49,7 @@ type acquireReport struct {
 	Backend  string        `json:"backend"`
 	Acquired bool          `json:"acquired"`
 	ID       string        `json:"id,omitempty"`
+	Fence    uint64        `json:"fence,omitempty"`      // see check-fence
 	Again    bool          `json:"reentered,omitempty"` // an earlier step of the job holds it
 	Waited   float64       `json:"waited_seconds"`
 	TookOver []entryReport `json:"took_over"` // from holders that are gone
@@ -98,8 +99,8 @@ func (a *acquireLock) acquire(ctx context.Context, s *cli.Session) error {
 		s.Print("this job already holds the lock (id %.12s), and keeps it until the release of its first acquire-lock",
 			e.ID)
 		s.State("record", "reentered")
-		return errors.Join(writeOutputs(s, e.ID, 0, nil),
-			a.report(s, acquireReport{Acquired: true, ID: e.ID, Again: true}))
+		return errors.Join(writeOutputs(s, lock.Acquired{ID: e.ID, Fence: e.Fence}, 0),
+			a.report(s, acquireReport{Acquired: true, ID: e.ID, Fence: e.Fence, Again: true}))
 	}
 	start := time.Now()
 	held, err := a.hold(waiting, s, m, store)
@@ -111,12 +112,12 @@ func (a *acquireLock) acquire(ctx context.Context, s *cli.Session) error {
 	}
 	waited := time.Since(start)
 	record := lock.Record{ID: held.ID, Nonce: store.Self.Nonce}
-	report := acquireReport{Acquired: true, ID: held.ID, Waited: waited.Seconds()}
+	report := acquireReport{Acquired: true, ID: held.ID, Fence: held.Fence, Waited: waited.Seconds()}
 	for _, from := range held.TookOverFrom {
 		report.TookOver = append(report.TookOver, reportJudged(from))
 	}
 	if err := errors.Join(s.Env(heldVariable(a.Options), record.String()), s.State("record", record.String()),
-		writeOutputs(s, held.ID, waited, held.TookOverFrom), a.report(s, report)); err != nil {
+		writeOutputs(s, held, waited), a.report(s, report)); err != nil {
 		return errors.Join(err, m.Release(ctx, held.ID))
 	}
 	m.Finish()
@@ -139,14 +140,14 @@ func (a *acquireLock) printReleaseHint(s *cli.Session, store *lockwire.Store, id
 }
 
 // writeOutputs sets the outputs of an acquired lock.
-func writeOutputs(s *cli.Session, id string, waited time.Duration, from []lock.Judged) error {
+func writeOutputs(s *cli.Session, held lock.Acquired, waited time.Duration) error {
 	var taken []string
-	for _, e := range from {
+	for _, e := range held.TookOverFrom {
 		taken = append(taken, fmt.Sprintf("%.64s (%s: %s)", actions.Plain(e.ID), e.Verdict.Life, e.Verdict.Evidence))
 	}
 	return errors.Join(
-		s.Output("lock-id", id), s.Output("acquired", "true"),
+		s.Output("lock-id", held.ID), s.Output("acquired", "true"),
 		s.Output("waited-seconds", strconv.Itoa(int(waited.Seconds()))),
-		s.Output("took-over-from", actions.Value(strings.Join(taken, ", "))),
+		s.Output("took-over-from", actions.Value(strings.Join(taken, ", "))), s.Output("fence", fenceText(held.Fence)),
 	)
 }

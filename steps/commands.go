@@ -22,6 +22,8 @@ func Commands() []cli.Command {
 		{Name: "with-lock", Wraps: true, Help: helpWithLock,
 			New:     func() cli.Action { return &withLock{acquireOptions: newAcquireOptions()} },
 			Summary: "run a command while holding the lock"},
+		{Name: "check-fence", Help: helpCheckFence, New: func() cli.Action { return new(checkFence) },
+			Summary: "refuse to go on under a lock that a later holder has"},
 		{Name: "break-lock", Help: helpBreakLock, New: func() cli.Action { return new(breakLock) },
 			Summary: "take a lock away by force, and record who did it and why"},
 		{Name: "status", Help: helpStatus, New: func() cli.Action { return new(hostStatus) },

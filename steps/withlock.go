@@ -74,10 +74,10 @@ func (w *withLock) Run(ctx context.Context, s *cli.Session) error {
 	if above.ID != "" {
 		s.Print("this job or a with-lock above already holds the lock (id %.12s), and keeps it when the command ends",
 			above.ID)
-		return command.run(s.Environ)
+		return command.run(fenced(s.Environ, above.Fence))
 	}
 	s.Print("acquired lock %q (id %.12s), running %.200q", w.Lock, held.ID, s.Wrapped[0])
-	err = w.runUnder(held.ID, command)
+	err = w.runUnder(held, command)
 	released := w.m.Release(context.Background(), held.ID)
 	switch {
 	case errors.Is(released, lock.ErrNotFound):
@@ -129,7 +129,8 @@ func (w *withLock) take(ctx context.Context) (held lock.Acquired, above lock.Ent
 
 // runUnder runs the command, and reports at once if the lock is lost while it runs:
 // nothing can be undone, but the log must show it.
-func (w *withLock) runUnder(id string, command wrapped) error {
+func (w *withLock) runUnder(held lock.Acquired, command wrapped) error {
+	id := held.ID
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	// Narrows the gap between acquiring the lock and starting the command, if this process
@@ -141,7 +142,7 @@ func (w *withLock) runUnder(id string, command wrapped) error {
 	// In the background, since a hung daemon must not keep signals from the command.
 	var watch sync.WaitGroup
 	watch.Go(func() { w.watchLoss(ctx, id) })
-	err := command.run(command.underNonce(w.store.Self.Nonce))
+	err := command.run(fenced(command.underNonce(w.store.Self.Nonce), held.Fence))
 	cancel()
 	watch.Wait() // before the lock is given back, which must not count as a loss
 	return err
