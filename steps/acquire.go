@@ -49,7 +49,7 @@ type acquireReport struct {
 	Backend  string        `json:"backend"`
 	Acquired bool          `json:"acquired"`
 	ID       string        `json:"id,omitempty"`
-	Fence    uint64        `json:"fence,omitempty"`      // see check-fence
+	Fence    uint64        `json:"fence,omitempty"`     // see check-fence
 	Again    bool          `json:"reentered,omitempty"` // an earlier step of the job holds it
 	Waited   float64       `json:"waited_seconds"`
 	TookOver []entryReport `json:"took_over"` // from holders that are gone

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -53,20 +54,17 @@ func startGitea(t *testing.T) (*gitea.Server, contend.Store) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := bot.Call("POST", "/user/repos", map[string]any{"name": "locks", "private": true}, nil); err != nil {
-		t.Fatal(err)
-	}
-	if err := bot.Call("POST", "/repos/locks-bot/locks/issues", map[string]any{"title": "locks"}, nil); err != nil {
-		t.Fatal(err)
-	}
+	store := contend.Store{Name: "gitea", Backend: "gitea", Env: []string{"HOSTGUARD_GITEA_URL=" + server.URL}}
+	backend(t, store, bot, 0, "-init -apply", "write:issue", "write:repository", "write:user")
+	const issue = "locks-bot/hostguard-locks#1"
 	token, err := bot.NewToken("write:issue", "read:user", "read:repository")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return server, contend.Store{Name: "gitea", Backend: "gitea", Env: []string{"HOSTGUARD_GITEA_URL=" + server.URL,
-		"HOSTGUARD_GITEA_TOKEN=" + token, "HOSTGUARD_GITEA_ISSUE=locks-bot/locks#1"}, Names: func() ([]string, error) {
+	store.Env = append(store.Env, "HOSTGUARD_GITEA_TOKEN="+token, "HOSTGUARD_GITEA_ISSUE="+issue)
+	store.Names = func() ([]string, error) {
 		var comments []struct{ Body string }
-		if err := bot.Call("GET", "/repos/locks-bot/locks/issues/1/comments", nil, &comments); err != nil {
+		if err := bot.Call("GET", "/repos/locks-bot/hostguard-locks/issues/1/comments", nil, &comments); err != nil {
 			return nil, err
 		}
 		var names []string
@@ -78,7 +76,62 @@ func startGitea(t *testing.T) (*gitea.Server, contend.Store) {
 			names = append(names, entry.Name)
 		}
 		return names, nil
-	}}
+	}
+	return server, store
+}
+
+// backend runs gitea-backend with a new token of these scopes, and returns what it prints.
+func backend(t *testing.T, s contend.Store, bot *gitea.User, want int, flags string, scopes ...string) string {
+	t.Helper()
+	token, err := bot.NewToken(scopes...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	binary, err := contend.Hostguard()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(binary, append([]string{"gitea-backend"}, strings.Fields(flags)...)...)
+	cmd.Env = s.Environ("HOSTGUARD_GITEA_TOKEN=" + token)
+	out, err := cmd.CombinedOutput()
+	if status := contend.Status(err); status != want {
+		t.Errorf("gitea-backend %s, scopes %q: status %d, want %d: %s", flags, scopes, status, want, out)
+	}
+	if strings.Contains(string(out), token) {
+		t.Errorf("the token is in %s", out)
+	}
+	return string(out)
+}
+
+// What a real Gitea lets tokens of few scopes do, and what is printed where it does not.
+func TestTheBackendOfGiteaIsMadeOnceAndChecked(t *testing.T) {
+	server, store := startGitea(t)
+	bot, err := server.User("second-bot", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store.Env = store.Env[:1] // the URL alone
+	locking := []string{"write:issue", "read:user"}
+	all := append([]string{"write:repository", "write:user"}, locking[0])
+	for _, step := range []struct {
+		what, flags string
+		scopes      []string
+		status      int
+		prints      string
+	}{
+		{"nothing is there", "", append(locking, "read:repository"), 1, "-init makes it"},
+		{"no right to make it", "-init -apply", append(locking, "read:repository"), 3, "write:repository"},
+		{"the plan", "-init", all, 0, "nothing is changed yet"},
+		{"making it", "-init -apply", all, 0, "HOSTGUARD_GITEA_ISSUE=second-bot/hostguard-locks#1"},
+		{"again", "-init -apply", all, 0, "nothing to change"},
+		{"checking it", "", append(locking, "read:repository"), 0, "locks can be kept"},
+		{"no right to write", "", []string{"read:issue", "read:user", "read:repository"}, 3, "write:issue"},
+		{"no right to read the user", "", []string{"write:issue", "read:repository"}, 3, "read:user"},
+	} {
+		if out := backend(t, store, bot, step.status, step.flags, step.scopes...); !strings.Contains(out, step.prints) {
+			t.Errorf("%s: no %q in %s", step.what, step.prints, out)
+		}
+	}
 }
 
 // TestNoTwoHoldAcrossHosts attacks the stores of several machines as TestNoTwoHold does

@@ -73,10 +73,12 @@ type GiteaSettings struct {
 	Issue gitea.Issue // zero if it is not set
 }
 
+// GiteaIssue is the variable that names the issue.
+const GiteaIssue = "HOSTGUARD_GITEA_ISSUE"
+
 const (
 	giteaURL   = "HOSTGUARD_GITEA_URL"
 	giteaToken = "HOSTGUARD_GITEA_TOKEN"
-	giteaIssue = "HOSTGUARD_GITEA_ISSUE"
 )
 
 // ReadGiteaSettings reads the variables of lock-backend gitea, all of which it needs.
@@ -85,9 +87,9 @@ func ReadGiteaSettings(getenv func(string) string) (GiteaSettings, error) {
 	if err != nil {
 		return at, err
 	}
-	if at.Issue, err = gitea.ParseIssue(getenv(giteaIssue)); err != nil {
-		return at, cli.Usagef("lock-backend gitea: %s=%.200q: %s; hostguard backend gitea makes one", giteaIssue,
-			getenv(giteaIssue), err)
+	if at.Issue, err = gitea.ParseIssue(getenv(GiteaIssue)); err != nil {
+		return at, cli.Usagef("lock-backend gitea: %s=%.200q: %s; hostguard gitea-backend makes one", GiteaIssue,
+			getenv(GiteaIssue), err)
 	}
 	return at, nil
 }
