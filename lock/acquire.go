@@ -81,7 +81,7 @@ func (m *Mutex) Acquire(ctx context.Context) (Acquired, error) {
 			a.removePassed(cleanup)
 		})
 	}
-	return Acquired{a.id, a.tookOver}, nil
+	return Acquired{a.id, a.fence, a.tookOver}, nil
 }
 
 // Finish waits until Acquire has left the queue. Call it before the process ends:
@@ -219,7 +219,7 @@ func (a *acquisition) wait(ctx context.Context, inTheWay Judged) {
 	}
 	a.waiting = Wait{Holder: inTheWay, Position: a.position, Waiters: a.waiters}
 	a.notify(a.waiting)
-	if a.wakes == nil && (a.rings == nil || len(a.ahead) < watching || !a.inCrowd()) {
+	if a.wakes == nil && !a.space.Unwatched && (a.rings == nil || len(a.ahead) < watching || !a.inCrowd()) {
 		wakes, err := a.space.store().Watch(ctx, markerPrefix(a.name, a.space.Self.Nonce))
 		if err == nil {
 			a.wakes = wakes
@@ -303,7 +303,11 @@ func (a *acquisition) rest(ctx context.Context, holder Claim) time.Duration {
 		return poll
 	}
 	together := max(time.Duration(a.waiters)*time.Second/maxLooks, poll)
-	if life == Unknown {
+	switch {
+	case a.space.Shared: // each machine has such places, and the head looks each second
+		n := time.Duration(min(a.position, farBehind))
+		return min(n*n*poll, 2*longestRest)
+	case life == Unknown:
 		together = min(together, 2*poll)
 	}
 	return min(a.turns(), together)
@@ -311,7 +315,11 @@ func (a *acquisition) rest(ctx context.Context, holder Claim) time.Duration {
 
 // turns returns how long a process may rest that sees one ahead which looks sooner.
 func (a *acquisition) turns() time.Duration {
-	return min(a.calm()*time.Duration(min(len(a.ahead), a.processes)*a.of), max(longestRest, a.crowded(lastRest)))
+	longest := longestRest
+	if a.space.Shared { // the waiters of all other machines look as well
+		longest *= 4
+	}
+	return min(a.calm()*time.Duration(min(len(a.ahead), a.processes)*a.of), max(longest, a.crowded(lastRest)))
 }
 
 // calm returns the time between two looks of one that would be woken: the longer, the

@@ -11,8 +11,8 @@ var ErrAlive = errors.New("its holder lives")
 
 // Break removes the entries of a lock by ID, whoever made them, and calls record
 // before each; an error of record ends it. An entry whose holder lives is left alone
-// unless force is given. The holder of a broken lock may continue as if it held it:
-// there is no fencing.
+// unless force is given. The holder of a broken lock may continue as if it held it;
+// only a Fence stops it.
 func (s *Space) Break(ctx context.Context, name string, force bool, record func(Judged) error,
 ) (broken []Judged, err error) {
 	m := s.Lock(name)

@@ -145,11 +145,13 @@ func (s *Space) judge(ctx context.Context, e Entry, thorough bool) Verdict {
 // byReboot judges by boot ids, which are proof only about the same machine, and not
 // from or about a container, which may be a VM with a boot id of its own. Where
 // machine ids do not prove that it is the same, this boot has to be later than the
-// entry: the engine of both is on their own machine, which has had one boot since.
+// entry: the engine of both is on their own machine, which has had one boot since. An
+// engine that several machines share proves no such thing: those made from one image
+// have one machine id and boots of their own.
 func (s *Space) byReboot(_ context.Context, c Claim, _ bool) Verdict {
 	self := s.Self.Place
 	if self.Container || c.Place.Container || self.Boot == "" || c.Place.Boot == "" || self.Boot == c.Place.Boot ||
-		!self.local() || !c.Place.local() || !self.sameMachine(c.Place) {
+		s.Shared || !self.local() || !c.Place.local() || !self.sameMachine(c.Place) {
 		return Verdict{}
 	}
 	booted := time.Now().Add(-s.Host.Uptime())
@@ -324,7 +326,8 @@ func (s *Space) byRun(ctx context.Context, c Claim, _ bool) Verdict {
 	switch {
 	case s.Runs == nil:
 		return Verdict{}
-	case c.Job.Server == "" || c.Job.Server != s.Self.Job.Server:
+	case c.Job.Server == "" || strings.TrimRight(c.Job.Server, "/") !=
+		strings.TrimRight(cmp.Or(s.Server, s.Self.Job.Server), "/"):
 		return Verdict{Unknown, "its run is on another server, which is not asked"}
 	}
 	life, evidence := s.Runs.Run(ctx, c.Job)

@@ -53,6 +53,12 @@ func (s *scene) bare() {
 	}
 }
 
+// shared has the store on no machine in particular.
+func (s *scene) shared() {
+	s.waiter.space.Shared = true
+	s.waiter.space.Self.Place.Local, s.holder.Place.Local = false, false
+}
+
 // ended reports whether the waiter sees an end of the holder's job.
 func (s *scene) ended() bool {
 	if !s.waiter.space.Self.Place.same(s.holder.Place) {
@@ -127,6 +133,26 @@ func TestOnlyProofMakesAnOrphan(t *testing.T) {
 			s.holder.Place.Boot = "before"
 			s.holder.Command = false
 		}, Dead},
+		// Machines that are made of one image have one id.
+		"rebooted, or another machine of its image": {func(s *scene) {
+			s.waiter.space.Shared = true
+			s.holder.Place.Boot = "before"
+			s.holder.Command = false
+		}, Unknown},
+		"in a shared store, on this machine": {func(s *scene) { s.shared(); s.end() }, Dead},
+		"in a shared store, no machine id":   {func(s *scene) { s.shared(); s.holder.Place.Machine = ""; s.end() }, Unknown},
+		"in a shared store, its run ended": {func(s *scene) {
+			s.shared()
+			s.run(Dead)
+			s.holder.Place.Machine, s.holder.Place.Boot = "x", "x"
+			s.waiter.space.Server, s.waiter.space.Self.Job.Server = "https://gitea/", ""
+		}, Dead},
+		"in a shared store, its run at another server": {func(s *scene) {
+			s.shared()
+			s.run(Dead)
+			s.holder.Place.Machine, s.holder.Place.Boot = "x", "x"
+			s.waiter.space.Server = "https://other"
+		}, Unknown},
 		"rebooted, another machine": {func(s *scene) {
 			s.holder.Place.Boot = "before"
 			s.holder.Place.Machine = "x"

@@ -29,6 +29,7 @@ type contender struct {
 	*Mutex
 	ids      []string        // of all entries, tickets too, that it created or found to be its own
 	unknown  map[string]bool // nonces of creates whose fate is unknown
+	fence    uint64          // of the entry that was verified last
 	tookOver []Judged
 }
 
@@ -153,6 +154,7 @@ func (c *contender) verify(ctx context.Context, mine string) bool {
 		if i < 0 {
 			return false // somebody took it away
 		}
+		c.fence = seen[i].Fence
 		others := slices.Delete(seen, i, i+1)
 		if len(others) == 0 {
 			return true

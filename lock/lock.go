@@ -20,9 +20,9 @@
 // Not guaranteed: exclusion after a takeover by age from a holder that lives;
 // after a plain "docker network rm NAME" by others; below API 1.44 against a
 // plain "docker network create NAME" that takes longer than Settle; when the
-// evidence that a host gives is wrong. There is no fencing: a lost lock is
-// reported, and what its holder does after the loss is not undone. The queue decides
-// who tries first, never who holds.
+// evidence that a host gives is wrong. A lost lock is reported, and what its holder
+// does after the loss is not undone: where the store has a Fence, whatever the holder
+// writes to can refuse an older one. The queue decides who tries first, never who holds.
 package lock
 
 import (
@@ -46,6 +46,9 @@ type Entry struct {
 	Name    string
 	Created time.Time // by the store's clock, which may step
 	Labels  map[string]string
+	// Fence grows from one holder of a lock to the next, where the store has such a
+	// number; 0 where it has none.
+	Fence uint64
 }
 
 // Engine is a store of entries.
@@ -92,9 +95,12 @@ type Space struct {
 	Engine    Engine
 	Host      Host
 	Runs      Runs      // nil where no server may be asked
+	Server    string    // whose runs Runs knows, as Job.Server has it; "" is that of Self's job
 	Bell      Bell      // nil where waiters are woken through the store alone
 	Turnstile Turnstile // nil where any number may ask the store at once
 	Self      Claim     // this process, as its entries will describe it
+	Shared    bool      // by several machines: most waiters are out of sight
+	Unwatched bool      // the store wakes nobody: a marker in it would only cost
 
 	rests   map[Traces]*rest // of jobs that are over
 	slowest atomic.Int64     // request, in nanoseconds
@@ -147,6 +153,7 @@ type Wait struct {
 // Acquired is a lock that this process holds.
 type Acquired struct {
 	ID           string   // of the entry, to release it by
+	Fence        uint64   // of the entry
 	TookOverFrom []Judged // the dead or stale entries that were in the way
 }
 

@@ -8,7 +8,7 @@ const { hostguard, ofHost } = require('./hostguard.js')
 // not saved, and never keeps the lock.
 const forms = {
   'lock-name': /^[\s,]*([A-Za-z0-9][A-Za-z0-9_.-]{1,127}(?:[\s,]+|$))*$/,
-  'lock-backend': /^(|docker|file)$/,
+  'lock-backend': /^(|docker|file|swarm|gitea)$/,
 }
 let saved = {}
 try {

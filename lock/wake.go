@@ -54,6 +54,9 @@ func (m *Mutex) wake(ctx context.Context, waiting []ticket) {
 
 // mark creates a wake marker, which unmark removes again.
 func (m *Mutex) mark(ctx context.Context, nonce string) []Entry {
+	if m.space.Unwatched {
+		return nil
+	}
 	name := markerPrefix(m.name, nonce) + NewNonce()[:8]
 	id, err := m.space.store().Create(ctx, name, m.space.fresh(Claim{Place: m.space.Self.Place}).labels(kindWake))
 	if err != nil {

@@ -25,7 +25,7 @@ timeout, or none. The output lock-id then has their IDs in that order.
 
 {inputs}
 
-outputs: lock-id, acquired, waited-seconds, took-over-from
+outputs: lock-id, acquired, waited-seconds, took-over-from, fence
 
 exit status: 0 acquired, 1 not free in time, 2 wrong use, 3 no Docker or no
 permission, 130 or 143 interrupted (and everything undone).
@@ -53,6 +53,7 @@ type acquireReport struct {
 	Backend  string        `json:"backend"`
 	Acquired bool          `json:"acquired"`
 	ID       string        `json:"id,omitempty"`
+	Fence    uint64        `json:"fence,omitempty"`     // of the only lock; see check-fence
 	Again    bool          `json:"reentered,omitempty"` // an earlier step of the job holds it
 	Waited   float64       `json:"waited_seconds"`
 	TookOver []entryReport `json:"took_over"` // from holders that are gone
@@ -65,6 +66,7 @@ type acquireReport struct {
 type lockID struct {
 	Lock  string `json:"lock"`
 	ID    string `json:"id"`
+	Fence uint64 `json:"fence,omitempty"`
 	Again bool   `json:"reentered,omitempty"`
 }
 
@@ -140,17 +142,17 @@ func (a *acquireLock) leave(s *cli.Session, set locks) error {
 		records = append(records, record)
 		waited += l.waited
 		from = append(from, l.from...)
-		report.Locks = append(report.Locks, lockID{l.Lock, l.id, l.above})
+		report.Locks = append(report.Locks, lockID{l.Lock, l.id, l.fence, l.above})
 	}
 	for _, j := range from {
 		report.TookOver = append(report.TookOver, reportJudged(j))
 	}
 	report.Waited = waited.Seconds()
 	if len(set) == 1 {
-		report.Locks = nil
+		report.Fence, report.Locks = set[0].fence, nil
 	}
 	return errors.Join(append(errs, s.State("record", strings.Join(records, ",")),
-		writeOutputs(s, report.ID, waited, from), a.report(s, report))...)
+		writeOutputs(s, set, waited, from), a.report(s, report))...)
 }
 
 // printReleaseHint prints, outside a workflow, the command that gives the locks back.
@@ -167,15 +169,15 @@ func (a *acquireLock) printReleaseHint(s *cli.Session, taken locks) {
 	}
 }
 
-// writeOutputs sets the outputs of an acquired lock.
-func writeOutputs(s *cli.Session, id string, waited time.Duration, from []lock.Judged) error {
+// writeOutputs sets the outputs of acquired locks.
+func writeOutputs(s *cli.Session, set locks, waited time.Duration, from []lock.Judged) error {
 	var taken []string
 	for _, e := range from {
 		taken = append(taken, fmt.Sprintf("%.64s (%s: %s)", actions.Plain(e.ID), e.Verdict.Life, e.Verdict.Evidence))
 	}
 	return errors.Join(
-		s.Output("lock-id", id), s.Output("acquired", "true"),
+		s.Output("lock-id", set.ids()), s.Output("acquired", "true"),
 		s.Output("waited-seconds", strconv.Itoa(int(waited.Seconds()))),
-		s.Output("took-over-from", actions.Value(strings.Join(taken, ", "))),
+		s.Output("took-over-from", actions.Value(strings.Join(taken, ", "))), s.Output("fence", set.fences()),
 	)
 }

@@ -24,6 +24,8 @@ func Commands() []cli.Command {
 			Summary: "run a command while holding the lock"},
 		{Name: "reserve", Help: helpReserve, New: func() cli.Action { return &reserve{acquireOptions: newAcquireOptions()} },
 			Summary: "hold the lock for maintenance until a time"},
+		{Name: "check-fence", Help: helpCheckFence, New: func() cli.Action { return new(checkFence) },
+			Summary: "refuse to go on under a lock that a later holder has"},
 		{Name: "break-lock", Help: helpBreakLock, New: func() cli.Action { return new(breakLock) },
 			Summary: "take a lock away by force, and record who did it and why"},
 		{Name: "status", Help: helpStatus, New: func() cli.Action { return new(hostStatus) },

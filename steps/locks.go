@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,6 +26,7 @@ type member struct {
 	m     *lock.Mutex
 
 	id    string    // of the entry by which this job holds it; "" while it does not
+	fence uint64    // of that entry
 	above bool      // an earlier step of this job took it, or a with-lock above this process, which keeps it
 	since time.Time // when this process got it
 
@@ -104,7 +106,7 @@ func (o *acquireOptions) acquire(ctx context.Context, s *cli.Session, l *member)
 	if err != nil {
 		return err
 	}
-	l.id, l.from, l.since, l.waited = held.ID, held.TookOverFrom, time.Now(), time.Since(begin)
+	l.id, l.fence, l.from, l.since, l.waited = held.ID, held.Fence, held.TookOverFrom, time.Now(), time.Since(begin)
 	return nil
 }
 
@@ -124,7 +126,7 @@ func (set locks) findHeld(ctx context.Context, s *cli.Session) error {
 	for _, l := range set {
 		entries, err := l.m.Entries(ctx)
 		if i := slices.IndexFunc(entries, own.has); err == nil && i >= 0 { // else acquire reports the error
-			l.id, l.above = entries[i].ID, true
+			l.id, l.fence, l.above = entries[i].ID, entries[i].Fence, true
 		}
 	}
 	for _, l := range set {
@@ -221,4 +223,15 @@ func (set locks) ids() string {
 		ids = append(ids, l.id)
 	}
 	return strings.Join(ids, ",")
+}
+
+// fences returns the fences of those locks whose store has them, in order, separated by commas.
+func (set locks) fences() string {
+	var fences []string
+	for _, l := range set {
+		if l.fence != 0 {
+			fences = append(fences, strconv.FormatUint(l.fence, 10))
+		}
+	}
+	return strings.Join(fences, ",")
 }

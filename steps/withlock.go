@@ -96,9 +96,9 @@ func (w *withLock) Run(ctx context.Context, s *cli.Session) error {
 		}
 	}
 	if len(taken) == 0 {
-		return command.run(s.Environ)
+		return command.run(fenced(s.Environ, set.fences()))
 	}
-	err = w.runUnder(taken, command)
+	err = w.runUnder(set, command)
 	for _, l := range slices.Backward(taken) {
 		switch released := l.m.Release(context.Background(), l.id); {
 		case errors.Is(released, lock.ErrNotFound):
@@ -142,7 +142,8 @@ func markCommand(stores []*lockwire.Store) error {
 
 // runUnder runs the command, and reports at once if a lock is lost while it runs: nothing
 // can be undone, but the log must show it.
-func (w *withLock) runUnder(taken locks, command wrapped) error {
+func (w *withLock) runUnder(set locks, command wrapped) error {
+	taken := set.taken()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	// Narrows the gap between acquiring the lock and starting the command, if this process
@@ -155,7 +156,7 @@ func (w *withLock) runUnder(taken locks, command wrapped) error {
 	for _, l := range taken {
 		watch.Go(func() { w.watchLoss(ctx, l) })
 	}
-	err := command.run(command.underNonce(taken[0].store.Self.Nonce))
+	err := command.run(fenced(command.underNonce(taken[0].store.Self.Nonce), set.fences()))
 	cancel()
 	watch.Wait() // before the lock is given back, which must not count as a loss
 	return err

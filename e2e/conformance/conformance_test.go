@@ -55,6 +55,8 @@ func start(t *testing.T, version string) contend.Store {
 type run struct {
 	t        *testing.T
 	store    contend.Store
+	away     string       // in an error while the store is
+	again    func() error // ends the store with SIGKILL and starts it again; nil is the engine's
 	binary   string
 	lock     string
 	detector string
@@ -73,7 +75,7 @@ func newRun(t *testing.T, s contend.Store, want int) *run {
 		t.Fatal(err)
 	}
 	return &run{
-		t: t, store: s, binary: binary, want: want, running: map[*exec.Cmd]bool{},
+		t: t, store: s, away: "Docker daemon", binary: binary, want: want, running: map[*exec.Cmd]bool{},
 		lock:     fmt.Sprintf("conformance-%d-%d", os.Getpid(), rand.Uint32()),
 		detector: filepath.Join(t.TempDir(), "detector"),
 	}
@@ -89,44 +91,53 @@ func TestNoTwoHold(t *testing.T) {
 	stores(t, func(t *testing.T, s contend.Store) {
 		r := newRun(t, s, sections())
 		r.kills = kills()
-		start := time.Now()
-		chaos, stop := context.WithTimeout(t.Context(), time.Hour)
-		var attackers, contenders sync.WaitGroup
-		attackers.Go(func() { r.kill(chaos) })
-		if s.Engine != nil {
-			attackers.Go(func() { r.prune(chaos) })
-			attackers.Go(func() { r.restart(chaos) })
-		}
-		for i := range places {
-			contenders.Go(func() {
-				for !r.over() && chaos.Err() == nil {
-					if i%4 == 3 {
-						r.asJob()
-					} else {
-						r.underWithLock()
-					}
-				}
-			})
-		}
-		contenders.Wait()
-		stop()
-		attackers.Wait()
-		took := time.Since(start)
-		t.Logf("%s: %d sections in %s (%.0f a second), %d overlaps; "+
-			"%d processes killed, %d restarts of the daemon, %d prunes, %d times no daemon",
-			s.Name, r.done.Load(), took.Round(time.Second), float64(r.done.Load())/took.Seconds(), r.overlaps.Load(),
-			r.killed.Load(), r.restarts.Load(), r.prunes.Load(), r.unreachable.Load())
-		if r.overlaps.Load() != 0 {
-			t.Errorf("%d overlaps", r.overlaps.Load())
-		}
-		if int(r.done.Load()) < r.want {
-			t.Errorf("%d sections, want %d", r.done.Load(), r.want)
-		}
-		if int(r.killed.Load()) < r.kills || s.Engine != nil && (r.restarts.Load() != 3 || r.prunes.Load() == 0) {
-			t.Error("the attack did not take place")
-		}
-		r.recovered()
+		r.attack()
 	})
+}
+
+// attack runs contenders until enough was done, and checks what came of it.
+func (r *run) attack() {
+	t, s := r.t, r.store
+	start := time.Now()
+	chaos, stop := context.WithTimeout(t.Context(), time.Hour)
+	var attackers, contenders sync.WaitGroup
+	attackers.Go(func() { r.kill(chaos) })
+	if s.Engine != nil {
+		attackers.Go(func() { r.prune(chaos) })
+	}
+	if s.Engine != nil || r.again != nil {
+		attackers.Go(func() { r.restart(chaos) })
+	}
+	for i := range places {
+		contenders.Go(func() {
+			for !r.over() && chaos.Err() == nil {
+				if i%4 == 3 {
+					r.asJob()
+				} else {
+					r.underWithLock()
+				}
+			}
+		})
+	}
+	contenders.Wait()
+	stop()
+	attackers.Wait()
+	took := time.Since(start)
+	t.Logf("%s: %d sections in %s (%.0f a second), %d overlaps; "+
+		"%d processes killed, %d restarts of the daemon, %d prunes, %d times no daemon",
+		s.Name, r.done.Load(), took.Round(time.Second), float64(r.done.Load())/took.Seconds(), r.overlaps.Load(),
+		r.killed.Load(), r.restarts.Load(), r.prunes.Load(), r.unreachable.Load())
+	if r.overlaps.Load() != 0 {
+		t.Errorf("%d overlaps", r.overlaps.Load())
+	}
+	if int(r.done.Load()) < r.want {
+		t.Errorf("%d sections, want %d", r.done.Load(), r.want)
+	}
+	if int(r.killed.Load()) < r.kills || s.Engine != nil && r.prunes.Load() == 0 ||
+		(s.Engine != nil || r.again != nil) && r.restarts.Load() != 3 {
+		t.Error("the attack did not take place")
+	}
+	r.recovered()
 }
 
 // underWithLock is a section of with-lock, which may be killed at any time. Its
@@ -207,7 +218,7 @@ func (r *run) count(status int, out string) {
 	case status == contend.Overlap:
 		r.overlaps.Add(1)
 	case status == -1: // killed
-	case (status == 125 || status == 3) && r.store.Engine != nil && strings.Contains(out, "Docker daemon"):
+	case (status == 125 || status == 3) && r.store.Name != "file" && strings.Contains(out, r.away):
 		r.unreachable.Add(1)
 		time.Sleep(50 * time.Millisecond) // it is being restarted
 	default:
@@ -257,14 +268,21 @@ func (r *run) restart(ctx context.Context) {
 			time.Sleep(10 * time.Millisecond)
 		}
 		start := time.Now()
-		if quarter == 2 {
+		if r.again != nil {
+			if err := r.again(); err != nil {
+				r.t.Error(err)
+				return
+			}
+		} else if quarter == 2 {
 			if err := r.store.Engine.Kill(); err != nil {
 				r.t.Error(err)
 			}
 		}
-		if err := r.store.Engine.Restart(); err != nil {
-			r.t.Error(err)
-			return
+		if r.again == nil {
+			if err := r.store.Engine.Restart(); err != nil {
+				r.t.Error(err)
+				return
+			}
 		}
 		r.restarts.Add(1)
 		r.t.Logf("%s: restart %d took %s", r.store.Name, quarter, time.Since(start).Round(time.Millisecond))

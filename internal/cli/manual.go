@@ -13,6 +13,9 @@ var environment = []described{
 		"the Docker daemon to ask, as for docker(1)"},
 	{"GITEA_TOKEN", "a token for Gitea: whether a run is still running, and what runners it has. It is never an " +
 		"input, so that it is in no command line and no log"},
+	{"HOSTGUARD_GITEA_URL, HOSTGUARD_GITEA_ISSUE, HOSTGUARD_GITEA_TOKEN",
+		"the Gitea of -lock-backend gitea, the issue whose comments the locks are (OWNER/NAME#NUMBER), and the token of " +
+			"the user that they are by. The token is never an input"},
 	{"GITEA_SERVER_URL", "the server that GITEA_TOKEN is for, in place of the checkout's remote"},
 	{RegistrationVariable, "the registration token of a new runner (runner split)"},
 	{"RESTART_NOW", "1 means -restart-now (runner service)"},

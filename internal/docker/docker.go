@@ -182,6 +182,8 @@ func (e *Engine) ContainerName(ctx context.Context, id string) string {
 	return strings.TrimPrefix(c.Name, "/")
 }
 
+const goneContainer = "its container is gone"
+
 // Container implements lock.Containers.
 func (e *Engine) Container(ctx context.Context, id, started string) (lock.Life, string) {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
@@ -189,7 +191,7 @@ func (e *Engine) Container(ctx context.Context, id, started string) (lock.Life, 
 	c, err := e.client.ContainerInspect(ctx, id)
 	switch {
 	case cerrdefs.IsNotFound(err):
-		return lock.Dead, "its container is gone"
+		return lock.Dead, goneContainer
 	case err != nil:
 		return lock.Unknown, "the state of its container could not be read: " + e.classify(err).Error()
 	case c.ContainerJSONBase == nil || c.ID != id || c.State == nil:

@@ -22,6 +22,8 @@ const (
 	DefaultLockName = "awoooi-cd-docker-build-lock"
 	BackendDocker   = "docker"
 	BackendFile     = "file"
+	BackendSwarm    = "swarm"
+	BackendGitea    = "gitea"
 )
 
 // Options name a lock and the store that it is in.
@@ -38,7 +40,7 @@ func (o *Options) Inputs() []cli.Input {
 
 func backendInput(backend *string) cli.Input {
 	return cli.Input{Name: "lock-backend", Kind: cli.Choice(backend, Backends...), Default: BackendDocker,
-		Text: "file is for host jobs on a host without Docker"}
+		Text: "file is for host jobs on a host without Docker; swarm and gitea are for several machines"}
 }
 
 // Store is where locks are, and what there is to print about it.
@@ -67,10 +69,9 @@ const statusPatience = 3 * time.Second
 // Open opens a store. Where no daemon can be reached it retries for patience, and
 // reports that.
 func Open(ctx context.Context, s *cli.Session, backend string, patience time.Duration) (store *Store, err error) {
-	open := openDocker
-	if backend == BackendFile {
-		open = openFiles
-	}
+	open := map[string]func(context.Context, *cli.Session) (*Store, error){
+		BackendDocker: openDocker, BackendFile: openFiles, BackendSwarm: openSwarm, BackendGitea: openGitea,
+	}[backend]
 	if patience == 0 {
 		return open(ctx, s)
 	}
@@ -90,7 +91,7 @@ func Open(ctx context.Context, s *cli.Session, backend string, patience time.Dur
 			<-done
 		}
 		switch {
-		case err == nil || cli.StatusOf(err) != cli.StatusFailed:
+		case err == nil || cli.StatusOf(err) != cli.StatusFailed || errors.Is(err, lock.ErrRefused):
 			return store, err
 		case ctx.Err() != nil && failed != nil: // there was no time for this last look
 			return nil, failed
@@ -136,11 +137,17 @@ func openFiles(_ context.Context, s *cli.Session) (*Store, error) {
 	}, nil
 }
 
-func openDocker(ctx context.Context, s *cli.Session) (*Store, error) {
+func connect(ctx context.Context, s *cli.Session) (*docker.Engine, error) {
 	engine, err := docker.Connect(ctx, s.Getenv)
-	switch {
-	case errors.Is(err, docker.ErrUsage):
+	if errors.Is(err, docker.ErrUsage) {
 		return nil, cli.WithStatus(cli.StatusUsage, err)
+	}
+	return engine, err
+}
+
+func openDocker(ctx context.Context, s *cli.Session) (*Store, error) {
+	engine, err := connect(ctx, s)
+	switch {
 	case errors.Is(err, docker.ErrNoDaemon):
 		return nil, fmt.Errorf("%w; on a host without Docker give lock-backend file", err)
 	case err != nil:
@@ -174,11 +181,15 @@ func space(s *cli.Session, engine lock.Engine, self lock.Claim) *lock.Space {
 	// A token is not an input: it must not get into a command line or a log.
 	token, server := s.Getenv("GITEA_TOKEN"), self.Job.Server
 	if token != "" && server != "" && s.Getenv("GITEA_ACTIONS") == "true" {
-		patience := time.Duration(0)
-		if s.Name == "status" {
-			patience = statusPatience
-		}
-		runs = gitea.New(server, token, patience)
+		runs = gitea.New(server, token, patienceOf(s))
 	}
 	return &lock.Space{Engine: engine, Host: proc.Local(), Runs: runs, Bell: bell.Bell{}, Self: self}
+}
+
+// patienceOf returns how long a command waits for a Gitea.
+func patienceOf(s *cli.Session) time.Duration {
+	if s.Name == "status" {
+		return statusPatience
+	}
+	return 0
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // Backends are the kinds of store.
-var Backends = []string{BackendDocker, BackendFile}
+var Backends = []string{BackendDocker, BackendFile, BackendGitea, BackendSwarm}
 
 // maxLocks bounds the locks that one command takes: each is a wait of its own.
 const maxLocks = 8

@@ -23,17 +23,24 @@ type Store struct {
 	Name   string
 	Engine *engine.Engine // nil for files
 	Host   string         // DOCKER_HOST, where it is not the engine's own
+
+	Backend string                   // as -lock-backend has it, of a store of several machines; else ""
+	Env     []string                 // what that needs
+	Names   func() ([]string, error) // those of its entries
 }
 
 // Environ returns the environment of a process outside any workflow, with more variables.
 func (s Store) Environ(more ...string) []string {
 	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}
+	if s.Backend != "" {
+		env = append(append(env, "HOSTGUARD_LOCK_BACKEND="+s.Backend), s.Env...)
+	}
 	switch {
 	case s.Host != "":
 		env = append(env, "DOCKER_HOST="+s.Host)
 	case s.Engine != nil:
 		env = append(env, "DOCKER_HOST="+s.Engine.Host())
-	default:
+	case s.Backend == "":
 		env = append(env, "HOSTGUARD_LOCK_BACKEND=file")
 	}
 	return append(env, more...)
@@ -70,7 +77,11 @@ func QueuePrefix(lock string) string {
 // wake marker is not one: waiters remove old ones.
 func (s Store) Entries(lock string) (held, tickets []string, err error) {
 	var names []string
-	if s.Engine != nil {
+	if s.Names != nil {
+		if names, err = s.Names(); err != nil {
+			return nil, nil, err
+		}
+	} else if s.Engine != nil {
 		out, err := s.Engine.Docker("network", "ls", "--format", "{{.Name}}")
 		if err != nil {
 			return nil, nil, err

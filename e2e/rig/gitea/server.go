@@ -35,6 +35,7 @@ type Server struct {
 
 	dir    string // everything it writes
 	daemon *exec.Cmd
+	ended  chan error   // by daemon
 	socket net.Listener // or nil
 }
 
@@ -80,19 +81,8 @@ func (s *Server) start(program, public string) error {
 	if err := s.configure(address, public); err != nil {
 		return err
 	}
-	s.daemon = s.command(context.Background(), "web")
-	log, err := os.Create(filepath.Join(s.dir, "log"))
-	if err != nil {
+	if err := s.launch(); err != nil {
 		return err
-	}
-	defer log.Close()
-	s.daemon.Stdout, s.daemon.Stderr = log, log
-	if err := s.daemon.Start(); err != nil {
-		return err
-	}
-	if err := s.ready(); err != nil {
-		text, _ := os.ReadFile(log.Name())
-		return fmt.Errorf("%w: %s", err, text)
 	}
 	s.Admin = &User{Name: "root", server: s}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
@@ -105,6 +95,43 @@ func (s *Server) start(program, public string) error {
 	s.Admin.Token, err = s.Admin.NewToken("all")
 	return err
 }
+
+// launch starts the server's process and waits until it answers.
+func (s *Server) launch() error {
+	s.daemon = s.command(context.Background(), "web")
+	log, err := os.Create(filepath.Join(s.dir, "log"))
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	s.daemon.Stdout, s.daemon.Stderr = log, log
+	if err := s.daemon.Start(); err != nil {
+		return err
+	}
+	s.ended = make(chan error, 1)
+	go func(daemon *exec.Cmd, ended chan<- error) {
+		ended <- daemon.Wait()
+		close(ended)
+	}(s.daemon, s.ended)
+	if err := s.ready(); err != nil {
+		text, _ := os.ReadFile(log.Name())
+		return fmt.Errorf("%w: %s", err, text)
+	}
+	return nil
+}
+
+// Kill ends the server with SIGKILL; Restart starts it again on what it left.
+func (s *Server) Kill() error {
+	err := s.daemon.Process.Kill()
+	<-s.ended
+	return err
+}
+
+// Restart starts a server that was killed.
+func (s *Server) Restart() error { return s.launch() }
+
+// PID returns the process id of the server, until it is restarted.
+func (s *Server) PID() int { return s.daemon.Process.Pid }
 
 func (s *Server) configure(address, public string) error {
 	_, port, _ := net.SplitHostPort(address)
@@ -175,11 +202,9 @@ func (s *Server) command(ctx context.Context, args ...string) *exec.Cmd {
 
 // ready waits until the server answers.
 func (s *Server) ready() error {
-	ended := make(chan error, 1)
-	go func() { ended <- s.daemon.Wait() }()
 	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		select {
-		case err := <-ended:
+		case err := <-s.ended:
 			return fmt.Errorf("the server has ended: %w", err)
 		default:
 		}
@@ -202,7 +227,9 @@ func (s *Server) Stop() error {
 	}
 	if s.daemon != nil && s.daemon.Process != nil {
 		_ = s.daemon.Process.Kill()
-		_, _ = s.daemon.Process.Wait()
+		if s.ended != nil {
+			<-s.ended
+		}
 	}
 	return os.RemoveAll(s.dir)
 }

@@ -1,0 +1,57 @@
+package docker
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestTheIDOfAConfigIsFoundInItsEntrys(t *testing.T) {
+	const config = "p2kz0o9qzv5xw1y7n3m8b6c40"
+	id, err := entryID(config)
+	if err != nil || len(id) != 64 || strings.Trim(id, "0123456789abcdef") != "" {
+		t.Fatalf("%q, %v", id, err)
+	}
+	if got, err := configID(id); got != config || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	for _, id := range []string{"", strings.Repeat("0", 64), strings.Repeat("f", 64), id[:63] + "1", "../" + id[3:]} {
+		if got, err := configID(id); err == nil {
+			t.Errorf("%q is the entry of config %q", id, got)
+		}
+	}
+	if id, err := entryID("../containers/prune"); err == nil {
+		t.Errorf("an ID that would change the path of a request: %q", id)
+	}
+}
+
+// A config's name has at most 64 letters, digits, '-', '_' and '.', and a letter or digit
+// at either end.
+func TestEveryLockHasAConfigOfItsOwn(t *testing.T) {
+	names := []string{"deploy", "deploy.", "deploy_", "hg-0123456789abcdef-t-0123456789abcdef0123456789abcdef",
+		strings.Repeat("a", 60), strings.Repeat("a", 61), strings.Repeat("a", 128), strings.Repeat("a", 127) + ".",
+		"hg." + "deploy", "hg-" + strings.Repeat("a", 100)}
+	of := map[string]string{}
+	for _, name := range names {
+		config := configName(name)
+		if len(config) > 64 || strings.Trim(config[len(config)-1:], "-_.") == "" {
+			t.Errorf("%q: %q is no name of a config", name, config)
+		}
+		if of[config] != "" {
+			t.Errorf("%q and %q have the config %q", name, of[config], config)
+		}
+		of[config] = name
+		for _, prefix := range []string{"", "h", "hg", name[:1], name[:2], name[:len(name)/2], name} {
+			if !strings.HasPrefix(name, prefix) {
+				continue
+			}
+			found := false
+			for _, begin := range configNames(prefix) {
+				found = found || strings.HasPrefix(config, begin)
+			}
+			if !found {
+				t.Errorf("%q, config %q, is not found by the prefix %q, which asks for %q", name, config, prefix,
+					configNames(prefix))
+			}
+		}
+	}
+}
