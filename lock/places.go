@@ -90,9 +90,9 @@ func (e Entry) Slot() int {
 	return 0
 }
 
-// lockName returns the name of the lock that a holder's entry is of, by its own account
+// Lock returns the name of the lock that a holder's entry is of, by its own account
 // where that agrees with its name.
-func (e Entry) lockName() string {
+func (e Entry) Lock() string {
 	name := e.label("lock")
 	if isQueueName(e.Name) && CheckName(name) == nil && strings.HasPrefix(e.Name, placesPrefix(name)) {
 		return name

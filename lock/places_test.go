@@ -66,9 +66,6 @@ func (g *groups) check(t *testing.T, seed uint64, most, mostOther int32) {
 	if first, other := g.first.most.Load(), g.other.most.Load(); first > most || other > mostOther {
 		t.Errorf("seed %d: %d and %d held at once, want at most %d and %d", seed, first, other, most, mostOther)
 	}
-	if g.other.times.Load() == 0 {
-		t.Errorf("seed %d: of one kind nobody ever held", seed)
-	}
 }
 
 func TestAtMostAsManyHoldAsThereAreSlots(t *testing.T) {
@@ -90,18 +87,27 @@ func TestAtMostAsManyHoldAsThereAreSlots(t *testing.T) {
 }
 
 func TestWhoDisagreesAboutTheNumberOfSlotsNeverHoldsBesideOthers(t *testing.T) {
+	var others atomic.Int32
 	underFaults(t, func(t *testing.T, s *store, seed uint64) {
 		var g groups
 		contend(t, s, 6, 40, seed%2 == 0, func(m *Mutex) (func(), bool) {
-			other := rand.N(2) == 0
+			other := rand.N(4) == 0
 			g.join(m, other)
 			if other {
 				m.Slots = 2
 			}
-			return announceAndVerify(m)
+			release, held := announceAndVerify(m)
+			if !held { // refused, perhaps: else nobody ever finds the lock free of the others
+				time.Sleep(rand.N(200 * time.Millisecond))
+			}
+			return release, held
 		})
 		g.check(t, seed, 1, 2)
+		others.Add(g.other.times.Load())
 	})
+	if others.Load() < 100 {
+		t.Errorf("of those who count two slots %d held", others.Load())
+	}
 }
 
 // slotted is a contender for a lock of so many slots.

@@ -128,7 +128,7 @@ func (s *Space) surveys(entries []Entry, names []string) (all []Survey) {
 			prefix := e.Name[:len(queueNames)+17]
 			waiting[prefix] = append(waiting[prefix], e)
 		}
-		name := e.lockName()
+		name := e.Lock()
 		if isQueueName(name) && e.Slot() > 0 || e.reader() { // a plain one in a place
 			name = cmp.Or(places[e.Name[:len(queueNames)+17]], name)
 		}

@@ -50,6 +50,8 @@ type acquireReport struct {
 	Acquired bool          `json:"acquired"`
 	ID       string        `json:"id,omitempty"`
 	Again    bool          `json:"reentered,omitempty"` // an earlier step of the job holds it
+	Slot     int           `json:"slot,omitempty"`      // from 1, of a lock that has several
+	Shared   bool          `json:"shared,omitempty"`
 	Waited   float64       `json:"waited_seconds"`
 	TookOver []entryReport `json:"took_over"` // from holders that are gone
 	Error    string        `json:"error,omitempty"`
@@ -94,7 +96,11 @@ func (a *acquireLock) acquire(ctx context.Context, s *cli.Session) error {
 		return err
 	}
 	m := store.Lock(a.Lock)
-	if e, ok := reentered(waiting, s, m, a.Options); ok {
+	e, ok, err := a.reentered(waiting, s, m)
+	if err != nil {
+		return err
+	}
+	if ok {
 		s.Print("this job already holds the lock (id %.12s), and keeps it until the release of its first acquire-lock",
 			e.ID)
 		s.State("record", "reentered")
@@ -111,7 +117,10 @@ func (a *acquireLock) acquire(ctx context.Context, s *cli.Session) error {
 	}
 	waited := time.Since(start)
 	record := lock.Record{ID: held.ID, Nonce: store.Self.Nonce}
-	report := acquireReport{Acquired: true, ID: held.ID, Waited: waited.Seconds()}
+	report := acquireReport{Acquired: true, ID: held.ID, Waited: waited.Seconds(), Shared: a.share}
+	if a.slots > 1 {
+		report.Slot = held.Slot
+	}
 	for _, from := range held.TookOverFrom {
 		report.TookOver = append(report.TookOver, reportJudged(from))
 	}
@@ -120,7 +129,7 @@ func (a *acquireLock) acquire(ctx context.Context, s *cli.Session) error {
 		return errors.Join(err, m.Release(ctx, held.ID))
 	}
 	m.Finish()
-	s.Print("acquired lock %q after %s (id %s)", a.Lock, cli.Short(waited), held.ID)
+	s.Print("acquired lock %q after %s (id %s)%s", a.Lock, cli.Short(waited), held.ID, a.placeOf(held))
 	a.printReleaseHint(s, store, held.ID)
 	return nil
 }

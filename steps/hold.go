@@ -20,6 +20,8 @@ type acquireOptions struct {
 	timeout, staleAfter time.Duration
 	settle              time.Duration // negative: not given
 	reason, priority    string
+	slots               int
+	share               bool
 }
 
 func newAcquireOptions() acquireOptions { return acquireOptions{settle: -1} }
@@ -35,6 +37,10 @@ func (o *acquireOptions) Inputs() []cli.Input {
 		{Name: "priority", Kind: cli.Choice(&o.priority, lock.PriorityNormal, lock.PriorityHigh),
 			Default: lock.PriorityNormal,
 			Text:    "high goes before waiting jobs of normal priority"},
+		{Name: "slots", Kind: cli.Count(&o.slots, 1, lock.MaxSlots), Default: "1",
+			Text: "how many jobs may hold the lock at once; all that use it must give the same number"},
+		{Name: "share", Kind: cli.Bool(&o.share), Default: "false",
+			Text: "hold the lock together with others that share it; those that do not hold it alone, in their turn"},
 		{Name: "legacy-settle", Kind: cli.Duration(&o.settle, 0, time.Minute), FlagOnly: true,
 			Text: `how long to watch for a rival that runs plain "docker network create"; ` +
 				"default 500ms on engines below API 1.44, else 0s"},
@@ -72,6 +78,10 @@ func (o *acquireOptions) deadline(ctx context.Context) (context.Context, context
 
 // open opens the store; it waits a moment for a daemon that cannot be reached.
 func (o *acquireOptions) open(ctx context.Context, s *cli.Session) (*lockwire.Store, error) {
+	if o.share && o.slots > 1 {
+		return nil, cli.Usagef("share is true and slots is %d: a lock is shared or has slots; set slots to 1, or use "+
+			"another lock-name", o.slots)
+	}
 	return lockwire.Open(ctx, s, o.Backend, min(lockwire.FirstLook, o.timeout))
 }
 
@@ -85,6 +95,7 @@ func (o *acquireOptions) hold(
 		record, ok := lock.ParseRecord(readRecord(s, o.Options))
 		return ok && record.Matches(e)
 	}
+	m.Slots, m.Share = o.slots, o.share
 	m.Settle = o.settle
 	if m.Settle < 0 {
 		m.Settle = 0
@@ -126,6 +137,10 @@ func (o *acquireOptions) hold(
 
 // explain returns the reason why the lock was not acquired, with its exit status.
 func (o *acquireOptions) explain(err error, name string, log *lockLog) error {
+	if other, ok := errors.AsType[*lock.DisagreementError](err); ok {
+		return cli.Usagef("slots is %d here, and %d where lock %q is %s; all jobs that use it must give the same number",
+			other.Mine, other.Theirs, name, lockwire.DescribeHolder(other.Entry, time.Now()))
+	}
 	switch {
 	case errors.Is(err, lock.ErrJobGone):
 		return cli.WithStatus(cli.StatusInterrupted, fmt.Errorf("lock %q: %w; the attempt is undone", name, err))
@@ -143,24 +158,47 @@ func (o *acquireOptions) explain(err error, name string, log *lockLog) error {
 }
 
 // reentered returns the lock if an earlier step of this job, or a with-lock above this
-// process, already holds it: a job must not wait for itself.
-func reentered(ctx context.Context, s *cli.Session, m *lock.Mutex, o lockwire.Options) (lock.Entry, bool) {
-	record, recorded := lock.ParseRecord(readRecord(s, o))
+// process, already holds it: a job must not wait for itself. Nor can it hold the lock in the
+// other way: two jobs that share a lock and wait to have it alone would wait for each other.
+func (o *acquireOptions) reentered(
+	ctx context.Context, s *cli.Session, m *lock.Mutex,
+) (held lock.Entry, found bool, err error) {
+	record, recorded := lock.ParseRecord(readRecord(s, o.Options))
 	above := s.Getenv(proc.HoldVariable)
 	if !recorded && above == "" {
-		return lock.Entry{}, false
+		return lock.Entry{}, false, nil
 	}
 	entries, err := m.Entries(ctx)
 	if err != nil {
-		return lock.Entry{}, false // acquire reports the error
+		return lock.Entry{}, false, nil // acquire reports the error
 	}
 	for _, e := range entries {
 		h, ours := e.Claim()
-		if recorded && record.Matches(e) || ours && h.Command && containsNonce(above, h.Nonce) {
-			return e, true
+		if !recorded || !record.Matches(e) {
+			if !ours || !h.Command || !containsNonce(above, h.Nonce) {
+				continue
+			}
 		}
+		if h.Share != o.share {
+			return e, false, cli.Usagef("this job or a with-lock above holds lock %q (id %.12s) with share %t, and it "+
+				"cannot change to share %t; give it back first, or give the same share to both", m.Name(), e.ID,
+				h.Share, o.share)
+		}
+		return e, true, nil
 	}
-	return lock.Entry{}, false
+	return lock.Entry{}, false, nil
+}
+
+// placeOf returns, for people, which of the lock's places was acquired, or "" of a lock that
+// one job has alone.
+func (o *acquireOptions) placeOf(held lock.Acquired) string {
+	switch {
+	case o.share:
+		return ", shared"
+	case o.slots > 1:
+		return fmt.Sprintf(", slot %d of %d", held.Slot, o.slots)
+	}
+	return ""
 }
 
 func containsNonce(nonces, nonce string) bool {

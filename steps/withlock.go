@@ -76,8 +76,8 @@ func (w *withLock) Run(ctx context.Context, s *cli.Session) error {
 			above.ID)
 		return command.run(s.Environ)
 	}
-	s.Print("acquired lock %q (id %.12s), running %.200q", w.Lock, held.ID, s.Wrapped[0])
-	err = w.runUnder(held.ID, command)
+	s.Print("acquired lock %q (id %.12s)%s, running %.200q", w.Lock, held.ID, w.placeOf(held), s.Wrapped[0])
+	err = w.runUnder(held, command)
 	released := w.m.Release(context.Background(), held.ID)
 	switch {
 	case errors.Is(released, lock.ErrNotFound):
@@ -114,8 +114,8 @@ func (w *withLock) take(ctx context.Context) (held lock.Acquired, above lock.Ent
 		return held, above, err
 	}
 	w.m = w.store.Lock(w.Lock)
-	if above, ok := reentered(waiting, w.Session, w.m, w.Options); ok {
-		return held, above, nil
+	if above, ok, err := w.reentered(waiting, w.Session, w.m); ok || err != nil {
+		return held, above, err
 	}
 	w.store.Self.Command = true
 	// Before the entry exists: then this process, killed at any moment, leaves no
@@ -129,18 +129,18 @@ func (w *withLock) take(ctx context.Context) (held lock.Acquired, above lock.Ent
 
 // runUnder runs the command, and reports at once if the lock is lost while it runs:
 // nothing can be undone, but the log must show it.
-func (w *withLock) runUnder(id string, command wrapped) error {
+func (w *withLock) runUnder(held lock.Acquired, command wrapped) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	// Narrows the gap between acquiring the lock and starting the command, if this process
 	// was stopped in it: else the list that showed the lock is as recent as another would be.
-	if time.Since(w.since) > lossGap && w.m.Lost(ctx, id) {
+	if time.Since(w.since) > lossGap && w.m.Lost(ctx, held.ID) {
 		return cli.WithStatus(cli.StatusCannotLock, fmt.Errorf("lock %q was lost before the command started: "+
 			"somebody took it away", w.Lock))
 	}
 	// In the background, since a hung daemon must not keep signals from the command.
 	var watch sync.WaitGroup
-	watch.Go(func() { w.watchLoss(ctx, id) })
+	watch.Go(func() { w.watchLoss(ctx, held) })
 	err := command.run(command.underNonce(w.store.Self.Nonce))
 	cancel()
 	watch.Wait() // before the lock is given back, which must not count as a loss
@@ -148,14 +148,14 @@ func (w *withLock) runUnder(id string, command wrapped) error {
 }
 
 // watchLoss checks the lock until ctx ends, and reports its loss.
-func (w *withLock) watchLoss(ctx context.Context, id string) {
+func (w *withLock) watchLoss(ctx context.Context, held lock.Acquired) {
 	select {
 	case <-ctx.Done(): // a short command ends without a watch, whose end takes the kernel up to 25 ms (inotify)
 		return
 	case <-time.After(lossGap):
 	}
 	// A removal causes no event, but the next acquire of the lock does.
-	taken, _ := w.store.Engine.Watch(ctx, w.Lock)
+	taken, _ := w.store.Engine.Watch(ctx, held.Name)
 	for interval := time.Duration(0); ctx.Err() == nil; interval = w.m.Scarce(lossCheck) {
 		select {
 		case <-ctx.Done():
@@ -166,9 +166,9 @@ func (w *withLock) watchLoss(ctx context.Context, id string) {
 				taken = nil // the daemon is unreachable: check by time
 			}
 		}
-		if w.m.Lost(ctx, id) {
+		if w.m.Lost(ctx, held.ID) {
 			w.Error("with-lock: lock %q (id %.12s) was lost while the command runs: somebody took it away, and may "+
-				"build at the same time", w.Lock, id)
+				"build at the same time", w.Lock, held.ID)
 			return
 		}
 	}
