@@ -26,7 +26,9 @@ const (
 // turn. Whatever the order, only the contender decides who holds.
 type acquisition struct {
 	contender
-	id string // of the entry by which it holds the lock
+	id   string   // of the entry by which it holds the lock
+	slot string   // of that entry, unless it is a reader's
+	free []string // slots, at the last look
 
 	tried   bool // it has tried once without a ticket, because nobody waits
 	woken   bool // by a release that found this process at the head of the queue
@@ -63,7 +65,7 @@ func (m *Mutex) Acquire(ctx context.Context) (Acquired, error) {
 		looks: budget{burst: 4, every: poll}, tries: budget{burst: 2, every: 5 * poll}}
 	m.space.slow = func(err error) { a.report(ctx, err) }
 	waiting, stop := context.WithCancel(ctx)
-	err := a.run(waiting)
+	err := a.take(waiting)
 	stop()                              // nobody has to wake this process any more
 	if err == nil && ctx.Err() != nil { // interrupted at the very last moment
 		err = context.Cause(ctx)
@@ -71,24 +73,65 @@ func (m *Mutex) Acquire(ctx context.Context) (Acquired, error) {
 	m.space.slow = nil
 	cleanup := context.WithoutCancel(ctx)
 	if err != nil {
-		return Acquired{}, errors.Join(err, a.withdraw(cleanup))
+		err = errors.Join(err, a.withdraw(cleanup))
+		if a.id != "" { // others may have waited for that
+			m.handOn(cleanup)
+		}
+		return Acquired{}, err
 	}
 	if a.ticket.ID != "" { // no longer needed; removing it now would slow down every hand-off
 		m.leaving.Go(func() {
-			// If it fails the ticket dies with this process.
-			_ = m.space.store().Remove(cleanup, a.ticket.ID)
-			m.space.removeAll(cleanup, a.gone)
-			a.removePassed(cleanup)
+			a.leaveQueue(cleanup)
+			if len(m.vacant(a.verified)) > 0 { // two that gave back at once have woken one
+				m.handOn(cleanup)
+			}
 		})
 	}
-	return Acquired{a.id, a.fence, a.tookOver}, nil
+	held := Acquired{ID: a.id, Fence: a.fence, Name: a.slot, TookOverFrom: a.tookOver}
+	if !m.Share {
+		held.Slot = Entry{Name: a.slot}.Slot()
+	}
+	return held, nil
+}
+
+// take returns without an error only when it holds the lock.
+func (a *acquisition) take(ctx context.Context) error {
+	for {
+		if err := a.run(ctx); err != nil {
+			return err
+		}
+		beside := slices.DeleteFunc(slices.Clone(a.verified), func(e Entry) bool { return e.ID == a.id })
+		a.contest(ctx, beside)
+		held, err := true, error(nil)
+		switch {
+		case a.Share:
+			held, err = a.share(ctx)
+		case slices.ContainsFunc(a.verified, Entry.reader):
+			held, err = a.drain(ctx)
+		}
+		if held || err != nil {
+			return err
+		}
+	}
+}
+
+// leaveQueue removes this process's ticket. If that fails the ticket dies with this process.
+func (a *acquisition) leaveQueue(ctx context.Context) {
+	if a.ticket.ID == "" {
+		return
+	}
+	_ = a.space.store().Remove(ctx, a.ticket.ID)
+	a.ticket.ID, a.queued = "", false
+	a.space.removeAll(ctx, a.gone)
+	a.gone = nil
+	a.removePassed(ctx)
 }
 
 // Finish waits until Acquire has left the queue. Call it before the process ends:
 // the ticket would delay the others until they see that its process is dead.
 func (m *Mutex) Finish() { m.leaving.Wait() }
 
-// run returns without an error only when it holds the lock.
+// run returns without an error only when it holds a slot.
 func (a *acquisition) run(ctx context.Context) error {
 	for looked := false; ctx.Err() == nil; looked = true {
 		if a.woken { // the lock is free or about to be: a look would only cost time
@@ -110,12 +153,16 @@ func (a *acquisition) run(ctx context.Context) error {
 		if a.removeOwn(ctx, seen) { // never wait for oneself
 			continue
 		}
-		inTheWay, dropped := a.dropDead(ctx, seen)
+		living, dropped := a.dropDead(ctx, a.concerning(seen))
 		if dropped {
 			continue
 		}
+		if err := a.disagreement(living); err != nil {
+			return err
+		}
 		a.contest(ctx, seen)
-		free := len(seen) == 0
+		a.free = a.vacant(seen)
+		free := len(a.free) > 0
 		if !free {
 			a.freeSince, a.freeFrom = time.Time{}, time.Time{}
 		}
@@ -131,8 +178,14 @@ func (a *acquisition) run(ctx context.Context) error {
 				continue
 			}
 		}
+		if err := a.disagreementAhead(); err != nil {
+			return err
+		}
 		if !free || a.queued && !a.myTurn(ctx) {
-			a.wait(ctx, inTheWay)
+			if free {
+				living = nil // they are not in the way
+			}
+			a.wait(ctx, living)
 			continue
 		}
 		a.tried = true
@@ -149,7 +202,16 @@ func (a *acquisition) attempt(ctx context.Context) (held bool, err error) {
 	if a.jobGone() {
 		return false, ErrJobGone
 	}
-	a.id, err = a.try(ctx)
+	slots := a.free
+	if a.woken {
+		slots = a.vacant(nil)
+	}
+	rand.Shuffle(len(slots), func(i, j int) { slots[i], slots[j] = slots[j], slots[i] })
+	for _, a.slot = range slots {
+		if a.id, err = a.try(ctx, a.slot); !errors.Is(err, ErrConflict) {
+			break
+		}
+	}
 	switch {
 	case errors.Is(err, ErrRefused):
 		return false, err
@@ -167,9 +229,8 @@ func (a *acquisition) attempt(ctx context.Context) (held bool, err error) {
 
 func (m *Mutex) jobGone() bool { return m.JobGone != nil && m.JobGone() }
 
-// dropDead takes over from dead holders, and from stale ones. It returns the holder
-// that keeps the lock, if any.
-func (a *acquisition) dropDead(ctx context.Context, seen []Entry) (inTheWay Judged, dropped bool) {
+// dropDead takes over from dead holders, and from stale ones. It returns those who may live.
+func (a *acquisition) dropDead(ctx context.Context, seen []Entry) (living []Judged, dropped bool) {
 	for _, e := range seen {
 		j := Judged{e, a.space.judge(ctx, e, false)}
 		if a.leftByThisJob(e) {
@@ -180,10 +241,10 @@ func (a *acquisition) dropDead(ctx context.Context, seen []Entry) (inTheWay Judg
 			a.takeOver(ctx, j)
 			dropped = true
 		default:
-			inTheWay = j
+			living = append(living, j)
 		}
 	}
-	return inTheWay, dropped
+	return living, dropped
 }
 
 // leftByThisJob reports whether a killed acquire of the same job left e: a job must
@@ -203,8 +264,12 @@ func (m *Mutex) yieldTime() time.Duration {
 
 // wait returns when this process is woken, after a rest, when nobody ahead is
 // left, or at once after the watch began: what happened before the watch has to be
-// looked at.
-func (a *acquisition) wait(ctx context.Context, inTheWay Judged) {
+// looked at. The holders are in the way; without any only the queue is.
+func (a *acquisition) wait(ctx context.Context, holders []Judged) {
+	var inTheWay Judged
+	if len(holders) > 0 {
+		inTheWay = holders[len(holders)-1]
+	}
 	if inTheWay.ID != a.waiting.Holder.ID {
 		if time.Since(a.counted) > max(poll/4, time.Duration(a.waiters)*countPause) {
 			_ = a.count(ctx, false) // else it reports the last one
@@ -219,14 +284,8 @@ func (a *acquisition) wait(ctx context.Context, inTheWay Judged) {
 	}
 	a.waiting = Wait{Holder: inTheWay, Position: a.position, Waiters: a.waiters}
 	a.notify(a.waiting)
-	if a.wakes == nil && !a.space.Unwatched && (a.rings == nil || len(a.ahead) < watching || !a.inCrowd()) {
-		wakes, err := a.space.store().Watch(ctx, markerPrefix(a.name, a.space.Self.Nonce))
-		if err == nil {
-			a.wakes = wakes
-			if !a.inCrowd() {
-				return
-			}
-		}
+	if (a.rings == nil || len(a.ahead) < watching || !a.inCrowd()) && a.watch(ctx) && !a.inCrowd() {
+		return
 	}
 	switch {
 	case inTheWay.ID == "" && a.freeSince.IsZero():
@@ -236,11 +295,28 @@ func (a *acquisition) wait(ctx context.Context, inTheWay Judged) {
 		a.sleep(ctx, min(max(a.patience()-time.Since(a.freeSince), poll/8), poll/2))
 		return
 	}
-	holder, _ := inTheWay.Claim()
-	over := len(a.space.ends(holder)) > 0 // what is left of it may live
+	a.outwait(ctx, holders)
+}
+
+// watch begins to watch for markers, unless this process does already.
+func (a *acquisition) watch(ctx context.Context) (begun bool) {
+	if a.wakes != nil || a.space.Unwatched {
+		return false
+	}
+	wakes, err := a.space.store().Watch(ctx, markerPrefix(a.name, a.space.Self.Nonce))
+	if err == nil {
+		a.wakes = wakes
+	}
+	return err == nil
+}
+
+// outwait returns when this process is woken, after a rest, or soon after one of the holders
+// has ended.
+func (a *acquisition) outwait(ctx context.Context, holders []Judged) {
+	over := a.space.over(holders) // what is left of them may live
 	jitter := rand.N(poll / 4)
 	for begin := time.Now(); ; {
-		left, step := a.rest(ctx, holder)+jitter-time.Since(begin), poll+jitter
+		left, step := a.rest(ctx, holders)+jitter-time.Since(begin), poll+jitter
 		switch n := len(a.ahead); { // to see a process end asks nothing of the store
 		case n == 0:
 			step = poll / 4
@@ -251,10 +327,20 @@ func (a *acquisition) wait(ctx context.Context, inTheWay Judged) {
 			continue
 		}
 		if left <= 0 || a.sleep(ctx, min(left, step)) ||
-			!over && len(a.ahead) == 0 && len(a.space.ends(holder)) > 0 {
+			len(a.ahead) == 0 && a.space.over(holders) > over {
 			return
 		}
 	}
+}
+
+// over returns how many of the holders have ended, as far as that is seen without a request.
+func (s *Space) over(holders []Judged) (n int) {
+	for _, j := range holders {
+		if c, _ := j.Claim(); len(s.ends(c)) > 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // moreWait reports whether many more have come to wait here since the last count, so that
@@ -278,8 +364,8 @@ func (a *acquisition) seesAlive(t ticket) bool { return a.space.sight(t.claim())
 // gone are dropped. Where it sees none, as from a container, it looks as often as all
 // waiters together may, and at least every two seconds where nothing shows that the
 // nearest lives: that one may be an invention, and on one host there are few such places.
-// The first looks each second, or more seldom if it sees the holder, whose release rings.
-func (a *acquisition) rest(ctx context.Context, holder Claim) time.Duration {
+// The first looks each second, or more seldom if it sees the holders, whose release rings.
+func (a *acquisition) rest(ctx context.Context, holders []Judged) time.Duration {
 	for i, unknown := len(a.ahead)-1, false; i >= 0; i-- {
 		switch may, seen := a.space.canAct(a.ahead[i]); {
 		case seen:
@@ -297,7 +383,8 @@ func (a *acquisition) rest(ctx context.Context, holder Claim) time.Duration {
 		}
 	}
 	if len(a.ahead) == 0 {
-		if a.rings != nil && a.space.sees(holder) {
+		unseen := func(j Judged) bool { c, _ := j.Claim(); return !a.space.sees(c) }
+		if a.rings != nil && !slices.ContainsFunc(holders, unseen) {
 			return a.calm()
 		}
 		return poll

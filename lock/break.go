@@ -11,8 +11,8 @@ var ErrAlive = errors.New("its holder lives")
 
 // Break removes the entries of a lock by ID, whoever made them, and calls record
 // before each; an error of record ends it. An entry whose holder lives is left alone
-// unless force is given. The holder of a broken lock may continue as if it held it;
-// only a Fence stops it.
+// unless force is given; ErrAlive is returned where there is no other. The holder of a
+// broken lock may continue as if it held it; only a Fence stops it.
 func (s *Space) Break(ctx context.Context, name string, force bool, record func(Judged) error,
 ) (broken []Judged, err error) {
 	m := s.Lock(name)
@@ -24,9 +24,13 @@ func (s *Space) Break(ctx context.Context, name string, force bool, record func(
 	for _, e := range entries {
 		j := Judged{e, s.judge(ctx, e, true)}
 		if j.Verdict.Life == Alive && !force {
-			return nil, fmt.Errorf("break lock %q (id %.12q): %w: %s", name, e.ID, ErrAlive, j.Verdict.Evidence)
+			err = fmt.Errorf("break lock %q (id %.12q): %w: %s", name, e.ID, ErrAlive, j.Verdict.Evidence)
+			continue
 		}
 		judged = append(judged, j)
+	}
+	if len(judged) == 0 {
+		return nil, err
 	}
 	for _, j := range judged {
 		if err := record(j); err != nil {

@@ -41,6 +41,8 @@ type Claim struct {
 	Uptime     time.Duration // the host's boot-time clock at the announcement
 
 	Priority string // PriorityHigh or PriorityNormal
+	Slots    int    // of the lock, as its maker counts them; 0 is 1
+	Share    bool   // it shares the lock with others who do
 }
 
 // Job identifies a job, as the runner describes it to the job's steps.
@@ -121,7 +123,7 @@ func (c *Claim) durations() map[string]*time.Duration {
 func (c *Claim) flags() map[string]*bool {
 	return map[string]*bool{
 		"command": &c.Command, "alone": &c.Alone, "in-container": &c.Place.Container,
-		"local": &c.Place.Local, "limit": &c.Limit, "actions-dir": &c.Actions,
+		"local": &c.Place.Local, "limit": &c.Limit, "actions-dir": &c.Actions, "share": &c.Share,
 	}
 }
 
@@ -155,6 +157,9 @@ func (c Claim) labels(kind string) map[string]string {
 		if *field {
 			set(name, "true")
 		}
+	}
+	if c.Slots > 1 {
+		set("slots", strconv.Itoa(c.Slots))
 	}
 	return labels
 }
@@ -203,6 +208,9 @@ func (e Entry) Claim() (c Claim, ours bool) {
 	}
 	for name, field := range c.flags() {
 		*field = e.label(name) == "true"
+	}
+	if n, err := strconv.Atoi(e.label("slots")); err == nil && n > 1 {
+		c.Slots = n
 	}
 	return c, true
 }

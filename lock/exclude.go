@@ -13,7 +13,8 @@ import (
 // holds a lock, because of these rules. (lock/model checks them; T1 and the like are its traces.)
 //
 //  1. A contender holds only once a list has shown its own entry and no other of that name, and
-//     that entry was in the store before the list began.
+//     that entry was in the store before the list began. (Nor one in another place of the lock
+//     whose maker disagrees about how many may hold it: see places.go.)
 //  2. What has been listed once is in every later list until it is removed. So of two contenders
 //     the one whose list began last would have seen the other's entry.
 //  3. No entry is removed but one's own, one of a maker who is proven dead, and one that is stale;
@@ -31,11 +32,12 @@ type contender struct {
 	unknown  map[string]bool // nonces of creates whose fate is unknown
 	fence    uint64          // of the entry that was verified last
 	tookOver []Judged
+	verified []Entry // the list by which it holds
 }
 
-// look lists the lock's entries. An error is no answer: nothing follows from it.
+// look lists the entries in all places of the lock. An error is no answer: nothing follows from it.
 func (c *contender) look(ctx context.Context) ([]Entry, error) {
-	return list(ctx, c.space.store(), c.name)
+	return c.list(ctx)
 }
 
 // removeOwn removes what this process left before: by a removal that failed, or by a create that took
@@ -69,14 +71,14 @@ func (c *contender) takeOver(ctx context.Context, j Judged) {
 	}
 }
 
-// try announces this process and verifies. It returns the ID of the entry by which this process
-// holds the lock, or "" when it has to look again.
-func (c *contender) try(ctx context.Context) (id string, err error) {
-	mine, err := c.announce(ctx)
+// try announces this process in a slot and verifies. It returns the ID of the entry by which this
+// process holds that slot, or "" when it has to look again.
+func (c *contender) try(ctx context.Context, slot string) (id string, err error) {
+	mine, err := c.announce(ctx, slot)
 	if err != nil || mine == "" {
 		return "", err
 	}
-	if !c.settle(ctx) || !c.verify(ctx, mine) {
+	if !c.settle(ctx, slot) || !c.verify(ctx, mine, slot) {
 		c.remove(ctx, mine)
 		pause(ctx, shortPause+rand.N(10*shortPause)) // two that yield to each other must not meet again
 		return "", nil
@@ -84,12 +86,12 @@ func (c *contender) try(ctx context.Context) (id string, err error) {
 	return mine, nil
 }
 
-// announce creates this process's entry and returns its ID, or "" while nothing shows that there is
-// one. What a list shows of a create whose reply was lost can be relied on: nothing has tried to remove
+// announce creates this process's entry in a place and returns its ID, or "" while nothing shows that
+// there is one. What a list shows of a create whose reply was lost can be relied on: nothing has tried to remove
 // it. But it takes another list, verify's, to hold: this one may have begun before it was there (T5).
-func (c *contender) announce(ctx context.Context) (mine string, err error) {
-	claim := c.space.fresh(c.space.Self)
-	mine, err = c.create(ctx, c.name, claim.labels(kindLock), claim.Create)
+func (c *contender) announce(ctx context.Context, place string) (mine string, err error) {
+	claim := c.claim(c.space.Self)
+	mine, err = c.create(ctx, place, c.labels(claim, place), claim.Create)
 	if !c.unknown[claim.Create] {
 		return mine, err
 	}
@@ -128,20 +130,24 @@ func (c *contender) create(ctx context.Context, name string, labels map[string]s
 
 // settle returns false when a plain "docker network create NAME" slipped in before this process's
 // entry was listed, as engines below API 1.44 allow: that rival does not know how to yield (T9).
-func (c *contender) settle(ctx context.Context) bool {
+func (c *contender) settle(ctx context.Context, slot string) bool {
+	if slot != c.name { // no other slot has a name that others create
+		return true
+	}
 	for end := time.Now().Add(c.Settle); time.Now().Before(end); {
 		pause(ctx, min(5*shortPause, time.Until(end)))
-		if seen, err := c.look(ctx); ctx.Err() != nil || err == nil && slices.ContainsFunc(seen, Entry.plain) {
+		seen, err := c.look(ctx)
+		if ctx.Err() != nil || err == nil && slices.ContainsFunc(named(seen, slot), Entry.plain) {
 			return false
 		}
 	}
 	return true
 }
 
-// verify returns true when a list shows this process's entry and no other, which is the only way to
-// hold the lock (T1): whoever comes later verifies too, and sees this entry. The lowest ID waits for
+// verify returns true when a list shows this process's entry and no rival's, which is the only way to
+// hold a slot (T1): whoever comes later verifies too, and sees this entry. The lowest ID waits for
 // the others to yield, and does not hold for being lowest, for a lower one may come (T2).
-func (c *contender) verify(ctx context.Context, mine string) bool {
+func (c *contender) verify(ctx context.Context, mine, slot string) bool {
 	var rivals []Entry
 	end := time.Now().Add(c.yieldTime())
 	for ctx.Err() == nil && time.Now().Before(end) {
@@ -155,8 +161,9 @@ func (c *contender) verify(ctx context.Context, mine string) bool {
 			return false // somebody took it away
 		}
 		c.fence = seen[i].Fence
-		others := slices.Delete(seen, i, i+1)
+		others := c.rivals(slices.Delete(slices.Clone(seen), i, i+1), slot)
 		if len(others) == 0 {
+			c.verified = seen
 			return true
 		}
 		if !slices.EqualFunc(others, rivals, func(x, y Entry) bool { return x.ID == y.ID }) {

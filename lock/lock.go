@@ -7,7 +7,8 @@
 // entry is the only one. Entries cannot be changed, hence there are no
 // heartbeats: whether a holder lives is looked up in the host's processes.
 //
-// Guaranteed, on every Engine: at most one contender holds a lock, whatever
+// Guaranteed, on every Engine: at most one contender holds a lock, or as many as it has
+// slots, or a writer or any number of readers (places.go, share.go), whatever
 // requests are lost, answered late or take effect late, and whoever crashes (the
 // reasons are in exclude.go); entries are removed by their full ID only; a process
 // that gives up removes its entries, or reports that it could not. A crashed
@@ -30,7 +31,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -108,14 +108,23 @@ type Space struct {
 }
 
 // Lock returns the lock of that name, as this process sees it.
-func (s *Space) Lock(name string) *Mutex { return &Mutex{space: s, name: name} }
+func (s *Space) Lock(name string) *Mutex {
+	return &Mutex{space: s, name: name, places: placesPrefix(name)}
+}
 
 // Mutex is one contender's view of one lock. Only Space.Lock makes one; its fields
 // may be set before Acquire.
 type Mutex struct {
-	space *Space
-	name  string
+	space  *Space
+	name   string
+	places string // begins the names of its places, but for slot 0
 
+	// Slots is how many may hold the lock at once, at most MaxSlots; 0 is one. All have to
+	// give the same number: see DisagreementError.
+	Slots int
+	// Share is to hold the lock together with all others who share it, at most MaxReaders.
+	// Not with Slots.
+	Share bool
 	// Settle is how long to look out for a rival that runs a plain "docker
 	// network create NAME" before the entry is verified. Needed below API
 	// 1.44 only, and a bet there: measured on 20.10, 100 ms was enough in 40
@@ -133,6 +142,7 @@ type Mutex struct {
 
 	uncertain bool           // a create of Acquire has an unknown fate
 	timeouts  int            // of Acquire's last requests
+	reader    string         // ID of the entry by which this process shares the lock
 	queues    []Entry        // in the queues, and whatever else Entries has listed
 	listed    time.Time      // when Entries has
 	leaving   sync.WaitGroup // the removal of this process's ticket
@@ -154,6 +164,8 @@ type Wait struct {
 type Acquired struct {
 	ID           string   // of the entry, to release it by
 	Fence        uint64   // of the entry
+	Name         string   // of an entry that another may create if this one is taken away
+	Slot         int      // from 1; 0 of one that shares the lock
 	TookOverFrom []Judged // the dead or stale entries that were in the way
 }
 
@@ -181,15 +193,6 @@ func NewNonce() string {
 	b := make([]byte, 16)
 	rand.Read(b) // never fails
 	return hex.EncodeToString(b)
-}
-
-// list returns the entries of exactly this name, in the order of their IDs.
-func list(ctx context.Context, engine Engine, name string) ([]Entry, error) {
-	entries, err := engine.List(ctx, name)
-	if err != nil {
-		return nil, fmt.Errorf("list locks named %q: %w", name, err)
-	}
-	return named(entries, name), nil
 }
 
 // named returns those of the entries that have exactly this name, in the order of their IDs.

@@ -20,9 +20,19 @@ var engines = map[string]bool{"below API 1.44": false, "API 1.44": true}
 // inside counts who believes to hold the lock.
 type inside struct {
 	now, most, times atomic.Int32
+
+	apart *inside // of others, none of whom may hold meanwhile; nil where there are none
+	met   atomic.Int32
 }
 
-func (i *inside) enter() { i.most.Store(max(i.most.Load(), i.now.Add(1))); i.times.Add(1) }
+func (i *inside) enter() {
+	i.most.Store(max(i.most.Load(), i.now.Add(1)))
+	i.times.Add(1)
+	if i.apart != nil && i.apart.now.Load() > 0 {
+		i.met.Add(1)
+	}
+}
+
 func (i *inside) leave() { i.now.Add(-1) }
 
 // contend runs n processes, one after another in each of n places, that take

@@ -15,7 +15,7 @@ const keep = (variable, text) => {
 }
 
 const inputs = {}
-for (const name of ['lock-name', 'timeout', 'stale-after', 'reason', 'priority', 'lock-backend', 'mode']) {
+for (const name of ['lock-name', 'timeout', 'stale-after', 'reason', 'priority', 'slots', 'share', 'lock-backend', 'mode']) {
   inputs[name] = process.env['INPUT_' + name.toUpperCase()] ?? ''
 }
 

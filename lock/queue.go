@@ -121,8 +121,8 @@ func (m *Mutex) queue(entries []Entry) (waiting []ticket, gone []Entry) {
 	return slices.DeleteFunc(waiting, func(t ticket) bool { return t.ID == "" }), gone
 }
 
-func (m *Mutex) listQueue(ctx context.Context, prefix string) ([]Entry, error) {
-	entries, err := m.space.store().List(ctx, prefix)
+func (m *Mutex) listQueue(ctx context.Context, prefixes ...string) ([]Entry, error) {
+	entries, err := m.space.store().List(ctx, prefixes...)
 	if err != nil {
 		return nil, fmt.Errorf("list the queue of lock %q: %w", m.name, err)
 	}
@@ -288,7 +288,7 @@ func (a *acquisition) see(ctx context.Context) (seen []Entry, err error) {
 		return a.look(ctx)
 	}
 	queue, of := a.countable()
-	entries, err := a.space.store().List(ctx, a.name, queue)
+	entries, err := a.space.store().List(ctx, a.name, a.places, queue)
 	if err != nil {
 		return nil, fmt.Errorf("list lock %q and its queue: %w", a.name, err)
 	}
@@ -296,7 +296,7 @@ func (a *acquisition) see(ctx context.Context) (seen []Entry, err error) {
 	if of > 1 && len(a.ahead) < nearHead {
 		_ = a.count(ctx, true) // else it goes by the sample
 	}
-	return named(entries, a.name), nil
+	return a.inPlaces(entries), nil
 }
 
 // countable returns the prefix of the tickets by which to count the queue, and of how many
@@ -331,18 +331,15 @@ func (a *acquisition) takeTicket(ctx context.Context) (err error) {
 		}
 	}
 	self := a.space.Self
-	if a.space.Bell != nil && a.rings == nil { // before anybody can see the ticket
-		a.rings, err = a.space.Bell.Hear(ctx, queuePrefix(a.name), self.Nonce) // nil blocks: markers wake us
-		if err != nil {
-			self.Place.Network = ""
-		}
+	if err := a.hear(ctx); err != nil { // before anybody can see the ticket
+		self.Place.Network = ""
 	}
 	t := ticket{nonce: self.Nonce, high: self.Priority == PriorityHigh, number: a.ticket.number}
 	t.Created = time.Now() // until a list shows the store's own time
 	if t.number == 0 {
 		t.number = a.nextNumber(t.Created)
 	}
-	claim := a.space.fresh(self.ofWaiter())
+	claim := a.claim(self.ofWaiter())
 	labels := with(claim.labels(kindTicket), "number", strconv.Itoa(t.number))
 	if deadline, ok := ctx.Deadline(); ok {
 		labels = with(labels, "timeout", time.Until(deadline).Round(time.Second).String())
@@ -365,6 +362,14 @@ func (a *acquisition) takeTicket(ctx context.Context) (err error) {
 		a.counted = time.Time{} // the next look counts
 	}
 	return nil
+}
+
+// hear begins to listen for rings, unless this process does already.
+func (a *acquisition) hear(ctx context.Context) (err error) {
+	if a.space.Bell != nil && a.rings == nil {
+		a.rings, err = a.space.Bell.Hear(ctx, queuePrefix(a.name), a.space.Self.Nonce) // nil blocks: markers wake us
+	}
+	return err
 }
 
 // nextNumber returns a number that is not before any that this process has seen. Of one

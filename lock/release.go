@@ -34,20 +34,20 @@ func (r Record) Matches(e Entry) bool {
 	return ours && e.ID == r.ID && c.Nonce == r.Nonce
 }
 
-// Entries lists the lock's entries: none when it is free, and more than one
-// only for a moment, or below API 1.44 when plain creates raced. A Release that follows
+// Entries lists the lock's entries: none when it is free, and more than one only for a moment, if it
+// has slots or is shared, or below API 1.44 when plain creates raced. A Release that follows
 // at once needs no list of its own.
 func (m *Mutex) Entries(ctx context.Context) ([]Entry, error) {
 	var entries []Entry
 	err := persist(ctx, func(ctx context.Context) (err error) {
-		entries, err = m.space.store().List(ctx, m.name, m.queuesToSee())
+		entries, err = m.space.store().List(ctx, append(m.queuesToSee(), m.name)...)
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list locks named %q: %w", m.name, err)
 	}
 	m.queues, m.listed = entries, time.Now()
-	return named(entries, m.name), nil
+	return m.inPlaces(entries), nil
 }
 
 // allQueues returns what is in the queues, as Entries has just listed it, or lists it.
@@ -55,16 +55,16 @@ func (m *Mutex) allQueues(ctx context.Context) ([]Entry, error) {
 	if time.Since(m.listed) < wokenRetry {
 		return m.queues, nil
 	}
-	return m.listQueue(ctx, m.queuesToSee())
+	return m.listQueue(ctx, m.queuesToSee()...)
 }
 
-// queuesToSee returns the prefix of all queues, in which a release also removes what the
-// dead have left, or where very many wait that of its own.
-func (m *Mutex) queuesToSee() string {
+// queuesToSee returns the prefix of all queues and places, in which a release also removes
+// what the dead have left, or where very many wait those of its own.
+func (m *Mutex) queuesToSee() []string {
 	if m.space.crowd(m.name) >= crowd {
-		return queuePrefix(m.name)
+		return []string{queuePrefix(m.name), m.places}
 	}
-	return queueNames
+	return []string{queueNames}
 }
 
 // OwnedBySelf returns those of the entries that this job's acquire-lock made, also
@@ -86,6 +86,25 @@ func (s *Space) OwnedBySelf(entries []Entry) []Entry {
 // away; it may be another's by now and is left alone.
 func (m *Mutex) Release(ctx context.Context, id string) error {
 	ctx = context.WithoutCancel(ctx)
+	err := m.release(ctx, id)
+	if err != nil || !m.uncertain {
+		return err
+	}
+	// A create of this process that was given up may have landed since.
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	entries, _ := m.list(ctx)
+	for _, e := range entries {
+		if e.madeBy(m.space.Self) {
+			_ = m.space.store().Remove(ctx, e.ID)
+		}
+	}
+	return nil
+}
+
+// release is Release of that entry alone: a reader keeps another one.
+func (m *Mutex) release(ctx context.Context, id string) error {
+	ctx = context.WithoutCancel(ctx)
 	m.Finish() // our own ticket is not the next one
 	var queues []Entry
 	var markers []Entry
@@ -101,10 +120,15 @@ func (m *Mutex) Release(ctx context.Context, id string) error {
 		}
 	}
 	woken := make(chan struct{})
-	go func() { // beside the removal: the hand-off is what costs
-		defer close(woken)
-		wake() // so that it is up when the lock is free
-	}()
+	shared := m.reads(id)
+	if shared { // a writer may have come that saw this entry and waits for its end: that is seen afterwards only
+		close(woken)
+	} else {
+		go func() { // beside the removal: the hand-off is what costs
+			defer close(woken)
+			wake() // so that it is up when the lock is free
+		}()
+	}
 	tried := false
 	err := persist(ctx, func(ctx context.Context) error {
 		err := m.space.store().Remove(ctx, id)
@@ -116,8 +140,11 @@ func (m *Mutex) Release(ctx context.Context, id string) error {
 	})
 	removed := time.Now()
 	<-woken
-	if removed.Sub(rung) > wokenRetry { // the one that was woken may have given up by now, or others come
-		if seen, err := list(ctx, m.space.store(), m.name); err != nil || len(seen) == 0 {
+	switch {
+	case shared || slices.ContainsFunc(queues, func(e Entry) bool { return e.ID == id && e.reader() }):
+		m.handOn(ctx)
+	case removed.Sub(rung) > wokenRetry: // the one that was woken may have given up by now, or others come
+		if seen, err := m.list(ctx); err != nil || len(named(seen, m.nameOf(id, queues))) == 0 {
 			wake()
 		}
 	}
@@ -131,15 +158,15 @@ func (m *Mutex) Release(ctx context.Context, id string) error {
 	if self := m.space.Self; self.OutsideJobs() && !self.Command {
 		m.forget(ctx, queues, id)
 	}
-	if m.uncertain { // a create of this process that was given up may have landed since
-		entries, _ := list(ctx, m.space.store(), m.name)
-		for _, e := range entries {
-			if e.madeBy(m.space.Self) {
-				_ = m.space.store().Remove(ctx, e.ID)
-			}
-		}
-	}
 	return nil
+}
+
+// nameOf returns the name of an entry of the lock that may be among those.
+func (m *Mutex) nameOf(id string, entries []Entry) string {
+	if i := slices.IndexFunc(entries, func(e Entry) bool { return e.ID == id }); i >= 0 {
+		return entries[i].Name
+	}
+	return m.name
 }
 
 // persist repeats a request until it is answered or the time is up.
@@ -161,7 +188,7 @@ func persist(ctx context.Context, request func(context.Context) error) error {
 // failed is no answer.
 func (m *Mutex) Lost(ctx context.Context, id string) bool {
 	for range 2 {
-		entries, err := list(ctx, m.space.store(), m.name)
+		entries, err := m.list(ctx)
 		if err != nil || slices.ContainsFunc(entries, func(e Entry) bool { return e.ID == id }) {
 			return false
 		}

@@ -279,7 +279,8 @@ func (m mortal) Create(ctx context.Context, name string, labels map[string]strin
 func (m mortal) List(ctx context.Context, prefixes ...string) ([]Entry, error) {
 	m.fate()
 	if m.queueless {
-		prefixes = slices.DeleteFunc(slices.Clone(prefixes), isQueueName)
+		prefixes = slices.DeleteFunc(slices.Clone(prefixes),
+			func(prefix string) bool { return strings.HasPrefix(prefix, queuePrefix("build")) })
 	}
 	entries, err := m.store.List(ctx, prefixes...)
 	m.fate()

@@ -12,6 +12,7 @@ import (
 // Survey is one look at a lock and those who wait for it.
 type Survey struct {
 	Name    string
+	Slots   int // how many may hold it, by the account of those who do or wait
 	Holders []Judged
 	Waiters []Entry // in the order of the queue
 }
@@ -57,7 +58,7 @@ func (s *Space) Survey(ctx context.Context, name string) ([]Survey, error) {
 		return nil, err
 	}
 	// The look at all may leave something out, where somebody has flooded the store.
-	named, err := list(ctx, s.store(), name)
+	named, err := s.Lock(name).list(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -116,8 +117,10 @@ func (s *Space) Abandoned(waiter Entry) bool { return s.abandoned(waiter) }
 // no order and without verdicts, each with all tickets of its queue.
 func (s *Space) surveys(entries []Entry, names []string) (all []Survey) {
 	surveys := map[string]*Survey{}
+	places := map[string]string{} // their locks
 	for _, name := range names {
-		surveys[name] = &Survey{Name: name}
+		surveys[name] = &Survey{Name: name, Slots: 1}
+		places[placesPrefix(name)] = name
 	}
 	waiting := map[string][]Entry{} // by the prefix of their queue
 	for _, e := range entries {
@@ -125,16 +128,21 @@ func (s *Space) surveys(entries []Entry, names []string) (all []Survey) {
 			prefix := e.Name[:len(queueNames)+17]
 			waiting[prefix] = append(waiting[prefix], e)
 		}
-		survey := surveys[e.Name]
+		name := e.Lock()
+		if isQueueName(name) && e.Slot() > 0 || e.reader() { // a plain one in a place
+			name = cmp.Or(places[e.Name[:len(queueNames)+17]], name)
+		}
+		survey := surveys[name]
 		if survey == nil && e.label("kind") != kindLock ||
 			survey != nil && slices.ContainsFunc(survey.Holders, func(j Judged) bool { return j.ID == e.ID }) {
 			continue
 		}
 		if survey == nil {
-			survey = &Survey{Name: e.Name}
-			surveys[e.Name] = survey
+			survey = &Survey{Name: name, Slots: 1}
+			surveys[name] = survey
 		}
 		survey.Holders = append(survey.Holders, Judged{Entry: e})
+		survey.Slots = max(survey.Slots, e.slots())
 	}
 	for _, survey := range surveys {
 		for _, t := range s.Lock(survey.Name).tickets(waiting[queuePrefix(survey.Name)]) {

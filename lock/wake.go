@@ -52,6 +52,19 @@ func (m *Mutex) wake(ctx context.Context, waiting []ticket) {
 	m.space.unmark(ctx, markers)
 }
 
+// handOn wakes the next, since the lock may be free.
+func (m *Mutex) handOn(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	entries, err := m.listQueue(ctx, m.name, queuePrefix(m.name))
+	if err != nil {
+		return // they look by themselves
+	}
+	if next := m.next(ctx, entries); next != "" {
+		m.wake(ctx, []ticket{{nonce: next}})
+	}
+}
+
 // mark creates a wake marker, which unmark removes again.
 func (m *Mutex) mark(ctx context.Context, nonce string) []Entry {
 	if m.space.Unwatched {

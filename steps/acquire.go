@@ -55,6 +55,8 @@ type acquireReport struct {
 	ID       string        `json:"id,omitempty"`
 	Fence    uint64        `json:"fence,omitempty"`     // of the only lock; see check-fence
 	Again    bool          `json:"reentered,omitempty"` // an earlier step of the job holds it
+	Slot     int           `json:"slot,omitempty"`      // from 1, of the only lock, if it has several
+	Shared   bool          `json:"shared,omitempty"`
 	Waited   float64       `json:"waited_seconds"`
 	TookOver []entryReport `json:"took_over"` // from holders that are gone
 	Error    string        `json:"error,omitempty"`
@@ -67,6 +69,7 @@ type lockID struct {
 	Lock  string `json:"lock"`
 	ID    string `json:"id"`
 	Fence uint64 `json:"fence,omitempty"`
+	Slot  int    `json:"slot,omitempty"`
 	Again bool   `json:"reentered,omitempty"`
 }
 
@@ -112,12 +115,12 @@ func (a *acquireLock) acquire(ctx context.Context, s *cli.Session) error {
 	taken := set.taken()
 	for _, l := range taken {
 		l.m.Finish()
-		s.Print("acquired lock %q after %s (id %s)", l.Lock, cli.Short(l.waited), l.id)
+		s.Print("acquired lock %q after %s (id %s)%s", l.Lock, cli.Short(l.waited), l.held.ID, a.placeOf(l.held))
 	}
 	for _, l := range set {
 		if l.above {
 			s.Print("this job already holds the lock %q (id %.12s), and keeps it until the release of its first "+
-				"acquire-lock", l.Lock, l.id)
+				"acquire-lock", l.Lock, l.held.ID)
 		}
 	}
 	if len(taken) > 0 {
@@ -128,7 +131,7 @@ func (a *acquireLock) acquire(ctx context.Context, s *cli.Session) error {
 
 // leave leaves what the release of the job needs, and the outputs.
 func (a *acquireLock) leave(s *cli.Session, set locks) error {
-	report := acquireReport{Acquired: true, ID: set.ids(), Again: len(set.taken()) == 0}
+	report := acquireReport{Acquired: true, ID: set.ids(), Shared: a.share, Again: len(set.taken()) == 0}
 	var errs []error
 	var records []string
 	var waited time.Duration
@@ -136,20 +139,20 @@ func (a *acquireLock) leave(s *cli.Session, set locks) error {
 	for _, l := range set {
 		record := "reentered"
 		if !l.above {
-			record = lock.Record{ID: l.id, Nonce: l.store.Self.Nonce}.String()
+			record = lock.Record{ID: l.held.ID, Nonce: l.store.Self.Nonce}.String()
 			errs = append(errs, s.Env(heldVariable(l.Options), record))
 		}
 		records = append(records, record)
 		waited += l.waited
-		from = append(from, l.from...)
-		report.Locks = append(report.Locks, lockID{l.Lock, l.id, l.fence, l.above})
+		from = append(from, l.held.TookOverFrom...)
+		report.Locks = append(report.Locks, lockID{l.Lock, l.held.ID, l.held.Fence, a.slotOf(l.held), l.above})
 	}
 	for _, j := range from {
 		report.TookOver = append(report.TookOver, reportJudged(j))
 	}
 	report.Waited = waited.Seconds()
 	if len(set) == 1 {
-		report.Fence, report.Locks = set[0].fence, nil
+		report.Fence, report.Slot, report.Locks = set[0].held.Fence, a.slotOf(set[0].held), nil
 	}
 	return errors.Join(append(errs, s.State("record", strings.Join(records, ",")),
 		writeOutputs(s, set, waited, from), a.report(s, report))...)

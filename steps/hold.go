@@ -18,6 +18,8 @@ type acquireOptions struct {
 	timeout, staleAfter time.Duration
 	settle              time.Duration // negative: not given
 	reason, priority    string
+	slots               int
+	share               bool
 
 	claim func(context.Context, *member) lock.Claim // what the entry claims, if not what the store's Self does
 }
@@ -35,6 +37,10 @@ func (o *acquireOptions) Inputs() []cli.Input {
 		{Name: "priority", Kind: cli.Choice(&o.priority, lock.PriorityNormal, lock.PriorityHigh),
 			Default: lock.PriorityNormal,
 			Text:    "high goes before waiting jobs of normal priority"},
+		{Name: "slots", Kind: cli.Count(&o.slots, 1, lock.MaxSlots), Default: "1",
+			Text: "how many jobs may hold the lock at once; all that use it must give the same number"},
+		{Name: "share", Kind: cli.Bool(&o.share), Default: "false",
+			Text: "hold the lock together with others that share it; those that do not hold it alone, in their turn"},
 		{Name: "legacy-settle", Kind: cli.Duration(&o.settle, 0, time.Minute), FlagOnly: true,
 			Text: `how long to watch for a rival that runs plain "docker network create"; ` +
 				"default 500ms on engines below API 1.44, else 0s"},
@@ -82,6 +88,7 @@ func (o *acquireOptions) hold(ctx context.Context, s *cli.Session, l *member) (l
 		record, ok := lock.ParseRecord(readRecord(s, l.Options))
 		return ok && record.Matches(e)
 	}
+	m.Slots, m.Share = o.slots, o.share
 	m.Settle = o.settle
 	if m.Settle < 0 {
 		m.Settle = 0
@@ -123,6 +130,10 @@ func (o *acquireOptions) hold(ctx context.Context, s *cli.Session, l *member) (l
 
 // explain returns the reason why the lock was not acquired, with its exit status.
 func (o *acquireOptions) explain(err error, name string, log *lockLog) error {
+	if other, ok := errors.AsType[*lock.DisagreementError](err); ok {
+		return cli.Usagef("slots is %d here, and %d where lock %q is %s; all jobs that use it must give the same number",
+			other.Mine, other.Theirs, name, lockwire.DescribeHolder(other.Entry, time.Now()))
+	}
 	switch {
 	case errors.Is(err, lock.ErrJobGone):
 		return cli.WithStatus(cli.StatusInterrupted, fmt.Errorf("lock %q: %w; the attempt is undone", name, err))
@@ -137,4 +148,24 @@ func (o *acquireOptions) explain(err error, name string, log *lockLog) error {
 			name, o.timeout, log.waitedFor())
 	}
 	return err
+}
+
+// slotOf returns which of the lock's slots was acquired, from 1, or 0 if it has one only.
+func (o *acquireOptions) slotOf(held lock.Acquired) int {
+	if o.slots == 1 {
+		return 0
+	}
+	return held.Slot
+}
+
+// placeOf returns, for people, which of the lock's places was acquired, or "" of a lock that
+// one job has alone.
+func (o *acquireOptions) placeOf(held lock.Acquired) string {
+	switch {
+	case o.share:
+		return ", shared"
+	case o.slots > 1:
+		return fmt.Sprintf(", slot %d of %d", held.Slot, o.slots)
+	}
+	return ""
 }

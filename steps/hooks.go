@@ -159,7 +159,7 @@ func giveBackEnded(
 		return true
 	case ours && job.may != nil && job.may(h):
 		s.Print("%s: lock %q, %s, may belong to %s but does not name its task: it stays",
-			s.Name, e.Name, lockwire.DescribeHolder(e.Entry, time.Now()), job.name)
+			s.Name, e.Lock(), lockwire.DescribeHolder(e.Entry, time.Now()), job.name)
 	}
 	return false
 }
@@ -168,18 +168,18 @@ func giveBackEnded(
 // holds it and may still be running.
 func giveBack(ctx context.Context, s *cli.Session, in *lockwire.Store, e lock.Judged) {
 	if h, _ := e.Claim(); h.Command && e.Verdict.Life != lock.Dead {
-		s.Print("%s: lock %q stays until its command has ended: %s", s.Name, e.Name, e.Verdict.Evidence)
+		s.Print("%s: lock %q stays until its command has ended: %s", s.Name, e.Lock(), e.Verdict.Evidence)
 		return
 	}
 	if jobMayHaveFailed(s) && awaitSurvivors(ctx, s, in, e.Entry) {
 		return
 	}
-	switch err := in.Lock(e.Name).Release(ctx, e.ID); {
+	switch err := in.Lock(e.Lock()).Release(ctx, e.ID); {
 	case errors.Is(err, lock.ErrNotFound): // another hook of the same job was faster
 	case err != nil:
 		s.Print("%s: %s", s.Name, cli.OneLine(err))
 	default:
-		s.Print("%s: gave back lock %q (id %s), %s", s.Name, e.Name, e.ID, lockwire.DescribeHolder(e.Entry, time.Now()))
+		s.Print("%s: gave back lock %q (id %s), %s", s.Name, e.Lock(), e.ID, lockwire.DescribeHolder(e.Entry, time.Now()))
 	}
 }
 

@@ -25,13 +25,10 @@ type member struct {
 	store *lockwire.Store
 	m     *lock.Mutex
 
-	id    string    // of the entry by which this job holds it; "" while it does not
-	fence uint64    // of that entry
-	above bool      // an earlier step of this job took it, or a with-lock above this process, which keeps it
-	since time.Time // when this process got it
-
+	held   lock.Acquired // its ID is "" while this job does not hold the lock
+	above  bool          // an earlier step of this job took it, or a with-lock above this process, which keeps it
+	since  time.Time     // when this process got it
 	waited time.Duration
-	from   []lock.Judged // that it was taken over from
 }
 
 // take acquires all locks before the timeout, or gives back what it has got by then. prepare
@@ -44,7 +41,7 @@ func (o *acquireOptions) take(
 	defer end()
 	set, stores, err := o.open(waiting, s)
 	if err == nil {
-		err = set.findHeld(waiting, s)
+		err = set.findHeld(waiting, s, o.share)
 	}
 	if err == nil && slices.ContainsFunc(set, (*member).free) {
 		err = prepare(stores)
@@ -80,6 +77,10 @@ func (o *acquireOptions) take(
 // open opens the store of each lock; it waits a moment for a daemon that cannot be reached. All
 // claims of this process have one nonce, by which its command is recognized.
 func (o *acquireOptions) open(ctx context.Context, s *cli.Session) (set locks, stores []*lockwire.Store, err error) {
+	if o.share && o.slots > 1 {
+		return nil, nil, cli.Usagef("share is true and slots is %d: a lock is shared or has slots; set slots to 1, or use "+
+			"another lock-name", o.slots)
+	}
 	all, err := o.In(o.backends)
 	if err != nil {
 		return nil, nil, err
@@ -106,14 +107,15 @@ func (o *acquireOptions) acquire(ctx context.Context, s *cli.Session, l *member)
 	if err != nil {
 		return err
 	}
-	l.id, l.fence, l.from, l.since, l.waited = held.ID, held.Fence, held.TookOverFrom, time.Now(), time.Since(begin)
+	l.held, l.since, l.waited = held, time.Now(), time.Since(begin)
 	return nil
 }
 
 // findHeld finds those of the locks that an earlier step of this job holds already, or a with-lock
-// above this process: a job must not wait for itself. A lock that comes before one that the job
+// above this process: a job must not wait for itself. Nor can it hold a lock in the other way: two
+// jobs that share it and wait to have it alone would wait for each other. A lock that comes before one that the job
 // holds is refused to several, which promise never to wait in a circle, and worth a warning to one.
-func (set locks) findHeld(ctx context.Context, s *cli.Session) error {
+func (set locks) findHeld(ctx context.Context, s *cli.Session, share bool) error {
 	own := holdings{above: strings.Split(s.Getenv(proc.HoldVariable), ",")}
 	for _, text := range readRecords(s) {
 		if record, ok := lock.ParseRecord(text); ok {
@@ -125,9 +127,16 @@ func (set locks) findHeld(ctx context.Context, s *cli.Session) error {
 	}
 	for _, l := range set {
 		entries, err := l.m.Entries(ctx)
-		if i := slices.IndexFunc(entries, own.has); err == nil && i >= 0 { // else acquire reports the error
-			l.id, l.fence, l.above = entries[i].ID, entries[i].Fence, true
+		i := slices.IndexFunc(entries, own.has)
+		if err != nil || i < 0 { // acquire reports the error
+			continue
 		}
+		e := entries[i]
+		if c, _ := e.Claim(); c.Share != share {
+			return cli.Usagef("this job or a with-lock above holds lock %q (id %.12s) with share %t, and it cannot change "+
+				"to share %t; give it back first, or give the same share to both", l.Lock, e.ID, c.Share, share)
+		}
+		l.held, l.above = lock.Acquired{ID: e.ID, Fence: e.Fence, Name: e.Name}, true
 	}
 	for _, l := range set {
 		if !l.free() {
@@ -174,12 +183,12 @@ func (h holdings) after(ctx context.Context, l *member) (name string, found bool
 	return "", false
 }
 
-func (l *member) free() bool { return l.id == "" }
+func (l *member) free() bool { return l.held.ID == "" }
 
 // taken returns the locks that this process got, in the order in which it took them.
 func (set locks) taken() (taken locks) {
 	for _, l := range set {
-		if l.id != "" && !l.above {
+		if l.held.ID != "" && !l.above {
 			taken = append(taken, l)
 		}
 	}
@@ -189,8 +198,8 @@ func (set locks) taken() (taken locks) {
 // checkLost fails if somebody has taken one of the locks away since this process got it.
 func (set locks) checkLost(ctx context.Context) error {
 	for _, l := range set.taken() {
-		if time.Since(l.since) > lossGap && l.m.Lost(ctx, l.id) {
-			return fmt.Errorf("lock %q (id %.12s) was lost: somebody took it away", l.Lock, l.id)
+		if time.Since(l.since) > lossGap && l.m.Lost(ctx, l.held.ID) {
+			return fmt.Errorf("lock %q (id %.12s) was lost: somebody took it away", l.Lock, l.held.ID)
 		}
 	}
 	return nil
@@ -200,7 +209,7 @@ func (set locks) checkLost(ctx context.Context) error {
 func (set locks) giveBack(ctx context.Context) error {
 	var errs []error
 	for _, l := range slices.Backward(set.taken()) {
-		if err := l.m.Release(ctx, l.id); err != nil && !errors.Is(err, lock.ErrNotFound) {
+		if err := l.m.Release(ctx, l.held.ID); err != nil && !errors.Is(err, lock.ErrNotFound) {
 			errs = append(errs, err)
 		}
 	}
@@ -220,7 +229,7 @@ func (set locks) names() string {
 func (set locks) ids() string {
 	var ids []string
 	for _, l := range set {
-		ids = append(ids, l.id)
+		ids = append(ids, l.held.ID)
 	}
 	return strings.Join(ids, ",")
 }
@@ -229,8 +238,8 @@ func (set locks) ids() string {
 func (set locks) fences() string {
 	var fences []string
 	for _, l := range set {
-		if l.fence != 0 {
-			fences = append(fences, strconv.FormatUint(l.fence, 10))
+		if l.held.Fence != 0 {
+			fences = append(fences, strconv.FormatUint(l.held.Fence, 10))
 		}
 	}
 	return strings.Join(fences, ",")

@@ -77,7 +77,7 @@ func (r *reserve) Run(ctx context.Context, s *cli.Session) error {
 	for _, l := range taken {
 		l.m.Finish()
 		s.Print("reserved lock %q until %s (id %s)", l.Lock, time.Now().Add(l.store.Self.Reserved).UTC().
-			Format("2006-01-02 15:04Z"), l.id)
+			Format("2006-01-02 15:04Z"), l.held.ID)
 	}
 	s.Print("free it earlier with: hostguard release-lock -lock-name %s -lock-backend %s -lock-id %s", taken.names(),
 		r.Backend, taken.ids())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"hostguard/internal/cli"
@@ -90,7 +91,8 @@ type statusReport struct {
 type lockReport struct {
 	Name    string        `json:"name"`
 	State   lock.State    `json:"state"`   // that of its holder, or "free"
-	Holders []entryReport `json:"holders"` // more than one only for a moment
+	Slots   int           `json:"slots"`   // how many may hold it
+	Holders []entryReport `json:"holders"` // more than one only for a moment, or if it has slots or is shared
 	Waiters []entryReport `json:"waiters"` // the next one first
 }
 
@@ -112,6 +114,9 @@ type entryReport struct {
 	Priority   string     `json:"priority,omitempty"`
 	PID        int        `json:"pid,omitempty"`
 	Reserved   *time.Time `json:"reserved_until,omitempty"`
+	Slot       int        `json:"slot,omitempty"`   // from 1, of a holder, if its lock has several
+	Shared     bool       `json:"shared,omitempty"` // with others that share it, or waits to
+	Next       bool       `json:"next,omitempty"`   // it holds the lock once those that share it have ended
 
 	entry lock.Entry
 }
@@ -145,11 +150,14 @@ func survey(ctx context.Context, s *cli.Session, name string, store *lockwire.St
 	}
 	report.pressure += " (" + pressurewire.LookedAt(look) + ")"
 	for _, survey := range surveys {
-		l := lockReport{Name: survey.Name, State: stateFree, Holders: []entryReport{}, Waiters: []entryReport{}}
+		l := lockReport{Name: survey.Name, State: stateFree, Slots: survey.Slots, Holders: []entryReport{}, Waiters: []entryReport{}}
 		for _, h := range survey.Holders {
 			l.Holders = append(l.Holders, reportJudged(h))
-			l.State = h.State()
+			if l.State != lock.StateHeld {
+				l.State = h.State()
+			}
 		}
+		l.markNext()
 		for i, w := range survey.Waiters {
 			e := reportEntry(w)
 			e.Position = i + 1
@@ -158,6 +166,15 @@ func survey(ctx context.Context, s *cli.Session, name string, store *lockwire.St
 		report.Locks = append(report.Locks, l)
 	}
 	return report, nil
+}
+
+// markNext marks the holder that keeps the lock from others until it has it alone.
+func (l lockReport) markNext() {
+	if slices.ContainsFunc(l.Holders, func(h entryReport) bool { return h.Shared }) {
+		for i := range l.Holders {
+			l.Holders[i].Next = !l.Holders[i].Shared
+		}
+	}
 }
 
 func reportJudged(j lock.Judged) entryReport {
@@ -171,10 +188,13 @@ func reportEntry(e lock.Entry) entryReport {
 	report := entryReport{
 		ID: e.ID, Since: e.Created, Repository: h.Job.Repository, Workflow: h.Job.Workflow,
 		Job: h.Job.Job, RunURL: h.Job.RunURL, Actor: h.Job.Actor, Reason: h.Reason, Priority: h.Priority,
-		PID: h.Process.PID, entry: e,
+		PID: h.Process.PID, Shared: h.Share, entry: e,
 	}
 	if until := h.ReservedUntil(); !until.IsZero() {
 		report.Reserved = &until
+	}
+	if h.Slots > 1 {
+		report.Slot = e.Slot()
 	}
 	return report
 }
@@ -186,9 +206,16 @@ func (r statusReport) print(s *cli.Session) error {
 	for _, l := range r.Locks {
 		if len(l.Holders) == 0 {
 			s.Print("lock %q: free", l.Name)
+		} else if left := l.Slots - len(l.Holders); left > 0 {
+			s.Print("lock %q: %d of %d slots are free", l.Name, left, l.Slots)
 		}
 		for _, h := range l.Holders {
-			s.Print("lock %q: %s; %s: %s", l.Name, lockwire.DescribeHolder(h.entry, r.Time), h.verdict(), h.Evidence)
+			next := ""
+			if h.Next {
+				next = ", which waits until those that share it have ended"
+			}
+			s.Print("lock %q: %s%s; %s: %s", l.Name, lockwire.DescribeHolder(h.entry, r.Time), next, h.verdict(),
+				h.Evidence)
 		}
 		if len(l.Waiters) == 0 {
 			continue

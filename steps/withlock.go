@@ -88,11 +88,11 @@ func (w *withLock) Run(ctx context.Context, s *cli.Session) error {
 		switch {
 		case l.above:
 			s.Print("this job or a with-lock above already holds the lock %q (id %.12s), and keeps it when the command "+
-				"ends", l.Lock, l.id)
+				"ends", l.Lock, l.held.ID)
 		case l == taken[len(taken)-1]:
-			s.Print("acquired lock %q (id %.12s), running %.200q", l.Lock, l.id, s.Wrapped[0])
+			s.Print("acquired lock %q (id %.12s)%s, running %.200q", l.Lock, l.held.ID, w.placeOf(l.held), s.Wrapped[0])
 		default:
-			s.Print("acquired lock %q (id %.12s)", l.Lock, l.id)
+			s.Print("acquired lock %q (id %.12s)%s", l.Lock, l.held.ID, w.placeOf(l.held))
 		}
 	}
 	if len(taken) == 0 {
@@ -100,9 +100,9 @@ func (w *withLock) Run(ctx context.Context, s *cli.Session) error {
 	}
 	err = w.runUnder(set, command)
 	for _, l := range slices.Backward(taken) {
-		switch released := l.m.Release(context.Background(), l.id); {
+		switch released := l.m.Release(context.Background(), l.held.ID); {
 		case errors.Is(released, lock.ErrNotFound):
-			s.Warning("lock %q (id %.12s) was lost while the command ran: somebody took it away", l.Lock, l.id)
+			s.Warning("lock %q (id %.12s) was lost while the command ran: somebody took it away", l.Lock, l.held.ID)
 		case released != nil:
 			s.Warning("%s; others take it over once they see that this process is gone", released)
 		default:
@@ -170,7 +170,7 @@ func (w *withLock) watchLoss(ctx context.Context, l *member) {
 	case <-time.After(lossGap):
 	}
 	// A removal causes no event, but the next acquire of the lock does.
-	taken, _ := l.store.Engine.Watch(ctx, l.Lock)
+	taken, _ := l.store.Engine.Watch(ctx, l.held.Name)
 	for interval := time.Duration(0); ctx.Err() == nil; interval = l.m.Scarce(lossCheck) {
 		select {
 		case <-ctx.Done():
@@ -181,9 +181,9 @@ func (w *withLock) watchLoss(ctx context.Context, l *member) {
 				taken = nil // the daemon is unreachable: check by time
 			}
 		}
-		if l.m.Lost(ctx, l.id) {
+		if l.m.Lost(ctx, l.held.ID) {
 			w.Error("with-lock: lock %q (id %.12s) was lost while the command runs: somebody took it away, and may "+
-				"build at the same time", l.Lock, l.id)
+				"build at the same time", l.Lock, l.held.ID)
 			return
 		}
 	}

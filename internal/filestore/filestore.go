@@ -19,7 +19,7 @@
 // hostile: a file is opened without following links and without waiting, a few
 // kilobytes of it are read, and of each user so many files only. A flood of them
 // costs the order of the queue, never the lock: the entry of the name that is asked
-// for, and those that this process made, are always read.
+// for, those in all places of the lock, and those that this process made, are always read.
 package filestore
 
 import (
@@ -279,7 +279,7 @@ func crowd(ctx context.Context, root *os.Root, failed error) string {
 // List returns the entries whose name begins with one of the prefixes. A file that
 // cannot be read or parsed is an entry without labels, whose holder is unknown. Of a
 // user who has flooded the directory it leaves some out, but never the entry of exactly
-// such a name, nor one that this process made.
+// such a name, in a place of a lock whose prefix is asked for, nor one that this process made.
 func (s *Store) List(ctx context.Context, prefixes ...string) ([]lock.Entry, error) {
 	root, err := s.current()
 	if err != nil {
@@ -314,6 +314,9 @@ func (s *Store) list(ctx context.Context, root *os.Root, prefixes ...string) (*l
 	})
 	if errors.Is(err, errTooMany) {
 		l.cut, err = true, nil
+	}
+	if err == nil && l.leftOut() {
+		err = l.takePlaces(prefixes)
 	}
 	if err != nil {
 		return nil, err

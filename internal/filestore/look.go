@@ -91,6 +91,21 @@ func (l *look) take(name string, always bool) error {
 	return nil
 }
 
+// takePlaces reads what was left out in the places of locks.
+func (l *look) takePlaces(prefixes []string) error {
+	for _, prefix := range prefixes {
+		for _, name := range lock.PlaceNames(prefix) {
+			if _, taken := l.seen[name]; taken {
+				continue
+			}
+			if err := l.take(name, true); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // full reports whether a file of that size does not fit into so many shares.
 func (s *share) full(shares, size int) bool {
 	return s.taken >= shares*maxFiles || s.bytes+size > shares*maxBytes

@@ -34,6 +34,12 @@ func DescribeHolder(e lock.Entry, now time.Time) string {
 			fmt.Fprintf(&b, ", %s %.200q", part.word, part.value)
 		}
 	}
+	switch {
+	case c.Share:
+		b.WriteString(", shared")
+	case c.Slots > 1 && e.Slot() > 0:
+		fmt.Fprintf(&b, ", slot %d of %d", e.Slot(), c.Slots)
+	}
 	fmt.Fprintf(&b, ", since %s", cli.Since(e.Created, now))
 	return b.String()
 }
