@@ -135,8 +135,8 @@ func (set locks) findHeld(ctx context.Context, s *cli.Session) error {
 		switch {
 		case !found:
 		case len(set) > 1:
-			return cli.Usagef("this job holds lock %q, so it must not wait for %q: several locks are taken by name, or "+
-				"two jobs can wait for each other; take these in one step: lock-name: %s", later, l.Lock,
+			return cli.Usagef("this job holds lock %q, so it must not wait for %q: several locks are taken by name, "+
+				"or two jobs can wait for each other; take these in one step: lock-name: %s", later, l.Lock,
 				strings.Join(slices.Sorted(slices.Values([]string{l.Lock, later})), ", "))
 		default:
 			s.Warning("this job holds lock %q and now takes %q: another that takes them the other way round waits for "+
