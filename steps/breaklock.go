@@ -138,7 +138,8 @@ type auditor struct {
 
 func auditorOf(s *cli.Session) auditor {
 	a := auditor{
-		User: userName(), UID: os.Geteuid(), PID: os.Getpid(), SudoUser: s.Getenv("SUDO_USER"), From: s.Getenv("SSH_CLIENT"),
+		User: userName(), UID: os.Geteuid(), PID: os.Getpid(),
+		SudoUser: s.Getenv("SUDO_USER"), From: s.Getenv("SSH_CLIENT"),
 		Repository: s.Getenv("GITHUB_REPOSITORY"), RunID: s.Getenv("GITHUB_RUN_ID"),
 	}
 	a.Host, _ = os.Hostname()

@@ -146,8 +146,8 @@ func (set locks) findHeld(ctx context.Context, s *cli.Session, share bool) error
 		switch {
 		case !found:
 		case len(set) > 1:
-			return cli.Usagef("this job holds lock %q, so it must not wait for %q: several locks are taken by name, or "+
-				"two jobs can wait for each other; take these in one step: lock-name: %s", later, l.Lock,
+			return cli.Usagef("this job holds lock %q, so it must not wait for %q: several locks are taken by name, "+
+				"or two jobs can wait for each other; take these in one step: lock-name: %s", later, l.Lock,
 				strings.Join(slices.Sorted(slices.Values([]string{l.Lock, later})), ", "))
 		default:
 			s.Warning("this job holds lock %q and now takes %q: another that takes them the other way round waits for "+
@@ -169,18 +169,19 @@ func (h holdings) has(e lock.Entry) bool {
 		slices.ContainsFunc(h.records, func(r lock.Record) bool { return r.Matches(e) })
 }
 
-// after returns a lock of the same store that the job holds and that is taken after l.
+// after returns the first lock of the same store that the job holds and that is taken after l.
 func (h holdings) after(ctx context.Context, l *member) (name string, found bool) {
 	surveys, err := l.store.Glance(ctx, nil)
 	if err != nil {
 		return "", false // acquire reports it
 	}
 	for _, survey := range surveys {
-		if survey.Name > l.Lock && slices.ContainsFunc(survey.Holders, func(j lock.Judged) bool { return h.has(j.Entry) }) {
-			return survey.Name, true
+		ours := slices.ContainsFunc(survey.Holders, func(j lock.Judged) bool { return h.has(j.Entry) })
+		if ours && survey.Name > l.Lock && (!found || survey.Name < name) {
+			name, found = survey.Name, true
 		}
 	}
-	return "", false
+	return name, found
 }
 
 func (l *member) free() bool { return l.held.ID == "" }

@@ -51,7 +51,8 @@ func readRecords(s *cli.Session) map[string]string {
 		data, _ := os.ReadFile(path)
 		lines := strings.Split(string(data), "\n")
 		for i, line := range lines {
-			if name, _, found := strings.Cut(line, "<<"); found && strings.HasPrefix(line, heldPrefix) && i+1 < len(lines) {
+			name, _, found := strings.Cut(line, "<<")
+			if found && strings.HasPrefix(name, heldPrefix) && i+1 < len(lines) {
 				records[name] = strings.TrimSpace(lines[i+1])
 			}
 		}

@@ -225,8 +225,8 @@ func (r *release) own(ctx context.Context, entries []lock.Entry) ([]lock.Entry, 
 		case err != nil:
 			return nil, err
 		case contested:
-			return nil, cli.Refusedf("process %d has called several acquire-locks for lock %q, and it is unknown which "+
-				"of them gives it back; if it is the one that acquired it: hostguard release-lock -lock-name %s "+
+			return nil, cli.Refusedf("process %d has called several acquire-locks for lock %q, and it is unknown "+
+				"which of them gives it back; if it is the one that acquired it: hostguard release-lock -lock-name %s "+
 				"-lock-backend %s -lock-id %.64s",
 				r.store.Self.Parent.PID, r.Lock, r.Lock, r.Backend, actions.Plain(e.ID))
 		}

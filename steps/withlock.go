@@ -24,6 +24,10 @@ hostguard itself is killed, the lock is free as soon as COMMAND is gone. COMMAND
 inherits a socket (descriptor 56) and a limit without effect (RLIMIT_RTTIME), by
 which others see whether it runs.
 
+Several locks are taken as acquire-lock takes them. "-backends docker,file -lock-name
+build,deploy" takes "build" in Docker and "deploy" in the files, all or none; a single
+name is the name in each of the backends.
+
 {inputs}
 
 exit status: that of COMMAND (128 + signal if one ended it), 124 the lock was not
@@ -48,8 +52,8 @@ type withLock struct {
 func (w *withLock) Inputs() []cli.Input {
 	return append(w.acquireOptions.Inputs(), cli.Input{
 		Name: "backends", Kind: cli.Distinct(&w.backends, len(lockwire.Backends), checkBackend), FlagOnly: true,
-		Text: "lock-backends to take locks in at once, in place of the one of lock-backend: each the name of " +
-			"lock-name that is in the same position, or all the only one",
+		Text: "take a lock in each of these lock-backends at once, with the names of lock-name in the same order, or " +
+			"with its only one",
 	}, cli.QuietInput())
 }
 

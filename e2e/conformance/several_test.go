@@ -124,7 +124,8 @@ func (r *run) jobOfSeveral() {
 		return cmd, &out
 	}
 	names := r.some()
-	acquire, out := step("acquire-lock", "-timeout", "1m", "-legacy-settle", "0s", "-lock-name", strings.Join(names, ", "))
+	acquire, out := step("acquire-lock", "-timeout", "1m", "-legacy-settle", "0s",
+		"-lock-name", strings.Join(names, ", "))
 	if st := r.mortal(acquire); st != 0 {
 		r.count(st, out.String())
 		return

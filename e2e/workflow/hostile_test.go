@@ -3,6 +3,7 @@ package workflow
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"maps"
 	"os"
 	"os/exec"
@@ -133,6 +134,25 @@ func TestForgedStateOfThePostStep(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestThePostStepNamesAllLocksOfTheMainStep(t *testing.T) {
+	for _, names := range []string{"deploy", "deploy, build", "deploy\nbuild\n"} {
+		dir := t.TempDir()
+		state, err := json.Marshal(map[string]string{"lock-name": names, "lock-backend": "file"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("node", "../../lock/post.js")
+		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "DUMPS=" + dir, "HOSTGUARD_BIN=" + dumper(t),
+			"STATE_inputs=" + string(state), "INPUT_LOCK-NAME=other"}
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+		if got := dumped(t, dir, "release-lock")["HOSTGUARD_INPUT_LOCK_NAME"]; got != names {
+			t.Errorf("%q is %q in the post step", names, got)
+		}
 	}
 }
 

@@ -16,15 +16,17 @@ func DescribeHolder(e lock.Entry, now time.Time) string {
 		return "held by an entry made without hostguard, since " + cli.Since(e.Created, now)
 	}
 	var b strings.Builder
-	if until := c.ReservedUntil(); !until.IsZero() {
-		fmt.Fprintf(&b, "reserved until %s by ", until.UTC().Format("2006-01-02 15:04Z"))
+	until := c.ReservedUntil()
+	if until.IsZero() {
+		b.WriteString("held")
 	} else {
-		b.WriteString("held by ")
+		fmt.Fprintf(&b, "reserved until %s", until.UTC().Format("2006-01-02 15:04Z"))
 	}
-	if c.Job.Repository == "" {
-		fmt.Fprintf(&b, "process %d outside any workflow", c.Process.PID)
-	} else {
-		fmt.Fprintf(&b, "%.200q", c.Job.Repository)
+	switch {
+	case c.Job.Repository != "":
+		fmt.Fprintf(&b, " by %.200q", c.Job.Repository)
+	case until.IsZero(): // of a reservation its process shows nothing
+		fmt.Fprintf(&b, " by process %d outside any workflow", c.Process.PID)
 	}
 	for _, part := range []struct{ word, value string }{
 		{"workflow", c.Job.Workflow}, {"job", c.Job.Job}, {"run", c.Job.RunURL}, {"by", c.Job.Actor},

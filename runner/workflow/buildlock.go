@@ -15,7 +15,8 @@ import (
 //
 // A job whose labels are not known may want any of them. A workflow that a job calls is
 // checked as a file of its own if it is in the same repository; one of another repository
-// cannot be seen. defaultLock is the name of the lock if none is given.
+// cannot be seen. defaultLock is the name of the lock if none is given. Jobs that take several
+// locks at once exclude those that take one of these.
 func CheckBuildLock(repositories []Repository, labels []string, defaultLock string) []finding.Finding {
 	var all finding.List
 	first, firstWhere := "", ""
@@ -51,7 +52,9 @@ func CheckBuildLock(repositories []Repository, labels []string, defaultLock stri
 					switch first = cmp.Or(first, lock); {
 					case firstWhere == "":
 						firstWhere = where
-					case lock != first:
+					case commonNames(first, lock) != "":
+						first = commonNames(first, lock)
+					default:
 						add("give all the same lock-name and lock-backend",
 							"takes the lock %.100q, and %s the lock %.100q: these two do not exclude each other",
 							lock, firstWhere, first)
@@ -68,4 +71,12 @@ func (j Job) mayWant(labels []string) bool {
 	return slices.ContainsFunc(j.RunsOn, func(d Demand) bool {
 		return d.Unresolved != "" || slices.ContainsFunc(d.Labels, func(l string) bool { return slices.Contains(labels, l) })
 	})
+}
+
+// commonNames returns the names that two lists of locks have in common.
+func commonNames(a, b string) string {
+	names := strings.Split(b, nameSeparator)
+	return strings.Join(slices.DeleteFunc(strings.Split(a, nameSeparator), func(name string) bool {
+		return !slices.Contains(names, name)
+	}), nameSeparator)
 }

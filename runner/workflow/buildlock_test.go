@@ -19,11 +19,13 @@ const lockNamed = "    - {uses: wooo/hostguard/lock@v1.0.0, with: {lock-name: NA
 
 func TestBuildsThatTakeTheLockMayRunOnTwoRunners(t *testing.T) {
 	for name, yaml := range map[string]string{
-		"by the lock":              on("ewoooc-host", lockStep+buildStep),
-		"in two steps":             on("ewoooc-host", acquireStep+buildStep+releaseStep),
-		"by the command":           on("ewoooc-host", "    - run: hostguard with-lock -- docker build .\n"),
-		"by the old script":        on("ewoooc-host", "    - run: docker network create "+defaultLock+"\n"+buildStep),
-		"by its name":              on("ewoooc-host", strings.Replace(lockNamed, "NAME", defaultLock, 1)+buildStep),
+		"by the lock":       on("ewoooc-host", lockStep+buildStep),
+		"in two steps":      on("ewoooc-host", acquireStep+buildStep+releaseStep),
+		"by the command":    on("ewoooc-host", "    - run: hostguard with-lock -- docker build .\n"),
+		"by the old script": on("ewoooc-host", "    - run: docker network create "+defaultLock+"\n"+buildStep),
+		"by its name":       on("ewoooc-host", strings.Replace(lockNamed, "NAME", defaultLock, 1)+buildStep),
+		"among several": on("ewoooc-host",
+			strings.Replace(lockNamed, "NAME", "'deploy, "+defaultLock+"'", 1)+buildStep),
 		"not at all: no build":     on("ewoooc-host", "    - run: make test\n"),
 		"not at all: not Docker":   on("ewoooc-host", "    - run: 'if true; then make .'\n"),
 		"not at all: elsewhere":    on("gpu-host", buildStep),
@@ -54,6 +56,10 @@ func TestABuildThatOthersDoNotWaitForKeepsRunnersTogether(t *testing.T) {
 		"beside the command": {
 			on("ewoooc-host", "    - run: hostguard with-lock -- docker build .\n"+buildStep),
 			"builds images (line 8)",
+		},
+		"several others": {
+			on("ewoooc-host", strings.Replace(lockNamed, "NAME", "'deploy, test'", 1)+buildStep),
+			`takes the lock "deploy, test", and "wooo/awoooi"`,
 		},
 		"another lock": {
 			on("ewoooc-host", strings.Replace(lockNamed, "NAME", "mine", 1)+buildStep),

@@ -17,7 +17,7 @@ type use struct {
 	acquires, releases, held, gated bool     // held: by a post step or by with-lock
 	early                           string   // a release that does not always run
 	plain, unplain                  string   // a lock created, or removed, by name
-	locks                           []string // the names of its locks, "" for the default
+	locks                           []string // the names of its locks, "" for the default; of several "a, b"
 	unread                          string   // the first step without a lock whose shell text cannot be read
 
 	locked, kept bool // now; kept: until the job ends
@@ -95,10 +95,17 @@ func (u *use) command(s Step, c shell.Command) {
 	u.unplain = cmp.Or(u.unplain, c.PlainUnlock())
 }
 
-func (u *use) take(name, backend string) {
-	if backend == "file" {
-		name += " (file)" // not visible to the other backend
+func (u *use) take(list, backend string) {
+	names := splitNames(list)
+	if len(names) == 0 {
+		names = []string{""}
 	}
+	for i := range names {
+		if backend == "file" {
+			names[i] += " (file)" // not visible to the other backend
+		}
+	}
+	name := strings.Join(names, nameSeparator)
 	if !slices.Contains(u.locks, name) {
 		u.locks = append(u.locks, name)
 	}

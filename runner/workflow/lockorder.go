@@ -30,8 +30,8 @@ func checkLockOrder(workflows []Workflow) []finding.Finding {
 				if x, found := first[[2]string{y.taken, y.held}]; found {
 					all.Bad(3, fmt.Sprintf("take both in one step, which keeps one order everywhere: lock-name: %.200q",
 						strings.Join(slices.Sorted(slices.Values(pair[:])), ", ")),
-						"%s takes lock %.100q while it holds %.100q, and %s %.100q while it holds %.100q: each can wait for the "+
-							"other until its timeout", x.where, x.taken, x.held, y.where, y.taken, y.held)
+						"%s takes lock %.100q while it holds %.100q, and %s %.100q while it holds %.100q: each can wait for "+
+							"the other until its timeout", x.where, x.taken, x.held, y.where, y.taken, y.held)
 				}
 			}
 		}
@@ -96,7 +96,7 @@ func (h *holding) command(c shell.Command, where string) {
 // take adds locks that one step takes, one after the other.
 func (h *holding) take(names []string, where string) {
 	for _, name := range names {
-		if len(h.locks) >= maxHeld || slices.Contains(h.locks, name) { // the job has it already, and does not wait for it
+		if len(h.locks) >= maxHeld || slices.Contains(h.locks, name) { // a job does not wait for its own
 			continue
 		}
 		for _, held := range h.locks {
@@ -114,16 +114,27 @@ func (h *holding) give(names []string) {
 // taken.
 func lockNames(list, backend string) []string {
 	var names []string
-	for name := range strings.FieldsFuncSeq(cmp.Or(list, "the host's default"), func(r rune) bool {
-		return r == ',' || r == '\n'
-	}) {
-		if name = strings.TrimSpace(name); name != "" && !strings.ContainsAny(name+backend, "$`") {
-			if backend != "" && backend != "docker" {
-				name += " (" + backend + ")"
-			}
-			names = append(names, name)
+	for _, name := range splitNames(cmp.Or(list, "the host's default")) {
+		if strings.ContainsAny(name+backend, "$`") {
+			continue
 		}
+		if backend != "" && backend != "docker" {
+			name += " (" + backend + ")"
+		}
+		names = append(names, name)
 	}
 	slices.Sort(names)
 	return names
+}
+
+// nameSeparator is what is written between the names of several locks.
+const nameSeparator = ", "
+
+// splitNames returns the names of an input lock-name.
+func splitNames(list string) []string {
+	names := strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == '\n' })
+	for i := range names {
+		names[i] = strings.TrimSpace(names[i])
+	}
+	return slices.DeleteFunc(names, func(name string) bool { return name == "" })
 }

@@ -81,7 +81,8 @@ func TestLocksOfOneOrderAreNotReported(t *testing.T) {
 		},
 		"only while a command ran": {withBuild + keeps("deploy"), keeps("deploy") + keeps("build")},
 		"the command's own flag": {
-			"    - run: hostguard with-lock -- hostguard with-lock -lock-name deploy -- make\n", keeps("") + keeps("deploy"),
+			"    - run: hostguard with-lock -- hostguard with-lock -lock-name deploy -- make\n",
+			keeps("") + keeps("deploy"),
 		},
 		"in different stores": {
 			keeps("build") + strings.Replace(keeps("deploy"), "lock-name", "lock-backend: file, lock-name", 1),
