@@ -391,9 +391,8 @@ func (a *acquisition) rest(ctx context.Context, holders []Judged) time.Duration 
 	}
 	together := max(time.Duration(a.waiters)*time.Second/maxLooks, poll)
 	switch {
-	case a.space.Shared: // each machine has such places, and the head looks each second
-		n := time.Duration(min(a.position, farBehind))
-		return min(n*n*poll, 2*longestRest)
+	case a.space.Shared: // each machine has such places
+		return a.among(2 * longestRest)
 	case life == Unknown:
 		together = min(together, 2*poll)
 	}
@@ -402,11 +401,17 @@ func (a *acquisition) rest(ctx context.Context, holders []Judged) time.Duration 
 
 // turns returns how long a process may rest that sees one ahead which looks sooner.
 func (a *acquisition) turns() time.Duration {
-	longest := longestRest
-	if a.space.Shared { // the waiters of all other machines look as well
-		longest *= 4
+	if a.space.Shared {
+		return max(a.among(4*longestRest), a.crowded(lastRest))
 	}
-	return min(a.calm()*time.Duration(min(len(a.ahead), a.processes)*a.of), max(longest, a.crowded(lastRest)))
+	return min(a.calm()*time.Duration(min(len(a.ahead), a.processes)*a.of), max(longestRest, a.crowded(lastRest)))
+}
+
+// among returns a rest among the waiters of several machines, all of which look as well, each
+// on its own: the head each second, and with the square of the position the more seldom.
+func (a *acquisition) among(longest time.Duration) time.Duration {
+	n := time.Duration(min(a.position, farBehind))
+	return min(n*n*poll, longest)
 }
 
 // calm returns the time between two looks of one that would be woken: the longer, the

@@ -56,11 +56,12 @@ type Job struct {
 	Task string
 }
 
-// SameTask reports whether both are one task of one repository. Their runs are
-// compared where both are known.
+// SameTask reports whether both are one task of one repository. Their runs and servers
+// are compared where both are known.
 func (j Job) SameTask(other Job) bool {
 	return j.Task != "" && j.Task == other.Task && j.Repository != "" && j.Repository == other.Repository &&
-		(j.RunID == "" || other.RunID == "" || j.RunID == other.RunID)
+		(j.RunID == "" || other.RunID == "" || j.RunID == other.RunID) &&
+		(j.Server == "" || other.Server == "" || j.Server == other.Server)
 }
 
 // Place is a host, its boot and the namespaces of a process. Empty is unknown.

@@ -121,6 +121,12 @@ func giveBackAll(ctx context.Context, s *cli.Session, job endedJob) error {
 	if _, err := os.Stat(filestore.DefaultDir); err == nil && !proc.Local().InContainer() {
 		backends = append(backends, lockwire.BackendFile)
 	}
+	if _, err := lockwire.ReadGiteaSettings(s.Getenv); err == nil {
+		backends = append(backends, lockwire.BackendGitea)
+	}
+	if s.Getenv("HOSTGUARD_LOCK_BACKEND") == lockwire.BackendSwarm {
+		backends = append(backends, lockwire.BackendSwarm)
+	}
 	var looked []string
 	found := false
 	for _, backend := range backends {

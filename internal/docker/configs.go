@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/events"
@@ -30,14 +32,21 @@ var (
 	_ lock.Containers = Configs{}
 )
 
+// managerTime is how long Configs waits to hear that the daemon is no manager, which it
+// knows by itself.
+const managerTime = 2 * time.Second
+
 // Configs returns the store of the daemon's swarm. It fails if the daemon is no manager
-// of one.
+// of one. That the managers do not answer is left to the requests: after the death of
+// their leader one takes more than 10 s.
 func (e *Engine) Configs(ctx context.Context) (Configs, error) {
-	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	ctx, cancel := context.WithTimeout(ctx, managerTime)
 	defer cancel()
 	c := Configs{e}
-	_, err := c.list(ctx, "hg-none-") // as every look does: the node's own state may be out of date
-	return c, err
+	if _, err := c.list(ctx, queueNames+"none"); errors.Is(err, lock.ErrRefused) {
+		return Configs{}, err
+	}
+	return c, nil
 }
 
 // nameLabel has an entry's name, which may be longer than that of a config and have
@@ -137,20 +146,29 @@ func (c Configs) list(ctx context.Context, names ...string) ([]swarm.Config, err
 	return configs, nil
 }
 
+// quick is how long a removal takes at most whose answer is about its own effect. When the
+// leader changes meanwhile, the manager sends it again, and the second may find that the
+// first has done it.
+const quick = 2 * time.Second
+
 // Remove takes away the config with this ID.
 func (c Configs) Remove(ctx context.Context, id string) error {
 	config, err := configID(id)
 	if err != nil {
 		return err
 	}
+	begin := time.Now()
 	err = c.engine.client.ConfigRemove(ctx, config)
-	if cerrdefs.IsNotFound(err) {
-		return lock.ErrNotFound
-	}
-	if err != nil {
+	switch {
+	case err == nil:
+		return nil
+	case !cerrdefs.IsNotFound(err):
 		return c.classify(err)
+	case time.Since(begin) > quick:
+		return fmt.Errorf("the swarm of the Docker daemon at %q has the config no more, and whether this removal or "+
+			"another has done that is not known", c.engine.Address())
 	}
-	return nil
+	return lock.ErrNotFound
 }
 
 // Watch reports the creation of configs whose name begins with prefix.

@@ -6,7 +6,7 @@
 //
 // An engine is a set of entries of one name. Below Engine 25 ("old") a create
 // is two steps, check and insert, so that several may succeed; from 25 on
-// ("new") it is one. The ID of a new entry may be lower or higher than any
+// ("new") it is one. One that "repeats" refuses no create at all. The ID of a new entry may be lower or higher than any
 // other's. A list is a snapshot, or ("weak") shows what was there throughout and
 // any of what came or went during it. Removal is by ID; plain clients, which run
 // network create NAME and network rm NAME, remove by name, which fails on old

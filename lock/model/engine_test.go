@@ -103,7 +103,7 @@ func (m *model) landings(s *state, i int, emit emitter) {
 			*queued--
 		}
 		switch {
-		case s.listed&^s.hidden != 0:
+		case s.listed&^s.hidden != 0 && !m.repeats:
 			emit(&t, step{who: engine, what: "a late create is refused: conflict"})
 		case m.atomic:
 			m.land(&t, i, isCurrent, emit)

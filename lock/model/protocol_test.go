@@ -40,6 +40,7 @@ func (v violation) String() string {
 type model struct {
 	ours, plain int
 	atomic      bool // the engine checks and inserts in one step, as 25 and later
+	repeats     bool // the engine never refuses a create, as a Gitea, whose comments have no names
 	forbidden   violation
 
 	// What may go wrong.
@@ -273,7 +274,7 @@ func (m *model) looked(s *state, i int, seen mask, emit emitter) {
 // create is the engine's check of the name, and on new engines all of it.
 func (m *model) create(s *state, i int, emit emitter) {
 	t := *s
-	if s.listed&^s.hidden != 0 {
+	if s.listed&^s.hidden != 0 && !m.repeats {
 		t.contenders[i].pc = look
 		emit(&t, step{who: int8(i), what: "is refused: conflict", progress: true})
 	} else if m.atomic {

@@ -41,6 +41,10 @@ type Engine struct {
 	Version string // as asked for, such as "20.10"
 	API     string // what it answers, such as "1.41"
 
+	// Plug, if it is set, is called at each later start, before the daemon runs, to give the
+	// network namespace of a process an interface eth0 with an address.
+	Plug func(pid int) error
+
 	dir    string // everything it writes
 	path   string // PATH of the daemon and of its client
 	daemon *daemon
@@ -156,7 +160,11 @@ func (e *Engine) start() error {
 		"--pidfile", filepath.Join(e.dir, "pid"),
 		"--host", e.Host(),
 	}
-	cmd := exec.Command("/bin/sh", append([]string{"-c", `ip link set lo up && exec dockerd "$@"`, "dockerd"}, args...)...)
+	script := `ip link set lo up && exec dockerd "$@"`
+	if e.Plug != nil {
+		script = `until ip address show eth0 | grep -q 'inet '; do sleep 0.02; done 2>/dev/null; ` + script
+	}
+	cmd := exec.Command("/bin/sh", append([]string{"-c", script, "dockerd"}, args...)...)
 	cmd.Env = []string{"PATH=" + e.path, "HOME=" + e.dir, "TMPDIR=" + e.dir}
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{
@@ -183,6 +191,11 @@ func (e *Engine) start() error {
 		return fmt.Errorf("start dockerd %s: %w", e.Version, err)
 	}
 	e.daemon = d
+	if e.Plug != nil {
+		if err := e.Plug(d.process.Pid); err != nil {
+			return err
+		}
+	}
 	if err := e.ready(); err != nil {
 		return fmt.Errorf("dockerd %s: %w; the end of its log:\n%s", e.Version, err, e.logTail())
 	}
