@@ -28,7 +28,7 @@ func underFaults(t *testing.T, test func(t *testing.T, s *store, seed uint64)) {
 	for engine, exclusive := range engines {
 		for name, f := range everyFault {
 			t.Run(engine+"/"+name, func(t *testing.T) {
-				for seed := range uint64(4) {
+				for seed := range uint64(2) {
 					synctest.Test(t, func(t *testing.T) {
 						test(t, newStore(exclusive, f, seed), seed)
 						time.Sleep(5 * time.Second) // late requests land

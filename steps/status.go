@@ -91,9 +91,9 @@ type statusReport struct {
 type lockReport struct {
 	Name    string        `json:"name"`
 	State   lock.State    `json:"state"`   // that of its holder, or "free"
-	Slots   int           `json:"slots"`   // how many may hold it
 	Holders []entryReport `json:"holders"` // more than one only for a moment, or if it has slots or is shared
 	Waiters []entryReport `json:"waiters"` // the next one first
+	Slots   int           `json:"slots"`   // how many may hold it
 }
 
 const stateFree lock.State = "free"

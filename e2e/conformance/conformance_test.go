@@ -63,7 +63,7 @@ type run struct {
 	want     int // sections
 	kills    int // processes that have to be killed meanwhile
 
-	done, overlaps, killed, unreachable, restarts, prunes atomic.Int32
+	done, overlaps, killed, refused, unreachable, restarts, prunes atomic.Int32
 
 	mu      sync.Mutex
 	running map[*exec.Cmd]bool // with-lock and acquire-lock processes that may be killed

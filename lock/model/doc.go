@@ -48,6 +48,13 @@
 // one that it does not see to be idle, of a lost lock too; in one hand-off nobody
 // waits twice for those who do not act, nor again for one that let a lock pass.
 //
+// # Places
+//
+// A third system has slots, readers and writers, and contenders that disagree about the number
+// of slots: of the faults above, deaths and creates that come late. As many hold as there are
+// slots, each in one of its own; no writer beside anybody; nobody beside one that counts
+// otherwise.
+//
 // # What is not modelled
 //
 // In the protocol, the queue: everybody may try at any time, of which the queue
