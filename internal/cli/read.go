@@ -118,6 +118,11 @@ func (s *Session) JobStatus() string {
 	return status
 }
 
+// ByFlag reports whether an input's value is a flag's.
+func (s *Session) ByFlag(name string) bool {
+	return slices.ContainsFunc(s.given, func(g given) bool { return g.name == name && g.from == fromFlag })
+}
+
 // PrintInputs prints the inputs that are not defaults, and their sources.
 func (s *Session) PrintInputs() {
 	if len(s.given) > 0 {

@@ -18,7 +18,7 @@ func DescribeHolder(e lock.Entry, now time.Time) string {
 	var b strings.Builder
 	b.WriteString("held by ")
 	if c.Job.Repository == "" {
-		fmt.Fprintf(&b, "process %d outside any workflow", c.Process.PID)
+		b.WriteString(personOf(c).String())
 	} else {
 		fmt.Fprintf(&b, "%.200q", c.Job.Repository)
 	}
@@ -32,4 +32,12 @@ func DescribeHolder(e lock.Entry, now time.Time) string {
 	}
 	fmt.Fprintf(&b, ", since %s", cli.Since(e.Created, now))
 	return b.String()
+}
+
+// String returns the person as "root (pid 4160, bash), from a shell".
+func (p person) String() string {
+	if p.user == "" {
+		return fmt.Sprintf("process %d, from a shell", p.pid)
+	}
+	return fmt.Sprintf("%s (pid %d, %s), from a shell", cli.Word(p.user), p.pid, cli.Word(p.program))
 }
