@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"hostguard/internal/actions"
@@ -85,8 +86,8 @@ func (a *acquireLock) acquire(ctx context.Context, s *cli.Session) error {
 	if err := s.CheckFiles(); err != nil {
 		return err
 	}
-	end := s.Group("hostguard acquire-lock %q", a.Lock)
-	defer func() { end() }()
+	a.unfold = sync.OnceFunc(s.Group("hostguard acquire-lock %q", a.Lock))
+	defer func() { a.unfold() }()
 	waiting, cancel := a.deadline(ctx)
 	defer cancel()
 	store, err := a.open(waiting, s)

@@ -137,7 +137,7 @@ func openDocker(ctx context.Context, s *cli.Session) (*Store, error) {
 	switch {
 	case errors.Is(err, docker.ErrUsage):
 		return nil, cli.WithStatus(cli.StatusUsage, err)
-	case errors.Is(err, docker.ErrNoDaemon):
+	case errors.Is(err, docker.ErrNoDaemon) && s.Takes("lock-backend"):
 		return nil, fmt.Errorf("%w; on a host without Docker give lock-backend file", err)
 	case err != nil:
 		return nil, err
