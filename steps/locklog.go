@@ -57,11 +57,11 @@ func (l *lockLog) wait(w lock.Wait) {
 		l.leaving = true
 		return
 	}
+	if w.Err != nil { // nothing new is known
+		w.Holder, w.Position, w.Waiters = l.last.Holder, l.last.Position, l.last.Waiters
+	}
 	changed := l.reported.IsZero() || w.Holder.ID != l.last.Holder.ID || w.Holder.Verdict != l.last.Holder.Verdict ||
 		w.Position != l.last.Position || (w.Err != nil) != (l.last.Err != nil)
-	if w.Err != nil && l.last.Err == nil {
-		w.Holder = l.last.Holder
-	}
 	l.last = w
 	l.notice(w)
 	if !changed && time.Since(l.reported) < reportEvery {

@@ -1,20 +1,16 @@
 package steps
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"slices"
 	"syscall"
 	"time"
 
-	"hostguard/history"
 	"hostguard/internal/cli"
 	"hostguard/internal/lockwire"
 	"hostguard/internal/terminal"
-	"hostguard/lock"
 )
 
 const (
@@ -208,140 +204,4 @@ func (p past) withHour(s *cli.Session, dir string) past {
 	}
 	p.hour, p.runs = record, newPast(record).runs
 	return p
-}
-
-// changeLog turns reports into lines about what has changed.
-type changeLog struct {
-	zone   *time.Location
-	before map[string]lockReport // by name; nil before the first
-	last   time.Time
-}
-
-// add returns the lines for what differs from the last report. The first names all there is.
-func (c *changeLog) add(r statusReport) (lines []string) {
-	width := 0
-	for _, l := range r.Locks {
-		width = max(width, len(l.Name))
-	}
-	begin := c.before == nil
-	type change struct {
-		at                 time.Time
-		lock, state, about string
-	}
-	var changes []change
-	now := map[string]lockReport{}
-	for _, l := range r.Locks {
-		now[l.Name] = l
-		before := c.before[l.Name]
-		held, waited := byID(before.Holders), byNonce(before.Waiters)
-		stays, holds := byID(l.Holders), byNonce(l.Holders)
-		note := func(at time.Time, state, about string) {
-			changes = append(changes, change{at, l.Name, state, about})
-		}
-		for _, e := range before.Holders {
-			if _, still := stays[e.ID]; still {
-				continue
-			}
-			who := nameOf(e)
-			if gone := e.State == lock.StateOrphan || e.State == lock.StateStale; gone && len(l.Holders) > 0 {
-				note(r.Time, "taken over", who+": "+e.Evidence)
-			} else {
-				note(r.Time, "released", who+r.after(e))
-			}
-		}
-		for _, e := range l.Holders {
-			was, known := held[e.ID]
-			switch waitedBefore, queued := waited[nonceOf(e)]; {
-			case known && was.State != e.State:
-				note(r.Time, string(e.State), nameOf(e)+": "+e.Evidence)
-			case known:
-			case queued:
-				note(e.Since, string(e.State), about(e)+", waited "+elapsed(e.Since.Sub(waitedBefore.Since)))
-			default:
-				note(e.Since, string(e.State), about(e))
-			}
-		}
-		left := byNonce(l.Waiters)
-		for _, e := range before.Waiters {
-			if _, waits := left[nonceOf(e)]; waits {
-				continue
-			}
-			if _, got := holds[nonceOf(e)]; !got {
-				note(r.Time, "gave up", nameOf(e)+r.after(e))
-			}
-		}
-		for _, e := range l.Waiters {
-			if _, waits := waited[nonceOf(e)]; !waits {
-				note(e.Since, fmt.Sprintf("waits %d", e.Position), about(e))
-			}
-		}
-		if begin && len(l.Holders) == 0 && len(l.Waiters) == 0 {
-			note(r.Time, "free", "")
-		}
-	}
-	for name, before := range c.before { // a free lock leaves nothing in the store
-		if _, there := now[name]; there {
-			continue
-		}
-		for _, e := range before.Holders {
-			changes = append(changes, change{r.Time, name, "released", nameOf(e) + r.after(e)})
-		}
-		for _, e := range before.Waiters {
-			changes = append(changes, change{r.Time, name, "gave up", nameOf(e) + r.after(e)})
-		}
-	}
-	c.before = now
-	// What has changed did so since the last look, whatever the store's clock shows.
-	for i := range changes {
-		at := changes[i].at
-		if at.After(r.Time) {
-			at = r.Time
-		}
-		if at.Before(c.last) {
-			at = c.last
-		}
-		changes[i].at = at
-	}
-	slices.SortStableFunc(changes, func(a, b change) int { return a.at.Compare(b.at) })
-	for _, n := range changes {
-		lines = append(lines, fmt.Sprintf("%s %-*s  %-9s %s", n.at.In(c.zone).Format(time.TimeOnly), width, n.lock,
-			n.state, n.about))
-	}
-	c.last = r.Time
-	return lines
-}
-
-// after says how long an entry was there.
-func (r statusReport) after(e entryReport) string { return " after " + elapsed(r.Time.Sub(e.Since)) }
-
-func byID(all []entryReport) map[string]entryReport {
-	m := map[string]entryReport{}
-	for _, e := range all {
-		m[e.ID] = e
-	}
-	return m
-}
-
-func byNonce(all []entryReport) map[string]entryReport {
-	m := map[string]entryReport{}
-	for _, e := range all {
-		m[nonceOf(e)] = e
-	}
-	return m
-}
-
-// nonceOf returns what the ticket and the lock of one process have in common.
-func nonceOf(e entryReport) string {
-	claim, _ := e.entry.Claim()
-	return cmp.Or(claim.Nonce, e.ID)
-}
-
-func nameOf(e entryReport) string { return cmp.Or(history.Name(e.who), "nobody knows who") }
-
-// about returns who it is, and for what.
-func about(e entryReport) string {
-	if what := history.Phrase(e.Reason); what != "" {
-		return nameOf(e) + " (" + what + ")"
-	}
-	return nameOf(e)
 }
