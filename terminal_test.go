@@ -90,10 +90,12 @@ func (c *onTerminal) shown() string {
 // await returns once the terminal has got a text.
 func (c *onTerminal) await(t *testing.T, text string) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(c.shown(), text); time.Sleep(5 * time.Millisecond) {
+	deadline := time.Now().Add(20 * time.Second)
+	for !strings.Contains(c.shown(), text) {
 		if time.Now().After(deadline) {
 			t.Fatalf("no %q in\n%q", text, c.shown())
 		}
+		time.Sleep(5 * time.Millisecond)
 	}
 }
 
@@ -127,13 +129,14 @@ func (c *onTerminal) settings(t *testing.T) unix.Termios {
 
 func TestStatusAnswersFirstOnATerminal(t *testing.T) {
 	name := ownLock()
-	c := startOnTerminal(t, name, "with-lock", "-reason", "image build", "--", "hostguard", "status", "-lock-name", name)
+	c := startOnTerminal(t, name, "with-lock", "-reason", "image build", "--",
+		"hostguard", "status", "-lock-name", name)
 	if status := c.end(t); status != 0 {
 		t.Errorf("exit status %d", status)
 	}
 	got := c.shown()
-	for _, want := range []string{"Nobody waits. 1 lock held, ", "\r\n\r\n" + name, "  held\r\n  ■ ", ", pid ", "  image build  ",
-		"    alive: "} {
+	for _, want := range []string{"Nobody waits. 1 lock held, ", "\r\n\r\n" + name, "  held\r\n  ■ ", ", pid ",
+		"  image build  ", "    alive: "} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)
 		}

@@ -16,8 +16,8 @@ import (
 // logOf returns a log of a wait for "deploy", and what it prints.
 func logOf(environ map[string]string) (*lockLog, *bytes.Buffer) {
 	var out bytes.Buffer
-	s := cli.NewSession(cli.World{Stdout: &out, Stderr: &out, Getenv: func(name string) string { return environ[name] }},
-		nil)
+	getenv := func(name string) string { return environ[name] }
+	s := cli.NewSession(cli.World{Stdout: &out, Stderr: &out, Getenv: getenv}, nil)
 	return newLockLog(s, "deploy", &lockwire.Store{}, 0), &out
 }
 
@@ -33,8 +33,9 @@ func TestALogHasTheLongLineAtAChangeAndElseAShortOne(t *testing.T) {
 		}
 		log.wait(blog)
 		var lines []string
+		since := regexp.MustCompile(`since [^)]*\)`)
 		for line := range strings.Lines(out.String()) {
-			lines = append(lines, regexp.MustCompile(`since [^)]*\)`).ReplaceAllString(strings.TrimSpace(line), "since T"))
+			lines = append(lines, since.ReplaceAllString(strings.TrimSpace(line), "since T"))
 		}
 		want := []string{
 			`waiting 0s: held by "wooo/docs", job "build", reason "image build", since T; position 2 of 3`,
@@ -58,8 +59,8 @@ func TestAJobThatWaitsAMinuteGetsOneNotice(t *testing.T) {
 			log.wait(docs)
 			time.Sleep(2 * time.Second)
 		}
-		const notice = "::notice::hostguard: this job has waited 1m 00s for lock \"deploy\", which wooo/docs build #63 (image " +
-			"build) has held for 1h 01m; position 2 of 2\n"
+		const notice = "::notice::hostguard: this job has waited 1m 00s for lock \"deploy\", which wooo/docs build " +
+			"#63 (image build) has held for 1h 01m; position 2 of 2\n"
 		if got := out.String(); strings.Count(got, "::notice::") != 1 || !strings.Contains(got, notice) || !unfolded {
 			t.Errorf("%s\nwant once %s", got, notice)
 		}

@@ -36,11 +36,13 @@ func TestTheStyleFollowsTheTerminalAndTheUsualVariables(t *testing.T) {
 		"a size of its own":  {environ{"COLUMNS": "50"}, false, colour},
 		"UTF-8":              {environ{"LANG": "zh_TW.utf8"}, false, inUTF8},
 		"LC_ALL before LANG": {environ{"LANG": "C.UTF-8", "LC_ALL": "C"}, false, colour},
-		"no colour":          {environ{"NO_COLOR": "1", "CLICOLOR_FORCE": "1"}, false, Style{Width: 100, Redraws: true}},
-		"CLICOLOR=0":         {environ{"CLICOLOR": "0"}, false, Style{Width: 100, Redraws: true}},
-		"a dumb one":         {environ{"TERM": "dumb"}, false, Style{Width: 100}},
-		"a pipe to a pager":  {environ{"CLICOLOR_FORCE": "1", "COLUMNS": "70"}, true, Style{Width: 70, Colour: true}},
-		"an unknown width":   {environ{"CLICOLOR_FORCE": "1", "COLUMNS": "-4"}, true, Style{Width: 80, Colour: true}},
+		"no colour":          {environ{"NO_COLOR": "1"}, false, Style{Width: 100, Redraws: true}},
+		"none even if forced": {environ{"NO_COLOR": "1", "CLICOLOR_FORCE": "1"}, false,
+			Style{Width: 100, Redraws: true}},
+		"CLICOLOR=0":        {environ{"CLICOLOR": "0"}, false, Style{Width: 100, Redraws: true}},
+		"a dumb one":        {environ{"TERM": "dumb"}, false, Style{Width: 100}},
+		"a pipe to a pager": {environ{"CLICOLOR_FORCE": "1", "COLUMNS": "70"}, true, Style{Width: 70, Colour: true}},
+		"an unknown width":  {environ{"CLICOLOR_FORCE": "1", "COLUMNS": "-4"}, true, Style{Width: 80, Colour: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			getenv := func(name string) string { return tt.environ[name] }
