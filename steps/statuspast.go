@@ -71,6 +71,22 @@ func (p past) lastHold(lockName string) (history.Interval, bool) {
 	return i, found && !i.Open
 }
 
+// answer returns why somebody waits, if the last hour shows that.
+func (p past) answer(who history.Who) (history.Answer, bool) {
+	if p.hour == nil {
+		return history.Answer{}, false
+	}
+	all := p.hour.Answers(func(w history.Who) bool {
+		return w.Repository == who.Repository && w.Job == who.Job && w.Run == who.Run && w.Person == who.Person
+	})
+	for _, a := range slices.Backward(all) {
+		if a.Open {
+			return a, true
+		}
+	}
+	return history.Answer{}, false
+}
+
 // minute is what one minute of a lock was.
 type minute struct {
 	unwatched, held, takenOver bool

@@ -2,6 +2,7 @@ package steps
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,18 +15,83 @@ import (
 type watchPicture struct {
 	host   string
 	report statusReport
-	err    error // of the last look
+	err    error  // of the last look
+	chosen string // the ID of the entry under the cursor
+	why    bool   // and why it waits is shown
+}
+
+// entries returns what the cursor can be at, from top to bottom.
+func (p *watchPicture) entries() (all []entryReport) {
+	for _, l := range p.report.Locks {
+		if l.Name != turnName {
+			all = append(append(all, l.Holders...), l.Waiters...)
+		}
+	}
+	return all
+}
+
+// press does what a key asks for: up and down move the cursor, w asks why.
+func (p *watchPicture) press(key string) {
+	all := p.entries()
+	at := slices.IndexFunc(all, func(e entryReport) bool { return e.ID == p.chosen })
+	switch key {
+	case terminal.Up, "k":
+		at = max(at-1, 0)
+	case terminal.Down, "j":
+		at++
+	case "w":
+		p.why = !p.why
+		at = max(at, 0)
+	default:
+		return
+	}
+	if p.chosen = ""; len(all) > 0 {
+		p.chosen = all[min(at, len(all)-1)].ID
+	}
+}
+
+// reason says why the chosen one waits, or since when it holds; "" if none is chosen.
+func (p *watchPicture) reason(v *view) string {
+	for _, l := range v.locks() {
+		for _, e := range l.Holders {
+			if e.ID == p.chosen {
+				return fmt.Sprintf("%s has held %s for %s; %s: %s", v.name(e), v.plain(l.Name),
+					elapsed(v.Time.Sub(e.Since)), e.verdict(), v.plain(e.Evidence))
+			}
+		}
+		for _, e := range l.Waiters {
+			if e.ID != p.chosen {
+				continue
+			}
+			if a, found := v.past.answer(e.who); found {
+				return v.plain(a.AsOf(v.Time).Sentence())
+			}
+			text := fmt.Sprintf("%s has waited %s at position %d", v.name(e), elapsed(v.Time.Sub(e.Since)), e.Position)
+			if len(l.Holders) > 0 {
+				text += " for " + v.name(l.Holders[0])
+			}
+			return text + "; no history knows the holders before"
+		}
+	}
+	return ""
 }
 
 // lines returns the picture for a terminal of that height. What does not fit is left out, and
 // counted.
-func (p watchPicture) lines(style terminal.Style, zone *time.Location, height int) []string {
+func (p *watchPicture) lines(style terminal.Style, zone *time.Location, height int) []string {
 	v := newView(p.report, style, zone)
+	v.chosen = p.chosen
 	v.heading(p.host)
 	if p.err != nil {
 		v.warn(v.plain(cli.OneLine(p.err)) + "; looking again, what is below may have changed")
 	}
 	v.troubles()
+	if p.why {
+		v.gap()
+		for _, line := range v.Fold(p.reason(v), v.Width, "  ") {
+			v.add(line)
+		}
+	}
 	v.gap()
 	for _, l := range v.locks() {
 		name, state := v.head(l)
@@ -36,14 +102,17 @@ func (p watchPicture) lines(style terminal.Style, zone *time.Location, height in
 	v.gap()
 	v.host()
 	lines := v.clipped()
-	const footer = "q quit"
+	footer := "q quit   ↑↓ choose   w why"
+	if !v.UTF8 {
+		footer = "q quit   j k choose   w why"
+	}
 	if more := len(lines) - (height - 2); more > 0 && height > 3 {
 		lines = append(lines[:height-3], fmt.Sprintf("and %s more", cli.Plural(more+1, "line")))
 	}
 	for len(lines) < height-1 {
 		lines = append(lines, "")
 	}
-	return append(lines[:min(len(lines), max(0, height-1))], v.Paint(terminal.Dim, footer))
+	return append(lines[:min(len(lines), max(0, height-1))], v.Paint(terminal.Dim, terminal.Clip(footer, v.Width)))
 }
 
 // heading adds the host, the time, and how many wait.

@@ -22,8 +22,9 @@ import (
 type view struct {
 	statusReport
 	terminal.Style
-	zone  *time.Location
-	lines []string
+	zone   *time.Location
+	chosen string // the ID of the entry under the cursor
+	lines  []string
 }
 
 // The widths from which more is shown: below narrow a line of its own says what a job does, from
@@ -288,6 +289,7 @@ func (v *view) head(l lockReport) (name, state string) {
 
 // row is a holder or a waiter of a lock.
 type row struct {
+	id             string
 	mark           string
 	colour         terminal.Colour
 	who, what      string
@@ -325,13 +327,16 @@ func (v *view) rows(l lockReport) (rows []row) {
 		if e.Priority == lock.PriorityHigh {
 			r.state = "waits, high priority"
 		}
+		if e.ID == v.chosen {
+			r.url = v.plain(history.SafeURL(e.RunURL))
+		}
 		rows = append(rows, r)
 	}
 	return rows
 }
 
 func (v *view) row(e entryReport) row {
-	return row{who: v.name(e), what: v.plain(e.Reason), since: e.Since, elapsed: elapsed(v.Time.Sub(e.Since))}
+	return row{id: e.ID, who: v.name(e), what: v.plain(e.Reason), since: e.Since, elapsed: elapsed(v.Time.Sub(e.Since))}
 }
 
 // lock adds a lock with its queue.
@@ -366,7 +371,11 @@ func (v *view) queue(l lockReport) {
 	}
 	for _, r := range rows {
 		markWidth := terminal.Width(r.mark) + 1
-		line := indent + v.Paint(r.colour, r.mark) + " " +
+		cursor := indent
+		if r.id == v.chosen && v.chosen != "" {
+			cursor = "> "
+		}
+		line := cursor + v.Paint(r.colour, r.mark) + " " +
 			terminal.Pad(v.Cut(r.who, whoWidth-markWidth), whoWidth-markWidth)
 		if whatWidth > 0 {
 			line += "  " + terminal.Pad(v.Cut(r.what, whatWidth), whatWidth)

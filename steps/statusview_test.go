@@ -129,7 +129,8 @@ func knownPast(t *testing.T) past {
 		{ID: "r2", Kind: history.Runner, Name: "b", From: before(237 * time.Minute), End: "drained", Open: true},
 		{ID: "h9", Kind: history.Hold, Name: "host-docker-build", From: before(12*time.Minute + 3*time.Second),
 			Open: true, Who: history.Who{Repository: "wooo/docs", Job: "build", Run: "63"}},
-		{ID: "w1", Kind: history.Wait, Name: "host-docker-build", From: before(6 * time.Minute), Open: true},
+		{ID: "w1", Kind: history.Wait, Name: "host-docker-build", From: before(6 * time.Minute), Open: true,
+			Who: history.Who{Repository: "wooo/shop", Job: "build", Run: "19"}},
 		{ID: "w2", Kind: history.Wait, Name: "host-docker-build", From: before(2 * time.Minute), Open: true},
 	}
 	if err := w.Look(before(6*time.Hour), nil, nil, nil); err != nil {
@@ -191,7 +192,7 @@ func TestStatusOnATerminalIsAsTheGoldenFiles(t *testing.T) {
 	}
 	watch := func(r statusReport) func(terminal.Style) []string {
 		return func(s terminal.Style) []string {
-			return watchPicture{host: "ci-host-1", report: r}.lines(s, time.UTC, 24)
+			return (&watchPicture{host: "ci-host-1", report: r}).lines(s, time.UTC, 24)
 		}
 	}
 	for name, lines := range map[string]func(terminal.Style) []string{
@@ -227,7 +228,7 @@ func TestNoLineOfStatusIsWiderThanTheTerminal(t *testing.T) {
 		strings.Repeat("🙂", 70)}
 	known := knownPast(t)
 	for _, text := range texts {
-		for _, life := range []lock.Life{lock.Alive, lock.Unknown, lock.Stale, lock.Dead} {
+		for _, life := range []lock.Life{lock.Unknown, lock.Stale, lock.Dead} {
 			r := busyReport(known)
 			e := claimOf("aa", text, text, text, text, time.Hour)
 			e.Labels["hostguard.run-url"] = "https://" + text
@@ -235,10 +236,10 @@ func TestNoLineOfStatusIsWiderThanTheTerminal(t *testing.T) {
 			r.Locks[0].Holders = []entryReport{holderEntry(e, life, text)}
 			r.Locks[0].Waiters = waiters(e, e)
 			r.verdict.Blockers[0].Tool, r.verdict.Blockers[0].Job.Repository = text, text
-			for _, width := range []int{-1, 0, 1, 20, 21, 39, 60, 71, 72, 80, 119, 120, 121, 500} {
+			for _, width := range []int{-1, 0, 20, 21, 60, 71, 72, 119, 120, 500} {
 				for _, style := range []terminal.Style{{Width: width}, {Width: width, UTF8: true, Colour: true}} {
 					lines := append(r.view(style, time.UTC),
-						watchPicture{host: text, report: r}.lines(style, time.UTC, 24)...)
+						(&watchPicture{host: text, report: r, chosen: e.ID, why: true}).lines(style, time.UTC, 24)...)
 					for _, line := range lines {
 						if got := terminal.Width(line); got > max(width, leastWide) {
 							t.Fatalf("%d columns of %d: %q", got, width, line)
@@ -258,14 +259,54 @@ func TestNoLineOfStatusIsWiderThanTheTerminal(t *testing.T) {
 var painted = strings.NewReplacer("\x1b[0m", "", "\x1b[1m", "", "\x1b[2m", "", "\x1b[31m", "", "\x1b[32m", "",
 	"\x1b[33m", "", "\x1b[35m", "")
 
+func TestKeysMoveTheCursorOfAWatch(t *testing.T) {
+	p := &watchPicture{host: "h", report: busyReport(past{})}
+	show := func() string { return strings.Join(p.lines(terminal.Style{Width: 80}, time.UTC, 24), "\n") }
+	if strings.Contains(show(), "\n> ") {
+		t.Error("a cursor before any key")
+	}
+	for _, step := range []struct{ key, want string }{
+		{terminal.Down, "\n> # wooo/docs build #63 "}, {"x", "\n> # wooo/docs build #63 "},
+		{"j", "\n> 1 . wooo/shop build #19 "},
+		{"w", "\nwooo/shop build #19 has waited 6m 12s at position 1 for wooo/docs build #63; no\n"},
+		{terminal.Up, "\nwooo/docs build #63 has held host-docker-build for 12m 03s; alive: its"},
+		{"k", "\n> # wooo/docs build #63 "}, {"w", "\n> # wooo/docs build #63 "},
+	} {
+		p.press(step.key)
+		if got := show(); !strings.Contains(got, step.want) || strings.Count(got, "\n> ") != 1 {
+			t.Errorf("%q: no %q in\n%s", step.key, step.want, got)
+		}
+	}
+	for range 10 {
+		p.press(terminal.Down)
+	}
+	if got := show(); !strings.Contains(got, "\n> 3 . root@vm, pid 28719 ") {
+		t.Errorf("below the last:\n%s", got)
+	}
+	p.report = quietReport() // what was chosen is gone
+	for _, key := range []string{"w", terminal.Up, terminal.Down} {
+		p.press(key)
+		show()
+	}
+}
+
+func TestAWatchAnswersWhyFromTheHistory(t *testing.T) {
+	r := busyReport(knownPast(t))
+	p := &watchPicture{host: "h", report: r, chosen: r.Locks[0].Waiters[0].ID, why: true}
+	got := strings.Join(p.lines(terminal.Style{Width: 120}, time.UTC, 24), "\n")
+	if want := "\nwooo/shop build #19 has waited 6m for wooo/docs build #63"; !strings.Contains(got, want) {
+		t.Errorf("no %q in\n%s", want, got)
+	}
+}
+
 func TestThePictureOfAWatchFitsTheScreen(t *testing.T) {
 	r := busyReport(knownPast(t))
 	for range 40 {
 		r.Locks = append(r.Locks, lockReport{Name: "deploy", State: stateFree})
 	}
 	for _, height := range []int{1, 2, 3, 4, 10, 24, 100} {
-		lines := watchPicture{host: "h", report: r}.lines(terminal.Style{Width: 80}, time.UTC, height)
-		if len(lines) != height || lines[height-1] != "q quit" {
+		lines := (&watchPicture{host: "h", report: r}).lines(terminal.Style{Width: 80}, time.UTC, height)
+		if len(lines) != height || !strings.HasPrefix(lines[height-1], "q quit") {
 			t.Errorf("height %d: %d lines, the last is %q", height, len(lines), lines[len(lines)-1])
 		}
 	}

@@ -180,10 +180,10 @@ func (o *hostStatus) redraw(ctx context.Context, looks <-chan looked) error {
 			if !open {
 				keys = nil // the terminal is gone, or never had any
 			}
-			const interrupt, endOfFile = 3, 4 // Ctrl-C and Ctrl-D
-			if open && slices.Contains([]byte{'q', 'Q', interrupt, endOfFile}, key) {
+			if slices.Contains([]string{"q", terminal.Interrupt, terminal.EndOfFile}, key) {
 				return nil
 			}
+			picture.press(key)
 		}
 	}
 }

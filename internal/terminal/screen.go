@@ -89,21 +89,37 @@ func (s *Screen) Draw(lines []string, width int) error {
 	return err
 }
 
+// What the keys that are no characters send.
+const (
+	Interrupt = "\x03" // Ctrl-C
+	EndOfFile = "\x04" // Ctrl-D
+	Up        = "\x1b[A"
+	Down      = "\x1b[B"
+)
+
 // Keys delivers the keys that are pressed, until there are none any more. Where no key can be
 // read it is nil.
-func (s *Screen) Keys() <-chan byte {
+func (s *Screen) Keys() <-chan string {
 	if s.in == nil {
 		return nil
 	}
-	keys := make(chan byte)
+	keys := make(chan string)
 	go func() {
 		defer close(keys)
-		key := make([]byte, 1)
+		pressed := make([]byte, 64) // several, of who types fast
 		for {
-			if n, err := s.in.Read(key); err != nil || n == 0 {
+			n, err := s.in.Read(pressed)
+			if err != nil || n == 0 {
 				return
 			}
-			keys <- key[0]
+			for text := string(pressed[:n]); text != ""; {
+				key := text[:1]
+				if strings.HasPrefix(text, Up) || strings.HasPrefix(text, Down) {
+					key = text[:len(Up)]
+				}
+				keys <- key
+				text = text[len(key):]
+			}
 		}
 	}()
 	return keys

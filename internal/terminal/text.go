@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/text/width"
 )
@@ -30,20 +31,18 @@ func Width(text string) (n int) {
 	return n
 }
 
+// longestPaint is the length of the longest sequence of Paint's.
+const longestPaint = len("\x1b[35m")
+
 // eachRune calls visit with each character and each sequence of Paint's, until it returns false.
 func eachRune(text string, visit func(part string, columns int) bool) {
 	for text != "" {
 		n, wide := 1, 0
-		if end := strings.IndexByte(text, 'm'); strings.HasPrefix(text, "\x1b[") && end > 0 {
+		if end := strings.IndexByte(text[:min(len(text), longestPaint)], 'm'); text[0] == '\x1b' && end > 0 {
 			n = end + 1
 		} else {
-			for i, r := range text {
-				if i > 0 {
-					n = i
-					break
-				}
-				n, wide = len(text), columns(r)
-			}
+			r, size := utf8.DecodeRuneInString(text)
+			n, wide = size, columns(r)
 		}
 		if !visit(text[:n], wide) {
 			return
