@@ -205,6 +205,17 @@ func (r *Record) indexed() *index {
 	return x
 }
 
+// Usual returns how long holds of a lock by that job of a repository usually last, or 0 if that
+// is not known: the median of the last 30 days.
+func (r *Record) Usual(lock string, w Who) time.Duration {
+	for key, usual := range r.indexed().usual {
+		if r.texts[key.lock] == lock && r.texts[key.repository] == w.Repository && r.texts[key.job] == w.Job {
+			return milliseconds(usual)
+		}
+	}
+	return 0
+}
+
 // usualKey returns what holds are compared by; a reservation or an unknown job has none.
 func (r *Record) usualKey(w *row) (usualKey, bool) {
 	who := &r.jobs[w.who]

@@ -218,7 +218,7 @@ func (s *Space) processes(c Claim, thorough bool) Verdict {
 		}
 		return Verdict{Unknown, fmt.Sprintf("the worker of its job, process %d, could not be looked up", c.Runner.PID)}
 	}
-	return Verdict{Unknown, "it was taken outside any job: no process shows whether it is still needed"}
+	return Verdict{Unknown, "taken from a shell, not by a job: no process shows whether it is still needed"}
 }
 
 // byCommand judges a holder that runs a command under with-lock. The command

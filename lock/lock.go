@@ -175,7 +175,7 @@ func CheckName(name string) error {
 	switch {
 	case len(name) < 2 || len(name) > 128 || strings.Trim(name, letters+"_.-") != "" ||
 		!strings.Contains(letters, name[:1]):
-		return errors.New("want 2 to 128 letters, digits, '_', '.' or '-', the first a letter or digit")
+		return errors.New("must have 2 to 128 letters, digits, '_', '.' or '-', the first a letter or digit")
 	case slices.Contains([]string{"bridge", "host", "none", "default"}, name):
 		return errors.New("this name is reserved by Docker; choose another")
 	case isQueueName(name):

@@ -6,13 +6,10 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/user"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"hostguard/history"
@@ -67,7 +64,6 @@ type eyes struct {
 	waiting  map[string]*due[bool]       // those of this look
 	atGate   map[string]bool             // the nonces of those at the pressure gate in the last look
 	deaths   chan struct{}               // a holder's process has ended
-	users    map[int]string              // by uid
 
 	gate    *pressure.Gate
 	named   *pressurewire.Containers
@@ -123,7 +119,7 @@ func openEyes(ctx context.Context, s *cli.Session, o lockwire.Options) (*eyes, e
 		store.Self.Place.Mounts = mounts
 	}
 	return &eyes{Session: s, store: store, start: time.Now(), names: []string{o.Lock, observe.Gate},
-		verdicts: map[string]*verdict{}, deaths: make(chan struct{}, 1), users: map[int]string{},
+		verdicts: map[string]*verdict{}, deaths: make(chan struct{}, 1),
 		known: map[string]string{}}, nil
 }
 
@@ -362,30 +358,7 @@ func (e *eyes) who(c lock.Claim, ours bool) history.Who {
 	for _, field := range []*string{&w.Repository, &w.Workflow, &w.Job, &w.Run, &w.RunURL, &w.Actor} {
 		*field = text(*field)
 	}
-	if here := e.store.Self.Place; w.Person != "" && c.Place.PIDs == here.PIDs && c.Place.Boot == here.Boot {
-		if name := e.userOf(c.Process.PID); name != "" {
-			w.Person = name + ", " + w.Person
-		}
-	}
 	return w
-}
-
-// userOf returns the name of a process's user, or "".
-func (e *eyes) userOf(pid int) string {
-	info, err := os.Stat(filepath.Join("/proc", strconv.Itoa(pid)))
-	if err != nil {
-		return ""
-	}
-	uid := int(info.Sys().(*syscall.Stat_t).Uid)
-	name, known := e.users[uid]
-	if !known {
-		name = "user " + strconv.Itoa(uid)
-		if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
-			name = u.Username
-		}
-		e.users[uid] = name
-	}
-	return name
 }
 
 // lookForBuilds asks the gate which heavy builds run. It is nobody's job, so all count.

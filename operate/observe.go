@@ -54,7 +54,7 @@ const listenNone = "none"
 
 func (o *watching) Inputs() []cli.Input {
 	return append(o.Options.Inputs(), []cli.Input{
-		historyInput(&o.history),
+		lockwire.HistoryInput(&o.history),
 		{Name: "listen", Kind: cli.Text(&o.listen, nil), Default: "127.0.0.1:8437", FlagOnly: true,
 			Arg: "ADDRESS:PORT|unix:PATH|none", Text: "where the page and the metrics are served"},
 		{Name: "allow-remote", Kind: cli.Text(&o.name, checkHost), FlagOnly: true, Arg: "NAME",
@@ -102,7 +102,7 @@ func (o *watching) Run(ctx context.Context, s *cli.Session) error {
 	if err != nil {
 		return err
 	}
-	dir, err := filepath.Abs(cmp.Or(o.history, historyDir(s)))
+	dir, err := filepath.Abs(cmp.Or(o.history, lockwire.HistoryDir(s)))
 	if err != nil {
 		return err
 	}

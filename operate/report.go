@@ -15,6 +15,7 @@ import (
 
 	"hostguard/history"
 	"hostguard/internal/cli"
+	"hostguard/internal/lockwire"
 	"hostguard/page"
 )
 
@@ -49,7 +50,7 @@ func (p *report) Inputs() []cli.Input {
 		{Name: "csv", Kind: cli.Bool(&p.csv), FlagOnly: true, Text: "for a spreadsheet"},
 		{Name: "html", Kind: cli.Bool(&p.html), FlagOnly: true,
 			Text: "the page of \"hostguard observe\" as one file, which asks no network"},
-		historyInput(&p.history),
+		lockwire.HistoryInput(&p.history),
 	}
 }
 
@@ -82,7 +83,7 @@ func (p *report) Run(_ context.Context, s *cli.Session) error {
 		return cli.Usagef("give only one of -markdown, -json, -csv and -html")
 	}
 	now := time.Now()
-	r, err := readHistory(s, p.history, now.Add(-max(p.since, usualTime)))
+	r, err := lockwire.ReadHistory(s, p.history, now.Add(-max(p.since, usualTime)))
 	if err != nil {
 		return err
 	}
@@ -439,7 +440,7 @@ func printReport(s *cli.Session, is *history.Report, now time.Time) {
 		s.Print("")
 	}
 	for _, u := range is.Locks {
-		s.Print("in use by hour: 00 %s 23, %s: %s", spark(u.Hours, utf8Output(s)), busiest(u), t.code(u.Lock))
+		s.Print("in use by hour: 00 %s 23, %s: %s", spark(u.Hours, s.UTF8()), busiest(u), t.code(u.Lock))
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"hostguard/history"
 	"hostguard/internal/cli"
+	"hostguard/internal/lockwire"
 )
 
 const helpWhy = `Prints for whom a job waited, from the history that "hostguard observe" keeps: each
@@ -38,7 +39,7 @@ func (y *why) Inputs() []cli.Input {
 		{Name: "run-number", Kind: cli.Text(&y.number, nil), Arg: "N", FlagOnly: true,
 			Text: "with -repository: its run; else the last one"},
 		{Name: "last", Kind: cli.Bool(&y.last), FlagOnly: true, Text: "the last job that waited"},
-		historyInput(&y.history),
+		lockwire.HistoryInput(&y.history),
 	}
 }
 
@@ -49,7 +50,7 @@ func (y *why) Run(_ context.Context, s *cli.Session) error {
 	case y.repository == "" && (y.job != "" || y.number != ""):
 		return cli.Usagef("-job and -run-number need -repository")
 	}
-	r, err := readHistory(s, y.history, time.Time{})
+	r, err := lockwire.ReadHistory(s, y.history, time.Time{})
 	if err != nil {
 		return err
 	}
@@ -167,24 +168,9 @@ func bar(s *cli.Session, line history.Line) string {
 	case line.Kind != history.Hold && line.Kind != history.Reserved:
 		mark = "░"
 	}
-	if !utf8Output(s) {
+	if !s.UTF8() {
 		mark = map[string]string{"█": "#", "▒": "+", "░": "."}[mark]
 	}
 	n := max(1, int(line.Share*width+0.5))
 	return strings.Repeat(mark, n) + strings.Repeat(" ", width-min(width, n))
-}
-
-// utf8Output reports whether what reads the output shows other characters than ASCII: the
-// log of a runner, or a terminal with such a locale.
-func utf8Output(s *cli.Session) bool {
-	if s.InWorkflow() {
-		return true
-	}
-	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
-		if value := s.Getenv(name); value != "" {
-			value = strings.ToUpper(value)
-			return strings.Contains(value, "UTF-8") || strings.Contains(value, "UTF8")
-		}
-	}
-	return false
 }

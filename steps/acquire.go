@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"hostguard/internal/actions"
@@ -103,8 +104,8 @@ func (a *acquireLock) acquire(ctx context.Context, s *cli.Session) error {
 	if err := s.CheckFiles(); err != nil {
 		return err
 	}
-	end := s.Group("hostguard acquire-lock %q", a.String())
-	defer func() { end() }()
+	a.unfold = sync.OnceFunc(s.Group("hostguard acquire-lock %q", a.String()))
+	defer func() { a.unfold() }()
 	set, err := a.take(ctx, s, func([]*lockwire.Store) error { return nil })
 	if err != nil {
 		return err

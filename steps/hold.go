@@ -20,6 +20,7 @@ type acquireOptions struct {
 	reason, priority    string
 	slots               int
 	share               bool
+	unfold              func() // ends the group of the log, if there is one
 
 	claim func(context.Context, *member) lock.Claim // what the entry claims, if not what the store's Self does
 }
@@ -96,7 +97,10 @@ func (o *acquireOptions) hold(ctx context.Context, s *cli.Session, l *member) (l
 			m.Settle = 500 * time.Millisecond
 		}
 	}
-	log, seen := newLockLog(s, store, m.Settle), newWaited()
+	log, seen := newLockLog(s, m.Name(), store, m.Settle), newWaited()
+	if o.unfold != nil {
+		log.unfold = o.unfold
+	}
 	waiting, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
 	m.OnWait = func(w lock.Wait) {
@@ -116,6 +120,7 @@ func (o *acquireOptions) hold(ctx context.Context, s *cli.Session, l *member) (l
 			j.Verdict.Life, j.Verdict.Evidence)
 	}
 	held, err := m.Acquire(waiting)
+	log.line.end()
 	log.printStore()
 	reportWait(s, seen.answer(m.Name(), lockwire.WhoIs(store.Self), err == nil))
 	if err != nil {
@@ -140,15 +145,25 @@ func (o *acquireOptions) explain(err error, name string, log *lockLog) error {
 	case errors.Is(err, lock.ErrTimeout) && log.last.Err != nil:
 		return fmt.Errorf("lock %q not acquired within %s: %w", name, o.timeout, log.last.Err)
 	case errors.Is(err, lock.ErrTimeout) && o.timeout == 0:
-		return cli.Refusedf("lock %q is not free, not this change's fault: %s; give a timeout to wait for it", name,
+		return cli.Refusedf("lock %q is not free%s: %s; give a timeout to wait for it", name, blameless(log.Session),
 			log.waitedFor())
 	case errors.Is(err, lock.ErrTimeout):
-		return cli.Refusedf("lock %q not free within %s, not this change's fault: %s; see \"hostguard status\", or "+
-			"give a longer timeout",
-			name, o.timeout, log.waitedFor())
+		return cli.Refusedf("lock %q not free within %s%s: %s; see \"hostguard status\", or give a longer timeout",
+			name, o.timeout, blameless(log.Session), log.waitedFor())
 	}
 	return err
 }
+
+// blameless says in a job's log, which its author reads first, that nothing is wrong with the
+// change that was built. Elsewhere nobody thinks so.
+func blameless(s *cli.Session) string {
+	if s.InWorkflow() {
+		return ", " + notThisChange
+	}
+	return ""
+}
+
+const notThisChange = "not this change's fault"
 
 // slotOf returns which of the lock's slots was acquired, from 1, or 0 if it has one only.
 func (o *acquireOptions) slotOf(held lock.Acquired) int {

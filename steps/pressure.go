@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	units "github.com/docker/go-units"
@@ -178,8 +179,7 @@ func (w *waitPressure) lookOnce(ctx context.Context) error {
 	}
 	w.Print("%s", pressurewire.LookedAt(verdict))
 	if !last.Clear() {
-		return cli.Refusedf("not this change's fault: %s; nothing heavy should begin here now",
-			pressurewire.Pressing(verdict))
+		return w.refuse("%s; nothing heavy should begin here now", pressurewire.Pressing(verdict))
 	}
 	w.Print("no other heavy build runs here")
 	return nil
@@ -191,7 +191,10 @@ func (w *waitPressure) wait(ctx context.Context) error {
 	if err := w.CheckFiles(); err != nil {
 		return err
 	}
-	log := pressureLog{print: w.Print}
+	log := pressureLog{print: w.Print, line: newWaitLine(w.Session), unfold: func() {}}
+	if w.InWorkflow() {
+		log.notice = w.Notice
+	}
 	look := func(ctx context.Context) (pressure.Verdict, error) {
 		verdict, err := w.gate.Look(ctx)
 		w.docker.Name(ctx, verdict)
@@ -204,13 +207,14 @@ func (w *waitPressure) wait(ctx context.Context) error {
 		look = turn.guard(look)
 		log.unordered = turn.failure
 	}
-	end := w.Group("hostguard wait-pressure")
+	log.unfold = sync.OnceFunc(w.Group("hostguard wait-pressure"))
 	seen := newWaited()
 	last, err := pressure.Wait(ctx, w.attempts, w.interval, look, func(a pressure.Attempt) {
 		log.report(a)
 		seen.seePressure(a)
 	})
-	end()
+	log.line.end()
+	log.unfold()
 	if err != nil {
 		return err
 	}
@@ -224,7 +228,7 @@ func (w *waitPressure) wait(ctx context.Context) error {
 		if len(last.Blockers) > 0 {
 			advice += ", or name directories that do not count in exclude"
 		}
-		return cli.Refusedf("not this change's fault: %s; %s", pressurewire.Pressing(last.Verdict), advice)
+		return w.refuse("%s; %s", pressurewire.Pressing(last.Verdict), advice)
 	}
 	if last.Number > 1 {
 		w.Print("no other heavy build runs here any more, waited %s", cli.Short(last.Waited))
@@ -232,6 +236,14 @@ func (w *waitPressure) wait(ctx context.Context) error {
 		w.Print("no other heavy build runs here")
 	}
 	return nil
+}
+
+// refuse returns a refusal.
+func (w *waitPressure) refuse(format string, args ...any) error {
+	if w.InWorkflow() {
+		format = notThisChange + ": " + format
+	}
+	return cli.Refusedf(format, args...)
 }
 
 func (w *waitPressure) writeOutputs(last pressure.Attempt) error {

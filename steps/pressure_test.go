@@ -24,7 +24,7 @@ func TestAWaitIsReportedWhenItChangesAndEveryHalfMinute(t *testing.T) {
 	reused.Since = start.Add(time.Minute)
 
 	var reported []int
-	log := pressureLog{print: func(format string, args ...any) {
+	log := pressureLog{unfold: func() {}, print: func(format string, args ...any) {
 		if strings.HasPrefix(format, "waiting") {
 			reported = append(reported, args[1].(int))
 		}

@@ -1,12 +1,14 @@
 package steps
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
 	"strings"
 	"time"
 
+	"hostguard/history"
 	"hostguard/internal/actions"
 	"hostguard/internal/cli"
 	"hostguard/internal/pressurewire"
@@ -16,13 +18,16 @@ import (
 // The output of wait-pressure and status about pressure. Directories, containers and
 // jobs are foreign text, and may be forged.
 
-// pressureLog reports a wait: a line when the blockers change, and one every half
-// minute.
+// pressureLog reports a wait: on a terminal in one line that is rewritten, else in full when
+// the blockers change, and in short every half minute.
 type pressureLog struct {
 	print     func(format string, args ...any)
-	unordered func() string // why waiting jobs cannot take turns, or ""
+	notice    func(format string, args ...any) // nil where nobody reads annotations
+	unordered func() string                    // why waiting jobs cannot take turns, or ""
 	named     string
 	at        time.Duration
+	line      *waitLine // nil in a log
+	unfold    func()    // ends the group of the log: a wait is shown outside it
 }
 
 func (l *pressureLog) report(a pressure.Attempt) {
@@ -37,7 +42,19 @@ func (l *pressureLog) report(a pressure.Attempt) {
 		fmt.Fprintln(&named, b.PID, b.Since.UnixMilli())
 	}
 	fmt.Fprintln(&named, len(a.Over)) // the values change with each look
-	if named.String() == l.named && a.Waited-l.at < 30*time.Second {
+	if l.notice != nil && a.Waited >= noticeAfter {
+		l.notice("this job has waited %s for pressure to end: %s", elapsed(a.Waited), pressing(a.Verdict))
+		l.notice = nil
+	}
+	l.unfold()
+	if l.line != nil {
+		begin := time.Now().Add(-a.Waited)
+		l.line.show(func() string {
+			return fmt.Sprintf("waiting %s for pressure to end: %s", elapsed(time.Since(begin)), pressing(a.Verdict))
+		})
+	}
+	changed := named.String() != l.named
+	if !changed && a.Waited-l.at < reportEvery {
 		return
 	}
 	if l.named == "" && l.unordered != nil {
@@ -46,8 +63,29 @@ func (l *pressureLog) report(a pressure.Attempt) {
 		}
 	}
 	l.named, l.at = named.String(), a.Waited
-	l.print("waiting, %s so far, attempt %d/%d: %s", cli.Short(a.Waited), a.Number, a.Of,
-		pressurewire.Pressing(a.Verdict))
+	switch {
+	case l.line != nil:
+	case changed:
+		l.print("waiting, %s so far, attempt %d/%d: %s", cli.Short(a.Waited), a.Number, a.Of,
+			pressurewire.Pressing(a.Verdict))
+	default:
+		l.print("waiting, %s so far, attempt %d/%d: %s", cli.Short(a.Waited), a.Number, a.Of, pressing(a.Verdict))
+	}
+}
+
+// pressing says in short what prevents another heavy build.
+func pressing(v pressure.Verdict) string {
+	var parts []string
+	if n := len(v.Blockers); n > 0 {
+		b := v.Blockers[0]
+		who := history.Who{Repository: b.Job.Repository, Job: b.Job.Job, Run: b.Job.RunNumber}
+		text := b.Tool + " of " + cmp.Or(history.Name(who), fmt.Sprintf("pid %d", b.PID))
+		if n > 1 {
+			text += fmt.Sprintf(" and %d more", n-1)
+		}
+		parts = append(parts, text)
+	}
+	return strings.Join(append(parts, v.Over...), "; ")
 }
 
 // pressureReport is what "wait-pressure -json" prints.
@@ -148,7 +186,11 @@ func pressureSummary(last pressure.Attempt) string {
 		fmt.Fprintf(&b, "\n- %s\n", over)
 	}
 	if len(last.Heavy) > 0 {
-		fmt.Fprintf(&b, "\n- %d heavy jobs do not count (`by-weight: false`)\n", len(last.Heavy))
+		verb := "do"
+		if len(last.Heavy) == 1 {
+			verb = "does"
+		}
+		fmt.Fprintf(&b, "\n- %s %s not count (`by-weight: false`)\n", cli.Plural(len(last.Heavy), "heavy job"), verb)
 	}
 	if len(last.Blockers) == 0 {
 		return b.String()

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"hostguard/history"
 	"hostguard/internal/cli"
 	"hostguard/internal/lockwire"
 	"hostguard/internal/pressurewire"
@@ -17,8 +18,9 @@ import (
 const helpStatus = `usage: hostguard status [-json] [-watch] [FLAG...]
 
 Prints who holds which lock, since when and from which run, whether the holder is
-alive as far as this host shows, who waits, and which heavy builds are running.
-Changes nothing. A lock is free or
+alive as far as this host shows, who waits, and which heavy builds are running: of
+every lock in the store, or of the one that -lock-name names. Changes nothing. A lock
+is free or
 
   held         alive: its holder is seen to be alive; unknown: it may be
   orphan       its holder is gone: the next acquire takes it over
@@ -27,19 +29,26 @@ Changes nothing. A lock is free or
   legacy       created by a plain "docker network create"
   unreadable   its labels are broken or of another version: held until stale
 
+On a terminal the answer comes first, and -watch redraws in place until q or Ctrl-C; in
+a pipe -watch prints a line for each change. NO_COLOR, CLICOLOR and CLICOLOR_FORCE
+decide about colours. What the history of "hostguard observe" knows is shown too: what
+is usual, since when a lock is free, the last hour.
+
 {inputs}
 
 exit status: 0 printed, 2 wrong use, 3 no Docker or no permission.
 
-example: ssh HOST hostguard status
+example: ssh -t HOST hostguard status -watch
 `
-
-const watchEvery = 2 * time.Second // the interval of status -watch
 
 // hostStatus is one run of status.
 type hostStatus struct {
 	lockwire.Options
 	json, watch bool
+	history     string
+
+	*cli.Session
+	store *lockwire.Store
 }
 
 func (o *hostStatus) Inputs() []cli.Input {
@@ -47,33 +56,34 @@ func (o *hostStatus) Inputs() []cli.Input {
 		cli.JSONInput(&o.json),
 		{Name: "watch", Kind: cli.Bool(&o.watch), FlagOnly: true,
 			Text: "look again every 2 seconds, until interrupted"},
+		lockwire.HistoryInput(&o.history),
 	}...)
 }
 
-func (o *hostStatus) Run(ctx context.Context, s *cli.Session) error {
-	store, err := lockwire.Open(ctx, s, o.Backend, 0)
+func (o *hostStatus) Run(ctx context.Context, s *cli.Session) (err error) {
+	o.Session = s
+	if o.store, err = lockwire.Open(ctx, s, o.Backend, 0); err != nil {
+		return err
+	}
+	if o.watch {
+		return o.follow(ctx)
+	}
+	report, err := o.look(ctx, readPast(s, o.history))
 	if err != nil {
 		return err
 	}
-	for {
-		report, err := survey(ctx, s, o.Lock, store)
-		if err != nil {
-			return err
-		}
-		if o.json {
-			err = s.JSON(report)
-		} else {
-			err = report.print(s)
-		}
-		if err != nil || !o.watch {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(watchEvery):
-		}
+	if style, ok := s.Terminal(); ok && !o.json {
+		return s.PrintStyled(report.view(style, time.Local))
 	}
+	return o.print(report)
+}
+
+// print prints a report for a log or a program.
+func (o *hostStatus) print(report statusReport) error {
+	if o.json {
+		return o.JSON(report)
+	}
+	return report.print(o.Session)
 }
 
 // statusReport is what "status -json" prints, in one line per look.
@@ -86,6 +96,8 @@ type statusReport struct {
 	Builds json.RawMessage `json:"builds"` // heavy ones, in the format of wait-pressure's output blockers
 
 	pressure string
+	verdict  pressure.Verdict // of the look at builds
+	past     past
 }
 
 type lockReport struct {
@@ -119,6 +131,7 @@ type entryReport struct {
 	Next       bool       `json:"next,omitempty"`   // it holds the lock once those that share it have ended
 
 	entry lock.Entry
+	who   history.Who
 }
 
 // verdict describes a lock that is held: alive, unknown, orphan or stale, and whether it
@@ -130,27 +143,33 @@ func (e entryReport) verdict() string {
 	return e.Life
 }
 
-func survey(ctx context.Context, s *cli.Session, name string, store *lockwire.Store) (statusReport, error) {
-	surveys, err := store.Survey(ctx, name)
+// look looks once at the locks and at the builds of this host.
+func (o *hostStatus) look(ctx context.Context, known past) (statusReport, error) {
+	surveys, err := o.store.Survey(ctx, o.Lock)
 	if err != nil {
 		return statusReport{}, err
 	}
-	gate, docker := pressurewire.New(s.Getenv, pressure.Known())
+	gate, docker := pressurewire.New(o.Getenv, pressure.Known())
 	look, err := gate.Look(ctx)
 	if err != nil {
 		return statusReport{}, err
 	}
 	docker.Name(ctx, look)
 	report := statusReport{
-		Version: 1, Time: time.Now().UTC(), Store: store.Identity(ctx),
+		Version: 1, Time: time.Now().UTC(), Store: o.store.Identity(ctx),
 		Builds: json.RawMessage(blockersJSON(look.Blockers)), pressure: "no heavy build runs",
+		verdict: look, past: known,
 	}
 	if !look.Clear() {
 		report.pressure = pressurewire.Pressing(look)
 	}
 	report.pressure += " (" + pressurewire.LookedAt(look) + ")"
+	one := o.ByFlag("lock-name")
 	for _, survey := range surveys {
-		l := lockReport{Name: survey.Name, State: stateFree, Slots: survey.Slots, Holders: []entryReport{}, Waiters: []entryReport{}}
+		if one && survey.Name != o.Lock {
+			continue
+		}
+		l := free(survey.Name, survey.Slots)
 		for _, h := range survey.Holders {
 			l.Holders = append(l.Holders, reportJudged(h))
 			if l.State != lock.StateHeld {
@@ -165,7 +184,23 @@ func survey(ctx context.Context, s *cli.Session, name string, store *lockwire.St
 		}
 		report.Locks = append(report.Locks, l)
 	}
+	if !one {
+		report.addFree(known.locks)
+	}
 	return report, nil
+}
+
+// addFree adds the locks of these names that the store shows nothing of: they are free.
+func (r *statusReport) addFree(names []string) {
+	for _, name := range names {
+		if !slices.ContainsFunc(r.Locks, func(l lockReport) bool { return l.Name == name }) {
+			r.Locks = append(r.Locks, free(name, 1))
+		}
+	}
+}
+
+func free(name string, slots int) lockReport {
+	return lockReport{Name: name, State: stateFree, Holders: []entryReport{}, Waiters: []entryReport{}, Slots: slots}
 }
 
 // markNext marks the holder that keeps the lock from others until it has it alone.
@@ -188,7 +223,7 @@ func reportEntry(e lock.Entry) entryReport {
 	report := entryReport{
 		ID: e.ID, Since: e.Created, Repository: h.Job.Repository, Workflow: h.Job.Workflow,
 		Job: h.Job.Job, RunURL: h.Job.RunURL, Actor: h.Job.Actor, Reason: h.Reason, Priority: h.Priority,
-		PID: h.Process.PID, Shared: h.Share, entry: e,
+		PID: h.Process.PID, Shared: h.Share, entry: e, who: lockwire.Who(e),
 	}
 	if until := h.ReservedUntil(); !until.IsZero() {
 		report.Reserved = &until

@@ -136,7 +136,7 @@ func TestBadLabels(t *testing.T) {
 		},
 		"a stale-after that is none": {
 			version: "1", labels: with(place, "stale-after", "soon"),
-			told: "outside any job", alive: true,
+			told: "not by a job", alive: true,
 		},
 		"another's pid": {
 			version: "1", labels: with(place, "process", fmt.Sprintf("%d@%d", first.PID, first.Start),

@@ -22,7 +22,7 @@ import (
 //     no control character, and no line starts with a workflow command.
 //   - In a workflow warnings and errors are annotations on stdout; elsewhere
 //     they go to stderr.
-//   - No colour: a CI log is no terminal.
+//   - Colours and lines that are rewritten are for a terminal alone: a CI log is none.
 //   - With -json stdout has the JSON alone; with -quiet only warnings and errors are
 //     printed beside it.
 type Console struct {
@@ -30,10 +30,17 @@ type Console struct {
 	json     io.Writer
 	workflow *actions.Workflow // nil outside a workflow
 	quiet    bool
+
+	getenv        func(string) string
+	shown, stderr io.Writer // what out and err write to
+	live          *liveLine
 }
 
 func newConsole(out, err io.Writer, getenv func(string) string) *Console {
-	c := &Console{out: out, err: err, json: out}
+	live := &liveLine{}
+	c := &Console{out: live.before(out), err: live.before(err), getenv: getenv, shown: out, stderr: err,
+		live: live}
+	c.json = c.out
 	if getenv("GITHUB_ACTIONS") == "true" || getenv("GITEA_ACTIONS") == "true" {
 		c.workflow = actions.New(out, getenv)
 	}
@@ -43,7 +50,7 @@ func newConsole(out, err io.Writer, getenv func(string) string) *Console {
 // useStderr sends all output but JSON to stderr, since stdout belongs to that, or to
 // with-lock's command. Runners read annotations from both.
 func (c *Console) useStderr(getenv func(string) string) {
-	c.out = c.err
+	c.out, c.shown = c.err, c.stderr
 	if c.workflow != nil {
 		c.workflow = actions.New(c.err, getenv)
 	}

@@ -23,6 +23,8 @@ var environment = []described{
 	{"HOST_WEB_BUILD_PRESSURE_WARN_ONLY", "0 means -mode hard-fail (wait-pressure)"},
 	{"HOSTGUARD_BIN", "the program that the action runs, in place of the hostguard on PATH or of the release's"},
 	{"HOSTGUARD_URL", "where the action finds the release's binaries"},
+	{"TERM, COLUMNS, LC_ALL, LC_CTYPE, LANG", "what the terminal shows"},
+	{"NO_COLOR, CLICOLOR, CLICOLOR_FORCE", "no colours; none with 0; colours in a pipe too"},
 	{"GITHUB_*, GITEA_*, RUNNER_TEMP", "the job that a step belongs to, as its runner sets them"},
 }
 

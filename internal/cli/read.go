@@ -59,7 +59,7 @@ func (s *Session) Read(inputs []Input, args []string) (rest []string, err error)
 		}
 		return nil, Usagef("%s; see \"hostguard help %s\"", text, s.Name)
 	}
-	s.given = nil
+	s.given, s.inputs = nil, inputs
 	flags.VisitAll(func(f *flag.Flag) {
 		in := byName[f.Name]
 		value, from, variable := s.lookup(in.Name)
@@ -116,6 +116,14 @@ func variableName(input string) string {
 func (s *Session) JobStatus() string {
 	status, _, _ := s.lookup("job-status")
 	return status
+}
+
+// Takes reports whether the command has an input of that name: advice names only what helps.
+func (s *Session) Takes(name string) bool { return slices.Contains(inputNames(s.inputs), name) }
+
+// ByFlag reports whether an input's value is a flag's.
+func (s *Session) ByFlag(name string) bool {
+	return slices.ContainsFunc(s.given, func(g given) bool { return g.name == name && g.from == fromFlag })
 }
 
 // PrintInputs prints the inputs that are not defaults, and their sources.

@@ -73,6 +73,7 @@ type Session struct {
 	Argument string    // one of the command's words
 	Commands []Command // all commands
 	given    []given   // set by Read, in the order of their names
+	inputs   []Input   // of the command, set by Read
 }
 
 // given is the value of an input and its source.

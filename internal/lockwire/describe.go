@@ -26,7 +26,7 @@ func DescribeHolder(e lock.Entry, now time.Time) string {
 	case c.Job.Repository != "":
 		fmt.Fprintf(&b, " by %.200q", c.Job.Repository)
 	case until.IsZero(): // of a reservation its process shows nothing
-		fmt.Fprintf(&b, " by process %d outside any workflow", c.Process.PID)
+		fmt.Fprintf(&b, " by %s", personOf(c))
 	}
 	for _, part := range []struct{ word, value string }{
 		{"workflow", c.Job.Workflow}, {"job", c.Job.Job}, {"run", c.Job.RunURL}, {"by", c.Job.Actor},
@@ -44,4 +44,12 @@ func DescribeHolder(e lock.Entry, now time.Time) string {
 	}
 	fmt.Fprintf(&b, ", since %s", cli.Since(e.Created, now))
 	return b.String()
+}
+
+// String returns the person as "root (pid 4160, bash), from a shell".
+func (p person) String() string {
+	if p.user == "" {
+		return fmt.Sprintf("process %d, from a shell", p.pid)
+	}
+	return fmt.Sprintf("%s (pid %d, %s), from a shell", cli.Word(p.user), p.pid, cli.Word(p.program))
 }

@@ -148,7 +148,7 @@ func connect(ctx context.Context, s *cli.Session) (*docker.Engine, error) {
 func openDocker(ctx context.Context, s *cli.Session) (*Store, error) {
 	engine, err := connect(ctx, s)
 	switch {
-	case errors.Is(err, docker.ErrNoDaemon):
+	case errors.Is(err, docker.ErrNoDaemon) && s.Takes("lock-backend"):
 		return nil, fmt.Errorf("%w; on a host without Docker give lock-backend file", err)
 	case err != nil:
 		return nil, err

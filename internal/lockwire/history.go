@@ -1,4 +1,4 @@
-package operate
+package lockwire
 
 import (
 	"errors"
@@ -14,14 +14,14 @@ import (
 // systemHistory is the directory of the history that root's observer writes.
 const systemHistory = "/var/lib/hostguard"
 
-// historyInput is the input of the directory of a history.
-func historyInput(v *string) cli.Input {
+// HistoryInput is the input of the directory of a history.
+func HistoryInput(v *string) cli.Input {
 	return cli.Input{Name: "history", Kind: cli.Text(v, nil), Arg: "DIR",
 		Text: "directory of the history; default " + systemHistory + ", else hostguard in the user's state directory"}
 }
 
-// historyDir returns the directory that an observer of this user's writes to.
-func historyDir(s *cli.Session) string {
+// HistoryDir returns the directory that an observer of this user's writes to.
+func HistoryDir(s *cli.Session) string {
 	if os.Geteuid() == 0 {
 		return systemHistory
 	}
@@ -32,11 +32,11 @@ func historyDir(s *cli.Session) string {
 	return filepath.Join(state, "hostguard")
 }
 
-// readHistory reads a history as of since: that in dir, or else the system's, or else the
+// ReadHistory reads a history as of since: that in dir, or else the system's, or else the
 // user's.
-func readHistory(s *cli.Session, dir string, since time.Time) (*history.Record, error) {
+func ReadHistory(s *cli.Session, dir string, since time.Time) (*history.Record, error) {
 	if dir == "" {
-		dir = historyDir(s)
+		dir = HistoryDir(s)
 		if _, err := os.Stat(systemHistory); err == nil {
 			dir = systemHistory
 		}
