@@ -20,7 +20,7 @@ import (
 )
 
 const helpInstall = `Installs this program on the host, with links named as the runner's hooks, completions
-for bash, zsh and fish, and a man page. Prints the plan, and the lines that the
+for bash, zsh and fish, and man pages. Prints the plan, and the lines that the
 config.yaml of each runner here needs to find the program, with the mounts for jobs in
 containers; changes nothing without -apply. A second run changes nothing. -uninstall
 also stops and removes the observer's service; the history stays.
@@ -214,13 +214,15 @@ func installed(s *cli.Session, prefix string, program []byte) []install.File {
 		return install.File{Path: filepath.Join(prefix, "share", path), Data: cli.Completion(shell, mark, s.Commands),
 			Mode: 0o644}
 	}
-	return append(files,
+	files = append(files,
 		completion("bash", "bash-completion/completions/hostguard"),
 		completion("zsh", "zsh/site-functions/_hostguard"),
-		completion("fish", "fish/vendor_completions.d/hostguard.fish"),
-		install.File{Path: filepath.Join(prefix, "share/man/man1/hostguard.1"),
-			Data: cli.Manual(mark, s.Version, s.Commands), Mode: 0o644},
-	)
+		completion("fish", "fish/vendor_completions.d/hostguard.fish"))
+	for _, page := range cli.Manual(mark, s.Version, s.Commands) {
+		path := filepath.Join(prefix, "share/man/man1", page.Name+".1")
+		files = append(files, install.File{Path: path, Data: page.Text, Mode: 0o644})
+	}
+	return files
 }
 
 // jobCompletedHook is the hook's name in the lines for the configuration.
