@@ -4,9 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,7 +13,6 @@ import (
 	"hostguard/install"
 	"hostguard/internal/cli"
 	"hostguard/internal/runnerdir"
-	"hostguard/internal/safefile"
 	"hostguard/runner"
 )
 
@@ -30,7 +27,8 @@ also stops and removes the observer's service; the history stays.
 Existing files that are not hostguard's are never replaced or removed. For root every
 directory above must be root's and not writable by others: a program that a job's
 user could change must not run as root. With a file SHA256SUMS beside this program
-its sum must match.
+its sum must match; on a host with the owner's public key in
+/etc/hostguard/minisign.pub, the file must be there and be signed for this version.
 
 exit status: 0 done or planned, 2 wrong use, 3 a file or directory is in the way.
 
@@ -100,6 +98,11 @@ func (i *installation) Run(ctx context.Context, s *cli.Session) error {
 	changes, err := plan(files)
 	if err != nil {
 		return err
+	}
+	if !i.uninstall && changes[0].Do != install.Keep { // the program that is there may be this one
+		if err := checkOwnRelease(sum, s.Version); err != nil {
+			return err
+		}
 	}
 	s.Print("%s of hostguard %s (sha256 %s) below %q", verb, s.Version, sum, i.prefix)
 	todo, err := i.exchange(s, changes)
@@ -172,30 +175,14 @@ func defaultPrefix(getenv func(string) string, uid int) (string, error) {
 	return filepath.Join(home, ".local"), nil
 }
 
-// ownProgram returns this program and its sum, which must match a SHA256SUMS beside it.
+// ownProgram returns this program and its sum.
 func ownProgram() (program []byte, sum string, err error) {
 	program, err = os.ReadFile("/proc/self/exe") // its path may name another file by now
 	if err != nil {
 		return nil, "", fmt.Errorf("read own program: %w", err)
 	}
 	digest := sha256.Sum256(program)
-	sum = hex.EncodeToString(digest[:])
-	path, err := os.Executable()
-	if err != nil {
-		return nil, "", err
-	}
-	sums := filepath.Join(filepath.Dir(path), "SHA256SUMS")
-	data, err := safefile.Read(sums, 1<<20) // whoever could put it there: the program may lie in /tmp
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, "", err
-	}
-	for line := range strings.Lines(string(data)) {
-		if want, found := strings.CutSuffix(strings.TrimSpace(line), "  "+filepath.Base(path)); found && want != sum {
-			return nil, "", fmt.Errorf("this program's sum %s is not that of %q: it is damaged or was changed; get "+
-				"the release again", sum, sums)
-		}
-	}
-	return program, sum, nil
+	return program, hex.EncodeToString(digest[:]), nil
 }
 
 // installed returns the files to install, the program first.
