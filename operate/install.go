@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"hostguard/install"
 	"hostguard/internal/cli"
 	"hostguard/internal/runnerdir"
+	"hostguard/observe"
 	"hostguard/runner"
 )
 
@@ -70,6 +72,9 @@ type fileReport struct {
 }
 
 func (i *installation) Run(ctx context.Context, s *cli.Session) error {
+	if path, err := os.Executable(); err == nil && path == packaged && i.prefix == "" && !i.uninstall {
+		return i.runPackaged(ctx, s)
+	}
 	withPrefix := fmt.Sprintf(" with -prefix %q", i.prefix)
 	if i.prefix == "" {
 		withPrefix = ""
@@ -90,7 +95,7 @@ func (i *installation) Run(ctx context.Context, s *cli.Session) error {
 			return err
 		}
 	}
-	files := installed(s, filepath.Clean(i.prefix), program)
+	files := Files(filepath.Clean(i.prefix), install.Marker+" install.", s.Version, program, s.Commands)
 	plan, verb := install.Plan, "install"
 	if i.uninstall {
 		plan, verb = install.PlanRemoval, "uninstall"
@@ -141,6 +146,34 @@ func (i *installation) Run(ctx context.Context, s *cli.Session) error {
 	return nil
 }
 
+// packaged is the program of a package. A copy below /usr/local would hide it, and go on
+// after an upgrade of the package.
+const packaged = "/usr/bin/hostguard"
+
+// runPackaged prints what the configuration of each runner needs. The package manager has
+// put everything else in place.
+func (i *installation) runPackaged(ctx context.Context, s *cli.Session) error {
+	if i.observe {
+		return cli.Usagef("a package has installed %q, and the service with it: run \"systemctl enable --now %s\"", packaged,
+			observe.UnitName)
+	}
+	_, sum, err := ownProgram()
+	if err != nil {
+		return err
+	}
+	s.Print("a package has installed hostguard %s (sha256 %s) below \"/usr\"; its package manager upgrades and removes it",
+		s.Version, sum)
+	s.Print("nothing to change")
+	if i.json {
+		err = s.JSON(installReport{Version: 1, Program: s.Version, Sum: sum, Prefix: "/usr", Changes: []fileReport{},
+			Applied: i.apply})
+	}
+	if err == nil {
+		printConfiguration(ctx, s, filepath.Dir(packaged))
+	}
+	return err
+}
+
 // exchange prints the changes, and with apply makes them. It returns how many there are.
 func (i *installation) exchange(s *cli.Session, changes []install.Change) (todo int, err error) {
 	done := 0
@@ -185,29 +218,27 @@ func ownProgram() (program []byte, sum string, err error) {
 	return program, hex.EncodeToString(digest[:]), nil
 }
 
-// installed returns the files to install, the program first.
-func installed(s *cli.Session, prefix string, program []byte) []install.File {
+// Files returns what an installation below a prefix has, the program first, with a mark in
+// each text. A package has the same below /usr, with a mark that is not an install's.
+func Files(prefix, mark, version string, program []byte, commands []cli.Command) []install.File {
 	bin := filepath.Join(prefix, "bin")
 	files := []install.File{{Path: filepath.Join(bin, "hostguard"), Data: program, Mode: 0o755}}
-	for _, cmd := range s.Commands {
+	for _, cmd := range commands {
 		if cmd.Hook {
 			files = append(files, install.File{Path: filepath.Join(bin, cmd.Name), Link: "hostguard"})
 		}
 	}
 	hook := filepath.Join(bin, jobCompletedHook)
-	files = append(files, install.File{Path: hook + ".sh", Data: hookScript(hook), Mode: 0o755})
-	mark := install.Marker + " install."
-	completion := func(shell, path string) install.File {
-		return install.File{Path: filepath.Join(prefix, "share", path), Data: cli.Completion(shell, mark, s.Commands),
-			Mode: 0o644}
+	text := func(path string, data []byte, mode fs.FileMode) {
+		files = append(files, install.File{Path: path, Data: data, Mode: mode})
 	}
-	files = append(files,
-		completion("bash", "bash-completion/completions/hostguard"),
-		completion("zsh", "zsh/site-functions/_hostguard"),
-		completion("fish", "fish/vendor_completions.d/hostguard.fish"))
-	for _, page := range cli.Manual(mark, s.Version, s.Commands) {
-		path := filepath.Join(prefix, "share/man/man1", page.Name+".1")
-		files = append(files, install.File{Path: path, Data: page.Text, Mode: 0o644})
+	text(hook+".sh", hookScript(hook, mark), 0o755)
+	share := filepath.Join(prefix, "share")
+	text(filepath.Join(share, "bash-completion/completions/hostguard"), cli.Completion("bash", mark, commands), 0o644)
+	text(filepath.Join(share, "zsh/site-functions/_hostguard"), cli.Completion("zsh", mark, commands), 0o644)
+	text(filepath.Join(share, "fish/vendor_completions.d/hostguard.fish"), cli.Completion("fish", mark, commands), 0o644)
+	for _, page := range cli.Manual(mark, version, commands) {
+		text(filepath.Join(share, "man/man1", page.Name+".1"), page.Text, 0o644)
 	}
 	return files
 }
@@ -217,9 +248,9 @@ const jobCompletedHook = "hostguard-job-completed"
 
 // hookScript returns a script that runs a hook for GitHub's runner, which accepts only a
 // hook whose name ends in .sh, and runs it by bash.
-func hookScript(hook string) []byte {
-	return fmt.Appendf(nil, "#!/bin/sh\n# %s install: GitHub's runner takes no hook of another ending.\nexec '%s'\n",
-		install.Marker, strings.ReplaceAll(hook, "'", `'\''`))
+func hookScript(hook, mark string) []byte {
+	return fmt.Appendf(nil, "#!/bin/sh\n# %s\n# GitHub's runner takes no hook of another ending.\nexec '%s'\n", mark,
+		strings.ReplaceAll(hook, "'", `'\''`))
 }
 
 // printConfiguration prints the lines for the runners' configuration. They must break
