@@ -117,7 +117,7 @@ func TestTheDebianPackageIsInstalledAndRemoved(t *testing.T) {
 	slices.Sort(has)
 	want := packagedFiles(t, filepath.Join(source, "dist/hostguard-linux-amd64"))
 	if !slices.Equal(has, want) {
-		t.Errorf("the package has\n%q\nwant\n%q", has, want)
+		t.Errorf("the package has other files than an install:\n%s", difference(want, has))
 	}
 	if said := r.want("bash -e /usr/bin/hostguard-job-completed.sh"); !strings.HasPrefix(said, "hostguard-job-completed: ") {
 		t.Errorf("the hook says %q", said)
@@ -152,24 +152,24 @@ func TestTheDebianPackageIsInstalledAndRemoved(t *testing.T) {
 	r.want("systemctl enable hostguard-observe; dpkg -i /hostguard.deb; test -L " + enabled) // an upgrade leaves it enabled
 	r.want("dpkg --purge hostguard")
 	if after := r.want(files); after != before {
-		t.Errorf("what a removal leaves:\n%s", missing(before, after))
+		t.Errorf("a removal leaves:\n%s", difference(strings.Split(before, "\n"), strings.Split(after, "\n")))
 	}
 }
 
-// missing returns the lines of after that before has not, and the other way round.
-func missing(before, after string) (lines string) {
-	one, two := strings.Split(before, "\n"), strings.Split(after, "\n")
+// difference returns what the second list has more, after a plus, and less, after a minus.
+func difference(one, two []string) string {
+	var lines strings.Builder
 	for _, line := range two {
 		if !slices.Contains(one, line) {
-			lines += "+" + line + "\n"
+			lines.WriteString("+" + line + "\n")
 		}
 	}
 	for _, line := range one {
 		if !slices.Contains(two, line) {
-			lines += "-" + line + "\n"
+			lines.WriteString("-" + line + "\n")
 		}
 	}
-	return lines
+	return lines.String()
 }
 
 // The packages for other systems and processors have the same files, and the program of the
@@ -196,7 +196,7 @@ func TestAllPackagesHaveTheSameFiles(t *testing.T) {
 			}
 			slices.Sort(has)
 			if !slices.Equal(has, want) {
-				t.Errorf("%s of %s has\n%q\nwant\n%q", name, arch.goarch, has, want)
+				t.Errorf("%s of %s has other files than an install:\n%s", name, arch.goarch, difference(want, has))
 			}
 			if !bytes.Equal(files["/usr/bin/hostguard"], program) {
 				t.Errorf("%s of %s has another program than the release", name, arch.goarch)

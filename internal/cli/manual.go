@@ -32,6 +32,8 @@ var files = []described{
 	{"~/act-runner", "the directory of the host's runner, if no service names another"},
 	{"/etc/systemd/system/hostguard-clean-diag.timer",
 		"the timer of runner cleanup-timer; below ~/.config/systemd/user for other users"},
+	{"/etc/hostguard/minisign.pub", "the public key of whoever signs this host's releases; install and the action take " +
+		"no others then"},
 	{"/usr/local/bin/hostguard-job-completed, hostguard-post-task, hostguard-health",
 		"the hooks that install puts in place: links to hostguard"},
 }
