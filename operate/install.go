@@ -112,24 +112,12 @@ func (i *installation) Run(ctx context.Context, s *cli.Session) error {
 	s.Print("%s of hostguard %s (sha256 %s) below %q", verb, s.Version, sum, i.prefix)
 	todo, err := i.exchange(s, changes)
 	if err == nil && i.json {
-		report := installReport{Version: 1, Program: s.Version, Sum: sum, Prefix: i.prefix, Uninstall: i.uninstall,
-			Changes: []fileReport{}, Applied: i.apply}
-		for _, c := range changes {
-			report.Changes = append(report.Changes, fileReport{c.Do, c.Path})
-		}
-		err = s.JSON(report)
+		err = s.JSON(i.report(s.Version, sum, changes))
 	}
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case todo == 0:
-		s.Print("nothing to change")
-	case !i.apply:
-		s.Print("nothing is changed yet; run it again with -apply")
-	default:
-		s.Print("done; undo with \"hostguard install %s\"%s",
-			map[bool]string{false: "-uninstall -apply", true: "-apply"}[i.uninstall], withPrefix)
 	}
+	i.printOutcome(s, todo, withPrefix)
 	bin := filepath.Dir(files[0].Path)
 	if i.uninstall {
 		s.Print("the runner's config.yaml must not name %q or a path that begins with it: a missing hook fails jobs",
@@ -144,6 +132,29 @@ func (i *installation) Run(ctx context.Context, s *cli.Session) error {
 	}
 	printConfiguration(ctx, s, bin)
 	return nil
+}
+
+// report returns what -json prints.
+func (i *installation) report(version, sum string, changes []install.Change) installReport {
+	report := installReport{Version: 1, Program: version, Sum: sum, Prefix: i.prefix, Uninstall: i.uninstall,
+		Changes: []fileReport{}, Applied: i.apply}
+	for _, c := range changes {
+		report.Changes = append(report.Changes, fileReport{c.Do, c.Path})
+	}
+	return report
+}
+
+// printOutcome prints what became of a number of changes.
+func (i *installation) printOutcome(s *cli.Session, todo int, withPrefix string) {
+	switch {
+	case todo == 0:
+		s.Print("nothing to change")
+	case !i.apply:
+		s.Print("nothing is changed yet; run it again with -apply")
+	default:
+		s.Print("done; undo with \"hostguard install %s\"%s",
+			map[bool]string{false: "-uninstall -apply", true: "-apply"}[i.uninstall], withPrefix)
+	}
 }
 
 // packaged is the program of a package. A copy below /usr/local would hide it, and go on
@@ -164,9 +175,9 @@ func (i *installation) runPackaged(ctx context.Context, s *cli.Session) error {
 	s.Print("a package has installed hostguard %s (sha256 %s) below \"/usr\"; its package manager upgrades and removes it",
 		s.Version, sum)
 	s.Print("nothing to change")
+	i.prefix = "/usr"
 	if i.json {
-		err = s.JSON(installReport{Version: 1, Program: s.Version, Sum: sum, Prefix: "/usr", Changes: []fileReport{},
-			Applied: i.apply})
+		err = s.JSON(i.report(s.Version, sum, nil))
 	}
 	if err == nil {
 		printConfiguration(ctx, s, filepath.Dir(packaged))
