@@ -12,7 +12,7 @@ GOBUILD = CGO_ENABLED=0 go build -tags nethttpomithttp2 -trimpath -buildvcs=fals
 	-ldflags "-s -w -X main.version=$$(cat VERSION) -X main.commit=$(COMMIT)"
 TOOL = go tool -modfile=tools.mod
 
-.PHONY: help build page dist sbom image release check test unit model fuzz e2e gitea suites systemd soak bench bench-long demo picture engines clean FORCE
+.PHONY: help build page dist sbom packages image release check test unit model fuzz e2e gitea suites systemd soak bench bench-long demo picture engines clean FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /\1\t/p' Makefile | expand -t 12
@@ -38,7 +38,7 @@ page/node_modules: page/package-lock.json
 # What the action runs where the host has no hostguard of its own.
 BINARIES = dist/hostguard-linux-amd64 dist/hostguard-linux-arm64
 dist: $(BINARIES) ## the release's binaries and their SHA256SUMS
-	cd dist && sha256sum hostguard-linux-* >SHA256SUMS
+	cd dist && sha256sum hostguard* >SHA256SUMS
 
 # For every processor of the kind, whatever this machine's Go is set to.
 $(BINARIES): dist/hostguard-linux-%: FORCE
@@ -54,9 +54,19 @@ sbom: $(BINARIES:=.cdx.json) ## what each binary was built from
 	awk '/"component":/ { of = "hostguard" } of == "" && /"hashes": \[/ { left = 1 } !left; /\]/ { left = 0 }' $@.tool >$@
 	rm $@.tool
 
-# hostguard as an image, of the binary for the machine that builds it.
-image: dist ## hostguard as a container image
-	docker build --build-arg TARGETARCH=$$(go env GOARCH) --tag hostguard:$$(cat VERSION) --tag hostguard .
+# For Debian, Fedora and Alpine and their kin. The time in them is the last commit's.
+SOURCE_DATE_EPOCH = $$(git log -1 --format=%ct 2>/dev/null || echo 0)
+packages: $(BINARIES) ## .deb, .rpm and .apk of both binaries
+	@tree=$$(mktemp -d) && trap 'rm -rf "$$tree"' EXIT && version=$$(cat VERSION) && time=$(SOURCE_DATE_EPOCH) && \
+	go run ./packaging/tree "$$version" "$$tree" && nfpm=$$($(TOOL) -n nfpm) && \
+	for arch in amd64 arm64; do for kind in deb rpm apk; do \
+		VERSION=$$version ARCH=$$arch TREE=$$tree SOURCE_DATE_EPOCH=$$time \
+			"$$nfpm" package --config packaging/nfpm.yaml --packager "$$kind" --target dist/ || exit; \
+	done; done
+
+# One image of both binaries, and nothing else: an archive in the OCI layout.
+image: $(BINARIES) ## hostguard as a container image
+	go run ./packaging/image "$$(cat VERSION)" "$(COMMIT)" "$(SOURCE_DATE_EPOCH)" dist
 
 # A tag with the binaries, of the last commit.
 release: ## the tag of a release, with binaries

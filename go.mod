@@ -3,6 +3,7 @@ module hostguard
 go 1.26.0
 
 require (
+	aead.dev/minisign v0.3.0
 	code.gitea.io/sdk/gitea v0.25.1
 	github.com/containerd/errdefs v1.0.0
 	github.com/coreos/go-systemd/v22 v22.7.0

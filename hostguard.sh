@@ -9,8 +9,10 @@
 #      the sums of the binaries. HOSTGUARD_URL is where the owner's own Gitea keeps
 #      them: https://GITEA/OWNER/hostguard/releases/download.
 #
-# What 3 and 4 find has to match dist/SHA256SUMS, or nothing runs at all. Nothing
-# is ever executed from RUNNER_TOOL_CACHE, which other jobs can write.
+# What 3 and 4 find has to match dist/SHA256SUMS, or nothing runs at all. On a host
+# where root keeps the owner's public key in /etc/hostguard/minisign.pub, these sums
+# have to be signed for this version. Nothing is ever executed from RUNNER_TOOL_CACHE,
+# which other jobs can write.
 set -eu
 
 # Each program that is started here costs a step 1 to 2 ms, hostguard itself 6.
@@ -126,6 +128,55 @@ genuine() {
 	got=$(sha256sum <"$1") && [ "${got%% *}" = "$sum" ]
 }
 
+# signed checks that the owner of this host's public key has signed the sums for this
+# version, where there is such a key. It keeps a changed or mistaken dist from running;
+# whoever can change this script too is stopped by the commit that a workflow pins.
+signed() (
+	key=/etc/hostguard/minisign.pub sums=$here/dist/SHA256SUMS
+	[ ! -d "${key%/*}" ] || [ -x "${key%/*}" ] || fail "cannot look for a public key in ${key%/*}; make it readable: chmod 755 ${key%/*}"
+	[ -e "$key" ] || [ -L "$key" ] || exit 0
+	for path in "${key%/*}" "$key"; do
+		case $(stat -L -c '%u %A' "$path" 2>&1) in
+		'0 '?????-??-?) ;;
+		*) fail "others than root may change the public key $key; make it and its directory root's: chmod 644 $key" ;;
+		esac
+	done
+	[ -f "$sums.minisig" ] || fail "$sums is not signed, and this host has a public key, $key: pin a signed release, which has $sums.minisig"
+	comment=$(sed -n '3s/^trusted comment: //p' "$sums.minisig" | head -c 100)
+	[ "$comment" = "hostguard $want" ] || fail "$sums is signed for \"$comment\", not for \"hostguard $want\": push the release tag again"
+	[ "$(grep -c '' "$sums.minisig")" = 4 ] || fail "$sums.minisig has other lines than a signature: push the release tag again"
+	if command -v minisign >/dev/null; then
+		output=$(minisign -V -m "$sums" -p "$key" 2>&1 </dev/null)
+	elif command -v openssl >/dev/null; then
+		output=$(by_openssl 2>&1)
+	else
+		fail "there is neither minisign nor openssl to check $sums with; install one of them"
+	fi || fail "$sums is not what the owner of $key has signed: it is damaged or was changed, or is by another key, and is not run${output:+: $output}"
+)
+
+# by_openssl checks a signature of minisign: of the sums, or since minisign 0.9 of their
+# BLAKE2b, then of the first signature and the comment. OpenSSL knows it from version 3 on.
+by_openssl() {
+	work=$(mktemp -d) || return
+	trap 'rm -rf "$work"' EXIT
+	tail -n 1 "$key" | base64 -d >"$work/key" && sed -n 2p "$sums.minisig" | base64 -d >"$work/first" &&
+		sed -n 4p "$sums.minisig" | base64 -d >"$work/second" || return
+	# A key has 42 bytes: what it is for, its number, itself. A signature has the first two as well.
+	[ "$(wc -c <"$work/key") $(wc -c <"$work/first") $(wc -c <"$work/second")" = "42 74 64" ] || return
+	[ "$(head -c 10 "$work/key" | tail -c 8 | base64)" = "$(head -c 10 "$work/first" | tail -c 8 | base64)" ] || return
+	# The 12 bytes before an Ed25519 key that make it one for OpenSSL (RFC 8410).
+	printf -- '-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA%s\n-----END PUBLIC KEY-----\n' "$(tail -c 32 "$work/key" | base64)" >"$work/pem"
+	case $(head -c 2 "$work/first") in
+	ED) openssl dgst -blake2b512 -binary -out "$work/message" "$sums" ;;
+	Ed) cp "$sums" "$work/message" ;;
+	*) false ;;
+	esac || return
+	tail -c 64 "$work/first" >"$work/signature"
+	openssl pkeyutl -verify -pubin -inkey "$work/pem" -rawin -in "$work/message" -sigfile "$work/signature" &&
+		{ cat "$work/signature" && printf %s "$comment"; } >"$work/message" &&
+		openssl pkeyutl -verify -pubin -inkey "$work/pem" -rawin -in "$work/message" -sigfile "$work/second"
+}
+
 # unchanged COPY checks that COPY is one that an earlier step has checked and left.
 # Comparing takes 7 ms, a new checksum 40 ms.
 unchanged() {
@@ -185,6 +236,7 @@ elif [ -f "$dist" ] || [ -n "$url" ]; then
 	fi
 	copy=$temp/hostguard-$want-$arch
 	if ! unchanged "$copy"; then
+		signed || exit
 		new=$(mktemp "$copy.XXXXXX" 2>&1) || fail "cannot write to RUNNER_TEMP, $temp: $new"
 		trap 'rm -f "$new"' EXIT
 		if [ -f "$dist" ]; then

@@ -57,6 +57,7 @@ var rooms = map[string][]string{
 	"hostguard/internal/pressurewire": {"hostguard/internal/cli", "hostguard/internal/lockwire"},
 	"hostguard/internal/lockwire":     {"hostguard/internal/cli"},
 	"hostguard/internal/cli":          nil,
+	"hostguard/packaging/tree":        {"hostguard/internal/cli", "hostguard/steps", "hostguard/operate"},
 }
 
 // main knows the commands, these what they have in common, and nothing knows

@@ -5,6 +5,10 @@
 #   v1.0.0-download   the commit and only the sums of the binaries, which the
 #                     action then fetches from HOSTGUARD_URL
 #
+# dist/ has packages and the image as well, for a release's page: no clone of the
+# action needs them. With HOSTGUARD_SIGN_KEY, the file of a secret key of minisign,
+# SHA256SUMS is signed, and both tags have its signature.
+#
 # Neither has this repository's own workflows: a server runs those of whatever is
 # pushed to it, and they would run on the host of whoever adopts hostguard. Each
 # follows the last commit and the release before it, so that a branch that is moved
@@ -12,7 +16,8 @@
 #
 # Nothing of the working tree gets in, and nothing that differs between two
 # machines or in what their git and Go are set to: whoever runs this on the same
-# commit with the same Go and the earlier tags gets the same bytes and tags.
+# commit with the same Go and the earlier tags gets the same bytes, and whoever has
+# the same key the same tags.
 set -eu
 cd "$(dirname "$0")"
 
@@ -35,8 +40,14 @@ version=$(cat VERSION)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 git -c core.autocrlf=false archive HEAD | tar -x -C "$work"
-# sbom before dist, whose sums are of all that is there.
-make -C "$work" --no-print-directory COMMIT="$head" sbom dist
+# dist last: its sums are of all that is there.
+make -C "$work" --no-print-directory COMMIT="$head" SOURCE_DATE_EPOCH="$(git show -s --format=%ct HEAD)" sbom packages image dist
+if [ -n "${HOSTGUARD_SIGN_KEY:-}" ]; then
+	key=$(readlink -f -- "$HOSTGUARD_SIGN_KEY") && [ -f "$key" ] || die "HOSTGUARD_SIGN_KEY names no file: $HOSTGUARD_SIGN_KEY"
+	# The version is signed too: an old dist is then none of a newer release.
+	(cd "$work" && go tool -modfile=tools.mod minisign -S -s "$key" -m dist/SHA256SUMS -t "hostguard $version") ||
+		die "cannot sign with the key $HOSTGUARD_SIGN_KEY: want a secret key as \"minisign -G\" makes it"
+fi
 rm -rf dist
 mv "$work/dist" .
 
@@ -59,8 +70,9 @@ tag() {
 	[ "$is" = "$commit" ] || die "the tag $name is of another release: raise VERSION; old runners keep what a moved tag was"
 	echo "$name is $commit"
 }
-tag "" dist
-tag -download dist/SHA256SUMS
+tag "" dist ':!dist/*.deb' ':!dist/*.rpm' ':!dist/*.apk' ':!dist/*.tar'
+set -- dist/SHA256SUMS*
+tag -download "$@"
 
 cat <<-EOF
 	dist/ has the files of the release. Push the tag, and the same as a branch, without

@@ -5,6 +5,7 @@ go 1.26.0
 tool github.com/nektos/act
 
 require (
+	aead.dev/minisign v0.3.0
 	github.com/chromedp/cdproto v0.0.0-20250724212937-08a3db8b4327
 	github.com/chromedp/chromedp v0.14.2
 	github.com/shirou/gopsutil/v3 v3.24.5

@@ -140,6 +140,8 @@ need strace strace
 need busybox busybox
 need curl curl
 need debootstrap debootstrap
+need minisign minisign
+need mandoc mandoc
 need chromium chromium
 ldconfig -p >"$log"
 grep -q 'libdevmapper\.so\.1\.02\.1 ' "$log" || missing="$missing libdevmapper1.02.1"

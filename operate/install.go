@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -15,12 +14,12 @@ import (
 	"hostguard/install"
 	"hostguard/internal/cli"
 	"hostguard/internal/runnerdir"
-	"hostguard/internal/safefile"
+	"hostguard/observe"
 	"hostguard/runner"
 )
 
 const helpInstall = `Installs this program on the host, with links named as the runner's hooks, completions
-for bash, zsh and fish, and a man page. Prints the plan, and the lines that the
+for bash, zsh and fish, and man pages. Prints the plan, and the lines that the
 config.yaml of each runner here needs to find the program, with the mounts for jobs in
 containers; changes nothing without -apply. A second run changes nothing. -uninstall
 also stops and removes the observer's service; the history stays.
@@ -30,7 +29,8 @@ also stops and removes the observer's service; the history stays.
 Existing files that are not hostguard's are never replaced or removed. For root every
 directory above must be root's and not writable by others: a program that a job's
 user could change must not run as root. With a file SHA256SUMS beside this program
-its sum must match.
+its sum must match; on a host with the owner's public key in
+/etc/hostguard/minisign.pub, the file must be there and be signed for this version.
 
 exit status: 0 done or planned, 2 wrong use, 3 a file or directory is in the way.
 
@@ -72,6 +72,9 @@ type fileReport struct {
 }
 
 func (i *installation) Run(ctx context.Context, s *cli.Session) error {
+	if path, err := os.Executable(); err == nil && path == packaged && i.prefix == "" && !i.uninstall {
+		return i.runPackaged(ctx, s)
+	}
 	withPrefix := fmt.Sprintf(" with -prefix %q", i.prefix)
 	if i.prefix == "" {
 		withPrefix = ""
@@ -92,7 +95,7 @@ func (i *installation) Run(ctx context.Context, s *cli.Session) error {
 			return err
 		}
 	}
-	files := installed(s, filepath.Clean(i.prefix), program)
+	files := Files(filepath.Clean(i.prefix), install.Marker+" install.", s.Version, program, s.Commands)
 	plan, verb := install.Plan, "install"
 	if i.uninstall {
 		plan, verb = install.PlanRemoval, "uninstall"
@@ -101,27 +104,20 @@ func (i *installation) Run(ctx context.Context, s *cli.Session) error {
 	if err != nil {
 		return err
 	}
+	if !i.uninstall && changes[0].Do != install.Keep { // the program that is there may be this one
+		if err := checkOwnRelease(sum, s.Version); err != nil {
+			return err
+		}
+	}
 	s.Print("%s of hostguard %s (sha256 %s) below %q", verb, s.Version, sum, i.prefix)
 	todo, err := i.exchange(s, changes)
 	if err == nil && i.json {
-		report := installReport{Version: 1, Program: s.Version, Sum: sum, Prefix: i.prefix, Uninstall: i.uninstall,
-			Changes: []fileReport{}, Applied: i.apply}
-		for _, c := range changes {
-			report.Changes = append(report.Changes, fileReport{c.Do, c.Path})
-		}
-		err = s.JSON(report)
+		err = s.JSON(i.report(s.Version, sum, changes))
 	}
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case todo == 0:
-		s.Print("nothing to change")
-	case !i.apply:
-		s.Print("nothing is changed yet; run it again with -apply")
-	default:
-		s.Print("done; undo with \"hostguard install %s\"%s",
-			map[bool]string{false: "-uninstall -apply", true: "-apply"}[i.uninstall], withPrefix)
 	}
+	i.printOutcome(s, todo, withPrefix)
 	bin := filepath.Dir(files[0].Path)
 	if i.uninstall {
 		s.Print("the runner's config.yaml must not name %q or a path that begins with it: a missing hook fails jobs",
@@ -136,6 +132,57 @@ func (i *installation) Run(ctx context.Context, s *cli.Session) error {
 	}
 	printConfiguration(ctx, s, bin)
 	return nil
+}
+
+// report returns what -json prints.
+func (i *installation) report(version, sum string, changes []install.Change) installReport {
+	report := installReport{Version: 1, Program: version, Sum: sum, Prefix: i.prefix, Uninstall: i.uninstall,
+		Changes: []fileReport{}, Applied: i.apply}
+	for _, c := range changes {
+		report.Changes = append(report.Changes, fileReport{c.Do, c.Path})
+	}
+	return report
+}
+
+// printOutcome prints what became of a number of changes.
+func (i *installation) printOutcome(s *cli.Session, todo int, withPrefix string) {
+	switch {
+	case todo == 0:
+		s.Print("nothing to change")
+	case !i.apply:
+		s.Print("nothing is changed yet; run it again with -apply")
+	default:
+		s.Print("done; undo with \"hostguard install %s\"%s",
+			map[bool]string{false: "-uninstall -apply", true: "-apply"}[i.uninstall], withPrefix)
+	}
+}
+
+// packaged is the program of a package. A copy below /usr/local would hide it, and go on
+// after an upgrade of the package.
+const packaged = "/usr/bin/hostguard"
+
+// runPackaged prints what the configuration of each runner needs. The package manager has
+// put everything else in place.
+func (i *installation) runPackaged(ctx context.Context, s *cli.Session) error {
+	if i.observe {
+		return cli.Usagef("a package has installed %q, and the service with it: run \"systemctl enable --now %s\"", packaged,
+			observe.UnitName)
+	}
+	_, sum, err := ownProgram()
+	if err != nil {
+		return err
+	}
+	s.Print("a package has installed hostguard %s (sha256 %s) below \"/usr\"; its package manager upgrades and removes it",
+		s.Version, sum)
+	s.Print("nothing to change")
+	i.prefix = "/usr"
+	if i.json {
+		err = s.JSON(i.report(s.Version, sum, nil))
+	}
+	if err == nil {
+		printConfiguration(ctx, s, filepath.Dir(packaged))
+	}
+	return err
 }
 
 // exchange prints the changes, and with apply makes them. It returns how many there are.
@@ -172,55 +219,39 @@ func defaultPrefix(getenv func(string) string, uid int) (string, error) {
 	return filepath.Join(home, ".local"), nil
 }
 
-// ownProgram returns this program and its sum, which must match a SHA256SUMS beside it.
+// ownProgram returns this program and its sum.
 func ownProgram() (program []byte, sum string, err error) {
 	program, err = os.ReadFile("/proc/self/exe") // its path may name another file by now
 	if err != nil {
 		return nil, "", fmt.Errorf("read own program: %w", err)
 	}
 	digest := sha256.Sum256(program)
-	sum = hex.EncodeToString(digest[:])
-	path, err := os.Executable()
-	if err != nil {
-		return nil, "", err
-	}
-	sums := filepath.Join(filepath.Dir(path), "SHA256SUMS")
-	data, err := safefile.Read(sums, 1<<20) // whoever could put it there: the program may lie in /tmp
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, "", err
-	}
-	for line := range strings.Lines(string(data)) {
-		if want, found := strings.CutSuffix(strings.TrimSpace(line), "  "+filepath.Base(path)); found && want != sum {
-			return nil, "", fmt.Errorf("this program's sum %s is not that of %q: it is damaged or was changed; get "+
-				"the release again", sum, sums)
-		}
-	}
-	return program, sum, nil
+	return program, hex.EncodeToString(digest[:]), nil
 }
 
-// installed returns the files to install, the program first.
-func installed(s *cli.Session, prefix string, program []byte) []install.File {
+// Files returns what an installation below a prefix has, the program first, with a mark in
+// each text. A package has the same below /usr, with a mark that is not an install's.
+func Files(prefix, mark, version string, program []byte, commands []cli.Command) []install.File {
 	bin := filepath.Join(prefix, "bin")
 	files := []install.File{{Path: filepath.Join(bin, "hostguard"), Data: program, Mode: 0o755}}
-	for _, cmd := range s.Commands {
+	for _, cmd := range commands {
 		if cmd.Hook {
 			files = append(files, install.File{Path: filepath.Join(bin, cmd.Name), Link: "hostguard"})
 		}
 	}
 	hook := filepath.Join(bin, jobCompletedHook)
-	files = append(files, install.File{Path: hook + ".sh", Data: hookScript(hook), Mode: 0o755})
-	mark := install.Marker + " install."
-	completion := func(shell, path string) install.File {
-		return install.File{Path: filepath.Join(prefix, "share", path), Data: cli.Completion(shell, mark, s.Commands),
-			Mode: 0o644}
+	text := func(path string, data []byte, mode fs.FileMode) {
+		files = append(files, install.File{Path: path, Data: data, Mode: mode})
 	}
-	return append(files,
-		completion("bash", "bash-completion/completions/hostguard"),
-		completion("zsh", "zsh/site-functions/_hostguard"),
-		completion("fish", "fish/vendor_completions.d/hostguard.fish"),
-		install.File{Path: filepath.Join(prefix, "share/man/man1/hostguard.1"),
-			Data: cli.Manual(mark, s.Version, s.Commands), Mode: 0o644},
-	)
+	text(hook+".sh", hookScript(hook, mark), 0o755)
+	share := filepath.Join(prefix, "share")
+	text(filepath.Join(share, "bash-completion/completions/hostguard"), cli.Completion("bash", mark, commands), 0o644)
+	text(filepath.Join(share, "zsh/site-functions/_hostguard"), cli.Completion("zsh", mark, commands), 0o644)
+	text(filepath.Join(share, "fish/vendor_completions.d/hostguard.fish"), cli.Completion("fish", mark, commands), 0o644)
+	for _, page := range cli.Manual(mark, version, commands) {
+		text(filepath.Join(share, "man/man1", page.Name+".1"), page.Text, 0o644)
+	}
+	return files
 }
 
 // jobCompletedHook is the hook's name in the lines for the configuration.
@@ -228,9 +259,9 @@ const jobCompletedHook = "hostguard-job-completed"
 
 // hookScript returns a script that runs a hook for GitHub's runner, which accepts only a
 // hook whose name ends in .sh, and runs it by bash.
-func hookScript(hook string) []byte {
-	return fmt.Appendf(nil, "#!/bin/sh\n# %s install: GitHub's runner takes no hook of another ending.\nexec '%s'\n",
-		install.Marker, strings.ReplaceAll(hook, "'", `'\''`))
+func hookScript(hook, mark string) []byte {
+	return fmt.Appendf(nil, "#!/bin/sh\n# %s\n# GitHub's runner takes no hook of another ending.\nexec '%s'\n", mark,
+		strings.ReplaceAll(hook, "'", `'\''`))
 }
 
 // printConfiguration prints the lines for the runners' configuration. They must break

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"aead.dev/minisign"
+
 	"hostguard/e2e/rig/act"
 )
 
@@ -88,7 +90,17 @@ func TestReleaseIsReproducible(t *testing.T) {
 		t.Error("a release leaves changes behind")
 	}
 
-	command(t, filepath.Join(one, "dist"), nil, "sha256sum", "--check", "--strict", "SHA256SUMS")
+	checked := command(t, filepath.Join(one, "dist"), nil, "sha256sum", "--check", "--strict", "SHA256SUMS")
+	for _, file := range []string{"hostguard_1.0.0-1_amd64.deb", "hostguard_1.0.0-1_arm64.deb",
+		"hostguard-1.0.0-1.x86_64.rpm", "hostguard-1.0.0-1.aarch64.rpm", "hostguard_1.0.0-r1_x86_64.apk",
+		"hostguard_1.0.0-r1_aarch64.apk", "hostguard-1.0.0-image.tar"} {
+		if !strings.Contains(checked, file+": OK") {
+			t.Errorf("the sums have no %s", file)
+		}
+		if !bytes.Equal(readFile(t, filepath.Join(one, "dist", file)), readFile(t, filepath.Join(two, "dist", file))) {
+			t.Errorf("two builds of %s differ", file)
+		}
+	}
 	var version struct {
 		Version, Commit, Go string
 		Modules             []struct{ Path, Version, Sum string }
@@ -197,6 +209,53 @@ func TestTheNextReleaseFollowsTheOneBefore(t *testing.T) {
 	// A second time, and after later ones, it is the same.
 	command(t, dir, nil, "git", "checkout", "--quiet", "v1.2.0^")
 	command(t, dir, []string{"PATH=" + tools + ":" + os.Getenv("PATH")}, "sh", "release.sh")
+}
+
+// The owner signs by one variable. Both tags then have the signature, which minisign takes, and
+// it is the same each time, as the tags are.
+func TestAReleaseIsSignedWithTheOwnersKey(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "source")
+	repository(t, dir)
+	tools := t.TempDir() // what is built does not matter here
+	writeFile(t, filepath.Join(tools, "make"), "#!/bin/sh\nmkdir -p $2/dist && echo $3 >$2/dist/SHA256SUMS\n", 0o755)
+	owner := newSigner(t)
+	secret, _ := owner.private.MarshalText()
+	public, _ := owner.public.MarshalText()
+	keys := t.TempDir()
+	writeFile(t, filepath.Join(keys, "minisign.key"), string(secret), 0o600)
+	writeFile(t, filepath.Join(keys, "minisign.pub"), string(public)+"\n", 0o644)
+	sign := func(key string) ([]byte, error) {
+		cmd := exec.CommandContext(t.Context(), "sh", "release.sh")
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "PATH="+tools+":"+os.Getenv("PATH"), "HOSTGUARD_SIGN_KEY="+key)
+		return cmd.CombinedOutput()
+	}
+	for _, key := range []string{filepath.Join(keys, "missing"), filepath.Join(keys, "minisign.pub")} {
+		if out, err := sign(key); err == nil || !strings.Contains(string(out), "release.sh: ") ||
+			command(t, dir, nil, "git", "tag") != "" {
+			t.Errorf("with the key %q: %v: %s", key, err, out)
+		}
+	}
+	for range 2 { // the second moves no tag
+		if out, err := sign(filepath.Join(keys, "minisign.key")); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	sums := readFile(t, filepath.Join(dir, "dist/SHA256SUMS"))
+	for _, tag := range []string{"v1.0.0", "v1.0.0-download"} {
+		signature := command(t, dir, nil, "git", "show", tag+":dist/SHA256SUMS.minisig")
+		if !minisign.Verify(owner.public, sums, []byte(signature+"\n")) ||
+			!strings.Contains(signature, "\ntrusted comment: hostguard 1.0.0\n") {
+			t.Errorf("%s: not the owner's signature of 1.0.0:\n%s", tag, signature)
+		}
+	}
+	if _, err := exec.LookPath("minisign"); err != nil {
+		t.Skip("minisign is not installed: that it takes the signature is not checked")
+	}
+	said := command(t, dir, nil, "minisign", "-V", "-m", "dist/SHA256SUMS", "-p", filepath.Join(keys, "minisign.pub"))
+	if !strings.Contains(said, "Trusted comment: hostguard 1.0.0") {
+		t.Errorf("minisign says %q", said)
+	}
 }
 
 // A tag that moves leaves the old release on runners that have it.

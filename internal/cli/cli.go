@@ -18,7 +18,7 @@ func Main(w World, all []Command) int {
 	if w.Getenv(secretsOnStdin) != "" {
 		w.Getenv = withSecrets(w.Stdin, w.Getenv)
 	}
-	s := NewSession(w, append(slices.Clone(all), completionCommand, versionCommand))
+	s := NewSession(w, All(all))
 	all, args := s.Commands, w.Args
 	program := filepath.Base(w.Program)
 	if slices.ContainsFunc(all, func(cmd Command) bool { return cmd.Hook && cmd.Name == program }) {
@@ -65,6 +65,11 @@ func Main(w World, all []Command) int {
 		s.Error("%s: %s", name, OneLine(err))
 	}
 	return StatusOf(err)
+}
+
+// All returns the commands with those of this package behind them.
+func All(commands []Command) []Command {
+	return append(slices.Clone(commands), completionCommand, versionCommand)
 }
 
 // run runs a command with its arguments, until it ends or is interrupted.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -36,6 +37,8 @@ var files = []described{
 	{"~/act-runner", "the directory of the host's runner, if no service names another"},
 	{"/etc/systemd/system/hostguard-clean-diag.timer",
 		"the timer of runner cleanup-timer; below ~/.config/systemd/user for other users"},
+	{"/etc/hostguard/minisign.pub", "the public key of whoever signs this host's releases; install and the action take " +
+		"no others then"},
 	{"/usr/local/bin/hostguard-job-completed, hostguard-post-task, hostguard-health",
 		"the hooks that install puts in place: links to hostguard"},
 }
@@ -60,18 +63,66 @@ var statuses = []struct {
 // manualDate is when the page was last reviewed.
 const manualDate = "2026-11-27"
 
-// manual is a page for man(1) that is being written, in the macros of man(7).
+// Page is a page of the manual, in section 1: hostguard's own, or a command's.
+type Page struct {
+	Name string // hostguard, hostguard-acquire-lock
+	Text []byte
+}
+
+// manual is a page that is being written, in the macros of man(7).
 type manual struct {
 	bytes.Buffer
 	begun bool // the section has text, and the next paragraph needs a break
 }
 
-// Manual returns the manual page, with a mark in it.
-func Manual(mark, version string, all []Command) []byte {
-	var m manual
-	fmt.Fprintf(&m, ".\\\" %s\n.TH HOSTGUARD 1 %s \"hostguard %s\"\n", mark, manualDate, version)
+// Manual returns the manual's pages, each with a mark in it: hostguard's own first, then
+// one for each command, and one for all hooks.
+func Manual(mark, version string, all []Command) []Page {
+	pages := []Page{{Name: "hostguard", Text: overview(mark, version, all)}}
+	for _, cmd := range documented(all) {
+		pages = append(pages, Page{cmd.page(), commandPage(mark, version, cmd, all)})
+	}
+	return pages
+}
+
+// documented returns the commands that have a page: all hooks share one text.
+func documented(all []Command) (list []Command) {
+	hook := slices.IndexFunc(all, func(cmd Command) bool { return cmd.Hook })
+	for i, cmd := range all {
+		if !cmd.Hook || i == hook {
+			list = append(list, cmd)
+		}
+	}
+	return list
+}
+
+// page returns the name of the command's page.
+func (cmd Command) page() string {
+	if cmd.Hook {
+		return "hostguard-hooks"
+	}
+	return "hostguard-" + strings.ReplaceAll(cmd.Name, " ", "-")
+}
+
+// brief returns what the command does, in one line.
+func (cmd Command) brief() string {
+	if cmd.Hook {
+		return "what the runner calls at the end of a job, and before it takes one"
+	}
+	return cmp.Or(cmd.Summary, "print the version")
+}
+
+// begin returns a page with its title and its names.
+func begin(mark, version, title, names, brief string) (m manual) {
+	fmt.Fprintf(&m, ".\\\" %s\n.TH %s 1 %s \"hostguard %s\"\n", mark, strings.ToUpper(title), manualDate, version)
 	m.section("SH NAME")
-	m.line(`hostguard \- keep a shared CI host usable`)
+	m.filled(names + " - " + brief)
+	return m
+}
+
+// overview returns hostguard's own page.
+func overview(mark, version string, all []Command) []byte {
+	m := begin(mark, version, "hostguard", "hostguard", "keep a shared CI host usable")
 	m.section("SH SYNOPSIS")
 	m.line(".B hostguard\n.I COMMAND\n[\\fIFLAG\\fR...]")
 	m.section("SH DESCRIPTION")
@@ -81,12 +132,9 @@ func Manual(mark, version string, all []Command) []byte {
 	m.text("Every input is a flag, and most are also read from the environment. A flag takes precedence over the " +
 		"workflow's input, and that over the environment.")
 	m.section("SH COMMANDS")
-	hook := slices.IndexFunc(all, func(cmd Command) bool { return cmd.Hook })
-	for i, cmd := range all {
-		if cmd.Hook && i != hook { // all hooks share one text
-			continue
-		}
-		m.command(cmd)
+	for _, cmd := range documented(all) {
+		fmt.Fprintf(&m, ".TP\n.BR %s (1)\n", escape(cmd.page()))
+		m.filled(cmd.brief())
 	}
 	m.section("SH ENVIRONMENT")
 	for _, v := range variables(all) {
@@ -103,9 +151,101 @@ func Manual(mark, version string, all []Command) []byte {
 	for _, s := range statuses {
 		m.item(fmt.Sprint(s.status), s.text)
 	}
-	m.section("SH SEE ALSO")
-	m.line(".BR docker (1),\n.BR flock (1),\n.BR timeout (1),\n.BR systemd.unit (5)")
+	var others []string
+	for _, cmd := range documented(all) {
+		others = append(others, cmd.page()+" (1)")
+	}
+	m.seeAlso(append(others, "docker (1)", "flock (1)", "timeout (1)", "systemd.unit (5)"))
 	return m.Bytes()
+}
+
+// commandPage returns the page of a command: what its help says, by sections.
+func commandPage(mark, version string, cmd Command, all []Command) []byte {
+	names, inputs := cmd.page(), cmd.New().Inputs()
+	if cmd.Hook {
+		names = "hostguard-hooks, " + strings.Join(hooks(all), ", ")
+	}
+	m := begin(mark, version, cmd.page(), names, cmd.brief())
+	usage, body, _ := strings.Cut(cmd.help(), "\n\n")
+	m.section("SH SYNOPSIS")
+	m.block(strings.NewReplacer("usage: ", "", "\n       ", "\n").Replace(usage))
+	const status, example = "exit status: ", "example: "
+	var statuses, examples []string
+	m.section("SH DESCRIPTION")
+	for paragraph := range strings.SplitSeq(strings.Trim(body, "\n"), "\n\n") {
+		switch {
+		case len(inputs) > 0 && strings.Trim(paragraph, "\n") == strings.Trim(options(inputs), "\n"):
+			// below, in a section of their own
+		case strings.HasPrefix(paragraph, status):
+			statuses = append(statuses, strings.TrimPrefix(paragraph, status))
+		case strings.HasPrefix(paragraph, example):
+			indent := "\n" + strings.Repeat(" ", len(example))
+			examples = append(examples, strings.ReplaceAll(strings.TrimPrefix(paragraph, example), indent, "\n"))
+		case strings.Contains("\n"+paragraph, "\n  "):
+			m.block(paragraph)
+		default:
+			m.text(paragraph)
+		}
+	}
+	if len(inputs) > 0 {
+		m.section("SH OPTIONS")
+	}
+	for _, in := range inputs {
+		m.item(in.flag(), in.description())
+	}
+	for i, v := range variables([]Command{cmd}) {
+		if i == 0 {
+			m.section("SH ENVIRONMENT")
+		}
+		m.item(v.word, v.text)
+	}
+	if len(statuses) > 0 {
+		m.section("SH EXIT STATUS")
+	}
+	for _, text := range statuses {
+		m.text(text)
+	}
+	if len(examples) > 0 {
+		m.section("SH EXAMPLES")
+	}
+	for _, text := range examples {
+		m.block(text)
+	}
+	m.seeAlso(related(cmd, all))
+	return m.Bytes()
+}
+
+func hooks(all []Command) (names []string) {
+	for _, cmd := range all {
+		if cmd.Hook {
+			names = append(names, cmd.Name)
+		}
+	}
+	return names
+}
+
+// related returns the pages beside a command's: hostguard's own, and those of the commands
+// of its group, or of no group.
+func related(cmd Command, all []Command) []string {
+	grouped := func(cmd Command) bool { return strings.HasPrefix(cmd.Name, group+" ") }
+	pages := []string{"hostguard (1)"}
+	for _, other := range documented(all) {
+		if other.page() != cmd.page() && grouped(other) == grouped(cmd) {
+			pages = append(pages, other.page()+" (1)")
+		}
+	}
+	return pages
+}
+
+// seeAlso writes the last section, of pages with their section: docker (1).
+func (m *manual) seeAlso(pages []string) {
+	m.section("SH SEE ALSO")
+	for i, page := range pages {
+		if i < len(pages)-1 {
+			page += ","
+		}
+		m.line(".BR " + escape(page))
+	}
 }
 
 // variables returns the variables of the inputs that are read from the environment, in
@@ -126,35 +266,6 @@ func variables(all []Command) (list []described) {
 		}
 	}
 	return list
-}
-
-// command writes what the help of a command says.
-func (m *manual) command(cmd Command) {
-	name, inputs := cmd.Name, cmd.New().Inputs()
-	if cmd.Hook {
-		name = "hooks of the runner"
-	}
-	m.section("SS " + escape(name))
-	usage, body, found := strings.Cut(cmd.help(), "\n\n")
-	if !strings.HasPrefix(usage, "usage: ") || !found {
-		usage, body = "", cmd.help()
-	}
-	if usage != "" {
-		m.block(strings.NewReplacer("usage: ", "", "\n       ", "\n").Replace(usage))
-	}
-	list := options(inputs)
-	for paragraph := range strings.SplitSeq(body, "\n\n") {
-		switch {
-		case len(inputs) > 0 && strings.Trim(paragraph, "\n") == strings.Trim(list, "\n"):
-			for _, in := range inputs {
-				m.item(in.flag(), in.description())
-			}
-		case strings.Contains("\n"+paragraph, "\n  "), strings.HasPrefix(paragraph, "example: "):
-			m.block(paragraph)
-		default:
-			m.text(paragraph)
-		}
-	}
 }
 
 // section begins a section, by its macro.
