@@ -30,7 +30,7 @@ type message struct {
 // messagePlace is which argument of a call, or field of a composite literal, is a message.
 var messagePlace = map[string]int{
 	"errors.New": 0, "fmt.Errorf": 0, "Errorf": 0, "Usagef": 0, "Refusedf": 0, "Warning": 0, "Notice": 0, "Error": 0,
-	"http.Error": 1, "unusable": 1, "Unusable": 0, "Refused": 1, "NotRunner": 1,
+	"http.Error": 1, "ErrorAt": 1, "Report": 0, "unusable": 1, "Unusable": 0, "Refused": 1, "NotRunner": 1,
 }
 
 // sourceOf lists the files of this module that end up in the binary.

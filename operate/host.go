@@ -35,7 +35,7 @@ type hostOptions struct {
 func (o *hostOptions) Inputs() []cli.Input {
 	return []cli.Input{runnerDir(&o.dir),
 		{Name: "owner", Kind: cli.Text(&o.owner, nil), FlagOnly: true, Arg: "WORD",
-			Text: "the owner of the host, such as awoooi of awoooi-host; default the most common owner of its labels"},
+			Text: "the owner of the host, such as shop of shop-host; default the most common owner of its labels"},
 	}
 }
 
