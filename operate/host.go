@@ -241,7 +241,7 @@ func (o *hostOptions) readJobDirs(ctx context.Context, s *cli.Session, h *runner
 	// Another user's job directories, and the processes in them, cannot be seen.
 	owner, err := runnerUser(ctx, &o.files, h.Dir)
 	if err == nil && os.Geteuid() != 0 && owner.Uid != strconv.Itoa(os.Geteuid()) {
-		h.JobDirsUnseen = fmt.Sprintf("jobs on the host, of the owner of %.200q: that takes root or this user", h.Dir)
+		h.JobDirsUnseen = fmt.Sprintf("jobs on the host, of the owner of %.200q: needs root or this user", h.Dir)
 		return
 	}
 	home := s.Getenv("HOME")
