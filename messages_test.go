@@ -203,46 +203,82 @@ func explained(t *testing.T, path string) map[string]int {
 }
 
 // Whoever searches for the words of a message finds what it means. "go test -run Messages -update ."
-// adds a row for each that is missing, to be filled in.
+// follows a message that got other words, and adds a row, to be filled in, for one that is new.
 func TestTheMessagesOfTheProgramAreExplained(t *testing.T) {
 	page := explained(t, messagesPage)
 	known := map[string]bool{}
-	var missing []string
-	count := 0
+	var all []message
 	for _, path := range sourceOf(t) {
 		messages, texts := messagesOf(t, path)
+		all = append(all, messages...)
 		for _, text := range texts {
 			known[text] = true
 		}
-		for _, m := range messages {
-			count++
-			known[m.text] = true
-			if _, found := page[m.text]; !found {
-				page[m.text] = 0
-				missing = append(missing, m.text)
-				if !*update {
-					t.Errorf("%s: %s does not explain `%s`", m.at, messagesPage, m.text)
-				}
-			}
-		}
 	}
-	for text, number := range page {
+	if len(all) < 400 {
+		t.Errorf("only %d messages were found", len(all))
+	}
+	for _, m := range all {
+		known[m.text] = true
+	}
+	var gone []string
+	for text := range page {
 		if !known[text] {
-			t.Errorf("%s:%d explains `%s`, which the program does not say", messagesPage, number, text)
+			gone = append(gone, text)
 		}
 	}
-	if count < 400 {
-		t.Errorf("only %d messages were found", count)
-	}
-	if *update && len(missing) > 0 {
-		rows := "\n## To be explained\n\n| message | what it means | what to do |\n|---|---|---|\n"
-		for _, text := range missing {
-			rows += "| `" + text + "` | TODO | TODO |\n"
-		}
-		if err := os.WriteFile(messagesPage, []byte(read(t, messagesPage)+rows), 0o644); err != nil {
-			t.Fatal(err)
+	slices.Sort(gone)
+	var missing []message
+	for _, m := range all {
+		if _, found := page[m.text]; !found {
+			page[m.text] = 0
+			missing = append(missing, m)
 		}
 	}
+	if *update {
+		updateMessages(t, missing, gone)
+		return
+	}
+	for _, m := range missing {
+		t.Errorf("%s: %s does not explain `%s`", m.at, messagesPage, m.text)
+	}
+	for _, text := range gone {
+		t.Errorf("%s:%d explains `%s`, which the program does not say", messagesPage, page[text], text)
+	}
+}
+
+// updateMessages puts a missing message in the place of a similar one that is gone, and the others in
+// rows that still have to be filled in.
+func updateMessages(t *testing.T, missing []message, gone []string) {
+	t.Helper()
+	page, rows := read(t, messagesPage), ""
+	for _, m := range missing {
+		i := slices.IndexFunc(gone, func(old string) bool { return similar(old, m.text) })
+		if i < 0 {
+			rows += "| `" + m.text + "` | TODO | TODO |\n"
+			continue
+		}
+		page = strings.ReplaceAll(page, "`"+gone[i]+"`", "`"+m.text+"`")
+		gone = slices.Delete(gone, i, i+1)
+	}
+	if rows != "" {
+		page += "\n## To be explained\n\n| message | what it means | what to do |\n|---|---|---|\n" + rows
+	}
+	if err := os.WriteFile(messagesPage, []byte(page), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// similar reports whether two texts have most of their words in common.
+func similar(a, b string) bool {
+	words, of := strings.Fields(a), strings.Fields(b)
+	common := 0
+	for _, word := range words {
+		if word != "…" && slices.Contains(of, word) {
+			common++
+		}
+	}
+	return 2*common > max(len(words), len(of))
 }
 
 func TestMessagesAreFoundInTheirSource(t *testing.T) {
