@@ -223,6 +223,31 @@ func levels(headings []string) (all []int) {
 	return all
 }
 
+// What the README says is tested is what the tests have.
+func TestTheREADMEWorksWithTheVersionsOfTheTests(t *testing.T) {
+	_, table, _ := strings.Cut(read(t, "README.md"), "\n## Works with\n")
+	table, _, _ = strings.Cut(table, "\n## ")
+	for _, test := range []struct{ row, file, version string }{
+		{"Gitea", "e2e/rig/gitea/build.go", `const version = "([0-9.]+)"`},
+		{"act_runner, gitea-runner", "e2e/rig/gitea-act/go.mod", `=> gitea\.com/gitea/act v([0-9.]+)`},
+		{"nektos/act", "e2e/go.mod", `github\.com/nektos/act v([0-9.]+)`},
+		{"Docker Engine", "e2e/rig/engine/engine.go", `Old += "([0-9.]+)"`},
+		{"Docker Engine", "e2e/rig/engine/engine.go", `New += "([0-9.]+)"`},
+	} {
+		match := regexp.MustCompile(test.version).FindStringSubmatch(read(t, test.file))
+		if match == nil {
+			t.Errorf("%s has no version like %s", test.file, test.version)
+			continue
+		}
+		_, row, found := strings.Cut(table, "\n| "+test.row+" | ")
+		row, _, _ = strings.Cut(row, "\n")
+		versions, how, _ := strings.Cut(row, " | ")
+		if !found || !strings.Contains(versions, match[1]) || !strings.Contains(how, "tests") {
+			t.Errorf("the README has %q for %s, want tests with %s", row, test.row, match[1])
+		}
+	}
+}
+
 // inputsTable are all inputs of all commands, those that are equal in several commands once.
 func inputsTable() string {
 	type row struct{ name, variable, value, text string }

@@ -115,3 +115,36 @@ func TestTheJSONOfEachCommandIsChecked(t *testing.T) {
 		t.Errorf("docs/schema has %q, want %q", got, want)
 	}
 }
+
+// A reader of docs/json.md gets what the program prints.
+func TestTheExamplesOfJSONAreValid(t *testing.T) {
+	const page = "docs/json.md"
+	files, err := filepath.Glob(schemas + "/*.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := map[string]bool{}
+	for _, section := range strings.Split(read(t, page), "\n## ")[1:] {
+		links := link.FindAllStringSubmatch(section, -1)
+		blocks := strings.Split(section, "\n```json\n")
+		if len(links) == 0 || len(blocks) < 2 {
+			t.Errorf("%s: a section without a schema or an example: %.40q", page, section)
+			continue
+		}
+		name := strings.TrimSuffix(filepath.Base(links[0][1]), ".json")
+		for _, block := range blocks[1:] {
+			example, _, _ := strings.Cut(block, "\n```\n")
+			if err := checkSchema(name, example); err != nil {
+				t.Errorf("%s, %s: %v", page, name, err)
+			}
+		}
+		for _, target := range links {
+			shown[filepath.Base(target[1])] = true
+		}
+	}
+	for _, file := range files {
+		if !shown[filepath.Base(file)] {
+			t.Errorf("%s has no example of %s", page, filepath.Base(file))
+		}
+	}
+}

@@ -253,7 +253,7 @@ func CheckAddress(address string, allowed bool) error {
 	}
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
-		return fmt.Errorf("listen on %q: want HOST:PORT, unix:PATH or none", address)
+		return fmt.Errorf("listen on %q: must be HOST:PORT, unix:PATH or none", address)
 	}
 	ip, err := netip.ParseAddr(host)
 	if !allowed && host != "localhost" && (err != nil || !ip.IsLoopback()) {
@@ -286,7 +286,7 @@ func listenUnix(path string) (net.Listener, error) {
 	}
 	if c, dialErr := net.DialTimeout("unix", path, time.Second); dialErr == nil {
 		c.Close()
-		return nil, fmt.Errorf("listen on %q: another process does", path)
+		return nil, fmt.Errorf("listen on %q: another process has this socket", path)
 	}
 	if err := os.Remove(path); err != nil {
 		return nil, err

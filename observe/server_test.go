@@ -248,7 +248,7 @@ func TestAnAddressThatOthersReachHasToBeAllowed(t *testing.T) {
 			t.Errorf("%q: %v", address, err)
 		}
 	}
-	if err := CheckAddress("8437", false); err == nil || !strings.Contains(err.Error(), "want HOST:PORT") {
+	if err := CheckAddress("8437", false); err == nil || !strings.Contains(err.Error(), "must be HOST:PORT") {
 		t.Errorf("a port alone: %v", err)
 	}
 }
@@ -259,7 +259,7 @@ func TestListenTakesASocketThatAKilledObserverLeft(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Listen("unix:" + path); err == nil || !strings.Contains(err.Error(), "another process does") {
+	if _, err := Listen("unix:" + path); err == nil || !strings.Contains(err.Error(), "another process has") {
 		t.Errorf("while it lives: %v", err)
 	}
 	left.SetUnlinkOnClose(false)

@@ -260,5 +260,5 @@ nothing and needs no root; it reports what it could not see.
 
 exit status: 0 nothing is bad, 1 something is bad, 2 wrong use.
 
-example: hostguard doctor -checkout ~/src/awoooi
+example: hostguard doctor -checkout ~/src/shop
 `

@@ -35,7 +35,7 @@ type hostOptions struct {
 func (o *hostOptions) Inputs() []cli.Input {
 	return []cli.Input{runnerDir(&o.dir),
 		{Name: "owner", Kind: cli.Text(&o.owner, nil), FlagOnly: true, Arg: "WORD",
-			Text: "the owner of the host, such as awoooi of awoooi-host; default the most common owner of its labels"},
+			Text: "the owner of the host, such as shop of shop-host; default the most common owner of its labels"},
 	}
 }
 
@@ -241,7 +241,7 @@ func (o *hostOptions) readJobDirs(ctx context.Context, s *cli.Session, h *runner
 	// Another user's job directories, and the processes in them, cannot be seen.
 	owner, err := runnerUser(ctx, &o.files, h.Dir)
 	if err == nil && os.Geteuid() != 0 && owner.Uid != strconv.Itoa(os.Geteuid()) {
-		h.JobDirsUnseen = fmt.Sprintf("jobs on the host, of the owner of %.200q: that takes root or this user", h.Dir)
+		h.JobDirsUnseen = fmt.Sprintf("jobs on the host, of the owner of %.200q: needs root or this user", h.Dir)
 		return
 	}
 	home := s.Getenv("HOME")

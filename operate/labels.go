@@ -34,7 +34,7 @@ read:repository shows workflows, read:admin all runners of the server.
 
 exit status: 0 printed, 2 wrong use, 3 a repository or all could not be read.
 
-example: hostguard runner labels -local-repo wooo/stockplatform-v2=/srv/stockplatform
+example: hostguard runner labels -local-repo wooo/docs=/srv/docs
 `
 
 // labels is one run of runner labels.

@@ -181,7 +181,7 @@ func (o *hostOptions) readDaemons(ctx context.Context, h *runner.Host) (all []ru
 	for _, p := range processes {
 		d := runner.Daemon{PID: p.PID, Unit: p.Unit, Scope: scopeOf(p), Forgejo: actrunner.IsForgejo(p.Argv)}
 		if p.Dir == "" && p.Named {
-			h.ProcessesUnseen = fmt.Sprintf("the directory of process %d, a runner: that takes root or its user", p.PID)
+			h.ProcessesUnseen = fmt.Sprintf("the directory of process %d, a runner: needs root or its user", p.PID)
 			h.Daemons = append(h.Daemons, d)
 		}
 		if p.Dir == "" {

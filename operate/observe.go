@@ -71,7 +71,7 @@ func (o *watching) Inputs() []cli.Input {
 
 func checkHost(name string) error {
 	if strings.ContainsAny(name, "/: \t\"") && net.ParseIP(name) == nil {
-		return errors.New("want a name or an address without a port")
+		return errors.New("must be a name or an address without a port")
 	}
 	return nil
 }
@@ -80,14 +80,14 @@ func checkHost(name string) error {
 func checkNotify(path string) error {
 	if info, err := os.Stat(path); !filepath.IsAbs(path) || err != nil || !info.Mode().IsRegular() ||
 		info.Mode().Perm()&0o111 == 0 {
-		return errors.New("want the absolute path of an executable file")
+		return errors.New("must be the absolute path of an executable file")
 	}
 	return install.CheckOwners(path, os.Geteuid())
 }
 
 func checkNotifyURL(text string) error {
 	if u, err := url.Parse(text); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return errors.New("want an http or https URL")
+		return errors.New("must be an http or https URL")
 	}
 	return nil
 }

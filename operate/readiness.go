@@ -21,7 +21,7 @@ and its service is gitea-act-runner-OWNER.service.
 
 exit status: 0 isolation_ready=true, 1 false, 2 wrong use.
 
-example: hostguard runner readiness -owner awoooi
+example: hostguard runner readiness -owner shop
 `
 
 // readiness is one run of runner readiness.

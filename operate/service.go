@@ -43,7 +43,7 @@ seen.
 exit status: 0 done, planned or nothing to change; 1 refused, 2 wrong use,
 3 something failed and was undone, 130 or 143 interrupted and undone.
 
-example: hostguard runner service -labels awoooi-host:host -restart-now -wait 1h
+example: hostguard runner service -labels shop-host:host -restart-now -wait 1h
 `
 
 // servicing is one run of runner service.
@@ -68,7 +68,7 @@ func (v *servicing) Inputs() []cli.Input {
 	return append(v.planOptions.Inputs(), []cli.Input{runnerDir(&v.host.dir),
 		{Name: "labels", Kind: cli.List(&v.labels, func(l string) error { return config.CheckLabels([]string{l}) }),
 			FlagOnly: true,
-			Text: "all labels for the runner, such as awoooi-host:host. A label that it loses must have another " +
+			Text: "all labels for the runner, such as shop-host:host. A label that it loses must have another " +
 				"runner, online and enabled, at the server of the checkout's remote, read with GITEA_TOKEN"},
 		checkoutInput(&v.checkout, ""),
 		{Name: "restart-now", Kind: cli.Bool(&v.restart), FlagOnly: true,

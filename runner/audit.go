@@ -56,7 +56,7 @@ func auditConfig(h Host) []finding.Finding {
 	if len(h.Config.Labels) > 0 && len(h.HostLabels()) == 0 {
 		all.Warn(4, fmt.Sprintf("add one to runner.labels in %.200q, if builds must run on the host",
 			cmp.Or(h.ConfigPath, filepath.Join(h.Dir, "config.yaml"))),
-			"no label runs jobs on the host itself, such as awoooi-host:host")
+			"no label runs jobs on the host itself, such as ci-host:host")
 	}
 	if h.Config.ShutdownTimeout == 0 {
 		all.Bad(6, h.ConfigFix(), "shutdown_timeout is 0s: a restart cancels the jobs that run")

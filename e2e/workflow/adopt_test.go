@@ -103,7 +103,7 @@ END
 	t.Logf("adopted in %v", time.Since(begin))
 }
 
-// readmeStep is one of README's steps.
+// readmeStep is a step of the README or of another page.
 type readmeStep struct {
 	commands string
 	quotes   []string // what "You see" says
@@ -112,45 +112,60 @@ type readmeStep struct {
 func readme(t *testing.T) string { return string(readFile(t, "../../README.md")) }
 
 // adoption are the steps to adopt hostguard.
-func adoption(t *testing.T) (steps []readmeStep) {
+func adoption(t *testing.T) []readmeStep {
 	t.Helper()
 	_, section, _ := strings.Cut(readme(t), "\n## Adopt it in ten minutes, offline\n")
 	section, _, _ = strings.Cut(section, "\nTo undo: ")
-	for i, text := range regexp.MustCompile(`(?m)^\d\. \*\*`).Split(section, -1)[1:] {
+	return stepsOf(t, section, 5)
+}
+
+// stepsOf reads the numbered steps of a page, which has so many.
+func stepsOf(t *testing.T, page string, want int) (steps []readmeStep) {
+	t.Helper()
+	for i, text := range regexp.MustCompile(`(?m)^\d\. \*\*`).Split(page, -1)[1:] {
 		var s readmeStep
 		if _, block, found := strings.Cut(text, "\n   ```sh\n"); found {
 			block, _, _ = strings.Cut(block, "\n   ```\n")
 			s.commands = strings.ReplaceAll("\n"+block, "\n   ", "\n")
 		}
 		_, see, _ := strings.Cut(text, "You see ")
+		see, _, _ = strings.Cut(see, "\n\n")
 		for i, quote := range strings.Split(strings.Join(strings.Fields(see), " "), "`") {
 			if i%2 == 1 {
 				s.quotes = append(s.quotes, quote)
 			}
 		}
 		if len(s.quotes) == 0 {
-			t.Fatalf("README's step %d does not tell what is to be seen", i+1)
+			t.Fatalf("step %d does not tell what is to be seen", i+1)
 		}
 		steps = append(steps, s)
 	}
-	if len(steps) != 5 {
-		t.Fatalf("README has %d steps to adopt it, want 5", len(steps))
+	if len(steps) != want {
+		t.Fatalf("there are %d steps, want %d", len(steps), want)
 	}
 	return steps
 }
 
-// sees expects what README quotes, where "…" stands for anything.
+// sees expects what the step quotes.
 func (s readmeStep) sees(t *testing.T, said string) {
 	t.Helper()
+	for _, quote := range s.unseen(said) {
+		t.Errorf("the page says that one sees %q", quote)
+	}
+}
+
+// unseen returns the quotes that are not in a text; "…" stands for anything.
+func (s readmeStep) unseen(said string) (quotes []string) {
 	said = strings.Join(strings.Fields(said), " ")
 	for _, quote := range s.quotes {
 		pattern := regexp.QuoteMeta(quote)
 		pattern = strings.ReplaceAll(pattern, "…", ".*")
 		pattern = strings.ReplaceAll(pattern, "21ms", `[0-9.]+m?s`)
 		if !regexp.MustCompile(pattern).MatchString(said) {
-			t.Errorf("README says that one sees %q", quote)
+			quotes = append(quotes, quote)
 		}
 	}
+	return quotes
 }
 
 // config is what a runner reads of the lines that install prints.
@@ -190,7 +205,8 @@ func serveGitea() {
 	log.Fatal(http.ListenAndServe("127.0.0.1:3000", &gitserver.Gitea{Root: "/srv", Owner: ownerPassword}))
 }
 
-func newHost(t *testing.T, bundle string) host {
+// newHost starts a host with a bundle, or a repository, as /bundle; options are more of docker run.
+func newHost(t *testing.T, bundle string, options ...string) host {
 	t.Helper()
 	e := engine.ForTest(t, engine.New)
 	socket := strings.TrimPrefix(e.Host(), "unix://")
@@ -224,13 +240,13 @@ func newHost(t *testing.T, bundle string) host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	docker(t, e, "run", "--detach", "--name", "host", "--network", "none",
+	args := []string{"run", "--detach", "--name", "host", "--network", "none",
 		"--user", fmt.Sprintf("%d:%[1]d", user), "--group-add", fmt.Sprint(group),
 		"--env", "HOME=/home/ci", "--env", "HOSTGUARD_TEST_GITEA=1", "--workdir", "/home/ci",
-		"--volume", "/usr:/usr:ro", "--volume", socket+":/var/run/docker.sock",
-		"--volume", self+":/gitea:ro", "--volume", runner+":/act:ro",
-		"--volume", node+":/opt/node/bin/node:ro", "--volume", bundle+":/bundle:ro",
-		"host", "/gitea")
+		"--volume", "/usr:/usr:ro", "--volume", socket + ":/var/run/docker.sock",
+		"--volume", self + ":/gitea:ro", "--volume", runner + ":/act:ro",
+		"--volume", node + ":/opt/node/bin/node:ro", "--volume", bundle + ":/bundle:ro"}
+	docker(t, e, append(append(args, options...), "host", "/gitea")...)
 	t.Cleanup(func() { docker(t, e, "rm", "--force", "host") })
 	return host{t, e}
 }

@@ -129,6 +129,22 @@ hostguard release-lock
 `},
 }
 
+// No example is left out of the tests below.
+func TestEachExampleIsRun(t *testing.T) {
+	files, err := filepath.Glob("../../examples/workflows/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var run []string
+	for _, e := range slices.Concat(examples, shortExamples) {
+		run = append(run, "../../examples/workflows/"+e.file)
+	}
+	slices.Sort(run)
+	if !slices.Equal(files, run) {
+		t.Errorf("the examples are %q, those that are run %q", files, run)
+	}
+}
+
 func TestExamplesTakeTurns(t *testing.T) {
 	underBothActs(t, func(t *testing.T, build string) {
 		e := engine.ForTest(t, map[string]string{act.Nektos: engine.Old, act.Gitea: engine.New}[build])

@@ -38,7 +38,7 @@ func (e *Engine) SetRestart(ctx context.Context, id, policy string) error {
 	if count != "" {
 		var err error
 		if p.MaximumRetryCount, err = strconv.Atoi(count); err != nil {
-			return fmt.Errorf("restart policy %.50q: want a number after the colon", policy)
+			return fmt.Errorf("restart policy %.50q: must have a number after the colon", policy)
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, containerTimeout)

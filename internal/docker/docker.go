@@ -73,7 +73,7 @@ func Connect(ctx context.Context, getenv func(string) string) (*Engine, error) {
 		client.WithHTTPClient(&http.Client{Transport: transport, CheckRedirect: client.CheckRedirect}),
 		client.WithHost(at.host), client.WithVersion(version), client.WithAPIVersionNegotiation())
 	if err != nil {
-		return nil, unusable("want unix:///path or tcp://address:port", "the address %s cannot be used: %.200q", at,
+		return nil, unusable("use unix:///path or tcp://address:port", "the address %s cannot be used: %.200q", at,
 			err)
 	}
 	if err := boundAnswers(c); err != nil {

@@ -129,7 +129,7 @@ func (at *endpoint) normalize() error {
 	u, err := url.Parse(at.host)
 	switch {
 	case err == nil && u.User != nil && scheme != "ssh": // not printed: it contains a password
-		return unusable("want tcp://address:port", "%s holds a user or a password, which no Docker daemon asks for",
+		return unusable("use tcp://address:port", "%s holds a user or a password, which no Docker daemon asks for",
 			at.name())
 	case scheme == "ssh":
 		return unusable("run hostguard on that host, or give unix:// or tcp://",
@@ -137,11 +137,11 @@ func (at *endpoint) normalize() error {
 	case scheme == "unix" && rest == "":
 		at.host = usualSocket
 	case scheme == "unix" && !strings.HasPrefix(rest, "/"), scheme != "unix" && scheme != "tcp", !found:
-		return unusable("want unix:///path or tcp://address:port", "%s=%q is no address of a Docker daemon", at.name(),
+		return unusable("use unix:///path or tcp://address:port", "%s=%q is no address of a Docker daemon", at.name(),
 			at.host)
 	case scheme == "tcp":
 		if err != nil {
-			return unusable("want tcp://address:port", "%s=%q: %.200q", at.name(), at.host, errors.Unwrap(err))
+			return unusable("use tcp://address:port", "%s=%q: %.200q", at.name(), at.host, errors.Unwrap(err))
 		}
 		name, port := u.Hostname(), u.Port()
 		if name == "" {

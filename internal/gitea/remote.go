@@ -28,7 +28,7 @@ func (Token) MarshalText() ([]byte, error) { return []byte("[token]"), nil }
 // Given reports whether t is not empty.
 func (t Token) Given() bool { return t.secret != "" }
 
-var errRemote = errors.New("not the URL of a repository; want https://HOST/OWNER/NAME")
+var errRemote = errors.New("not the URL of a repository; it must be like https://HOST/OWNER/NAME")
 
 // ParseRemote reads the URL of a git remote. Its errors do not repeat the URL:
 // there may be a token in it.

@@ -130,7 +130,7 @@ func Ask[A any](ctx context.Context, h *Helpers, uid int, kind string, q any) (a
 		return answer, r.err()
 	}
 	if err := json.Unmarshal(r.Answer, &answer); err != nil {
-		return answer, fmt.Errorf("a process of user %d answers nonsense", uid)
+		return answer, fmt.Errorf("a process of user %d gives an invalid answer", uid)
 	}
 	return answer, nil
 }
@@ -230,7 +230,7 @@ type identity struct {
 func identityOf(uid int) (is identity, err error) {
 	if os.Geteuid() != 0 {
 		if uid != os.Geteuid() {
-			return is, fmt.Errorf("that takes root or user %d", uid)
+			return is, fmt.Errorf("needs root or user %d", uid)
 		}
 		return is, nil
 	}
@@ -311,7 +311,7 @@ func (h *helper) ask(ctx context.Context, data []byte) (r reply, err error) {
 				return r, errors.New("its process has ended, or has answered too much")
 			}
 			if json.Unmarshal(line, &r) != nil {
-				return r, errors.New("its process answers nonsense")
+				return r, errors.New("its process gives an invalid answer")
 			}
 			return r, nil
 		case <-limit.C:

@@ -183,7 +183,7 @@ func TestAHelperIsBounded(t *testing.T) {
 		t.Error(err)
 	}
 	_, err = Ask[int](t.Context(), &h, os.Geteuid(), "self", struct{}{})
-	if err == nil || !strings.Contains(err.Error(), "nonsense") {
+	if err == nil || !strings.Contains(err.Error(), "invalid answer") {
 		t.Error(err)
 	}
 }

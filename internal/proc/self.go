@@ -164,7 +164,7 @@ const statLimit = 4 << 10
 func parseStat(data []byte) (s stat, err error) {
 	fields := bytes.Fields(data[bytes.LastIndexByte(data, ')')+1:])
 	if len(fields) < 22 {
-		return s, fmt.Errorf("%d fields", len(fields))
+		return s, fmt.Errorf("only %d fields", len(fields))
 	}
 	number := func(place int) int64 { // where the name is 2
 		n, parseErr := strconv.ParseInt(string(fields[place-3]), 10, 64)
