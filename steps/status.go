@@ -132,6 +132,7 @@ type entryReport struct {
 
 	entry lock.Entry
 	who   history.Who
+	slots int // of the lock, as its maker counts them; 0 is 1
 }
 
 // verdict describes a lock that is held: alive, unknown, orphan or stale, and whether it
@@ -228,7 +229,7 @@ func reportEntry(e lock.Entry) entryReport {
 	if until := h.ReservedUntil(); !until.IsZero() {
 		report.Reserved = &until
 	}
-	if h.Slots > 1 {
+	if report.slots = h.Slots; h.Slots > 1 {
 		report.Slot = e.Slot()
 	}
 	return report

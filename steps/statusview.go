@@ -269,8 +269,13 @@ func (v *view) head(l lockReport) (name, state string) {
 	name = v.Cut(v.plain(l.Name), v.Width*2/3)
 	if len(l.Holders) > 0 {
 		state = "held"
-		if s := l.Holders[0].State; s != lock.StateHeld {
+		switch s := l.Holders[0].State; {
+		case s != lock.StateHeld:
 			state = string(s)
+		case l.Slots > 1:
+			state = fmt.Sprintf("%d of %d slots held", len(l.Holders), l.Slots)
+		case l.Holders[0].Reserved != nil:
+			state = v.place(l.Holders[0])
 		}
 		if n := len(l.Waiters); n > 0 {
 			state += fmt.Sprintf(", %d waiting", n)
@@ -317,6 +322,9 @@ func (v *view) rows(l lockReport) (rows []row) {
 		if e.Evidence != "" && v.trouble(l, e) == "" { // which has it
 			r.state += ": " + v.plain(e.Evidence)
 		}
+		if place := v.place(e); place != "" {
+			r.state = place + "; " + r.state
+		}
 		r.url = v.plain(history.SafeURL(e.RunURL))
 		rows = append(rows, r)
 	}
@@ -324,8 +332,11 @@ func (v *view) rows(l lockReport) (rows []row) {
 		r := v.row(e)
 		r.mark, r.colour = fmt.Sprintf("%d %s", e.Position, m.waits), terminal.Yellow
 		r.state = "waits"
+		if e.Shared {
+			r.state += " to share it"
+		}
 		if e.Priority == lock.PriorityHigh {
-			r.state = "waits, high priority"
+			r.state += ", high priority"
 		}
 		if e.ID == v.chosen {
 			r.url = v.plain(history.SafeURL(e.RunURL))
@@ -333,6 +344,22 @@ func (v *view) rows(l lockReport) (rows []row) {
 		rows = append(rows, r)
 	}
 	return rows
+}
+
+// place says which part of a lock its holder has, and until when; "" of one that has it alone
+// until it gives it back.
+func (v *view) place(e entryReport) string {
+	switch {
+	case e.Reserved != nil:
+		return "reserved until " + v.clock(*e.Reserved)
+	case e.Shared:
+		return "shares it"
+	case e.Next:
+		return "waits for those that share it"
+	case e.Slot > 0:
+		return fmt.Sprintf("slot %d of %d", e.Slot, e.slots)
+	}
+	return ""
 }
 
 func (v *view) row(e entryReport) row {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -76,6 +77,35 @@ func busyReport(p past) statusReport {
 				Available: 9_900_000_000, Installed: 34_000_000_000, Load1: 11.4},
 		},
 	}
+}
+
+// placesReport has a lock with slots, one that is shared, and one that is reserved.
+func placesReport() statusReport {
+	holder := func(nonce, repository string, age time.Duration, labels map[string]string) entryReport {
+		e := claimOf(nonce, repository, "build", "7", "", age)
+		if repository == "" { // outside any job
+			maps.DeleteFunc(e.Labels, func(name, _ string) bool {
+				return strings.Contains(name, "run") || strings.Contains(name, "job")
+			})
+		}
+		maps.Copy(e.Labels, labels)
+		return holderEntry(e, lock.Alive, "its process runs")
+	}
+	slots := holder("aa", "wooo/docs", 5*time.Minute, map[string]string{"hostguard.slots": "3"})
+	slots.Slot = 2
+	shared := holder("bb", "wooo/shop", 3*time.Minute, map[string]string{"hostguard.share": "true"})
+	next := holder("cc", "wooo/blog", time.Minute, nil)
+	next.Next = true
+	reserved := holder("dd", "", 10*time.Minute, map[string]string{"hostguard.reserved": "1h0m0s",
+		"hostguard.actor": "root", "hostguard.reason": "kernel update"})
+	waits := waiters(claimOf("ee", "wooo/wiki", "test", "8", "", 30*time.Second))
+	waits[0].Shared = true
+	none := []entryReport{}
+	return statusReport{Time: shownAt, Locks: []lockReport{
+		{Name: "image-build", State: lock.StateHeld, Holders: []entryReport{slots}, Waiters: none, Slots: 3},
+		{Name: "data-set", State: lock.StateHeld, Holders: []entryReport{shared, next}, Waiters: waits, Slots: 1},
+		{Name: "deploy", State: lock.StateHeld, Holders: []entryReport{reserved}, Waiters: none, Slots: 1},
+	}}
 }
 
 // quietReport has nothing to show.
@@ -198,6 +228,7 @@ func TestStatusOnATerminalIsAsTheGoldenFiles(t *testing.T) {
 	for name, lines := range map[string]func(terminal.Style) []string{
 		"busy": show(busyReport(known)), "alone": show(busyReport(past{})), "quiet": show(quietReport()),
 		"orphan": show(orphanReport()), "gate": show(gateReport()), "watch": watch(busyReport(known)),
+		"places": show(placesReport()),
 	} {
 		for _, width := range []int{60, 80, 120} {
 			for kind, environ := range map[string]map[string]string{"utf8": utf8, "ascii": ascii, "colour": colour} {

@@ -27,7 +27,11 @@ func WhoIs(c lock.Claim) history.Who {
 		Repository: c.Job.Repository, Workflow: c.Job.Workflow, Job: c.Job.Job, RunURL: c.Job.RunURL,
 		Run: cmp.Or(c.Job.RunNumber, runNumber(c.Job.RunURL)), Actor: c.Job.Actor,
 	}
-	if w.Repository == "" && c.Process.PID > 0 {
+	switch {
+	case w.Repository != "":
+	case c.Reserved > 0: // by a process that has ended
+		w.Person = c.Job.Actor
+	case c.Process.PID > 0:
 		p := personOf(c)
 		w.Person = fmt.Sprintf("pid %d", p.pid)
 		if p.user != "" {
