@@ -94,12 +94,18 @@ func ended(ctx context.Context) error {
 
 // printLooks prints each look as JSON.
 func (o *hostStatus) printLooks(ctx context.Context, looks <-chan looked) error {
+	tick := time.NewTicker(drawEvery)
+	defer tick.Stop()
 	for {
-		l, ok := next(ctx, looks, nil)
-		if !ok {
+		l, ok := next(ctx, looks, tick.C)
+		switch {
+		case ctx.Err() != nil:
 			return ended(ctx)
-		}
-		if l.err != nil {
+		case terminal.ReaderGone(o.Stdout):
+			return nil
+		case !ok:
+			continue
+		case l.err != nil:
 			return l.err
 		}
 		if err := o.print(l.report); err != nil {
