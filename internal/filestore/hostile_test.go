@@ -260,6 +260,40 @@ func TestAFloodCostsNobodyTheLock(t *testing.T) {
 	}
 }
 
+// A writer that did not see a reader among the files of a flood would hold beside it.
+func TestAFloodHidesNobodyInAPlaceOfALock(t *testing.T) {
+	s := open(t)
+	const prefix = "hg-0123456789abcdef-"
+	made := map[string]bool{}
+	for _, name := range lock.PlaceNames(prefix)[lock.MaxSlots:] { // those of readers
+		id, err := s.Create(t.Context(), name, map[string]string{"x": "y"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chown(filepath.Join(s.dir, name+suffix), nobody, nobody); err != nil { // of the user who floods
+			t.Fatal(err)
+		}
+		made[id] = true
+	}
+	flood(t, s.dir, prefix+"r-x", 4*maxFiles, 10)
+	other, err := Open(s.dir) // by another process, which made none
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries, err := other.List(t.Context(), "build", prefix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if e.Labels["x"] == "y" {
+			delete(made, e.ID)
+		}
+	}
+	if len(made) > 0 {
+		t.Errorf("%d of %d readers are not among %d entries", len(made), lock.MaxReaders, len(entries))
+	}
+}
+
 // Files of any name fill the directory: whose they are is reported too.
 func TestAFloodOfOtherFilesIsReported(t *testing.T) {
 	s := open(t)
