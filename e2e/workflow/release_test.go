@@ -184,14 +184,22 @@ func TestReleaseRunsNothingOnTheServerThatItIsPushedTo(t *testing.T) {
 	}
 }
 
+// withoutBuilding returns a directory of programs where make only writes a file of sums: what
+// is built does not matter to all tests of a release.
+func withoutBuilding(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "make"), "#!/bin/sh\nmkdir -p $2/dist && echo $3 >$2/dist/SHA256SUMS\n", 0o755)
+	return dir
+}
+
 // A branch that is pushed over leaves old code on runners, so that one moves from
 // release to release without force.
 func TestTheNextReleaseFollowsTheOneBefore(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "source")
 	repository(t, dir)
-	tools := t.TempDir() // what is built does not matter here
-	writeFile(t, filepath.Join(tools, "make"), "#!/bin/sh\nmkdir -p $2/dist && echo $3 >$2/dist/SHA256SUMS\n", 0o755)
+	tools := withoutBuilding(t)
 	server := newBare(t, filepath.Join(t.TempDir(), "server"))
 	for _, version := range []string{"1.2.0", "1.10.0", "1.10.1"} {
 		writeFile(t, filepath.Join(dir, "VERSION"), version+"\n", 0o644)
@@ -217,8 +225,7 @@ func TestAReleaseIsSignedWithTheOwnersKey(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "source")
 	repository(t, dir)
-	tools := t.TempDir() // what is built does not matter here
-	writeFile(t, filepath.Join(tools, "make"), "#!/bin/sh\nmkdir -p $2/dist && echo $3 >$2/dist/SHA256SUMS\n", 0o755)
+	tools := withoutBuilding(t)
 	owner := newSigner(t)
 	secret, _ := owner.private.MarshalText()
 	public, _ := owner.public.MarshalText()
@@ -264,6 +271,7 @@ func TestReleaseRefusesToMoveATag(t *testing.T) {
 	dir := t.TempDir()
 	repository(t, dir)
 	command(t, dir, nil, "git", "tag", "v1.0.0")
+	tools := withoutBuilding(t)
 	for _, c := range []struct{ change, want string }{
 		{"", "the tag v1.0.0 is of another release: raise VERSION"},
 		{"changed", "there are changes without a commit"},
@@ -272,7 +280,7 @@ func TestReleaseRefusesToMoveATag(t *testing.T) {
 			writeFile(t, filepath.Join(dir, "README.md"), c.change, 0o644)
 		}
 		cmd := exec.CommandContext(t.Context(), "sh", "release.sh")
-		cmd.Dir = dir
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "PATH="+tools+":"+os.Getenv("PATH"))
 		out, err := cmd.CombinedOutput()
 		if err == nil || !strings.Contains(string(out), c.want) {
 			t.Errorf("%v, want %q, got:\n%s", err, c.want, out)
