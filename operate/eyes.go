@@ -127,8 +127,11 @@ func openEyes(ctx context.Context, s *cli.Session, o lockwire.Options) (*eyes, e
 func (e *eyes) sight(backend string) (in, out []string) {
 	const docker, files = "locks in Docker", "locks as files"
 	in, out = []string{docker, "task containers"}, []string{files}
-	if backend == lockwire.BackendFile {
+	switch backend {
+	case lockwire.BackendFile:
 		in, out = []string{files}, []string{docker}
+	case lockwire.BackendSwarm, lockwire.BackendGitea:
+		in, out = []string{"locks of several hosts"}, []string{docker, files}
 	}
 	in = append(in, "heavy builds", "stall", "runners")
 	if proc.Local().InContainer() {

@@ -85,9 +85,9 @@ func (h *host) run(args ...string) (out string, status int) {
 
 func await(t *testing.T, what string, look func() bool) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); !look(); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Minute); !look(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("waited a minute for %s", what)
+			t.Fatalf("waited three minutes for %s", what)
 		}
 	}
 }
