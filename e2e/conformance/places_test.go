@@ -33,9 +33,9 @@ func placesStores(t *testing.T, test func(*testing.T, *run)) {
 	}
 }
 
-// attack runs contenders, each by one with-lock after another with flags and a section of its
+// occupy runs contenders, each by one with-lock after another with flags and a section of its
 // own, and kills some of them.
-func (r *run) attack(contender func(i int) (flags, section []string)) {
+func (r *run) occupy(contender func(i int) (flags, section []string)) {
 	begin, done := time.Now(), make(chan struct{})
 	var attackers, contenders sync.WaitGroup
 	attackers.Go(func() { r.killUntil(done) })
@@ -102,7 +102,7 @@ func (r *run) pass(slots int) []string {
 
 func TestNoMoreHoldThanThereAreSlots(t *testing.T) {
 	placesStores(t, func(t *testing.T, r *run) {
-		r.attack(func(int) (flags, section []string) { return []string{"-slots", "3"}, r.pass(3) })
+		r.occupy(func(int) (flags, section []string) { return []string{"-slots", "3"}, r.pass(3) })
 		if r.done.Load() < placesSections {
 			t.Errorf("%d sections", r.done.Load())
 		}
@@ -133,7 +133,7 @@ func (r *run) shared() []string {
 
 func TestNoWriterHoldsBesideReaders(t *testing.T) {
 	placesStores(t, func(t *testing.T, r *run) {
-		r.attack(func(int) (flags, section []string) {
+		r.occupy(func(int) (flags, section []string) {
 			if rand.N(3) > 0 {
 				return []string{"-share"}, r.shared()
 			}
@@ -146,7 +146,7 @@ func TestNoWriterHoldsBesideReaders(t *testing.T) {
 func TestWhoCountsOtherSlotsDoesNotHoldBeside(t *testing.T) {
 	placesStores(t, func(t *testing.T, r *run) {
 		two := filepath.Join(t.TempDir(), "two")
-		r.attack(func(i int) (flags, section []string) {
+		r.occupy(func(i int) (flags, section []string) {
 			if i < 4 {
 				return []string{"-slots", "2"}, []string{"flock", "--shared", "--nonblock", "--conflict-exit-code",
 					fmt.Sprint(contend.Overlap), r.detector, "flock", two, "sleep", "0.01"}
