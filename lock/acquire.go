@@ -74,9 +74,12 @@ func (m *Mutex) Acquire(ctx context.Context) (Acquired, error) {
 		return Acquired{}, errors.Join(err, a.withdraw(cleanup))
 	}
 	if a.ticket.ID != "" { // no longer needed; removing it now would slow down every hand-off
+		// A store that refuses no name may have several tickets of this process.
+		tickets := slices.DeleteFunc(slices.Clone(a.ids), func(id string) bool { return id == a.id || id == a.ticket.ID })
 		m.leaving.Go(func() {
-			// If it fails the ticket dies with this process.
-			_ = m.space.store().Remove(cleanup, a.ticket.ID)
+			for _, id := range append(tickets, a.ticket.ID) { // what fails dies with this process
+				_ = m.space.store().Remove(cleanup, id)
+			}
 			m.space.removeAll(cleanup, a.gone)
 			a.removePassed(cleanup)
 		})
