@@ -38,7 +38,7 @@ type acquisition struct {
 
 	queued    bool // the last count found its ticket
 	ticket    ticket
-	tickets   []string // IDs of all that it has taken
+	taken     []string // IDs of all tickets that it has taken
 	ahead     []ticket // of those before this process, at the last count
 	of        int      // how many each of these stands for
 	processes int      // that these are of: a forger's may have many
@@ -122,10 +122,10 @@ func (a *acquisition) leaveQueue(ctx context.Context) {
 	if a.ticket.ID == "" {
 		return
 	}
-	for _, id := range slices.Compact(append(a.tickets, a.ticket.ID)) {
+	for _, id := range slices.Compact(append(a.taken, a.ticket.ID)) {
 		_ = a.space.store().Remove(ctx, id)
 	}
-	a.tickets, a.ticket.ID, a.queued = nil, "", false
+	a.taken, a.ticket.ID, a.queued = nil, "", false
 	a.space.removeAll(ctx, a.gone)
 	a.gone = nil
 	a.removePassed(ctx)
