@@ -26,7 +26,7 @@ func Commands() []cli.Command {
 		{Name: "runner cleanup-timer", Help: helpRunnerCleanupTimer,
 			New:     func() cli.Action { return new(cleaningTimer) },
 			Summary: "run clean-diag every 5 minutes"},
-		{Name: "gitea-backend", Help: helpBackendGitea, New: func() cli.Action { return new(backendGitea) },
+		{Name: "backend gitea", Help: helpBackendGitea, New: func() cli.Action { return new(backendGitea) },
 			Summary: "whether locks of several hosts can be kept in a Gitea, and make what that needs"},
 		{Name: "why", Help: helpWhy, New: func() cli.Action { return new(why) },
 			Summary: "for whom a job waited"},

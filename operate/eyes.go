@@ -31,6 +31,7 @@ const (
 	stallEvery      = 10 * time.Second
 	containersEvery = 10 * time.Second
 	runnersEvery    = 30 * time.Second
+	deadEvery       = time.Minute
 	waitersEvery    = 5 * time.Second
 	// thoroughEvery is how often all processes are searched for those of a holder.
 	thoroughEvery = 30 * time.Second
@@ -47,7 +48,8 @@ const (
 	maxSeenText = 300
 )
 
-// eyes look at this host for the observer. They change nothing: see readOnly.
+// eyes look at this host for the observer. They change nothing (see readOnly), but that they
+// give back what dead holders of this machine have left in a store that several share.
 type eyes struct {
 	*cli.Session
 	store *lockwire.Store
@@ -72,6 +74,8 @@ type eyes struct {
 	load    due[pressure.Reading]
 	tasks   due[[]string]
 	runners due[[]observe.Runner]
+	dead    due[bool]         // of this machine, in a store that several share
+	shared  *lockwire.Store   // to give back what they hold; nil
 	known   map[string]string // the scope of each runner's unit that was seen
 }
 
@@ -112,6 +116,12 @@ func openEyes(ctx context.Context, s *cli.Session, o lockwire.Options) (*eyes, e
 	if files, ok := store.Engine.(*filestore.Store); ok {
 		files.ReadOnly = true
 	}
+	var shared *lockwire.Store
+	if store.Shared { // as a judge of its own, whose word counts only where it sees the holder's mounts
+		if shared, err = lockwire.Open(ctx, s, o.Backend, lockwire.FirstLook); err != nil {
+			return nil, err
+		}
+	}
 	store.Engine = readOnly{store.Engine}
 	// systemd gives a confined service a copy of the host's mounts. What is gone there is
 	// gone on the host; a judge whose word counts for more would have to prove it.
@@ -120,7 +130,7 @@ func openEyes(ctx context.Context, s *cli.Session, o lockwire.Options) (*eyes, e
 	}
 	return &eyes{Session: s, store: store, start: time.Now(), names: []string{o.Lock, observe.Gate},
 		verdicts: map[string]*verdict{}, deaths: make(chan struct{}, 1),
-		known: map[string]string{}}, nil
+		known: map[string]string{}, shared: shared}, nil
 }
 
 // sight returns what is in sight and what is out of it, for people.
@@ -276,6 +286,12 @@ func (e *eyes) Look(ctx context.Context) (observe.Look, error) {
 	l.MemoryAvailable, l.MemoryTotal = load.Available, load.Installed
 	l.Containers = e.tasks.see(containersEvery, func() []string { return e.lookForTasks(ctx) })
 	l.Runners = e.runners.see(runnersEvery, func() []observe.Runner { return e.lookForRunners(ctx) })
+	e.dead.see(deadEvery, func() bool {
+		if e.shared != nil {
+			e.shared.GiveBackDead(ctx, e.Session)
+		}
+		return true
+	})
 	return l, nil
 }
 

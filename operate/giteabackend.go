@@ -9,7 +9,7 @@ import (
 	"hostguard/internal/lockwire"
 )
 
-const helpBackendGitea = `usage: hostguard gitea-backend [-init [-apply]] [-json]
+const helpBackendGitea = `usage: hostguard backend gitea [-init [-apply]] [-json]
 
 Checks whether jobs of this host can keep their locks in a Gitea (-lock-backend
 gitea): the token's user and scopes, the private repository and the issue whose
@@ -26,10 +26,10 @@ runs, read:repository; to make the repository also write:repository and write:us
 exit status: 0 locks can be kept there, or planned; 1 something is missing; 2 wrong
 use; 3 no answer, or the token may not do that.
 
-example: hostguard gitea-backend -init -apply
+example: hostguard backend gitea -init -apply
 `
 
-// backendGitea is one run of gitea-backend.
+// backendGitea is one run of backend gitea.
 type backendGitea struct {
 	planOptions
 	init bool
@@ -66,7 +66,7 @@ func (b *backendGitea) Run(ctx context.Context, s *cli.Session) error {
 	}
 	switch {
 	case len(changes) > 0 && !b.init:
-		return cli.Refusedf("%s is not there, or the token's user %q may not see it: hostguard gitea-backend -init makes it",
+		return cli.Refusedf("%s is not there, or the token's user %q may not see it: hostguard backend gitea -init makes it",
 			found.Issue, found.User)
 	case len(changes) > 0 && !b.apply:
 		return nil

@@ -80,7 +80,7 @@ func startGitea(t *testing.T) (*gitea.Server, contend.Store) {
 	return server, store
 }
 
-// backend runs gitea-backend with a new token of these scopes, and returns what it prints.
+// backend runs backend gitea with a new token of these scopes, and returns what it prints.
 func backend(t *testing.T, s contend.Store, bot *gitea.User, want int, flags string, scopes ...string) string {
 	t.Helper()
 	token, err := bot.NewToken(scopes...)
@@ -91,11 +91,11 @@ func backend(t *testing.T, s contend.Store, bot *gitea.User, want int, flags str
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(binary, append([]string{"gitea-backend"}, strings.Fields(flags)...)...)
+	cmd := exec.Command(binary, append([]string{"backend", "gitea"}, strings.Fields(flags)...)...)
 	cmd.Env = s.Environ("HOSTGUARD_GITEA_TOKEN=" + token)
 	out, err := cmd.CombinedOutput()
 	if status := contend.Status(err); status != want {
-		t.Errorf("gitea-backend %s, scopes %q: status %d, want %d: %s", flags, scopes, status, want, out)
+		t.Errorf("backend gitea %s, scopes %q: status %d, want %d: %s", flags, scopes, status, want, out)
 	}
 	if strings.Contains(string(out), token) {
 		t.Errorf("the token is in %s", out)

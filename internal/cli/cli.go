@@ -43,11 +43,11 @@ func Main(w World, all []Command) int {
 		return help(s.Console, all, rest)
 	case name == "-v" || name == "-version" || name == "--version":
 		name = versionCommand.Name
-	case name == group && len(rest) == 0:
-		s.help(helpGroup(all))
+	case isGroup(name) && len(rest) == 0:
+		s.help(helpGroup(name, all))
 		return StatusUsage
-	case name == group && isHelpFlag(rest[0]):
-		s.help(helpGroup(all))
+	case isGroup(name) && isHelpFlag(rest[0]):
+		s.help(helpGroup(name, all))
 		return StatusOK
 	}
 	i := slices.IndexFunc(all, func(cmd Command) bool { return cmd.Name == name })
@@ -112,8 +112,8 @@ func help(c *Console, all []Command, args []string) int {
 		return StatusOK
 	}
 	name, _ := nameOf(args)
-	if name == group {
-		c.help(helpGroup(all))
+	if isGroup(name) {
+		c.help(helpGroup(name, all))
 		return StatusOK
 	}
 	i := slices.IndexFunc(all, func(cmd Command) bool { return cmd.Name == name })
@@ -125,13 +125,25 @@ func help(c *Console, all []Command, args []string) int {
 	return StatusOK
 }
 
-// group is the first word of the commands that have two.
-const group = "runner"
+// groups are the first words of the commands that have two.
+var groups = []described{{"runner", "the runner of this host"}, {"backend", "what locks of several hosts need"}}
 
-// nameOf returns the command's name, which is one word or "runner" and a second
+func isGroup(word string) bool {
+	return slices.ContainsFunc(groups, func(g described) bool { return g.word == word })
+}
+
+// groupOf returns the first word of a command that has two, else "".
+func groupOf(command string) string {
+	if first, _, two := strings.Cut(command, " "); two && isGroup(first) {
+		return first
+	}
+	return ""
+}
+
+// nameOf returns the command's name, which is one word or a group's and a second
 // word, and the arguments after it.
 func nameOf(args []string) (name string, rest []string) {
-	if args[0] == group && len(args) > 1 && !strings.HasPrefix(args[1], "-") {
+	if isGroup(args[0]) && len(args) > 1 && !strings.HasPrefix(args[1], "-") {
 		return strings.Join(args[:2], " "), args[2:]
 	}
 	return args[0], args[1:]
@@ -143,9 +155,9 @@ func isHelpFlag(arg string) bool { return arg == "-h" || arg == "-help" || arg =
 // group, if it begins as they do.
 func names(all []Command, unknown string) []string {
 	var list []string
-	grouped := strings.HasPrefix(unknown, group+" ")
+	group := groupOf(unknown)
 	for _, cmd := range all {
-		if !cmd.Hook && (!grouped || strings.HasPrefix(cmd.Name, group+" ")) {
+		if !cmd.Hook && (group == "" || groupOf(cmd.Name) == group) {
 			list = append(list, cmd.Name)
 		}
 	}

@@ -31,16 +31,16 @@ func printCompletion(_ context.Context, s *Session) error {
 // Completion returns the completion script for bash, zsh or fish, with a mark in it.
 func Completion(shell, mark string, all []Command) []byte {
 	all = slices.DeleteFunc(slices.Clone(all), func(cmd Command) bool { return cmd.Hook })
-	var words, inGroup []described // after hostguard, and after the group
+	var words []described               // after hostguard
+	inGroup := map[string][]described{} // after a group
 	for _, cmd := range all {
-		if second, found := strings.CutPrefix(cmd.Name, group+" "); found {
-			inGroup = append(inGroup, described{second, cmd.Summary})
+		if group := groupOf(cmd.Name); group != "" {
+			inGroup[group] = append(inGroup[group], described{cmd.Name[len(group)+1:], cmd.Summary})
 		} else {
 			words = append(words, described{cmd.Name, cmp.Or(cmd.Summary, "print the version")})
 		}
 	}
-	words = append(words, described{group, "the runner of this host"},
-		described{"help", "print the details of a command"})
+	words = append(append(words, groups...), described{"help", "print the details of a command"})
 	switch shell {
 	case "zsh":
 		return zshCompletion(mark, all, words, inGroup)
@@ -77,7 +77,7 @@ func (in Input) offered() (values []string, dirs, files bool) {
 	return in.values, strings.HasPrefix(arg, "DIR"), arg == "FILE"
 }
 
-func bashCompletion(mark string, all []Command, words, inGroup []described) []byte {
+func bashCompletion(mark string, all []Command, words []described, inGroup map[string][]described) []byte {
 	var flags, values strings.Builder
 	for _, cmd := range all {
 		var list []string
@@ -99,6 +99,10 @@ func bashCompletion(mark string, all []Command, words, inGroup []described) []by
 		}
 		list = append(list, cmd.Argument...)
 		fmt.Fprintf(&flags, "\t\t\t'%s') words='%s' ;;\n", cmd.Name, strings.Join(list, " "))
+	}
+	var seconds strings.Builder
+	for _, group := range groups {
+		fmt.Fprintf(&seconds, "\t\t2:%[1]s | 3:'help %[1]s') words='%[2]s' ;;\n", group.word, wordsOf(inGroup[group.word]))
 	}
 	return fmt.Appendf(nil, `# %[1]s
 _hostguard_paths() {
@@ -123,15 +127,14 @@ _hostguard() {
 	=:*) word= ;;
 	*:=) flag=${COMP_WORDS[COMP_CWORD - 2]} ;;
 	esac
-	if ((COMP_CWORD > 2)) && [[ $command == %[2]s || $command == help ]]; then
+	if ((COMP_CWORD > 2)) && [[ ' %[2]s help ' == *" $command "* ]]; then
 		command="$command ${COMP_WORDS[2]}"
 	fi
 	case "$command ${flag/#--/-}" in
 %[3]s	*)
 		case $COMP_CWORD:$command in
 		1:*) words='%[4]s' ;;
-		2:%[2]s | 3:'help %[2]s') words='%[5]s' ;;
-		2:help) words='%[4]s' ;;
+%[5]s		2:help) words='%[4]s' ;;
 		*)
 			case $command in
 %[6]s			esac
@@ -142,7 +145,7 @@ _hostguard() {
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
 }
 complete -F _hostguard hostguard
-`, mark, group, values.String(), wordsOf(words), wordsOf(inGroup), flags.String())
+`, mark, wordsOf(groups), values.String(), wordsOf(words), seconds.String(), flags.String())
 }
 
 // zshQuote quotes a text for zsh, once more for _describe and _arguments.
@@ -151,7 +154,7 @@ func zshQuote(text string) string {
 	return strings.ReplaceAll(text, "'", `'\''`)
 }
 
-func zshCompletion(mark string, all []Command, words, inGroup []described) []byte {
+func zshCompletion(mark string, all []Command, words []described, inGroup map[string][]described) []byte {
 	quoted := func(list []described) string {
 		var b strings.Builder
 		for _, c := range list {
@@ -191,6 +194,11 @@ func zshCompletion(mark string, all []Command, words, inGroup []described) []byt
 		}
 		cases.WriteString("\n\t\t;;\n")
 	}
+	var seconds strings.Builder
+	for _, group := range groups {
+		fmt.Fprintf(&seconds, "\t\t\t%s)\n\t\t\t\tlist=(\n%s\t\t\t\t)\n\t\t\t\t;;\n", group.word,
+			quoted(inGroup[group.word]))
+	}
 	return fmt.Appendf(nil, `#compdef hostguard
 # %[1]s
 _hostguard() {
@@ -206,17 +214,19 @@ _hostguard() {
 		return
 	fi
 	local command=$words[2]
-	if [[ $command == %[3]s ]]; then
+	case $command in
+	%[3]s)
 		if ((CURRENT == 3)); then
-			list=(
-%[4]s			)
+			case $command in
+%[4]s			esac
 			_describe -t commands command list
 			return
 		fi
 		command="$command $words[3]"
 		shift words
 		((CURRENT--))
-	fi
+		;;
+	esac
 	shift words
 	((CURRENT--))
 	case $command in
@@ -227,7 +237,7 @@ if [[ $funcstack[1] == _hostguard ]]; then
 else
 	compdef _hostguard hostguard
 fi
-`, mark, quoted(words), group, quoted(inGroup), cases.String())
+`, mark, quoted(words), strings.ReplaceAll(wordsOf(groups), " ", " | "), seconds.String(), cases.String())
 }
 
 // fishQuote quotes a text for fish.
@@ -235,7 +245,7 @@ func fishQuote(text string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, "'", `\'`).Replace(text) + "'"
 }
 
-func fishCompletion(mark string, all []Command, words, inGroup []described) []byte {
+func fishCompletion(mark string, all []Command, words []described, inGroup map[string][]described) []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, `# %s
 function __hostguard_at --description 'whether the words before the cursor are these'
@@ -254,8 +264,10 @@ complete -c hostguard -f
 	}
 	offer(words, "")
 	offer(words, " help")
-	offer(inGroup, " "+group)
-	offer(inGroup, " help "+group)
+	for _, group := range groups {
+		offer(inGroup[group.word], " "+group.word)
+		offer(inGroup[group.word], " help "+group.word)
+	}
 	for _, cmd := range all {
 		for _, in := range cmd.New().Inputs() {
 			takes := ""

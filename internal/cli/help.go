@@ -47,8 +47,8 @@ exit status: 0 done, 1 refused (not this change's fault), 2 wrong use,
 `
 }
 
-// helpGroup returns the list of the commands that have two words.
-func helpGroup(all []Command) string {
+// helpGroup returns the list of the commands whose first word is that of a group.
+func helpGroup(group string, all []Command) string {
 	var list strings.Builder
 	for _, cmd := range all {
 		if second, found := strings.CutPrefix(cmd.Name, group+" "); found {

@@ -227,10 +227,9 @@ func hooks(all []Command) (names []string) {
 // related returns the pages beside a command's: hostguard's own, and those of the commands
 // of its group, or of no group.
 func related(cmd Command, all []Command) []string {
-	grouped := func(cmd Command) bool { return strings.HasPrefix(cmd.Name, group+" ") }
 	pages := []string{"hostguard (1)"}
 	for _, other := range documented(all) {
-		if other.page() != cmd.page() && grouped(other) == grouped(cmd) {
+		if other.page() != cmd.page() && groupOf(other.Name) == groupOf(cmd.Name) {
 			pages = append(pages, other.page()+" (1)")
 		}
 	}

@@ -27,7 +27,7 @@ type World struct {
 	DefaultSignals func()
 }
 
-// Command is a command of hostguard. Its name is one word, or "runner" and a second
+// Command is a command of hostguard. Its name is one word, or that of a group and a second
 // word.
 type Command struct {
 	Name    string

@@ -238,7 +238,7 @@ func (c *Comments) explain(what string, err error) error {
 	case code == http.StatusForbidden:
 		fix = "the token needs the scopes write:issue and read:user, and its user may have to be a collaborator"
 	case code == http.StatusNotFound:
-		fix = "there is none, or the token's user may not see it; see hostguard gitea-backend"
+		fix = "there is none, or the token's user may not see it; see hostguard backend gitea"
 	case code == http.StatusLocked:
 		fix = "the repository is archived"
 	case code/100 == 3:

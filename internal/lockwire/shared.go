@@ -19,7 +19,8 @@ import (
 // machine before it does its own work.
 const reapTime = 3 * time.Second
 
-// reapers are the commands that do so; status and the like change nothing.
+// reapers are the commands that do so; the observer does from time to time. status and the
+// like change nothing.
 var reapers = []string{"acquire-lock", "with-lock", "release-lock", "hostguard-job-completed", "hostguard-post-task"}
 
 func openSwarm(ctx context.Context, s *cli.Session) (*Store, error) {
@@ -88,7 +89,7 @@ func ReadGiteaSettings(getenv func(string) string) (GiteaSettings, error) {
 		return at, err
 	}
 	if at.Issue, err = gitea.ParseIssue(getenv(GiteaIssue)); err != nil {
-		return at, cli.Usagef("lock-backend gitea: %s=%.200q: %s; hostguard gitea-backend makes one", GiteaIssue,
+		return at, cli.Usagef("lock-backend gitea: %s=%.200q: %s; hostguard backend gitea makes one", GiteaIssue,
 			getenv(GiteaIssue), err)
 	}
 	return at, nil
@@ -129,16 +130,20 @@ func shared(s *cli.Session, engine lock.Engine, claim lock.Claim) *Store {
 	return store
 }
 
-// reap gives back what the dead of this machine have left: no other machine can see that.
 func (store *Store) reap(ctx context.Context, s *cli.Session) {
-	if !slices.Contains(reapers, s.Name) {
-		return
+	if slices.Contains(reapers, s.Name) {
+		store.GiveBackDead(ctx, s)
 	}
+}
+
+// GiveBackDead gives back what the dead of this machine have left, and reports it: no other
+// machine can see that they are.
+func (store *Store) GiveBackDead(ctx context.Context, s *cli.Session) {
 	ctx, cancel := context.WithTimeout(ctx, reapTime)
 	defer cancel()
 	reaped, _ := store.Reap(ctx) // whoever needs the lock reports a store that does not answer
 	for _, j := range reaped {
-		s.Notice("gave back lock %q, %s: its holder was on this machine, and %s", j.Name,
+		s.Notice("gave back lock %q, %s: its holder was on this machine, and %s", j.Lock(),
 			DescribeHolder(j.Entry, time.Now()), cmp.Or(j.Verdict.Evidence, "is gone"))
 	}
 }
