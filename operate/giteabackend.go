@@ -47,7 +47,7 @@ func (b *backendGitea) Run(ctx context.Context, s *cli.Session) error {
 		return err
 	}
 	if b.apply && !b.init {
-		return cli.Usagef("-apply is for -init: without it there is nothing to change")
+		return cli.Usagef("-apply needs -init: without it there is nothing to change")
 	}
 	if s.Getenv(lockwire.GiteaIssue) != "" {
 		if at, err = lockwire.ReadGiteaSettings(s.Getenv); err != nil {
