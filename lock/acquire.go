@@ -38,6 +38,7 @@ type acquisition struct {
 
 	queued    bool // the last count found its ticket
 	ticket    ticket
+	taken     []string // IDs of all tickets that it has taken
 	ahead     []ticket // of those before this process, at the last count
 	of        int      // how many each of these stands for
 	processes int      // that these are of: a forger's may have many
@@ -115,13 +116,16 @@ func (a *acquisition) take(ctx context.Context) error {
 	}
 }
 
-// leaveQueue removes this process's ticket. If that fails the ticket dies with this process.
+// leaveQueue removes this process's ticket, and any that it took because it missed that one:
+// a store that refuses no name has both. What cannot be removed dies with this process.
 func (a *acquisition) leaveQueue(ctx context.Context) {
 	if a.ticket.ID == "" {
 		return
 	}
-	_ = a.space.store().Remove(ctx, a.ticket.ID)
-	a.ticket.ID, a.queued = "", false
+	for _, id := range slices.Compact(append(a.taken, a.ticket.ID)) {
+		_ = a.space.store().Remove(ctx, id)
+	}
+	a.taken, a.ticket.ID, a.queued = nil, "", false
 	a.space.removeAll(ctx, a.gone)
 	a.gone = nil
 	a.removePassed(ctx)

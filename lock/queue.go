@@ -355,6 +355,7 @@ func (a *acquisition) takeTicket(ctx context.Context) (err error) {
 		return fmt.Errorf("take a ticket for lock %q: %w", a.name, err)
 	}
 	a.ticket, a.queued, a.joined = t, true, time.Now()
+	a.taken = append(a.taken, t.ID)
 	if a.inCrowd() { // who join together may be off by each other, and save 1,000 long lists
 		a.ahead = before(a.ahead, t)
 		a.processes = processes(a.ahead)

@@ -45,7 +45,7 @@ func TestWaitersOfManyHostsAskSeldom(t *testing.T) {
 	}
 	await(t, "all tickets", func() bool {
 		_, tickets, err := store.Entries("deploy")
-		return err == nil && len(tickets) == hosts*each
+		return err == nil && len(tickets) >= hosts*each
 	})
 	asked := func() (n int) {
 		for _, h := range all {
