@@ -59,7 +59,7 @@ func (b *backendGitea) Run(ctx context.Context, s *cli.Session) error {
 		return err
 	}
 	changes := b.plan(found)
-	if b.init {
+	if b.init || b.json {
 		if err := runPlan(ctx, s, changes, b.planOptions, "deleting the repository "+found.Issue.Repository); err != nil {
 			return err
 		}
