@@ -47,7 +47,7 @@ func (b *backendGitea) Run(ctx context.Context, s *cli.Session) error {
 		return err
 	}
 	if b.apply && !b.init {
-		return cli.Usagef("-apply is for -init: without it there is nothing to change")
+		return cli.Usagef("-apply needs -init: without it there is nothing to change")
 	}
 	if s.Getenv(lockwire.GiteaIssue) != "" {
 		if at, err = lockwire.ReadGiteaSettings(s.Getenv); err != nil {
@@ -59,7 +59,7 @@ func (b *backendGitea) Run(ctx context.Context, s *cli.Session) error {
 		return err
 	}
 	changes := b.plan(found)
-	if b.init {
+	if b.init || b.json {
 		if err := runPlan(ctx, s, changes, b.planOptions, "deleting the repository "+found.Issue.Repository); err != nil {
 			return err
 		}

@@ -64,7 +64,7 @@ func (c *checkFence) Inputs() []cli.Input {
 	}
 }
 
-var errFence = errors.New("must be a whole number above 0, as acquire-lock puts it out")
+var errFence = errors.New("must be a whole number above 0, as in the output fence of acquire-lock")
 
 func parseFence(s string) (uint64, error) {
 	n, err := strconv.ParseUint(s, 10, 64)

@@ -150,8 +150,8 @@ func (set locks) findHeld(ctx context.Context, s *cli.Session, share bool) error
 				"or two jobs can wait for each other; take these in one step: lock-name: %s", later, l.Lock,
 				strings.Join(slices.Sorted(slices.Values([]string{l.Lock, later})), ", "))
 		default:
-			s.Warning("this job holds lock %q and now takes %q: another that takes them the other way round waits for "+
-				"this one, as this one for it; take both in one step: lock-name: %s, %s", later, l.Lock, l.Lock, later)
+			s.Warning("this job holds lock %q and now takes %q: it and a job that takes them in the other order can wait "+
+				"for each other; take both in one step: lock-name: %s, %s", later, l.Lock, l.Lock, later)
 		}
 	}
 	return nil

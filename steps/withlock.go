@@ -59,7 +59,7 @@ func (w *withLock) Inputs() []cli.Input {
 
 func checkBackend(backend string) error {
 	if !slices.Contains(lockwire.Backends, backend) {
-		return fmt.Errorf("must be of %s", strings.Join(lockwire.Backends, ", "))
+		return fmt.Errorf("must be one of %s", strings.Join(lockwire.Backends, ", "))
 	}
 	return nil
 }

@@ -162,7 +162,7 @@ func Distinct(v *[]string, most int, check func(string) error) Kind {
 			return err
 		}
 		if len(items) == 0 || len(items) > most {
-			return fmt.Errorf("must be 1 to %d items, not %d", most, len(items))
+			return fmt.Errorf("must have 1 to %d items, not %d", most, len(items))
 		}
 		for i, item := range items {
 			if slices.Contains(items[:i], item) {

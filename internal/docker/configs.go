@@ -165,8 +165,8 @@ func (c Configs) Remove(ctx context.Context, id string) error {
 	case !cerrdefs.IsNotFound(err):
 		return c.classify(err)
 	case time.Since(begin) > quick:
-		return fmt.Errorf("the swarm of the Docker daemon at %q has the config no more, and whether this removal or "+
-			"another has done that is not known", c.engine.Address())
+		return fmt.Errorf("the swarm of the Docker daemon at %q no longer has the config, and whether this removal or "+
+			"another removed it is not known", c.engine.Address())
 	}
 	return lock.ErrNotFound
 }

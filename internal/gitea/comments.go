@@ -46,7 +46,7 @@ func ParseIssue(s string) (Issue, error) {
 	owner, name, _ := strings.Cut(repository, "/")
 	n, err := strconv.ParseInt(number, 10, 64)
 	if err != nil || n <= 0 || !isName(owner) || !isName(name) {
-		return Issue{}, errors.New("want OWNER/NAME#NUMBER, such as ci/locks#1")
+		return Issue{}, errors.New("must be OWNER/NAME#NUMBER, such as ci/locks#1")
 	}
 	return Issue{repository, n}, nil
 }
@@ -111,7 +111,7 @@ func (c *Comments) Create(ctx context.Context, name string, labels map[string]st
 		return "", c.explain("add a comment to", err)
 	}
 	if created.ID <= 0 || created.User.ID != c.user { // it would never be listed
-		return "", fmt.Errorf("add a comment to %s at %q: the answer shows none of this user", c.issue, c.asker.url)
+		return "", fmt.Errorf("add a comment to %s at %q: the answer has no comment of this user", c.issue, c.asker.url)
 	}
 	return entryID(created.ID), nil
 }
