@@ -21,7 +21,7 @@ func TestACheckOfTheBackendPrintsWhatIsMissing(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 	env := map[string]string{"HOSTGUARD_GITEA_URL": server.URL, "HOSTGUARD_GITEA_TOKEN": "secret"}
-	status, out, errs := run(env, "backend gitea", "-json")
+	status, out, errs := run(env, "backend", "gitea", "-json")
 	const want = `{"version":1,"changes":["make the private repository \"locks-bot/hostguard-locks\"",` +
 		`"make an issue in \"locks-bot/hostguard-locks\", whose comments will be the locks"],"applied":false}` + "\n"
 	if status != 1 || out != want {

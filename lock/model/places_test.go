@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -149,11 +150,12 @@ func (m *places) decode(s *placesState, code []byte) {
 }
 
 func (m *places) describe(_, after *placesState, what step) string {
-	line := fmt.Sprintf("%c (%d slots, share %t) %s ", 'A'+what.who, m.slots[what.who], m.shares[what.who], what.what)
+	var line strings.Builder
+	fmt.Fprintf(&line, "%c (%d slots, share %t) %s ", 'A'+what.who, m.slots[what.who], m.shares[what.who], what.what)
 	for _, e := range after.list() {
-		line += fmt.Sprintf(" %c@%d", 'A'+e.owner-1, e.place)
+		fmt.Fprintf(&line, " %c@%d", 'A'+e.owner-1, e.place)
 	}
-	return line
+	return line.String()
 }
 
 func (s *placesState) list() []placed {
