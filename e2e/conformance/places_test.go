@@ -92,12 +92,12 @@ func (r *run) killUntil(done <-chan struct{}) {
 // pass is a section for one of so many: it takes a flock of the first of as many files that is
 // free, and reports an overlap where all are taken.
 func (r *run) pass(slots int) []string {
-	script := ""
+	var script strings.Builder
 	for i := range slots {
-		script += fmt.Sprintf("flock --nonblock --conflict-exit-code %d %s.%d sleep 0.0%d; s=$?; "+
-			"[ $s = %d ] || exit $s; ", contend.Overlap, r.detector, i, 1+rand.N(9), contend.Overlap)
+		script.WriteString(fmt.Sprintf("flock --nonblock --conflict-exit-code %d %s.%d sleep 0.0%d; s=$?; "+
+			"[ $s = %d ] || exit $s; ", contend.Overlap, r.detector, i, 1+rand.N(9), contend.Overlap))
 	}
-	return []string{"sh", "-c", script + fmt.Sprintf("exit %d", contend.Overlap)}
+	return []string{"sh", "-c", script.String() + fmt.Sprintf("exit %d", contend.Overlap)}
 }
 
 func TestNoMoreHoldThanThereAreSlots(t *testing.T) {

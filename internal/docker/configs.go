@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -89,9 +90,7 @@ func configNames(prefix string) []string {
 // Create adds a config.
 func (c Configs) Create(ctx context.Context, name string, labels map[string]string) (string, error) {
 	all := map[string]string{nameLabel: name}
-	for k, v := range labels {
-		all[k] = v
-	}
+	maps.Copy(all, labels)
 	created, err := c.engine.client.ConfigCreate(ctx, swarm.ConfigSpec{
 		Annotations: swarm.Annotations{Name: configName(name), Labels: all},
 		Data:        []byte(name), // an empty one is refused
