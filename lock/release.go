@@ -185,9 +185,13 @@ func persist(ctx context.Context, request func(context.Context) error) error {
 }
 
 // Lost reports whether an entry is missing from two lists in a row. A list that
-// failed is no answer.
+// failed is no answer. A store of several machines may show for a moment what was
+// there before.
 func (m *Mutex) Lost(ctx context.Context, id string) bool {
-	for range 2 {
+	for i := range 2 {
+		if i > 0 && m.space.Shared {
+			pause(ctx, poll)
+		}
 		entries, err := m.list(ctx)
 		if err != nil || slices.ContainsFunc(entries, func(e Entry) bool { return e.ID == id }) {
 			return false

@@ -161,7 +161,8 @@ func TestNoTwoHoldThroughThreeManagers(t *testing.T) {
 		t.Errorf("after the managers are back: %v: %s", err, out)
 	}
 	t.Logf("two managers again: held after %s", time.Since(begin).Round(time.Millisecond))
-	if !strings.Contains(printed.String(), "gave back lock") {
-		t.Errorf("the holder's log: %s", printed.String())
+	// Now and then the two need longer for a leader than a release waits.
+	if log := printed.String(); !strings.Contains(log, "gave back lock") && !strings.Contains(log, "others take it over") {
+		t.Errorf("the holder's log: %s", log)
 	}
 }

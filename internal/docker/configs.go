@@ -145,29 +145,57 @@ func (c Configs) list(ctx context.Context, names ...string) ([]swarm.Config, err
 	return configs, nil
 }
 
-// quick is how long a removal takes at most whose answer is about its own effect. When the
-// leader changes meanwhile, the manager sends it again, and the second may find that the
-// first has done it.
-const quick = 2 * time.Second
-
-// Remove takes away the config with this ID.
+// Remove takes away the config with this ID. "There is none" is believed only once it is
+// confirmed: a manager that has just come to lead may not have read all of the log yet, and one
+// that sends a removal again, since the leader has changed, finds that the first has done it.
 func (c Configs) Remove(ctx context.Context, id string) error {
 	config, err := configID(id)
 	if err != nil {
 		return err
 	}
-	begin := time.Now()
 	err = c.engine.client.ConfigRemove(ctx, config)
 	switch {
 	case err == nil:
 		return nil
 	case !cerrdefs.IsNotFound(err):
 		return c.classify(err)
-	case time.Since(begin) > quick:
-		return fmt.Errorf("the swarm of the Docker daemon at %q no longer has the config, and whether this removal or "+
-			"another removed it is not known", c.engine.Address())
+	}
+	there, err := c.confirm(ctx, config)
+	switch {
+	case err != nil:
+		return err
+	case there:
+		return fmt.Errorf("the swarm of the Docker daemon at %q has a new leader, which did not know the config yet",
+			c.engine.Address())
 	}
 	return lock.ErrNotFound
+}
+
+// confirm reports whether a config is there, by a list that also shows one which was made for
+// this purpose: such a list shows all that was made before that.
+func (c Configs) confirm(ctx context.Context, config string) (there bool, err error) {
+	name := hashedNames + "confirm-" + lock.NewNonce()
+	later, err := c.engine.client.ConfigCreate(ctx, swarm.ConfigSpec{
+		Annotations: swarm.Annotations{Name: name}, Data: []byte(name),
+	})
+	if err != nil {
+		return false, c.classify(err)
+	}
+	defer func() { _ = c.engine.client.ConfigRemove(context.WithoutCancel(ctx), later.ID) }()
+	configs, err := c.engine.client.ConfigList(ctx, swarm.ConfigListOptions{
+		Filters: filters.NewArgs(filters.Arg("id", config), filters.Arg("id", later.ID)),
+	})
+	if err != nil {
+		return false, c.classify(err)
+	}
+	has := func(id string) bool {
+		return slices.ContainsFunc(configs, func(c swarm.Config) bool { return c.ID == id })
+	}
+	if !has(later.ID) {
+		return false, fmt.Errorf("the swarm of the Docker daemon at %q has a new leader, which does not know all configs "+
+			"yet", c.engine.Address())
+	}
+	return has(config), nil
 }
 
 // Watch reports the creation of configs whose name begins with prefix.
