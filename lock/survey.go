@@ -50,19 +50,23 @@ func (j Judged) State() State {
 	return StateHeld
 }
 
-// Survey looks at every lock in the store that hostguard made and, first, at the
-// one of that name, whoever made it. It changes nothing.
-func (s *Space) Survey(ctx context.Context, name string) ([]Survey, error) {
+// Survey looks at every lock in the store that hostguard made and, first and in their
+// order, at those of the names, whoever made them. It changes nothing.
+func (s *Space) Survey(ctx context.Context, names ...string) ([]Survey, error) {
 	entries, err := s.store().List(ctx, "")
 	if err != nil {
 		return nil, err
 	}
 	// The look at all may leave something out, where somebody has flooded the store.
-	named, err := s.Lock(name).list(ctx)
-	if err != nil {
-		return nil, err
+	var named []Entry
+	for _, name := range names {
+		of, err := s.Lock(name).list(ctx)
+		if err != nil {
+			return nil, err
+		}
+		named = append(named, of...)
 	}
-	all := s.surveys(append(named, entries...), []string{name})
+	all := s.surveys(append(named, entries...), names)
 	for i := range all {
 		for j := range all[i].Holders {
 			h := &all[i].Holders[j]
@@ -81,15 +85,18 @@ func (s *Space) Survey(ctx context.Context, name string) ([]Survey, error) {
 		}
 	}
 	slices.SortFunc(all, func(a, b Survey) int {
-		switch name {
-		case a.Name:
-			return -1
-		case b.Name:
-			return 1
-		}
-		return cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name))
+		return cmp.Or(cmp.Compare(place(names, a.Name), place(names, b.Name)),
+			cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)))
 	})
 	return all, nil
+}
+
+// place returns the position of a name among those, or the one behind them.
+func place(names []string, name string) int {
+	if i := slices.Index(names, name); i >= 0 {
+		return i
+	}
+	return len(names)
 }
 
 // Glance is a Survey that costs one request, for who looks again and again: it looks up

@@ -108,7 +108,7 @@ type verdict struct {
 }
 
 // openEyes opens the store to look only.
-func openEyes(ctx context.Context, s *cli.Session, o lockwire.Options) (*eyes, error) {
+func openEyes(ctx context.Context, s *cli.Session, o lockwire.Several) (*eyes, error) {
 	store, err := lockwire.Open(ctx, s, o.Backend, lockwire.FirstLook)
 	if err != nil {
 		return nil, err
@@ -128,7 +128,7 @@ func openEyes(ctx context.Context, s *cli.Session, o lockwire.Options) (*eyes, e
 	if mounts, err := os.Readlink("/proc/1/ns/mnt"); err == nil && s.Getenv("INVOCATION_ID") != "" {
 		store.Self.Place.Mounts = mounts
 	}
-	return &eyes{Session: s, store: store, start: time.Now(), names: []string{o.Lock, observe.Gate},
+	return &eyes{Session: s, store: store, start: time.Now(), names: append(slices.Clone(o.Names), observe.Gate),
 		verdicts: map[string]*verdict{}, deaths: make(chan struct{}, 1),
 		known: map[string]string{}, shared: shared}, nil
 }

@@ -43,7 +43,7 @@ example: hostguard observe -history /var/lib/hostguard -notify-after 30m -notify
 
 // watching is one run of observe.
 type watching struct {
-	lockwire.Options
+	lockwire.Several
 	history, listen, name string
 	notify, notifyURL     string
 	after                 time.Duration
@@ -53,7 +53,7 @@ type watching struct {
 const listenNone = "none"
 
 func (o *watching) Inputs() []cli.Input {
-	return append(o.Options.Inputs(), []cli.Input{
+	return append(o.Several.Inputs(), []cli.Input{
 		lockwire.HistoryInput(&o.history),
 		{Name: "listen", Kind: cli.Text(&o.listen, nil), Default: "127.0.0.1:8437", FlagOnly: true,
 			Arg: "ADDRESS:PORT|unix:PATH|none", Text: "where the page and the metrics are served"},
@@ -98,7 +98,7 @@ func (o *watching) Run(ctx context.Context, s *cli.Session) error {
 			return cli.Usagef("%w", err)
 		}
 	}
-	eyes, err := openEyes(ctx, s, o.Options)
+	eyes, err := openEyes(ctx, s, o.Several)
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ const helpStatus = `usage: hostguard status [-json] [-watch] [FLAG...]
 
 Prints who holds which lock, since when and from which run, whether the holder is
 alive as far as this host shows, who waits, and which heavy builds are running: of
-every lock in the store, or of the one that -lock-name names. Changes nothing. A lock
+every lock in the store, or of those that -lock-name names. Changes nothing. A lock
 is free or
 
   held         alive: its holder is seen to be alive; unknown: it may be
@@ -43,7 +43,7 @@ example: ssh -t HOST hostguard status -watch
 
 // hostStatus is one run of status.
 type hostStatus struct {
-	lockwire.Options
+	lockwire.Several
 	json, watch bool
 	history     string
 
@@ -52,7 +52,7 @@ type hostStatus struct {
 }
 
 func (o *hostStatus) Inputs() []cli.Input {
-	return append(o.Options.Inputs(), []cli.Input{
+	return append(o.Several.Inputs(), []cli.Input{
 		cli.JSONInput(&o.json),
 		{Name: "watch", Kind: cli.Bool(&o.watch), FlagOnly: true,
 			Text: "look again every 2 seconds, until interrupted"},
@@ -146,7 +146,7 @@ func (e entryReport) verdict() string {
 
 // look looks once at the locks and at the builds of this host.
 func (o *hostStatus) look(ctx context.Context, known past) (statusReport, error) {
-	surveys, err := o.store.Survey(ctx, o.Lock)
+	surveys, err := o.store.Survey(ctx, o.Names...)
 	if err != nil {
 		return statusReport{}, err
 	}
@@ -165,9 +165,9 @@ func (o *hostStatus) look(ctx context.Context, known past) (statusReport, error)
 		report.pressure = pressurewire.Pressing(look)
 	}
 	report.pressure += " (" + pressurewire.LookedAt(look) + ")"
-	one := o.ByFlag("lock-name")
+	named := o.ByFlag("lock-name")
 	for _, survey := range surveys {
-		if one && survey.Name != o.Lock {
+		if named && !slices.Contains(o.Names, survey.Name) {
 			continue
 		}
 		l := free(survey.Name, survey.Slots)
@@ -185,7 +185,7 @@ func (o *hostStatus) look(ctx context.Context, known past) (statusReport, error)
 		}
 		report.Locks = append(report.Locks, l)
 	}
-	if !one {
+	if !named {
 		report.addFree(known.locks)
 	}
 	return report, nil
