@@ -88,7 +88,10 @@ func (m *Mutex) Acquire(ctx context.Context) (Acquired, error) {
 			}
 		})
 	}
-	held := Acquired{ID: a.id, Fence: a.fence, Name: a.slot, TookOverFrom: a.tookOver}
+	held := Acquired{ID: a.id, Name: a.slot, TookOverFrom: a.tookOver}
+	if !m.Share && m.slots() == 1 {
+		held.Fence = a.fence
+	}
 	if !m.Share {
 		held.Slot = Entry{Name: a.slot}.Slot()
 	}

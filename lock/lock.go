@@ -163,7 +163,7 @@ type Wait struct {
 // Acquired is a lock that this process holds.
 type Acquired struct {
 	ID           string   // of the entry, to release it by
-	Fence        uint64   // of the entry
+	Fence        uint64   // of the entry; 0 of a lock that others may hold too
 	Name         string   // of an entry that another may create if this one is taken away
 	Slot         int      // from 1; 0 of one that shares the lock
 	TookOverFrom []Judged // the dead or stale entries that were in the way

@@ -103,6 +103,15 @@ func (e Entry) Lock() string {
 // slots returns how many slots the maker of an entry counts.
 func (e Entry) slots() int { n, _ := strconv.Atoi(e.label("slots")); return max(n, 1) }
 
+// FenceOf returns the Fence of an entry whose maker holds its lock alone, else 0: of two that
+// hold it together neither has come after the other.
+func (e Entry) FenceOf() uint64 {
+	if e.reader() || e.slots() > 1 {
+		return 0
+	}
+	return e.Fence
+}
+
 func (m *Mutex) slots() int { return max(m.Slots, 1) }
 
 // claim returns the description of this process in its entries.

@@ -40,7 +40,7 @@ func (r Record) Matches(e Entry) bool {
 func (m *Mutex) Entries(ctx context.Context) ([]Entry, error) {
 	var entries []Entry
 	err := persist(ctx, func(ctx context.Context) (err error) {
-		entries, err = m.space.store().List(ctx, append(m.queuesToSee(), m.name)...)
+		entries, err = m.space.store().List(ctx, append(m.queuesToSee(), m.name, m.places)...)
 		return err
 	})
 	if err != nil {

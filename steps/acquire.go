@@ -182,6 +182,6 @@ func writeOutputs(s *cli.Session, set locks, waited time.Duration, from []lock.J
 	return errors.Join(
 		s.Output("lock-id", set.ids()), s.Output("acquired", "true"),
 		s.Output("waited-seconds", strconv.Itoa(int(waited.Seconds()))),
-		s.Output("took-over-from", actions.Value(strings.Join(taken, ", "))), s.Output("fence", set.fences()),
+		s.Output("took-over-from", actions.Value(strings.Join(taken, ", "))), s.Output("fence", set.fence()),
 	)
 }

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"hostguard/internal/cli"
 	"hostguard/internal/safefile"
@@ -37,15 +38,15 @@ example: hostguard check-fence -fence "$FENCE" -file deploy/.fence
 // fenceVariable has, in the environment of with-lock's command, the fence of its lock.
 const fenceVariable = "HOSTGUARD_FENCE"
 
-// fenced returns an environment with the fences of locks. Without any it leaves those of a
+// fenced returns an environment with the fence of a lock. Without one it leaves that of a
 // with-lock above, whose lock is held all the same.
-func fenced(environ []string, fences string) []string {
-	if fences == "" {
+func fenced(environ []string, fence string) []string {
+	if fence == "" {
 		return environ
 	}
 	return append(slices.DeleteFunc(slices.Clone(environ), func(v string) bool {
 		return strings.HasPrefix(v, fenceVariable+"=")
-	}), fenceVariable+"="+fences)
+	}), fenceVariable+"="+fence)
 }
 
 // checkFence is one run of check-fence.
@@ -74,7 +75,7 @@ func parseFence(s string) (uint64, error) {
 	return n, nil
 }
 
-func (c *checkFence) Run(_ context.Context, s *cli.Session) error {
+func (c *checkFence) Run(ctx context.Context, s *cli.Session) error {
 	switch {
 	case c.file == "":
 		return cli.Usagef("check-fence: no -file given")
@@ -93,7 +94,7 @@ func (c *checkFence) Run(_ context.Context, s *cli.Session) error {
 		return fmt.Errorf("check fence %d: %w", c.fence, err)
 	}
 	defer lock.Close()
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+	if err := lockSoon(ctx, lock); err != nil {
 		return fmt.Errorf("check fence %d: lock the directory of %.200q: %w", c.fence, c.file, err)
 	}
 	highest, attributes, err := readFence(dir, filepath.Base(c.file))
@@ -113,6 +114,26 @@ func (c *checkFence) Run(_ context.Context, s *cli.Session) error {
 	}
 	s.Print("fence %d is written to %.200q, over %d", c.fence, c.file, highest)
 	return nil
+}
+
+// lockTime bounds the wait for another check-fence: whoever may read a directory can lock it.
+const lockTime = 10 * time.Second
+
+// lockSoon locks a file that nobody locks for longer than a check takes.
+func lockSoon(ctx context.Context, f *os.File) error {
+	ctx, cancel := context.WithTimeout(ctx, lockTime)
+	defer cancel()
+	for {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("another process has locked it: %w", context.Cause(ctx))
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
 
 // readFence returns the number in a file, 0 if there is none, and the attributes that the

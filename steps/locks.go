@@ -136,11 +136,16 @@ func (set locks) findHeld(ctx context.Context, s *cli.Session, share bool) error
 			return cli.Usagef("this job or a with-lock above holds lock %q (id %.12s) with share %t, and it cannot change "+
 				"to share %t; give it back first, or give the same share to both", l.Lock, e.ID, c.Share, share)
 		}
-		l.held, l.above = lock.Acquired{ID: e.ID, Fence: e.Fence, Name: e.Name}, true
+		l.held, l.above = lock.Acquired{ID: e.ID, Fence: e.FenceOf(), Name: e.Name}, true
 	}
-	for _, l := range set {
+	for i, l := range set {
 		if !l.free() {
 			continue
+		}
+		if j := slices.IndexFunc(set[i:], func(l *member) bool { return l.above }); j >= 0 {
+			later := set[i+j]
+			return cli.Usagef("this job holds lock %q of %s, so it must not wait for %q of %s, which is taken before it, or "+
+				"two jobs can wait for each other; take both in one step", later.Lock, later.Backend, l.Lock, l.Backend)
 		}
 		later, found := own.after(ctx, l)
 		switch {
@@ -235,13 +240,17 @@ func (set locks) ids() string {
 	return strings.Join(ids, ",")
 }
 
-// fences returns the fences of those locks whose store has them, in order, separated by commas.
-func (set locks) fences() string {
+// fence returns the fence of the only lock that has one, else "": whoever checks a fence
+// could not see which lock it is of.
+func (set locks) fence() string {
 	var fences []string
 	for _, l := range set {
 		if l.held.Fence != 0 {
 			fences = append(fences, strconv.FormatUint(l.held.Fence, 10))
 		}
 	}
-	return strings.Join(fences, ",")
+	if len(fences) != 1 {
+		return ""
+	}
+	return fences[0]
 }

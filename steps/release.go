@@ -137,20 +137,21 @@ func (r *release) giveBackIDs(ctx context.Context, ids []string) error {
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(entries, func(e lock.Entry) bool { return slices.Contains(ids, e.ID) })
-	if i < 0 {
+	given := slices.DeleteFunc(slices.Clone(entries), func(e lock.Entry) bool { return !slices.Contains(ids, e.ID) })
+	if len(given) == 0 {
 		r.Print("nothing to give back: lock %q has no entry with this ID; %s", r.Lock, nowHeld(entries))
 		return nil
 	}
-	e := entries[i]
-	if h, ours := e.Claim(); !ours || h.Command || !h.OutsideJobs() {
-		return cli.Usagef("lock %q (id %.12s) was not acquired by an acquire-lock outside any job: its job gives it "+
-			"back, or its with-lock, or break-lock", r.Lock, actions.Plain(e.ID))
+	for _, e := range given {
+		if h, ours := e.Claim(); !ours || h.Command || !h.OutsideJobs() {
+			return cli.Usagef("lock %q (id %.12s) was not acquired by an acquire-lock outside any job: its job gives it "+
+				"back, or its with-lock, or break-lock", r.Lock, actions.Plain(e.ID))
+		}
+		if err := r.m.Release(ctx, e.ID); err != nil && !errors.Is(err, lock.ErrNotFound) {
+			return err
+		}
+		r.Print("gave back lock %q (id %s), held for %s", r.Lock, e.ID, cli.Short(time.Since(e.Created)))
 	}
-	if err := r.m.Release(ctx, e.ID); err != nil && !errors.Is(err, lock.ErrNotFound) {
-		return err
-	}
-	r.Print("gave back lock %q (id %s), held for %s", r.Lock, e.ID, cli.Short(time.Since(e.Created)))
 	return nil
 }
 

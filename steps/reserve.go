@@ -20,7 +20,8 @@ with its end. By then it frees itself. A reboot does not free it, with lock-back
 file it does. To free it earlier, give release-lock the ID that is printed.
 
 Several locks are reserved together, as acquire-lock takes them: the last for the
-given time, the ones before it longer by what the timeout leaves for the wait.
+given time, the ones before it longer by what the timeout leaves for the wait. Of a lock
+with slots one slot is reserved, and jobs go on in the others: reserve it once for each.
 
 {inputs}
 
@@ -47,6 +48,9 @@ func (r *reserve) Run(ctx context.Context, s *cli.Session) error {
 	switch {
 	case r.time == 0:
 		return cli.Usagef("-for must say how long to hold lock %q, such as 1h", r.String())
+	case r.share:
+		return cli.Usagef("share is true: others that share lock %q would go on; reserve it with -share=false",
+			r.String())
 	case r.reason == "":
 		return cli.Usagef("-reason must say what lock %q is reserved for: all who wait see it", r.String())
 	}
@@ -58,11 +62,13 @@ func (r *reserve) Run(ctx context.Context, s *cli.Session) error {
 	}
 	last := all[len(all)-1].Lock
 	by := cmp.Or(s.Getenv("GITHUB_ACTOR"), s.Getenv("SUDO_USER"), userName())
+	times := map[*member]time.Duration{}
 	r.claim = func(ctx context.Context, l *member) lock.Claim {
 		d := r.time
 		if deadline, ok := ctx.Deadline(); ok && l.Lock != last {
 			d += time.Until(deadline).Round(time.Second)
 		}
+		times[l] = d
 		return l.store.Self.Reserve(d, by)
 	}
 	set, err := r.take(ctx, s, func([]*lockwire.Store) error { return nil })
@@ -76,8 +82,8 @@ func (r *reserve) Run(ctx context.Context, s *cli.Session) error {
 	}
 	for _, l := range taken {
 		l.m.Finish()
-		s.Print("reserved lock %q until %s (id %s)", l.Lock, time.Now().Add(l.store.Self.Reserved).UTC().
-			Format("2006-01-02 15:04Z"), l.held.ID)
+		s.Print("reserved lock %q until %s (id %s)%s", l.Lock, l.since.Add(times[l]).UTC().Format("2006-01-02 15:04Z"),
+			l.held.ID, r.placeOf(l.held))
 	}
 	s.Print("free it earlier with: hostguard release-lock -lock-name %s -lock-backend %s -lock-id %s", taken.names(),
 		r.Backend, taken.ids())

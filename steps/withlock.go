@@ -100,7 +100,7 @@ func (w *withLock) Run(ctx context.Context, s *cli.Session) error {
 		}
 	}
 	if len(taken) == 0 {
-		return command.run(fenced(s.Environ, set.fences()))
+		return command.run(fenced(s.Environ, set.fence()))
 	}
 	err = w.runUnder(set, command)
 	for _, l := range slices.Backward(taken) {
@@ -160,7 +160,7 @@ func (w *withLock) runUnder(set locks, command wrapped) error {
 	for _, l := range taken {
 		watch.Go(func() { w.watchLoss(ctx, l) })
 	}
-	err := command.run(fenced(command.underNonce(taken[0].store.Self.Nonce), set.fences()))
+	err := command.run(fenced(command.underNonce(taken[0].store.Self.Nonce), set.fence()))
 	cancel()
 	watch.Wait() // before the lock is given back, which must not count as a loss
 	return err

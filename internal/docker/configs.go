@@ -171,17 +171,24 @@ func (c Configs) Remove(ctx context.Context, id string) error {
 	return lock.ErrNotFound
 }
 
+// confirmNames begins the names of what confirm makes. One that is killed leaves it there.
+const confirmNames = "hostguard-confirm-"
+
 // confirm reports whether a config is there, by a list that also shows one which was made for
 // this purpose: such a list shows all that was made before that.
 func (c Configs) confirm(ctx context.Context, config string) (there bool, err error) {
-	name := hashedNames + "confirm-" + lock.NewNonce()
+	name := confirmNames + lock.NewNonce()
 	later, err := c.engine.client.ConfigCreate(ctx, swarm.ConfigSpec{
 		Annotations: swarm.Annotations{Name: name}, Data: []byte(name),
 	})
 	if err != nil {
 		return false, c.classify(err)
 	}
-	defer func() { _ = c.engine.client.ConfigRemove(context.WithoutCancel(ctx), later.ID) }()
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), managerTime)
+		defer cancel()
+		_ = c.engine.client.ConfigRemove(ctx, later.ID)
+	}()
 	configs, err := c.engine.client.ConfigList(ctx, swarm.ConfigListOptions{
 		Filters: filters.NewArgs(filters.Arg("id", config), filters.Arg("id", later.ID)),
 	})

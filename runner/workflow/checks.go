@@ -101,8 +101,8 @@ func (u *use) take(list, backend string) {
 		names = []string{""}
 	}
 	for i := range names {
-		if backend == "file" {
-			names[i] += " (file)" // not visible to the other backend
+		if backend != "" && backend != "docker" {
+			names[i] += " (" + backend + ")" // not visible to the others
 		}
 	}
 	name := strings.Join(names, nameSeparator)
