@@ -51,7 +51,9 @@ func TestEachBlockOfTheDocsIsRunOrListed(t *testing.T) {
 			}
 			blocks++
 			text = strings.TrimSpace(text)
-			i := slices.IndexFunc(rows, func(r blockRow) bool { return r.page == page && strings.HasPrefix(text, r.begins) })
+			i := slices.IndexFunc(rows, func(r blockRow) bool {
+				return r.page == page && strings.HasPrefix(text, r.begins)
+			})
 			if i < 0 {
 				first, _, _ := strings.Cut(text, "\n")
 				t.Errorf("e2e/README.md has no row for the block of %s that begins with: %s", page, first)

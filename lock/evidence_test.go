@@ -140,7 +140,11 @@ func TestOnlyProofMakesAnOrphan(t *testing.T) {
 			s.holder.Command = false
 		}, Unknown},
 		"in a shared store, on this machine": {func(s *scene) { s.shared(); s.end() }, Dead},
-		"in a shared store, no machine id":   {func(s *scene) { s.shared(); s.holder.Place.Machine = ""; s.end() }, Unknown},
+		"in a shared store, no machine id": {func(s *scene) {
+			s.shared()
+			s.holder.Place.Machine = ""
+			s.end()
+		}, Unknown},
 		"in a shared store, its run ended": {func(s *scene) {
 			s.shared()
 			s.run(Dead)

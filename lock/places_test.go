@@ -138,7 +138,8 @@ func TestWhoCountsOtherSlotsIsRefusedWithBothNumbers(t *testing.T) {
 					t.Errorf("left behind: %v", left)
 				}
 				host.end(first.space.Self.Process) // the dead disagree with nobody
-				if held, err := host.slotted(s, tt.mine).Acquire(t.Context()); err != nil || len(held.TookOverFrom) != 1 {
+				held, err := host.slotted(s, tt.mine).Acquire(t.Context())
+				if err != nil || len(held.TookOverFrom) != 1 {
 					t.Errorf("Acquire = %v, %v", held, err)
 				}
 			})
@@ -296,7 +297,8 @@ func TestBreakLeavesTheSlotsOfTheLiving(t *testing.T) {
 		if err != nil || len(broken) != 1 || !broken[0].madeBy(dead.space.Self) {
 			t.Errorf("Break = %v, %v", broken, err)
 		}
-		if broken, err = space.Break(t.Context(), "build", false, record); !errors.Is(err, ErrAlive) || len(broken) != 0 {
+		broken, err = space.Break(t.Context(), "build", false, record)
+		if !errors.Is(err, ErrAlive) || len(broken) != 0 {
 			t.Errorf("Break = %v, %v; want ErrAlive", broken, err)
 		}
 		if broken, err = space.Break(t.Context(), "build", true, record); err != nil || len(broken) != 1 {
@@ -308,7 +310,8 @@ func TestBreakLeavesTheSlotsOfTheLiving(t *testing.T) {
 func TestNamesOfPlacesDoNotContainTheLocksNameAndAreRead(t *testing.T) {
 	for i := range MaxReaders {
 		e := Entry{Name: readerName("lock", i)}
-		if kind, n := e.place(); kind != readerPlace || n != i || strings.Contains(e.Name, "lock") || CheckName(e.Name) == nil {
+		kind, n := e.place()
+		if kind != readerPlace || n != i || strings.Contains(e.Name, "lock") || CheckName(e.Name) == nil {
 			t.Errorf("%q is %q %d", e.Name, kind, n)
 		}
 	}
@@ -324,7 +327,8 @@ func TestNamesOfPlacesDoNotContainTheLocksNameAndAreRead(t *testing.T) {
 		}
 	}
 	names := strings.Join(PlaceNames(placesPrefix("lock")), " ")
-	if !strings.Contains(names, slotName("lock", MaxSlots-1)) || !strings.Contains(names, readerName("lock", MaxReaders-1)) {
+	if !strings.Contains(names, slotName("lock", MaxSlots-1)) ||
+		!strings.Contains(names, readerName("lock", MaxReaders-1)) {
 		t.Errorf("names %s", names)
 	}
 }

@@ -46,7 +46,7 @@ func TestReadersHoldTogetherAndAWriterWaitsForTheLast(t *testing.T) {
 					ids = append(ids, held.ID)
 				}
 				w.join(1, nil)                                                   // a writer
-				w.join(1, func(_ int, m *waiter) { m.Share = true })             // behind it, so that it does not starve
+				w.join(1, func(_ int, m *waiter) { m.Share = true })             // behind it, so it does not starve
 				if entries, _ := first.Entries(t.Context()); len(entries) != 3 { // two readers, and the one who is next
 					t.Errorf("entries: %v", entries)
 				}

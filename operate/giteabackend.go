@@ -60,14 +60,15 @@ func (b *backendGitea) Run(ctx context.Context, s *cli.Session) error {
 	}
 	changes := b.plan(found)
 	if b.init || b.json {
-		if err := runPlan(ctx, s, changes, b.planOptions, "deleting the repository "+found.Issue.Repository); err != nil {
+		undo := "deleting the repository " + found.Issue.Repository
+		if err := runPlan(ctx, s, changes, b.planOptions, undo); err != nil {
 			return err
 		}
 	}
 	switch {
 	case len(changes) > 0 && !b.init:
-		return cli.Refusedf("%s is not there, or the token's user %q may not see it: hostguard backend gitea -init makes it",
-			found.Issue, found.User)
+		return cli.Refusedf("%s is not there, or the token's user %q may not see it: hostguard backend gitea -init "+
+			"makes it", found.Issue, found.User)
 	case len(changes) > 0 && !b.apply:
 		return nil
 	case found.Closed:
@@ -80,9 +81,9 @@ func (b *backendGitea) Run(ctx context.Context, s *cli.Session) error {
 		s.Warning("the repository of %s is not private: everybody can read who holds which lock, and why", found.Issue)
 	}
 	if !b.json {
-		s.Print("locks can be kept in %s at %q, by the user %q; set for all jobs of each host, such as in the runner's "+
-			"envs: HOSTGUARD_LOCK_BACKEND=gitea HOSTGUARD_GITEA_URL=%s %s=%s and HOSTGUARD_GITEA_TOKEN", found.Issue,
-			at.URL, found.User, at.URL, lockwire.GiteaIssue, found.Issue)
+		s.Print("locks can be kept in %s at %q, by the user %q; set for all jobs of each host, such as in the "+
+			"runner's envs: HOSTGUARD_LOCK_BACKEND=gitea HOSTGUARD_GITEA_URL=%s %s=%s and HOSTGUARD_GITEA_TOKEN",
+			found.Issue, at.URL, found.User, at.URL, lockwire.GiteaIssue, found.Issue)
 	}
 	return nil
 }

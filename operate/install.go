@@ -165,15 +165,15 @@ const packaged = "/usr/bin/hostguard"
 // put everything else in place.
 func (i *installation) runPackaged(ctx context.Context, s *cli.Session) error {
 	if i.observe {
-		return cli.Usagef("a package has installed %q, and the service with it: run \"systemctl enable --now %s\"", packaged,
-			observe.UnitName)
+		return cli.Usagef("a package has installed %q, and the service with it: run \"systemctl enable --now %s\"",
+			packaged, observe.UnitName)
 	}
 	_, sum, err := ownProgram()
 	if err != nil {
 		return err
 	}
-	s.Print("a package has installed hostguard %s (sha256 %s) below \"/usr\"; its package manager upgrades and removes it",
-		s.Version, sum)
+	s.Print("a package has installed hostguard %s (sha256 %s) below \"/usr\"; its package manager upgrades and "+
+		"removes it", s.Version, sum)
 	s.Print("nothing to change")
 	i.prefix = "/usr"
 	if i.json {
@@ -247,7 +247,8 @@ func Files(prefix, mark, version string, program []byte, commands []cli.Command)
 	share := filepath.Join(prefix, "share")
 	text(filepath.Join(share, "bash-completion/completions/hostguard"), cli.Completion("bash", mark, commands), 0o644)
 	text(filepath.Join(share, "zsh/site-functions/_hostguard"), cli.Completion("zsh", mark, commands), 0o644)
-	text(filepath.Join(share, "fish/vendor_completions.d/hostguard.fish"), cli.Completion("fish", mark, commands), 0o644)
+	text(filepath.Join(share, "fish/vendor_completions.d/hostguard.fish"),
+		cli.Completion("fish", mark, commands), 0o644)
 	for _, page := range cli.Manual(mark, version, commands) {
 		text(filepath.Join(share, "man/man1", page.Name+".1"), page.Text, 0o644)
 	}

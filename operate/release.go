@@ -107,13 +107,13 @@ func checkSignature(key minisign.PublicKey, path string, sums []byte, version st
 	case err != nil, strings.Count(strings.TrimSuffix(string(text), "\n"), "\n") != 3:
 		return fmt.Errorf("%q is not a signature of minisign: it is damaged; get the release again", beside)
 	case signature.KeyID != key.ID():
-		return fmt.Errorf("%q is by the key %016X, not by %016X: get the release from its owner", beside, signature.KeyID,
-			key.ID())
+		return fmt.Errorf("%q is by the key %016X, not by %016X: get the release from its owner",
+			beside, signature.KeyID, key.ID())
 	case !minisign.Verify(key, sums, text):
 		return fmt.Errorf("%q is not what was signed: it is damaged or was changed; get the release again", path)
 	case signature.TrustedComment != "hostguard "+version:
-		return fmt.Errorf("%q is signed for %.100q, not for \"hostguard %s\": it is of another version; get the release "+
-			"again", path, signature.TrustedComment, version)
+		return fmt.Errorf("%q is signed for %.100q, not for \"hostguard %s\": it is of another version; get the "+
+			"release again", path, signature.TrustedComment, version)
 	}
 	return nil
 }

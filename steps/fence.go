@@ -61,7 +61,8 @@ func (c *checkFence) Inputs() []cli.Input {
 			c.fence, err = parseFence(s)
 			return err
 		}), Text: "the number of the lock that is held"},
-		{Name: "file", Kind: cli.Text(&c.file, nil), FlagOnly: true, Arg: "PATH", Text: "where the highest number is kept"},
+		{Name: "file", Kind: cli.Text(&c.file, nil), FlagOnly: true, Arg: "PATH",
+			Text: "where the highest number is kept"},
 	}
 }
 
@@ -80,8 +81,8 @@ func (c *checkFence) Run(ctx context.Context, s *cli.Session) error {
 	case c.file == "":
 		return cli.Usagef("check-fence: no -file given")
 	case c.fence == 0:
-		return cli.Usagef("check-fence: no number given: locks of docker and file have none, use lock-backend gitea or " +
-			"swarm and give its output fence")
+		return cli.Usagef("check-fence: no number given: locks of docker and file have none, use lock-backend gitea " +
+			"or swarm and give its output fence")
 	}
 	dir, err := os.OpenRoot(filepath.Dir(c.file))
 	if err != nil {
@@ -102,8 +103,8 @@ func (c *checkFence) Run(ctx context.Context, s *cli.Session) error {
 	case err != nil:
 		return fmt.Errorf("check fence %d: read %.200q: %w", c.fence, c.file, err)
 	case c.fence < highest:
-		return cli.Refusedf("fence %d is older than %d in %.200q: a later holder of the lock was here, so this one has "+
-			"lost it; run the job again", c.fence, highest, c.file)
+		return cli.Refusedf("fence %d is older than %d in %.200q: a later holder of the lock was here, so this one "+
+			"has lost it; run the job again", c.fence, highest, c.file)
 	case c.fence == highest:
 		s.Print("fence %d is the one in %.200q", c.fence, c.file)
 		return nil

@@ -136,8 +136,8 @@ func (o *acquireOptions) hold(ctx context.Context, s *cli.Session, l *member) (l
 // explain returns the reason why the lock was not acquired, with its exit status.
 func (o *acquireOptions) explain(err error, name string, log *lockLog) error {
 	if other, ok := errors.AsType[*lock.DisagreementError](err); ok {
-		return cli.Usagef("slots is %d here, and %d where lock %q is %s; all jobs that use it must give the same number",
-			other.Mine, other.Theirs, name, lockwire.DescribeHolder(other.Entry, time.Now()))
+		return cli.Usagef("slots is %d here, and %d where lock %q is %s; all jobs that use it must give the same "+
+			"number", other.Mine, other.Theirs, name, lockwire.DescribeHolder(other.Entry, time.Now()))
 	}
 	switch {
 	case errors.Is(err, lock.ErrJobGone):

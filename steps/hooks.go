@@ -185,7 +185,8 @@ func giveBack(ctx context.Context, s *cli.Session, in *lockwire.Store, e lock.Ju
 	case err != nil:
 		s.Print("%s: %s", s.Name, cli.OneLine(err))
 	default:
-		s.Print("%s: gave back lock %q (id %s), %s", s.Name, e.Lock(), e.ID, lockwire.DescribeHolder(e.Entry, time.Now()))
+		s.Print("%s: gave back lock %q (id %s), %s",
+			s.Name, e.Lock(), e.ID, lockwire.DescribeHolder(e.Entry, time.Now()))
 	}
 }
 

@@ -78,8 +78,8 @@ func (o *acquireOptions) take(
 // claims of this process have one nonce, by which its command is recognized.
 func (o *acquireOptions) open(ctx context.Context, s *cli.Session) (set locks, stores []*lockwire.Store, err error) {
 	if o.share && o.slots > 1 {
-		return nil, nil, cli.Usagef("share is true and slots is %d: a lock is shared or has slots; set slots to 1, or use "+
-			"another lock-name", o.slots)
+		return nil, nil, cli.Usagef("share is true and slots is %d: a lock is shared or has slots; set slots to 1, or "+
+			"use another lock-name", o.slots)
 	}
 	all, err := o.In(o.backends)
 	if err != nil {
@@ -133,8 +133,8 @@ func (set locks) findHeld(ctx context.Context, s *cli.Session, share bool) error
 		}
 		e := entries[i]
 		if c, _ := e.Claim(); c.Share != share {
-			return cli.Usagef("this job or a with-lock above holds lock %q (id %.12s) with share %t, and it cannot change "+
-				"to share %t; give it back first, or give the same share to both", l.Lock, e.ID, c.Share, share)
+			return cli.Usagef("this job or a with-lock above holds lock %q (id %.12s) with share %t, and it cannot "+
+				"change to share %t; give it back first, or give the same share to both", l.Lock, e.ID, c.Share, share)
 		}
 		l.held, l.above = lock.Acquired{ID: e.ID, Fence: e.FenceOf(), Name: e.Name}, true
 	}
@@ -155,8 +155,8 @@ func (set locks) findHeld(ctx context.Context, s *cli.Session, share bool) error
 				"or two jobs can wait for each other; take these in one step: lock-name: %s", later, l.Lock,
 				strings.Join(slices.Sorted(slices.Values([]string{l.Lock, later})), ", "))
 		default:
-			s.Warning("this job holds lock %q and now takes %q: it and a job that takes them in the other order can wait "+
-				"for each other; take both in one step: lock-name: %s, %s", later, l.Lock, l.Lock, later)
+			s.Warning("this job holds lock %q and now takes %q: it and a job that takes them in the other order can "+
+				"wait for each other; take both in one step: lock-name: %s, %s", later, l.Lock, l.Lock, later)
 		}
 	}
 	return nil

@@ -91,8 +91,8 @@ func (w *withLock) Run(ctx context.Context, s *cli.Session) error {
 	for _, l := range set {
 		switch {
 		case l.above:
-			s.Print("this job or a with-lock above already holds the lock %q (id %.12s), and keeps it when the command "+
-				"ends", l.Lock, l.held.ID)
+			s.Print("this job or a with-lock above already holds the lock %q (id %.12s), and keeps it when the "+
+				"command ends", l.Lock, l.held.ID)
 		case l == taken[len(taken)-1]:
 			s.Print("acquired lock %q (id %.12s)%s, running %.200q", l.Lock, l.held.ID, w.placeOf(l.held), s.Wrapped[0])
 		default:

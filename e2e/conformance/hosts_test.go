@@ -26,7 +26,8 @@ func sectionsOfHosts() int {
 // startSwarm starts a daemon that is a swarm's only manager.
 func startSwarm(t *testing.T, version string) contend.Store {
 	e := engine.ForTest(t, version)
-	if _, err := e.Docker("swarm", "init", "--advertise-addr", "127.0.0.1", "--listen-addr", "127.0.0.1:2377"); err != nil {
+	_, err := e.Docker("swarm", "init", "--advertise-addr", "127.0.0.1", "--listen-addr", "127.0.0.1:2377")
+	if err != nil {
 		t.Fatal(err)
 	}
 	return swarmStore(e)
@@ -34,7 +35,8 @@ func startSwarm(t *testing.T, version string) contend.Store {
 
 func swarmStore(e *engine.Engine) contend.Store {
 	return contend.Store{Name: "swarm-" + e.Version, Engine: e, Backend: "swarm", Names: func() ([]string, error) {
-		out, err := e.Docker("config", "ls", "--filter", "label=hostguard.name", "--format", "{{.Label \"hostguard.name\"}}")
+		out, err := e.Docker("config", "ls", "--filter", "label=hostguard.name",
+			"--format", "{{.Label \"hostguard.name\"}}")
 		return strings.Fields(out), err
 	}}
 }

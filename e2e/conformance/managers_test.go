@@ -162,7 +162,8 @@ func TestNoTwoHoldThroughThreeManagers(t *testing.T) {
 	}
 	t.Logf("two managers again: held after %s", time.Since(begin).Round(time.Millisecond))
 	// Now and then the two need longer for a leader than a release waits.
-	if log := printed.String(); !strings.Contains(log, "gave back lock") && !strings.Contains(log, "others take it over") {
+	log := printed.String()
+	if !strings.Contains(log, "gave back lock") && !strings.Contains(log, "others take it over") {
 		t.Errorf("the holder's log: %s", log)
 	}
 }

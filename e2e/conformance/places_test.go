@@ -115,7 +115,8 @@ func TestTheDetectorFindsOneMoreThanThereAreSlots(t *testing.T) {
 	var group sync.WaitGroup
 	for range 8 {
 		group.Go(func() {
-			cmd := r.command([]string{"with-lock", "-timeout", "1m", "-lock-name", r.lock, "-slots", "4", "--"}, r.pass(1)...)
+			cmd := r.command([]string{"with-lock", "-timeout", "1m", "-lock-name", r.lock, "-slots", "4", "--"},
+				r.pass(1)...)
 			r.count(contend.Status(cmd.Run()), "")
 		})
 	}

@@ -43,9 +43,11 @@ func newHost(t *testing.T, s contend.Store, server, name string) *host {
 		}
 	}
 	ready := filepath.Join(h.dir, "ready")
-	h.init = exec.Command("unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private", "sh", "-c", `
+	h.init = exec.Command("unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private",
+		"sh", "-c", `
 mount -t proc proc /proc && mount --bind "$1/machine-id" /etc/machine-id &&
-mount --bind "$1/boot-id" /proc/sys/kernel/random/boot_id && mount -t tmpfs tmpfs /run/lock && : >"$1/ready" && exec sleep 600`,
+mount --bind "$1/boot-id" /proc/sys/kernel/random/boot_id && mount -t tmpfs tmpfs /run/lock &&
+: >"$1/ready" && exec sleep 600`,
 		"host", h.dir)
 	h.init.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := h.init.Start(); err != nil {
@@ -173,7 +175,8 @@ done`).CombinedOutput(); err != nil {
 
 	t.Run("a cut link", func(t *testing.T) {
 		detector := filepath.Join(t.TempDir(), "detector")
-		section := append([]string{"with-lock", "-timeout", "2m", "-lock-name", "deploy", "--"}, contend.Inside(detector, "6")...)
+		section := append([]string{"with-lock", "-timeout", "2m", "-lock-name", "deploy", "--"},
+			contend.Inside(detector, "6")...)
 		holder := a.command(section...)
 		var printed contend.Log
 		holder.Stdout, holder.Stderr = &printed, &printed
@@ -201,7 +204,8 @@ done`).CombinedOutput(); err != nil {
 	t.Run("a later holder has a higher fence", func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "fence")
 		for _, h := range []*host{a, b, a} {
-			out, status := h.run("with-lock", "-lock-name", "deploy", "--", "sh", "-c", `exec "$0" check-fence -file "$1"`, binaryOf(t), file)
+			out, status := h.run("with-lock", "-lock-name", "deploy", "--",
+				"sh", "-c", `exec "$0" check-fence -file "$1"`, binaryOf(t), file)
 			if status != 0 || !strings.Contains(out, "is written to") {
 				t.Errorf("host %s: status %d: %s", h.name, status, out)
 			}

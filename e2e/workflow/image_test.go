@@ -131,8 +131,8 @@ func checkLayout(t *testing.T, path string) {
 			t.Fatal(err)
 		}
 		config := parse(blob(c))
-		if config.Architecture != m.Platform.Architecture || len(image.Layers) != 1 || len(blob(image.Layers[0])) == 0 ||
-			!maps.Equal(image.Annotations, imageLabels) {
+		if config.Architecture != m.Platform.Architecture || len(image.Layers) != 1 ||
+			len(blob(image.Layers[0])) == 0 || !maps.Equal(image.Annotations, imageLabels) {
 			t.Errorf("the image of %+v is %+v, with %+v", m.Platform, image, config)
 		}
 		found = append(found, config.OS+"/"+config.Architecture)

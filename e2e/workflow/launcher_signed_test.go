@@ -60,8 +60,8 @@ func (l *launcher) withKey(key minisign.PublicKey) {
 }
 
 // launcherNeeds is what the launcher needs on PATH beside what it checks a signature with.
-var launcherNeeds = []string{"base64", "chmod", "cmp", "cp", "grep", "head", "mktemp", "mv", "readlink", "rm", "sed", "sha256sum",
-	"stat", "tail", "tr", "uname", "wc", "cat", "cut"}
+var launcherNeeds = []string{"base64", "chmod", "cmp", "cp", "grep", "head", "mktemp", "mv", "readlink", "rm", "sed",
+	"sha256sum", "stat", "tail", "tr", "uname", "wc", "cat", "cut"}
 
 // withOnly leaves the launcher those tools and these others.
 func (l *launcher) withOnly(others ...string) {
@@ -97,22 +97,25 @@ func TestLauncherRunsOnlyWhatTheHostsKeyHasSigned(t *testing.T) {
 				sums := string(readFile(t, filepath.Join(l.dir, "action/dist/SHA256SUMS")))
 				good := owner.sign(sums, "hostguard 1.2.3")
 				lines := strings.SplitAfter(good, "\n")
+				older := owner.sign(sums, "hostguard 1.2.2")
+				legacy := other.legacy(sums, "hostguard 1.2.3")
+				hostile := owner.sign(sums, "x\r::add-path::/x")
 				foreign := strings.SplitAfter(owner.sign("other\n", "hostguard 1.2.3"), "\n")
 
 				l.refused("SHA256SUMS is not signed, and this host has a public key")
 				for name, c := range map[string]struct{ signature, want string }{
 					"another key":       {other.sign(sums, "hostguard 1.2.3"), "or is by another key, and is not run"},
-					"a legacy of one":   {other.legacy(sums, "hostguard 1.2.3"), "or is by another key, and is not run"},
+					"a legacy of one":   {legacy, "or is by another key, and is not run"},
 					"other sums":        {owner.sign(sums+"\n", "hostguard 1.2.3"), "damaged or was changed"},
-					"an older version":  {owner.sign(sums, "hostguard 1.2.2"), `is signed for "hostguard 1.2.2", not for`},
-					"a changed comment": {strings.Replace(owner.sign(sums, "hostguard 1.2.2"), "1.2.2", "1.2.3", 1), "damaged"},
+					"an older version":  {older, `is signed for "hostguard 1.2.2", not for`},
+					"a changed comment": {strings.Replace(older, "1.2.2", "1.2.3", 1), "damaged"},
 					"another comment's": {lines[0] + lines[1] + lines[2] + foreign[3], "damaged or was changed"},
 					"cut":               {good[:len(good)-20], "damaged or was changed"},
 					"two lines":         {lines[0] + lines[1], `is signed for "", not for`},
 					"more lines":        {good + lines[1], "has other lines than a signature"},
 					"no base64":         {lines[0] + "%%%\n" + lines[2] + lines[3], "damaged or was changed"},
 					"nothing":           {"", `is signed for "", not for`},
-					"a hostile comment": {owner.sign(sums, "x\r::add-path::/x"), `is signed for "x::add-path::/x", not for`},
+					"a hostile comment": {hostile, `is signed for "x::add-path::/x", not for`},
 				} {
 					l.write("action/dist/SHA256SUMS.minisig", c.signature, 0o644)
 					t.Log(name)

@@ -52,8 +52,8 @@ func (r *debianRoot) run(script string) (string, int) {
 	r.t.Helper()
 	const enter = `cd "$1" && mount -t overlay -o lowerdir="$2",upperdir=above,workdir=work overlay root &&
 		mount -t proc proc root/proc && exec chroot root /bin/sh -ec "$3"`
-	cmd := exec.CommandContext(r.t.Context(), "unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", enter,
-		"sh", r.kept, r.tree, script)
+	cmd := exec.CommandContext(r.t.Context(), "unshare", "--mount", "--pid", "--fork", "--kill-child",
+		"sh", "-c", enter, "sh", r.kept, r.tree, script)
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C", "DEBIAN_FRONTEND=noninteractive"}
 	out, err := cmd.CombinedOutput()
 	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
@@ -104,7 +104,8 @@ func TestTheDebianPackageIsInstalledAndRemoved(t *testing.T) {
 	source, _ := released(t)
 	r := newDebianRoot(t)
 	r.put(filepath.Join(source, "dist/hostguard_1.0.0-1_amd64.deb"), "hostguard.deb")
-	const files = "find / -xdev ! -path '/proc*' ! -path '/var/lib/dpkg*' ! -path '/var/log/*' ! -path '/var/cache/*' | sort"
+	const files = "find / -xdev ! -path '/proc*' ! -path '/var/lib/dpkg*' ! -path '/var/log/*' " +
+		"! -path '/var/cache/*' | sort"
 	before := r.want(files)
 	r.want("dpkg -i /hostguard.deb; dpkg -i /hostguard.deb") // an upgrade, too
 	if said := r.want("dpkg --verify hostguard; hostguard version"); !strings.HasPrefix(said, "hostguard 1.0.0 ") {
@@ -119,16 +120,19 @@ func TestTheDebianPackageIsInstalledAndRemoved(t *testing.T) {
 	if !slices.Equal(has, want) {
 		t.Errorf("the package has other files than an install:\n%s", difference(want, has))
 	}
-	if said := r.want("bash -e /usr/bin/hostguard-job-completed.sh"); !strings.HasPrefix(said, "hostguard-job-completed: ") {
+	said := r.want("bash -e /usr/bin/hostguard-job-completed.sh")
+	if !strings.HasPrefix(said, "hostguard-job-completed: ") {
 		t.Errorf("the hook says %q", said)
 	}
-	if said := r.want("zcat /usr/share/man/man1/hostguard-status.1.gz"); !strings.Contains(said, "Part of the package") {
+	said = r.want("zcat /usr/share/man/man1/hostguard-status.1.gz")
+	if !strings.Contains(said, "Part of the package") {
 		t.Errorf("the manual is\n%s", said)
 	}
 
 	// Its program does not install itself a second time, and no other takes the package's place.
-	said := r.want("hostguard install -apply")
-	if !strings.Contains(said, `a package has installed hostguard 1.0.0`) || !strings.Contains(said, "nothing to change") ||
+	said = r.want("hostguard install -apply")
+	if !strings.Contains(said, `a package has installed hostguard 1.0.0`) ||
+		!strings.Contains(said, "nothing to change") ||
 		!strings.Contains(said, `post_task_script: "/usr/bin/hostguard-post-task"`) {
 		t.Errorf("install says\n%s", said)
 	}
@@ -149,7 +153,8 @@ func TestTheDebianPackageIsInstalledAndRemoved(t *testing.T) {
 		t.Errorf("the observer is %s", said)
 	}
 	const enabled = "/etc/systemd/system/multi-user.target.wants/hostguard-observe.service"
-	r.want("systemctl enable hostguard-observe; dpkg -i /hostguard.deb; test -L " + enabled) // an upgrade leaves it enabled
+	// An upgrade leaves it enabled.
+	r.want("systemctl enable hostguard-observe; dpkg -i /hostguard.deb; test -L " + enabled)
 	r.want("dpkg --purge hostguard")
 	if after := r.want(files); after != before {
 		t.Errorf("a removal leaves:\n%s", difference(strings.Split(before, "\n"), strings.Split(after, "\n")))
@@ -187,7 +192,8 @@ func TestAllPackagesHaveTheSameFiles(t *testing.T) {
 		deb := t.TempDir()
 		command(t, deb, nil, "dpkg-deb", "-x", filepath.Join(dist, "hostguard_1.0.0-1_"+arch.goarch+".deb"), ".")
 		apk := apkFiles(t, filepath.Join(dist, "hostguard_1.0.0-r1_"+arch.name+".apk"))
-		for name, files := range map[string]map[string][]byte{"rpm": below(t, unpacked), "deb": below(t, deb), "apk": apk} {
+		packages := map[string]map[string][]byte{"rpm": below(t, unpacked), "deb": below(t, deb), "apk": apk}
+		for name, files := range packages {
 			var has []string
 			for path := range files {
 				if !strings.HasPrefix(path, "/.") { // apk's own

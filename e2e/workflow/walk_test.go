@@ -38,13 +38,14 @@ func TestANewcomersWalk(t *testing.T) {
 		git clone --quiet --bare /bundle /srv/wooo/hostguard
 		git init --quiet --bare --initial-branch main /srv/wooo/shop
 		git init --quiet --bare --initial-branch main /srv/wooo/blog
-		until curl --silent %[1]s; do sleep 0.02; done`, gitea, strings.Replace(gitea, "//", "//wooo:"+ownerPassword+"@", 1)))
+		until curl --silent %[1]s; do sleep 0.02; done`,
+		gitea, strings.Replace(gitea, "//", "//wooo:"+ownerPassword+"@", 1)))
 
 	begin := time.Now()
 	step := func(i int) string {
 		t.Helper()
-		return h.sh(fmt.Sprintf("step %d", i), strings.ReplaceAll(steps[i-1].commands, "uses: https://gitea.example.com",
-			"uses: "+gitea))
+		return h.sh(fmt.Sprintf("step %d", i), strings.ReplaceAll(steps[i-1].commands,
+			"uses: https://gitea.example.com", "uses: "+gitea))
 	}
 	steps[0].sees(t, step(1))
 	installed := step(2)
@@ -64,7 +65,8 @@ func TestANewcomersWalk(t *testing.T) {
 	steps[6].sees(t, step(7))
 	h.awaitLog("blog", readmeStep{quotes: []string{"acquired lock"}})
 	// The observer looks every few seconds.
-	h.sh("the observer", `timeout 60 sh -c 'until ~/.local/bin/hostguard why -last | grep wooo/blog; do sleep 0.2; done'`)
+	h.sh("the observer",
+		`timeout 60 sh -c 'until ~/.local/bin/hostguard why -last | grep wooo/blog; do sleep 0.2; done'`)
 	steps[7].sees(t, step(8))
 }
 

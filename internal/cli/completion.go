@@ -102,7 +102,8 @@ func bashCompletion(mark string, all []Command, words []described, inGroup map[s
 	}
 	var seconds strings.Builder
 	for _, group := range groups {
-		fmt.Fprintf(&seconds, "\t\t2:%[1]s | 3:'help %[1]s') words='%[2]s' ;;\n", group.word, wordsOf(inGroup[group.word]))
+		fmt.Fprintf(&seconds, "\t\t2:%[1]s | 3:'help %[1]s') words='%[2]s' ;;\n",
+			group.word, wordsOf(inGroup[group.word]))
 	}
 	return fmt.Appendf(nil, `# %[1]s
 _hostguard_paths() {

@@ -15,8 +15,8 @@ var environment = []described{
 	{"GITEA_TOKEN", "a token for Gitea: whether a run is still running, and what runners it has. It is never an " +
 		"input, so that it is in no command line and no log"},
 	{"HOSTGUARD_GITEA_URL, HOSTGUARD_GITEA_ISSUE, HOSTGUARD_GITEA_TOKEN",
-		"the Gitea of -lock-backend gitea, the issue whose comments the locks are (OWNER/NAME#NUMBER), and the token of " +
-			"the user that they are by. The token is never an input"},
+		"the Gitea of -lock-backend gitea, the issue whose comments the locks are (OWNER/NAME#NUMBER), and the token " +
+			"of the user that they are by. The token is never an input"},
 	{"GITEA_SERVER_URL", "the server that GITEA_TOKEN is for, in place of the checkout's remote"},
 	{RegistrationVariable, "the registration token of a new runner (runner split)"},
 	{"RESTART_NOW", "1 means -restart-now (runner service)"},
@@ -37,8 +37,8 @@ var files = []described{
 	{"~/act-runner", "the directory of the host's runner, if no service names another"},
 	{"/etc/systemd/system/hostguard-clean-diag.timer",
 		"the timer of runner cleanup-timer; below ~/.config/systemd/user for other users"},
-	{"/etc/hostguard/minisign.pub", "the public key of whoever signs this host's releases; install and the action take " +
-		"no others then"},
+	{"/etc/hostguard/minisign.pub", "the public key of whoever signs this host's releases; install and the action " +
+		"take no others then"},
 	{"/usr/local/bin/hostguard-job-completed, hostguard-post-task, hostguard-health",
 		"the hooks that install puts in place: links to hostguard"},
 }

@@ -199,8 +199,8 @@ func (c Configs) confirm(ctx context.Context, config string) (there bool, err er
 		return slices.ContainsFunc(configs, func(c swarm.Config) bool { return c.ID == id })
 	}
 	if !has(later.ID) {
-		return false, fmt.Errorf("the swarm of the Docker daemon at %q has a new leader, which does not know all configs "+
-			"yet", c.engine.Address())
+		return false, fmt.Errorf("the swarm of the Docker daemon at %q has a new leader, which does not know all "+
+			"configs yet", c.engine.Address())
 	}
 	return has(config), nil
 }

@@ -85,7 +85,8 @@ func (e *Engine) top(ctx context.Context, c container.Summary) (list []pressure.
 	for _, line := range top.Processes {
 		p, ok := parseTop(line, now)
 		if !ok {
-			return nil, fmt.Errorf("docker top of container %.12q: not a list of processes (%d columns)", c.ID, len(line))
+			return nil, fmt.Errorf("docker top of container %.12q: not a list of processes (%d columns)",
+				c.ID, len(line))
 		}
 		p.Dir, p.Container = dir, name
 		list = append(list, p)

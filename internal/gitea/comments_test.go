@@ -111,8 +111,9 @@ func TestWhatGiteasAnswersMean(t *testing.T) {
 		body   string
 		want   error
 	}{
-		"no token":          {401, `{}`, lock.ErrRefused},
-		"no right":          {403, `{"message": "token does not have at least one of required scope(s)"}`, lock.ErrRefused},
+		"no token": {401, `{}`, lock.ErrRefused},
+		"no right": {403, `{"message": "token does not have at least one of required scope(s)"}`,
+			lock.ErrRefused},
 		"no repository":     {404, `{}`, lock.ErrRefused},
 		"archived":          {423, `{}`, lock.ErrRefused},
 		"moved":             {302, ``, lock.ErrRefused},
@@ -168,8 +169,8 @@ func TestAnIssueIsNoPath(t *testing.T) {
 	if issue, err := ParseIssue("ci/locks#12"); err != nil || issue != (Issue{"ci/locks", 12}) {
 		t.Errorf("%v, %v", issue, err)
 	}
-	for _, s := range []string{"", "ci/locks", "ci#1", "/locks#1", "ci/#1", "../x#1", "ci/..#1", "ci/a/b#1", "ci/a?b#1", "ci/a#0",
-		"ci/a#-1", "ci/a#1/x", "ci/a b#1"} {
+	for _, s := range []string{"", "ci/locks", "ci#1", "/locks#1", "ci/#1", "../x#1", "ci/..#1", "ci/a/b#1", "ci/a?b#1",
+		"ci/a#0", "ci/a#-1", "ci/a#1/x", "ci/a b#1"} {
 		if issue, err := ParseIssue(s); err == nil {
 			t.Errorf("%q is %v", s, issue)
 		}

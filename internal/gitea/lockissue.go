@@ -77,8 +77,9 @@ func (l *LockIssue) MakeRepository(ctx context.Context) error {
 		"name": name, "private": true, "description": "Locks of hostguard: the comments of one issue",
 	}, nil)
 	if code := status(err); code == http.StatusForbidden || code == http.StatusNotFound {
-		return fmt.Errorf("make the repository %q: %q does not let the token do that (%d); make it by hand, private, or "+
-			"give a token with the scopes write:repository and write:user once", l.Issue.Repository, l.comments.asker.url, code)
+		return fmt.Errorf("make the repository %q: %q does not let the token do that (%d); make it by hand, private, "+
+			"or give a token with the scopes write:repository and write:user once",
+			l.Issue.Repository, l.comments.asker.url, code)
 	}
 	if err != nil {
 		return fmt.Errorf("make the repository %q at %q: %w", l.Issue.Repository, l.comments.asker.url, err)
@@ -99,8 +100,8 @@ func (l *LockIssue) RemoveRepository(ctx context.Context) error {
 func (l *LockIssue) MakeIssue(ctx context.Context) error {
 	var made struct{ Number int64 }
 	_, err := l.comments.call(ctx, http.MethodPost, "/repos/"+l.Issue.Repository+"/issues", map[string]string{
-		"title": "Locks", "body": "Each comment here is the lock of a job, or a job that waits for one. hostguard makes " +
-			"and removes them; see `hostguard status`.",
+		"title": "Locks", "body": "Each comment here is the lock of a job, or a job that waits for one. hostguard " +
+			"makes and removes them; see `hostguard status`.",
 	}, &made)
 	if err != nil {
 		return l.comments.explain("make an issue for", err)

@@ -272,7 +272,9 @@ func (m *places) act(s *placesState, i int, to func(placing, string, func(*place
 	case placingGiveBack:
 		to(placingHeld, "gives its slot back: HELD", func(t *placesState) { t.remove(ownSlot) })
 	case placingHeld:
-		to(placingIdle, "releases", func(t *placesState) { t.remove(func(e placed) bool { return ownSlot(e) || ownReader(e) }) })
+		to(placingIdle, "releases", func(t *placesState) {
+			t.remove(func(e placed) bool { return ownSlot(e) || ownReader(e) })
+		})
 	case placingYield:
 		to(placingIdle, "removes its entry", func(t *placesState) { t.remove(own) })
 	}
@@ -402,10 +404,11 @@ func TestPlacesHold(t *testing.T) {
 }
 
 func TestMutationsOfPlacesAreCaught(t *testing.T) {
+	secondShares := []bool{false, true}
 	for name, m := range map[string]places{
 		"ranks below the number of slots on one name": {slots: []int{2, 2, 2}, ranks: true},
-		"a reader that looks first":                   {slots: []int{1, 1}, shares: []bool{false, true}, looksFirst: true},
-		"a reader that gives its slot back first":     {slots: []int{1, 1}, shares: []bool{false, true}, givesFirst: true},
+		"a reader that looks first":                   {slots: []int{1, 1}, shares: secondShares, looksFirst: true},
+		"a reader that gives its slot back first":     {slots: []int{1, 1}, shares: secondShares, givesFirst: true},
 		"a list that shows one place only":            {slots: []int{1, 2}, verifiesOne: true},
 	} {
 		t.Run(name, func(t *testing.T) {

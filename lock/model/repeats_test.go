@@ -16,7 +16,8 @@ func TestTheProtocolHoldsWhereNothingConflicts(t *testing.T) {
 			"late creates": func(m *model) { m.late = true },
 			"late removes": func(m *model) { m.removeFails, m.removeLate = true, true },
 			"late creates and removes, deaths, giving up": func(m *model) {
-				m.deaths, m.lost, m.late, m.removeFails, m.removeLate, m.giveUps = n == 2, true, true, true, true, n == 2
+				m.lost, m.late, m.removeFails, m.removeLate = true, true, true, true
+				m.deaths, m.giveUps = n == 2, n == 2
 			},
 			"all at once": func(m *model) {
 				for _, f := range faults {

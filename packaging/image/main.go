@@ -199,7 +199,9 @@ func oneFile(name string, data []byte, at time.Time) ([]byte, error) {
 }
 
 func add(w *tar.Writer, name string, data []byte, mode int64, at time.Time) error {
-	err := w.WriteHeader(&tar.Header{Name: name, Mode: mode, Size: int64(len(data)), ModTime: at, Format: tar.FormatUSTAR})
+	err := w.WriteHeader(&tar.Header{
+		Name: name, Mode: mode, Size: int64(len(data)), ModTime: at, Format: tar.FormatUSTAR,
+	})
 	if err == nil {
 		_, err = w.Write(data)
 	}

@@ -30,8 +30,8 @@ func checkLockOrder(workflows []Workflow) []finding.Finding {
 				if x, found := first[[2]string{y.taken, y.held}]; found {
 					all.Bad(3, fmt.Sprintf("take both in one step, which keeps one order everywhere: lock-name: %.200q",
 						strings.Join(slices.Sorted(slices.Values(pair[:])), ", ")),
-						"%s takes lock %.100q while it holds %.100q, and %s %.100q while it holds %.100q: each can wait for "+
-							"the other until its timeout", x.where, x.taken, x.held, y.where, y.taken, y.held)
+						"%s takes lock %.100q while it holds %.100q, and %s %.100q while it holds %.100q: each can "+
+							"wait for the other until its timeout", x.where, x.taken, x.held, y.where, y.taken, y.held)
 				}
 			}
 		}
