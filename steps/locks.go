@@ -145,8 +145,9 @@ func (set locks) findHeld(ctx context.Context, s *cli.Session, share bool) error
 		elsewhere := func(other *member) bool { return other.above && other.Backend != l.Backend }
 		if j := slices.IndexFunc(set[i:], elsewhere); j >= 0 { // own.after sees the store of l only
 			later := set[i+j]
-			return cli.Usagef("this job holds lock %q of %s, so it must not wait for %q of %s, which is taken before it, "+
-				"or two jobs can wait for each other; take both in one step", later.Lock, later.Backend, l.Lock, l.Backend)
+			return cli.Usagef("this job holds lock %q of %s, so it must not wait for %q of %s, which is taken before "+
+				"it, or two jobs can wait for each other; take both in one step", later.Lock, later.Backend, l.Lock,
+				l.Backend)
 		}
 		later, found := own.after(ctx, l)
 		switch {

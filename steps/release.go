@@ -144,8 +144,8 @@ func (r *release) giveBackIDs(ctx context.Context, ids []string) error {
 	}
 	for _, e := range given {
 		if h, ours := e.Claim(); !ours || h.Command || !h.OutsideJobs() {
-			return cli.Usagef("lock %q (id %.12s) was not acquired by an acquire-lock outside any job: its job gives it "+
-				"back, or its with-lock, or break-lock", r.Lock, actions.Plain(e.ID))
+			return cli.Usagef("lock %q (id %.12s) was not acquired by an acquire-lock outside any job: its job gives "+
+				"it back, or its with-lock, or break-lock", r.Lock, actions.Plain(e.ID))
 		}
 		if err := r.m.Release(ctx, e.ID); err != nil && !errors.Is(err, lock.ErrNotFound) {
 			return err
