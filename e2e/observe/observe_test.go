@@ -232,7 +232,8 @@ func TestHistoryIsWhatTheContendersWroteDown(t *testing.T) {
 		if i.End == history.EndTakenOver {
 			seen++
 		}
-		if i.End == history.EndTakenOver && (!s.killed || !strings.Contains(i.Evidence, "gone")) {
+		dead := strings.Contains(i.Evidence, "gone") || strings.Contains(i.Evidence, "had ended")
+		if i.End == history.EndTakenOver && (!s.killed || !dead) {
 			t.Errorf("%s, killed %v, was taken over as %q", job, s.killed, i.Evidence)
 		}
 	}
