@@ -57,8 +57,8 @@ const (
 
 	// A ticket's number is the host's boot-time clock, which nobody sets, in ticks, so that
 	// the order needs no look at all others.
-	tick      = time.Second / 16
-	maxNumber = 1 << 30 // two years
+	tick      = time.Millisecond
+	maxNumber = 1 << 36 // two years
 	// passingTime is for the removal of tickets that were passed.
 	passingTime = 2 * time.Second
 )
@@ -373,14 +373,16 @@ func (a *acquisition) hear(ctx context.Context) (err error) {
 	return err
 }
 
-// nextNumber returns a number that is not before any that this process has seen. Of one
-// tick the store's clock decides, unless it has been set back.
+// nextNumber returns a number that is after all that this process has seen, where it sees
+// the whole queue: the store's clock, which orders those of one number, may be set back at
+// any moment. Of a sample it is not before any, as each of a crowd would else count on from
+// what it happens to see.
 func (a *acquisition) nextNumber(now time.Time) int {
 	number := max(int(a.space.Host.Uptime()/tick), 1)
 	for _, other := range a.ahead { // all, since this process is none of them yet
 		if other.number >= number {
 			number = other.number
-			if other.Created.After(now) {
+			if a.of == 1 || other.Created.After(now) {
 				number++
 			}
 		}

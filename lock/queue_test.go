@@ -343,34 +343,44 @@ func TestWhoWasPassedKeepsItsPlaceWhenItActsAgain(t *testing.T) {
 	})
 }
 
-// The order is that in which they came, whatever a clock shows.
+// The order is that in which they came, whatever the store's clock shows.
 func TestAClockThatIsSetBackLeavesTheOrder(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newStore(true, faults{}, 1)
-		host := newMachine()
-		var want []string
-		for i := range 6 {
-			m := host.contender(s)
-			a := &acquisition{contender: contender{Mutex: m, unknown: map[string]bool{}}}
-			if err := a.takeTicket(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			want = append(want, m.space.Self.Nonce)
-			s.mu.Lock()
-			for n := range s.entries { // set back by an hour before each of the others
-				s.entries[n].Created = s.entries[n].Created.Add(time.Hour)
-			}
-			s.mu.Unlock()
-			time.Sleep(time.Duration(i%2) * time.Second) // some come in one tick
-		}
-		var got []string
-		for _, ticket := range host.contender(s).tickets(s.named(queueNames)) {
-			got = append(got, ticket.nonce)
-		}
-		if !slices.Equal(got, want) {
-			t.Errorf("order %v, want %v", got, want)
-		}
-	})
+	for name, created := range map[string]func(i int) time.Duration{
+		"from the future": func(i int) time.Duration { return time.Duration(6-i) * time.Hour },
+		"to the past":     func(i int) time.Duration { return time.Duration(-i) * time.Hour },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStore(true, faults{}, 1)
+				host := newMachine()
+				var want []string
+				for i := range 6 {
+					m := host.contender(s)
+					a := &acquisition{contender: contender{Mutex: m, unknown: map[string]bool{}}}
+					if err := a.takeTicket(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+					nonce := m.space.Self.Nonce
+					want = append(want, nonce)
+					s.mu.Lock()
+					for n := range s.entries {
+						if s.entries[n].label("nonce") == nonce {
+							s.entries[n].Created = s.entries[n].Created.Add(created(i))
+						}
+					}
+					s.mu.Unlock()
+					time.Sleep(time.Duration(i%2) * time.Second) // some come in one tick
+				}
+				var got []string
+				for _, ticket := range host.contender(s).tickets(s.named(queueNames)) {
+					got = append(got, ticket.nonce)
+				}
+				if !slices.Equal(got, want) {
+					t.Errorf("order %v, want %v", got, want)
+				}
+			})
+		})
+	}
 }
 
 func TestATicketEndsWithTheDeadlineOfItsAcquire(t *testing.T) {
