@@ -86,7 +86,8 @@ func (r *run) over() bool {
 }
 
 // TestNoTwoHold runs 16 contenders over each store while processes are killed,
-// networks are pruned and the daemon restarts.
+// networks are pruned and the daemon restarts. It is alone: its waiters work all the time,
+// and beside three other tests it had a quarter of the sections a second.
 func TestNoTwoHold(t *testing.T) {
 	stores(t, func(t *testing.T, s contend.Store) {
 		r := newRun(t, s, sections())
@@ -307,6 +308,7 @@ func (r *run) recovered() {
 // The same detector must find what plain "docker network create" lets through
 // below Engine 25: a check that cannot fail is no check.
 func TestTheDetectorFindsOverlapsOfPlainCreate(t *testing.T) {
+	t.Parallel()
 	s := start(t, engine.Old)
 	r := newRun(t, s, 0)
 	// All eight of a round get their networks, one after the other: a bridge takes the
@@ -337,9 +339,10 @@ func TestTheDetectorFindsOverlapsOfPlainCreate(t *testing.T) {
 // TestPlainRivals lets workflows that know nothing of hostguard take the same
 // lock, as their old scripts do, with the settle that is the default.
 func TestPlainRivals(t *testing.T) {
+	t.Parallel()
 	for _, version := range []string{engine.Old, engine.New} {
 		t.Run(version, func(t *testing.T) {
-			t.Parallel() // most of the time each waits for its settle to end
+			t.Parallel()
 			s := start(t, version)
 			start := time.Now()
 			ambiguous := 0

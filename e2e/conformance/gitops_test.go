@@ -15,6 +15,7 @@ import (
 // The example of a GitOps repository pushes under a lock of a real Gitea, and a job that has
 // lost that lock pushes nothing.
 func TestAJobThatLostItsLockPushesNothing(t *testing.T) {
+	t.Parallel()
 	_, store := startGitea(t)
 	binary, err := contend.Hostguard()
 	if err != nil {

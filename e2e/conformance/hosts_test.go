@@ -107,6 +107,7 @@ func backend(t *testing.T, s contend.Store, bot *gitea.User, want int, flags str
 
 // What a real Gitea lets tokens of few scopes do, and what is printed where it does not.
 func TestTheBackendOfGiteaIsMadeOnceAndChecked(t *testing.T) {
+	t.Parallel()
 	server, store := startGitea(t)
 	bot, err := server.User("second-bot", false)
 	if err != nil {
@@ -139,13 +140,16 @@ func TestTheBackendOfGiteaIsMadeOnceAndChecked(t *testing.T) {
 // TestNoTwoHoldAcrossHosts attacks the stores of several machines as TestNoTwoHold does
 // those of one: contenders are killed, and the server is.
 func TestNoTwoHoldAcrossHosts(t *testing.T) {
+	t.Parallel()
 	t.Run("swarm", func(t *testing.T) {
+		t.Parallel()
 		r := newRun(t, startSwarm(t, engine.New), sectionsOfHosts())
 		r.kills = sectionsOfHosts() / 10
 		r.away = "swarm" // it may have no leader yet, too
 		r.attack()
 	})
 	t.Run("gitea", func(t *testing.T) {
+		t.Parallel()
 		server, store := startGitea(t)
 		r := newRun(t, store, sectionsOfHosts())
 		r.kills = sectionsOfHosts() / 10

@@ -97,6 +97,7 @@ func (m *managers) command(i int, args ...string) *exec.Cmd {
 
 // Contenders beside each of three managers, one of which is killed, and then a second one.
 func TestNoTwoHoldThroughThreeManagers(t *testing.T) {
+	t.Parallel()
 	m := startManagers(t)
 	detector := filepath.Join(t.TempDir(), "detector")
 	section := func(i int, seconds string) *exec.Cmd {

@@ -26,6 +26,7 @@ func placesStores(t *testing.T, test func(*testing.T, *run)) {
 	} {
 		s := s(t)
 		t.Run(s.Name, func(t *testing.T) {
+			t.Parallel()
 			r := newRun(t, s, placesSections)
 			r.kills = placesSections / 20
 			test(t, r)
@@ -101,6 +102,7 @@ func (r *run) pass(slots int) []string {
 }
 
 func TestNoMoreHoldThanThereAreSlots(t *testing.T) {
+	t.Parallel()
 	placesStores(t, func(t *testing.T, r *run) {
 		r.occupy(func(int) (flags, section []string) { return []string{"-slots", "3"}, r.pass(3) })
 		if r.done.Load() < placesSections {
@@ -111,6 +113,7 @@ func TestNoMoreHoldThanThereAreSlots(t *testing.T) {
 
 // One that counts a slot more shows that the detector sees it.
 func TestTheDetectorFindsOneMoreThanThereAreSlots(t *testing.T) {
+	t.Parallel()
 	r := newRun(t, contend.Store{Name: "file"}, 0)
 	var group sync.WaitGroup
 	for range 8 {
@@ -133,6 +136,7 @@ func (r *run) shared() []string {
 }
 
 func TestNoWriterHoldsBesideReaders(t *testing.T) {
+	t.Parallel()
 	placesStores(t, func(t *testing.T, r *run) {
 		r.occupy(func(int) (flags, section []string) {
 			if rand.N(3) > 0 {
@@ -145,6 +149,7 @@ func TestNoWriterHoldsBesideReaders(t *testing.T) {
 
 // Those that disagree are refused whenever the others hold, and never hold beside them.
 func TestWhoCountsOtherSlotsDoesNotHoldBeside(t *testing.T) {
+	t.Parallel()
 	placesStores(t, func(t *testing.T, r *run) {
 		two := filepath.Join(t.TempDir(), "two")
 		r.occupy(func(i int) (flags, section []string) {

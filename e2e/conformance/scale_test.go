@@ -14,6 +14,7 @@ import (
 
 // What waiters of many hosts cost a Gitea at rest, and a hand-off between them.
 func TestWaitersOfManyHostsAskSeldom(t *testing.T) {
+	t.Parallel()
 	hosts, each, rest := 5, 2, 15*time.Second
 	if os.Getenv("HOSTGUARD_SOAK") != "" {
 		hosts, each, rest = 20, 5, time.Minute

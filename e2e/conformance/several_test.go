@@ -23,8 +23,10 @@ const severalSections = 300
 // in any order, and some of them in two stores, while they are killed. A circle would end in a
 // timeout, which is an error.
 func TestSeveralLocksNeverWaitInACircle(t *testing.T) {
+	t.Parallel()
 	for _, s := range []string{"docker-" + engine.New, "file"} {
 		t.Run(s, func(t *testing.T) {
+			t.Parallel()
 			store := contend.Store{Name: s}
 			if s != "file" {
 				store = start(t, engine.New)

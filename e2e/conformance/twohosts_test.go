@@ -139,6 +139,7 @@ func newLink(t *testing.T, server string) *link {
 
 // Two hosts that share nothing but the Gitea.
 func TestTwoHostsExcludeEachOther(t *testing.T) {
+	t.Parallel()
 	server, store := startGitea(t)
 	a, b := newHost(t, store, server.URL, "a"), newHost(t, store, server.URL, "b")
 	lock := []string{"-lock-name", "deploy"}
