@@ -12,7 +12,7 @@ GOBUILD = CGO_ENABLED=0 go build -tags nethttpomithttp2 -trimpath -buildvcs=fals
 	-ldflags "-s -w -X main.version=$$(cat VERSION) -X main.commit=$(COMMIT)"
 TOOL = go tool -modfile=tools.mod
 
-.PHONY: help build page dist sbom packages image release check test unit model fuzz e2e gitea suites systemd soak bench bench-long demo picture engines clean FORCE
+.PHONY: help build page dist sbom packages image release check test unit model fuzz e2e gitea conformance systemd soak bench bench-long demo picture engines clean FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /\1\t/p' Makefile | expand -t 12
@@ -132,23 +132,22 @@ fuzz: ## each fuzz target, 10,000 times
 		$(TEST) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" || exit 1; \
 	done
 
-# The attack on the lock goes first and alone, since its waiters work all the time. Gitea
-# is built on the processor time that the workflows leave, some of which wait for it. Then,
-# one by one, the suites that have limits of seconds or look for builds; then the others,
-# two at once. By a shell, since "make -j" is what some look for.
+# The attack on the lock goes first. Gitea is built on the processor time that it leaves, and
+# is there for the tests after it. Then, one by one, the suites that have limits of seconds or
+# look for builds; then the others, two at once. By a shell, since "make -j" is what some look
+# for.
 e2e: build ## against real engines, runners, Gitea and systemd
-	cd e2e && $(TEST) -count=1 -timeout 40m ./conformance
 	@$(MAKE) --no-print-directory gitea & gitea=$$!; \
-		$(MAKE) --no-print-directory workflows; status=$$?; wait $$gitea && exit $$status
-	cd e2e && $(TEST) -count=1 -p 1 -timeout 40m ./proof ./drain ./demo ./wake
+		$(MAKE) --no-print-directory conformance; status=$$?; wait $$gitea && exit $$status
+	cd e2e && $(TEST) -count=1 -p 1 -timeout 40m ./workflow ./proof ./drain ./demo ./wake
 	cd e2e && $(TEST) -count=1 -timeout 40m ./systemd \
 		$$(go list ./... | grep -vE '/(conformance|workflow|proof|drain|demo|wake)$$')
 
 gitea:
 	cd e2e && nice -n 19 go run ./rig/gitea/build
 
-workflows:
-	cd e2e && $(TEST) -count=1 -timeout 40m ./workflow
+conformance:
+	cd e2e && $(TEST) -count=1 -timeout 40m ./conformance
 
 # The operator's commands on machines whose init is a real systemd.
 systemd: engines build ## of e2e, the machines with a real systemd
