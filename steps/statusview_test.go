@@ -321,6 +321,32 @@ func TestKeysMoveTheCursorOfAWatch(t *testing.T) {
 	}
 }
 
+func TestEnterLeavesForNoOtherThanASafeLink(t *testing.T) {
+	for _, tt := range []struct {
+		link, want string
+	}{
+		{"https://git.example.com/wooo/docs/actions/runs/63", "https://git.example.com/wooo/docs/actions/runs/63"},
+		{"", ""}, {"javascript:alert(1)", ""}, {"file:///etc/passwd", ""}, {"https://u:p@git.example.com/x", ""},
+		{"https://git.example.com/\x1b]8;;x\a", ""}, {"https://git.example.com/" + strings.Repeat("x", 5000), ""},
+	} {
+		r := busyReport(past{})
+		r.Locks[0].Holders[0].RunURL = tt.link
+		p := &watchPicture{host: "h", report: r}
+		show := func() string { return strings.Join(p.lines(terminal.Style{Width: 80}, time.UTC, 24), "\n") }
+		if p.press(terminal.Enter); p.link != "" || !strings.Contains(show(), "\n> # wooo/docs") {
+			t.Errorf("the first only chooses: %q\n%s", p.link, show())
+		}
+		p.press(terminal.Enter)
+		if p.link != tt.want || tt.want == "" && !strings.Contains(show(), "\nthe address of its run is not known\n") {
+			t.Errorf("%q: leaves for %q, want %q\n%s", tt.link, p.link, tt.want, show())
+		}
+		if p.press("j"); strings.Contains(show(), "is not known") {
+			t.Error("the note stays")
+		}
+	}
+	(&watchPicture{report: quietReport()}).press(terminal.Enter) // there is nothing to choose
+}
+
 func TestAWatchAnswersWhyFromTheHistory(t *testing.T) {
 	r := busyReport(knownPast(t))
 	p := &watchPicture{host: "h", report: r, chosen: r.Locks[0].Waiters[0].ID, why: true}
