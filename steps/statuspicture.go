@@ -114,12 +114,14 @@ func (p *watchPicture) lines(style terminal.Style, zone *time.Location, height i
 		}
 	}
 	v.gap()
-	for _, l := range v.locks() {
+	shown, more := v.shown()
+	for _, l := range shown {
 		name, state := v.head(l)
 		v.pair(v.Paint(terminal.Bold, name), state, "  ")
 		v.strip(l)
 		v.queue(l)
 	}
+	v.left(more)
 	v.gap()
 	v.host()
 	lines := v.clipped()

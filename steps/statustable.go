@@ -30,7 +30,8 @@ func (v *view) table() {
 		head.cells[i] = column.name
 	}
 	table := []tableLine{head}
-	for _, l := range v.locks() {
+	shown, more := v.shown()
+	for _, l := range shown {
 		table = append(table, v.tableOf(l)...)
 	}
 	var widths [len(head.cells)]int
@@ -64,6 +65,7 @@ func (v *view) table() {
 			v.add(strings.Repeat(" ", used) + more)
 		}
 	}
+	v.left(more)
 }
 
 // tableOf returns the lines of one lock.

@@ -321,6 +321,34 @@ func TestKeysMoveTheCursorOfAWatch(t *testing.T) {
 	}
 }
 
+// A job that names its lock after its run leaves a free lock in each of them.
+func TestFreeLocksThatNobodyHeldForLongAreCounted(t *testing.T) {
+	r := statusReport{Time: shownAt, past: past{free: map[string]history.Interval{}}}
+	for i := range 40 {
+		name := fmt.Sprintf("build-%02d", i)
+		r.Locks = append(r.Locks, free(name, 1))
+		r.past.free[name] = history.Interval{Until: before(time.Duration(40-i) * time.Hour)}
+	}
+	r.Locks[3].Holders = []entryReport{holderEntry(claimOf("aa", "wooo/docs", "build", "63", "", 0), lock.Alive, "")}
+	r.Locks[4].Waiters = waiters(claimOf("bb", "wooo/shop", "build", "19", "", 0))
+	for _, width := range []int{80, 120} {
+		style := terminal.Style{Width: width}
+		for _, lines := range [][]string{r.view(style, time.UTC),
+			(&watchPicture{host: "h", report: r}).lines(style, time.UTC, 100)} {
+			got := "\n" + strings.Join(lines, "\n")
+			if strings.Count(got, "\nbuild-") != 2+mostRows || !strings.Contains(got, "\nand 23 other free locks\n") &&
+				!strings.HasSuffix(got, "\nand 23 other free locks") {
+				t.Errorf("width %d:\n%s", width, got)
+			}
+			for _, name := range []string{"build-03", "build-04", "build-25", "build-39"} {
+				if !strings.Contains(got, "\n"+name+" ") {
+					t.Errorf("width %d: no %s in\n%s", width, name, got)
+				}
+			}
+		}
+	}
+}
+
 func TestEnterLeavesForNoOtherThanASafeLink(t *testing.T) {
 	for _, tt := range []struct {
 		link, want string
