@@ -79,7 +79,7 @@ func busyReport(p past) statusReport {
 	}
 }
 
-// placesReport has a lock with slots, one that is shared, and one that is reserved.
+// placesReport has a lock with slots, one that is shared, and one that is reserved, in files.
 func placesReport() statusReport {
 	holder := func(nonce, repository string, age time.Duration, labels map[string]string) entryReport {
 		e := claimOf(nonce, repository, "build", "7", "", age)
@@ -101,7 +101,8 @@ func placesReport() statusReport {
 	waits := waiters(claimOf("ee", "wooo/wiki", "test", "8", "", 30*time.Second))
 	waits[0].Shared = true
 	none := []entryReport{}
-	return statusReport{Time: shownAt, Locks: []lockReport{
+	const store = `lock files in "/run/lock/hostguard"; Docker's locks are not seen`
+	return statusReport{Time: shownAt, Store: store, others: true, Locks: []lockReport{
 		{Name: "image-build", State: lock.StateHeld, Holders: []entryReport{slots}, Waiters: none, Slots: 3},
 		{Name: "data-set", State: lock.StateHeld, Holders: []entryReport{shared, next}, Waiters: waits, Slots: 1},
 		{Name: "deploy", State: lock.StateHeld, Holders: []entryReport{reserved}, Waiters: none, Slots: 1},
@@ -264,6 +265,7 @@ func TestNoLineOfStatusIsWiderThanTheTerminal(t *testing.T) {
 			e := claimOf("aa", text, text, text, text, time.Hour)
 			e.Labels["hostguard.run-url"] = "https://" + text
 			r.Locks[0].Name = text
+			r.Store, r.others = text, true
 			r.Locks[0].Holders = []entryReport{holderEntry(e, life, text)}
 			r.Locks[0].Waiters = waiters(e, e)
 			r.verdict.Blockers[0].Tool, r.verdict.Blockers[0].Job.Repository = text, text
