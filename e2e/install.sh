@@ -141,6 +141,7 @@ need busybox busybox
 need curl curl
 need debootstrap debootstrap
 need minisign minisign
+need openssl openssl
 need mandoc mandoc
 need chromium chromium
 ldconfig -p >"$log"

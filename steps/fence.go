@@ -79,20 +79,20 @@ func parseFence(s string) (uint64, error) {
 func (c *checkFence) Run(ctx context.Context, s *cli.Session) error {
 	switch {
 	case c.file == "":
-		return cli.Usagef("check-fence: no -file given")
+		return cli.Usagef("-file must name the file that has the highest number, such as deploy/.fence")
 	case c.fence == 0:
-		return cli.Usagef("check-fence: no number given: locks of docker and file have none, use lock-backend gitea " +
-			"or swarm and give its output fence")
+		return cli.Usagef("-fence must be the number of the lock; locks of docker and file have none: use lock-backend " +
+			"gitea or swarm, and give the output fence of its step")
 	}
 	dir, err := os.OpenRoot(filepath.Dir(c.file))
 	if err != nil {
-		return fmt.Errorf("check fence %d: %w", c.fence, err)
+		return fmt.Errorf("check fence %d: open the directory of %.200q: %w", c.fence, c.file, err)
 	}
 	defer dir.Close()
 	// Of two at once the older one must not be written last.
 	lock, err := dir.Open(".")
 	if err != nil {
-		return fmt.Errorf("check fence %d: %w", c.fence, err)
+		return fmt.Errorf("check fence %d: open the directory of %.200q: %w", c.fence, c.file, err)
 	}
 	defer lock.Close()
 	if err := lockSoon(ctx, lock); err != nil {

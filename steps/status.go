@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -95,6 +96,7 @@ type statusReport struct {
 
 	Builds json.RawMessage `json:"builds"` // heavy ones, in the format of wait-pressure's output blockers
 
+	others   bool // it is not the store of the host's Docker: others have other locks
 	pressure string
 	verdict  pressure.Verdict // of the look at builds
 	past     past
@@ -159,7 +161,7 @@ func (o *hostStatus) look(ctx context.Context, known past) (statusReport, error)
 	report := statusReport{
 		Version: 1, Time: time.Now().UTC(), Store: o.store.Identity(ctx),
 		Builds: json.RawMessage(blockersJSON(look.Blockers)), pressure: "no heavy build runs",
-		verdict: look, past: known,
+		verdict: look, past: known, others: o.Backend != lockwire.BackendDocker,
 	}
 	if !look.Clear() {
 		report.pressure = pressurewire.Pressing(look)
@@ -256,10 +258,10 @@ func (r statusReport) print(s *cli.Session) error {
 		if len(l.Waiters) == 0 {
 			continue
 		}
-		rows := [][]string{{"  #", "waits since", "repository", "job", "priority", "reason"}}
+		rows := [][]string{{"  #", "waits since", "repository or person", "job", "priority", "reason"}}
 		for i, e := range l.Waiters {
 			rows = append(rows, []string{
-				fmt.Sprintf("  %d", i+1), cli.Short(r.Time.Sub(e.Since)) + " ago", fmt.Sprintf("%.60q", e.Repository),
+				fmt.Sprintf("  %d", i+1), cli.Short(r.Time.Sub(e.Since)) + " ago", fmt.Sprintf("%.60q", cmp.Or(e.Repository, e.who.Person)),
 				fmt.Sprintf("%.60q", e.Job), fmt.Sprintf("%.10q", e.Priority), fmt.Sprintf("%.80q", e.Reason),
 			})
 		}

@@ -48,10 +48,17 @@ func (v *view) host() {
 		}
 		runners = append(runners, text)
 	}
-	if len(runners) > 0 {
-		for i, line := range v.Fold(strings.Join(runners, ", "), v.Width-label, "") {
-			v.add(labelled([]string{"runners", ""}[min(i, 1)]) + line)
+	folded := func(name, text string) {
+		for _, line := range v.Fold(text, v.Width-label, "") {
+			v.add(labelled(name) + line)
+			name = ""
 		}
+	}
+	if len(runners) > 0 {
+		folded("runners", strings.Join(runners, ", "))
+	}
+	if v.others {
+		folded("store", v.plain(v.Store))
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"hostguard/history"
 	"hostguard/internal/cli"
 	"hostguard/internal/terminal"
 )
@@ -18,6 +19,8 @@ type watchPicture struct {
 	err    error  // of the last look
 	chosen string // the ID of the entry under the cursor
 	why    bool   // and why it waits is shown
+	note   string // what the last key could not do
+	link   string // of the run that the reader leaves for
 }
 
 // entries returns what the cursor can be at, from top to bottom.
@@ -30,9 +33,11 @@ func (p *watchPicture) entries() (all []entryReport) {
 	return all
 }
 
-// press does what a key asks for: up and down move the cursor, w asks why.
+// press does what a key asks for: up and down move the cursor, w asks why, and enter leaves for
+// the run of the chosen one.
 func (p *watchPicture) press(key string) {
 	all := p.entries()
+	p.note = ""
 	at := slices.IndexFunc(all, func(e entryReport) bool { return e.ID == p.chosen })
 	switch key {
 	case terminal.Up, "k":
@@ -42,11 +47,24 @@ func (p *watchPicture) press(key string) {
 	case "w":
 		p.why = !p.why
 		at = max(at, 0)
+	case terminal.Enter:
+		if at >= 0 {
+			p.open(all[at])
+		}
+		at = max(at, 0)
 	default:
 		return
 	}
 	if p.chosen = ""; len(all) > 0 {
 		p.chosen = all[min(at, len(all)-1)].ID
+	}
+}
+
+// open leaves for the run of an entry, if its address is known and safe to print. It is printed
+// for the reader to open: a label of another job starts no browser, and this host may have none.
+func (p *watchPicture) open(e entryReport) {
+	if p.link = history.SafeURL(e.RunURL); p.link == "" {
+		p.note = "the address of its run is not known"
 	}
 }
 
@@ -86,26 +104,32 @@ func (p *watchPicture) lines(style terminal.Style, zone *time.Location, height i
 		v.warn(v.plain(cli.OneLine(p.err)) + "; looking again, what is below may have changed")
 	}
 	v.troubles()
-	if p.why {
+	if text := p.note; p.why || text != "" {
+		if text == "" {
+			text = p.reason(v)
+		}
 		v.gap()
-		for _, line := range v.Fold(p.reason(v), v.Width, "  ") {
+		for _, line := range v.Fold(text, v.Width, "  ") {
 			v.add(line)
 		}
 	}
 	v.gap()
-	for _, l := range v.locks() {
+	shown, more := v.shown()
+	for _, l := range shown {
 		name, state := v.head(l)
 		v.pair(v.Paint(terminal.Bold, name), state, "  ")
 		v.strip(l)
 		v.queue(l)
 	}
+	v.left(more)
 	v.gap()
 	v.host()
 	lines := v.clipped()
-	footer := "q quit   ↑↓ choose   w why"
+	choose := "↑↓"
 	if !v.UTF8 {
-		footer = "q quit   j k choose   w why"
+		choose = "j k"
 	}
+	footer := "q quit   " + choose + " choose   enter print its link   w why"
 	if more := len(lines) - (height - 2); more > 0 && height > 3 {
 		lines = append(lines[:height-3], fmt.Sprintf("and %s more", cli.Plural(more+1, "line")))
 	}

@@ -30,22 +30,32 @@ func (v *view) table() {
 		head.cells[i] = column.name
 	}
 	table := []tableLine{head}
-	for _, l := range v.locks() {
+	shown, more := v.shown()
+	for _, l := range shown {
 		table = append(table, v.tableOf(l)...)
 	}
-	var widths [len(head.cells)]int
+	if len(table) == 1 { // jobs wait at the gate alone
+		return
+	}
+	var widths [len(head.cells)]int // of an empty column 0: it is left out
 	used := 0
 	for i, column := range tableColumns[:columnState] {
-		for _, l := range table {
+		for _, l := range table[1:] {
 			widths[i] = max(widths[i], min(column.most, terminal.Width(l.cells[i])))
 		}
-		used += widths[i] + 2
+		if widths[i] > 0 {
+			widths[i] = max(widths[i], len(column.name))
+			used += widths[i] + 2
+		}
 	}
 	widths[columnState] = v.Width - used
 	for n, l := range table {
 		state := v.Fold(l.cells[columnState], widths[columnState], "")
 		text := ""
 		for i, cell := range l.cells[:columnState] {
+			if widths[i] == 0 {
+				continue
+			}
 			cell = terminal.Pad(v.Cut(cell, widths[i]), widths[i])
 			if i == columnFor {
 				cell = terminal.PadLeft(strings.TrimRight(cell, " "), widths[i])
@@ -64,6 +74,7 @@ func (v *view) table() {
 			v.add(strings.Repeat(" ", used) + more)
 		}
 	}
+	v.left(more)
 }
 
 // tableOf returns the lines of one lock.

@@ -54,9 +54,11 @@ func (r statusReport) view(style terminal.Style, zone *time.Location) []string {
 	if v.Width >= wide {
 		v.table()
 	} else {
-		for _, l := range v.locks() {
+		shown, more := v.shown()
+		for _, l := range shown {
 			v.lock(l)
 		}
+		v.left(more)
 	}
 	v.gap()
 	v.host()
@@ -117,6 +119,34 @@ func (v *view) name(e entryReport) string {
 // locks returns the locks that jobs hold, without the gate's turn.
 func (v *view) locks() []lockReport {
 	return slices.DeleteFunc(slices.Clone(v.Locks), func(l lockReport) bool { return l.Name == turnName })
+}
+
+// shown returns the locks that are shown, and how many are left out: free ones, which nobody has
+// held for the longest. Jobs choose the names, and some choose a new one in each run.
+func (v *view) shown() (locks []lockReport, more int) {
+	var free []lockReport
+	for _, l := range v.locks() {
+		if len(l.Holders)+len(l.Waiters) == 0 {
+			free = append(free, l)
+		}
+	}
+	if len(free) <= mostRows {
+		return v.locks(), 0
+	}
+	held := func(l lockReport) time.Time { return v.past.free[l.Name].Until }
+	slices.SortStableFunc(free, func(a, b lockReport) int { return held(b).Compare(held(a)) })
+	old := map[string]bool{}
+	for _, l := range free[mostRows:] {
+		old[l.Name] = true
+	}
+	return slices.DeleteFunc(v.locks(), func(l lockReport) bool { return old[l.Name] }), len(free) - mostRows
+}
+
+// left adds how many free locks are not shown.
+func (v *view) left(more int) {
+	if more > 0 {
+		v.add("and " + cli.Plural(more, "other free lock"))
+	}
 }
 
 // atGate returns those that wait for pressure to end.

@@ -79,7 +79,7 @@ func busyReport(p past) statusReport {
 	}
 }
 
-// placesReport has a lock with slots, one that is shared, and one that is reserved.
+// placesReport has a lock with slots, one that is shared, and one that is reserved, in files.
 func placesReport() statusReport {
 	holder := func(nonce, repository string, age time.Duration, labels map[string]string) entryReport {
 		e := claimOf(nonce, repository, "build", "7", "", age)
@@ -101,7 +101,8 @@ func placesReport() statusReport {
 	waits := waiters(claimOf("ee", "wooo/wiki", "test", "8", "", 30*time.Second))
 	waits[0].Shared = true
 	none := []entryReport{}
-	return statusReport{Time: shownAt, Locks: []lockReport{
+	const store = `lock files in "/run/lock/hostguard"; Docker's locks are not seen`
+	return statusReport{Time: shownAt, Store: store, others: true, Locks: []lockReport{
 		{Name: "image-build", State: lock.StateHeld, Holders: []entryReport{slots}, Waiters: none, Slots: 3},
 		{Name: "data-set", State: lock.StateHeld, Holders: []entryReport{shared, next}, Waiters: waits, Slots: 1},
 		{Name: "deploy", State: lock.StateHeld, Holders: []entryReport{reserved}, Waiters: none, Slots: 1},
@@ -264,6 +265,7 @@ func TestNoLineOfStatusIsWiderThanTheTerminal(t *testing.T) {
 			e := claimOf("aa", text, text, text, text, time.Hour)
 			e.Labels["hostguard.run-url"] = "https://" + text
 			r.Locks[0].Name = text
+			r.Store, r.others = text, true
 			r.Locks[0].Holders = []entryReport{holderEntry(e, life, text)}
 			r.Locks[0].Waiters = waiters(e, e)
 			r.verdict.Blockers[0].Tool, r.verdict.Blockers[0].Job.Repository = text, text
@@ -319,6 +321,60 @@ func TestKeysMoveTheCursorOfAWatch(t *testing.T) {
 		p.press(key)
 		show()
 	}
+}
+
+// A job that names its lock after its run leaves a free lock in each of them.
+func TestFreeLocksThatNobodyHeldForLongAreCounted(t *testing.T) {
+	r := statusReport{Time: shownAt, past: past{free: map[string]history.Interval{}}}
+	for i := range 40 {
+		name := fmt.Sprintf("build-%02d", i)
+		r.Locks = append(r.Locks, free(name, 1))
+		r.past.free[name] = history.Interval{Until: before(time.Duration(40-i) * time.Hour)}
+	}
+	r.Locks[3].Holders = []entryReport{holderEntry(claimOf("aa", "wooo/docs", "build", "63", "", 0), lock.Alive, "")}
+	r.Locks[4].Waiters = waiters(claimOf("bb", "wooo/shop", "build", "19", "", 0))
+	for _, width := range []int{80, 120} {
+		style := terminal.Style{Width: width}
+		for _, lines := range [][]string{r.view(style, time.UTC),
+			(&watchPicture{host: "h", report: r}).lines(style, time.UTC, 100)} {
+			got := "\n" + strings.Join(lines, "\n")
+			if strings.Count(got, "\nbuild-") != 2+mostRows || !strings.Contains(got, "\nand 23 other free locks\n") &&
+				!strings.HasSuffix(got, "\nand 23 other free locks") {
+				t.Errorf("width %d:\n%s", width, got)
+			}
+			for _, name := range []string{"build-03", "build-04", "build-25", "build-39"} {
+				if !strings.Contains(got, "\n"+name+" ") {
+					t.Errorf("width %d: no %s in\n%s", width, name, got)
+				}
+			}
+		}
+	}
+}
+
+func TestEnterLeavesForNoOtherThanASafeLink(t *testing.T) {
+	for _, tt := range []struct {
+		link, want string
+	}{
+		{"https://git.example.com/wooo/docs/actions/runs/63", "https://git.example.com/wooo/docs/actions/runs/63"},
+		{"", ""}, {"javascript:alert(1)", ""}, {"file:///etc/passwd", ""}, {"https://u:p@git.example.com/x", ""},
+		{"https://git.example.com/\x1b]8;;x\a", ""}, {"https://git.example.com/" + strings.Repeat("x", 5000), ""},
+	} {
+		r := busyReport(past{})
+		r.Locks[0].Holders[0].RunURL = tt.link
+		p := &watchPicture{host: "h", report: r}
+		show := func() string { return strings.Join(p.lines(terminal.Style{Width: 80}, time.UTC, 24), "\n") }
+		if p.press(terminal.Enter); p.link != "" || !strings.Contains(show(), "\n> # wooo/docs") {
+			t.Errorf("the first only chooses: %q\n%s", p.link, show())
+		}
+		p.press(terminal.Enter)
+		if p.link != tt.want || tt.want == "" && !strings.Contains(show(), "\nthe address of its run is not known\n") {
+			t.Errorf("%q: leaves for %q, want %q\n%s", tt.link, p.link, tt.want, show())
+		}
+		if p.press("j"); strings.Contains(show(), "is not known") {
+			t.Error("the note stays")
+		}
+	}
+	(&watchPicture{report: quietReport()}).press(terminal.Enter) // there is nothing to choose
 }
 
 func TestAWatchAnswersWhyFromTheHistory(t *testing.T) {

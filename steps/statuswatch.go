@@ -147,7 +147,8 @@ func (o *hostStatus) printChanges(ctx context.Context, looks <-chan looked) erro
 	}
 }
 
-// redraw shows the looks in place, until q or Ctrl-C.
+// redraw shows the looks in place, until q or Ctrl-C, or enter: then the link of the chosen run
+// is printed, whole, on the screen as it was before.
 func (o *hostStatus) redraw(ctx context.Context, looks <-chan looked) error {
 	l, ok := next(ctx, looks, nil) // before the screen is switched: an error stays readable
 	if !ok {
@@ -156,6 +157,15 @@ func (o *hostStatus) redraw(ctx context.Context, looks <-chan looked) error {
 	if l.err != nil {
 		return l.err
 	}
+	picture := watchPicture{host: hostName(), report: l.report}
+	if err := o.draw(ctx, looks, &picture); err != nil || picture.link == "" {
+		return err
+	}
+	return o.Line(picture.link)
+}
+
+// draw shows a picture, with each look, until the reader leaves it.
+func (o *hostStatus) draw(ctx context.Context, looks <-chan looked, picture *watchPicture) error {
 	screen, err := terminal.OpenScreen(o.Stdin, o.Stdout)
 	if err != nil {
 		return err
@@ -164,7 +174,6 @@ func (o *hostStatus) redraw(ctx context.Context, looks <-chan looked) error {
 	tick := time.NewTicker(drawEvery)
 	defer tick.Stop()
 	keys := screen.Keys()
-	picture := watchPicture{host: hostName(), report: l.report}
 	for {
 		style, _ := o.Terminal() // its size may have changed
 		picture.report.Time = time.Now()
@@ -189,7 +198,9 @@ func (o *hostStatus) redraw(ctx context.Context, looks <-chan looked) error {
 			if slices.Contains([]string{"q", terminal.Interrupt, terminal.EndOfFile}, key) {
 				return nil
 			}
-			picture.press(key)
+			if picture.press(key); picture.link != "" {
+				return nil
+			}
 		}
 	}
 }

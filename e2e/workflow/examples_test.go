@@ -136,7 +136,7 @@ func TestEachExampleIsRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	run := []string{"../../examples/workflows/gitops.yaml"} // by TestAJobThatLostItsLockPushesNothing of conformance
-	for _, e := range slices.Concat(examples, shortExamples) {
+	for _, e := range slices.Concat(examples, shortExamples, sharing[2:]) {
 		run = append(run, "../../examples/workflows/"+e.file)
 	}
 	slices.Sort(run)
@@ -202,7 +202,31 @@ HOSTGUARD_INTERVAL=100ms exec "$HOSTGUARD" "$@"
 // what is heavy. It returns which builds found another one at work.
 func runExamples(t *testing.T, examples []example, build string, env ...string) (overlaps string) {
 	t.Helper()
-	host := t.TempDir()
+	host, env := exampleHost(t, standIn, env)
+	for _, e := range examples {
+		deployRepository(t, filepath.Join(host, e.repository+"-deploy.git"), filepath.Base(e.repository))
+	}
+	runs := runAtOnce(t, examples, build, host, env, len(examples)-1)
+	for i, example := range examples {
+		calls, err := os.ReadFile(runs[i].calls)
+		sha := git(t, filepath.Join(runs[i].dir, "repo"), "rev-parse", "HEAD")
+		got := "\n" + strings.ReplaceAll(string(calls), sha, "SHA")
+		if err != nil || example.calls != "" && got != example.calls {
+			t.Errorf("%s called:%s\nwant:%s\n%v", example.file, got, example.calls, err)
+		}
+	}
+	found, err := os.ReadFile(filepath.Join(host, "overlaps"))
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	return string(found)
+}
+
+// exampleHost returns a host of the examples with a stand-in for what is heavy, and its
+// environment.
+func exampleHost(t *testing.T, standIn string, environ []string) (host string, env []string) {
+	t.Helper()
+	host = t.TempDir()
 	for _, name := range []string{"docker", "npm", "npx", "curl", "go", "cargo"} {
 		writeFile(t, filepath.Join(host, name), standIn, 0o755)
 	}
@@ -213,9 +237,14 @@ func runExamples(t *testing.T, examples []example, build string, env ...string) 
 [receive]
 	denyCurrentBranch = ignore
 `, 0o644)
-	env = append(env, "HOST="+host, "HOSTGUARD_BIN="+filepath.Join(host, "hostguard"),
+	return host, append(environ, "HOST="+host, "HOSTGUARD_BIN="+filepath.Join(host, "hostguard"),
 		"GIT_CONFIG_GLOBAL="+filepath.Join(host, "gitconfig"), "PATH="+host+":"+os.Getenv("PATH"))
+}
 
+// runAtOnce runs examples at once on a host. Once so many of them wait, or have ended, it
+// makes the file met there.
+func runAtOnce(t *testing.T, examples []example, build, host string, env []string, waiting int) []exampleRun {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute) // on a busy machine it took 85 s
 	defer cancel()
 	var jobs sync.WaitGroup
@@ -226,11 +255,10 @@ func runExamples(t *testing.T, examples []example, build string, env ...string) 
 		if err != nil {
 			t.Fatal(err)
 		}
-		deployRepository(t, filepath.Join(host, example.repository+"-deploy.git"), filepath.Base(example.repository))
 		run := &runs[i]
-		run.dir, run.calls = t.TempDir(), filepath.Join(host, example.file+".calls")
+		run.dir, run.calls = t.TempDir(), filepath.Join(host, filepath.Base(example.repository)+".calls")
 		run.waits = sync.OnceFunc(func() {
-			if int(met.Add(1)) == len(examples)-1 {
+			if int(met.Add(1)) == waiting {
 				writeFile(t, filepath.Join(host, "met"), "", 0o644)
 			}
 		})
@@ -245,24 +273,13 @@ func runExamples(t *testing.T, examples []example, build string, env ...string) 
 		})
 	}
 	jobs.Wait()
-
 	for i, example := range examples {
 		t.Logf("%s\n%s\n%v", example.file, runs[i].log.String(), runs[i].err)
 		if runs[i].err != nil {
 			t.Error(runs[i].err)
 		}
-		calls, err := os.ReadFile(runs[i].calls)
-		sha := git(t, filepath.Join(runs[i].dir, "repo"), "rev-parse", "HEAD")
-		got := "\n" + strings.ReplaceAll(string(calls), sha, "SHA")
-		if err != nil || example.calls != "" && got != example.calls {
-			t.Errorf("%s called:%s\nwant:%s\n%v", example.file, got, example.calls, err)
-		}
 	}
-	found, err := os.ReadFile(filepath.Join(host, "overlaps"))
-	if err != nil && !os.IsNotExist(err) {
-		t.Fatal(err)
-	}
-	return string(found)
+	return runs
 }
 
 // exampleRun is one run of an example.

@@ -161,6 +161,23 @@ func TestTheDebianPackageIsInstalledAndRemoved(t *testing.T) {
 	}
 }
 
+// A package that counts as half installed, or cannot be removed, is a machine to repair by hand.
+func TestASystemdThatRefusesKeepsNoPackageFromBeingInstalledOrRemoved(t *testing.T) {
+	t.Parallel()
+	r := newDebianRoot(t)
+	r.put("../../packaging/installed.sh", "installed.sh")
+	r.put("../../packaging/removing.sh", "removing.sh")
+	// As in a container with the host's /run, there is no systemd to ask.
+	const refused = "Failed to connect to bus"
+	r.want("mkdir -p /run/systemd/system")
+	for _, script := range []string{"/installed.sh", "/removing.sh remove"} {
+		said := r.want("SYSTEMD_IGNORE_CHROOT=1 sh " + script)
+		if !strings.Contains(said, refused) {
+			t.Errorf("%s: nothing was refused:\n%s", script, said)
+		}
+	}
+}
+
 // difference returns what the second list has more, after a plus, and less, after a minus.
 func difference(one, two []string) string {
 	var lines strings.Builder

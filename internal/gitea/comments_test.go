@@ -165,6 +165,16 @@ func TestACommentIsGoneOnlyWhereItsIssueIsSeen(t *testing.T) {
 	}
 }
 
+func TestAnIssueWithoutANumberIsNotMade(t *testing.T) {
+	for _, answer := range []string{`{}`, `{"number": 0}`, `{"number": -3}`, `{"number": 1e30}`, `{"number": "2"}`} {
+		c := comments(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, answer) })
+		l := LockIssue{Issue: c.issue, comments: c}
+		if err := l.MakeIssue(t.Context()); err == nil || l.Issue.Number != 1 {
+			t.Errorf("%s: %v, %v", answer, l.Issue, err)
+		}
+	}
+}
+
 func TestAnIssueIsNoPath(t *testing.T) {
 	if issue, err := ParseIssue("ci/locks#12"); err != nil || issue != (Issue{"ci/locks", 12}) {
 		t.Errorf("%v, %v", issue, err)

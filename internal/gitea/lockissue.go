@@ -106,6 +106,9 @@ func (l *LockIssue) MakeIssue(ctx context.Context) error {
 	if err != nil {
 		return l.comments.explain("make an issue for", err)
 	}
+	if made.Number <= 0 {
+		return fmt.Errorf("make an issue for %s: the answer of %q is not Gitea's", l.Issue, l.comments.asker.url)
+	}
 	l.Issue.Number = made.Number
 	l.comments.issue = l.Issue
 	return nil

@@ -64,6 +64,9 @@ func Register(ctx context.Context, r Registration, token Token) (Registration, e
 	}
 	if err := json.Unmarshal(answer, &is); err != nil || is.Runner.ID <= 0 || is.Runner.Name != r.Name ||
 		!isWord(is.Runner.UUID) || !isWord(is.Runner.Token) {
+		if bytes.Contains(answer, []byte(`"token"`)) { // of the runner that the server may know now
+			answer = []byte("with a token")
+		}
 		return r, fmt.Errorf("%s: the answer is not Gitea's (%.200q); the server may know it now", what, answer)
 	}
 	r.ID, r.UUID, r.Token = is.Runner.ID, is.Runner.UUID, NewToken(is.Runner.Token)

@@ -86,6 +86,7 @@ func TestServersThatDoNotRegister(t *testing.T) {
 		"token with lines": {200, strings.Replace(good, "own", `a\nb`, 1), "is not Gitea's"},
 		"huge UUID":        {200, strings.Replace(good, "5e-1", strings.Repeat("5", 300), 1), "is not Gitea's"},
 		"another type":     {200, `{"runner":[1]}`, "is not Gitea's"},
+		"cut":              {200, good[:len(good)-2], "is not Gitea's"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := runnerService(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -96,7 +97,8 @@ func TestServersThatDoNotRegister(t *testing.T) {
 				fmt.Fprint(w, c.answer)
 			})
 			is, err := Register(t.Context(), r, NewToken(registrationToken))
-			if err == nil || !strings.Contains(err.Error(), c.want) || is.ID != 0 {
+			if err == nil || !strings.Contains(err.Error(), c.want) || is.ID != 0 ||
+				strings.Contains(err.Error(), "own") {
 				t.Fatalf("%+v, %v, want %q", is, err, c.want)
 			}
 			text := err.Error()

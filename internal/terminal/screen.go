@@ -93,6 +93,7 @@ func (s *Screen) Draw(lines []string, width int) error {
 const (
 	Interrupt = "\x03" // Ctrl-C
 	EndOfFile = "\x04" // Ctrl-D
+	Enter     = "\r"
 	Up        = "\x1b[A"
 	Down      = "\x1b[B"
 )

@@ -42,8 +42,9 @@ func Of(w io.Writer, getenv func(string) string) (Style, bool) {
 		Width: defaultWidth, UTF8: UTF8(getenv), Redraws: is && !dumb,
 		Colour: getenv("NO_COLOR") == "" && (forced || is && !dumb && getenv("CLICOLOR") != "0"),
 	}
-	if columns, err := strconv.Atoi(getenv("COLUMNS")); err == nil && columns > 0 {
-		s.Width = columns
+	// No terminal is wider than its kernel can report: lines are padded to the width.
+	if columns, err := strconv.ParseUint(getenv("COLUMNS"), 10, 16); err == nil && columns > 0 {
+		s.Width = int(columns)
 	}
 	if is {
 		if width, _, err := term.GetSize(int(file.Fd())); err == nil && width > 0 {

@@ -42,7 +42,9 @@ func TestTheStyleFollowsTheTerminalAndTheUsualVariables(t *testing.T) {
 		"CLICOLOR=0":        {environ{"CLICOLOR": "0"}, false, Style{Width: 100, Redraws: true}},
 		"a dumb one":        {environ{"TERM": "dumb"}, false, Style{Width: 100}},
 		"a pipe to a pager": {environ{"CLICOLOR_FORCE": "1", "COLUMNS": "70"}, true, Style{Width: 70, Colour: true}},
-		"an unknown width":  {environ{"CLICOLOR_FORCE": "1", "COLUMNS": "-4"}, true, Style{Width: 80, Colour: true}},
+		"a huge width": {environ{"CLICOLOR_FORCE": "1", "COLUMNS": "2000000000"}, true,
+			Style{Width: 80, Colour: true}},
+		"an unknown width": {environ{"CLICOLOR_FORCE": "1", "COLUMNS": "-4"}, true, Style{Width: 80, Colour: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			getenv := func(name string) string { return tt.environ[name] }
