@@ -1,0 +1,63 @@
+package lock
+
+import (
+	"context"
+	"time"
+)
+
+// How often waiters look in a store of several machines, which wakes nobody on another one. A
+// request costs Gitea 10 ms of processor time whatever it asks for, and a list of 100 entries 20 ms.
+const (
+	// The first looks the more seldom the longer the lock has been held: a hand-off may come late
+	// by a small share of that time, and by no more than slowestPace.
+	paceShare   = 60
+	slowestPace = 5 * poll
+	// examineEvery is how often it lists all, and judges the holder, while the entry is there.
+	examineEvery = 15 * time.Second
+	// farBehind is the position from which waiters look equally seldom: together each two
+	// seconds where none sees another, and at least as often as the last one may.
+	farBehind   = 12
+	togetherFar = 2 * poll
+	lastPace    = 10 * time.Minute
+)
+
+// Presence is an Engine that knows for less than a list whether an entry is there.
+type Presence interface {
+	// Present reports whether the entry with this ID is there. Only true is relied on, and for no
+	// more than to rest a little longer.
+	Present(ctx context.Context, id string) (bool, error)
+}
+
+// pace returns how long the first in the queue rests between two looks.
+func (a *acquisition) pace(holders []Judged) time.Duration {
+	if !a.space.Shared {
+		return poll
+	}
+	held := lastPace
+	for _, j := range holders {
+		held = min(held, a.space.age(j.Entry))
+	}
+	return min(max(held/paceShare, poll), slowestPace)
+}
+
+// among returns a rest among the waiters of several machines: with the square of the position
+// the longer.
+func (a *acquisition) among(pace, longest time.Duration) time.Duration {
+	n := time.Duration(min(a.position, farBehind))
+	return min(n*n*pace, longest)
+}
+
+// far returns the longest rest of one that sees nobody ahead.
+func (a *acquisition) far() time.Duration {
+	return min(max(2*longestRest, time.Duration(a.waiters)*togetherFar), lastPace)
+}
+
+// stillHeld reports whether the first in the queue need not list what is there, since the one
+// holder's entry is. All else that a list shows may wait until examineEvery is over.
+func (a *acquisition) stillHeld(ctx context.Context, holders []Judged) bool {
+	if !a.space.Shared || len(a.ahead) > 0 || len(holders) != 1 {
+		return false
+	}
+	present, err := a.space.store().Present(ctx, holders[0].ID)
+	return present && err == nil
+}
