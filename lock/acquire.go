@@ -329,6 +329,8 @@ func (a *acquisition) outwait(ctx context.Context, holders []Judged) {
 			step = poll / 4
 		case a.space.sight(a.ahead[n-1].claim()) != Unknown:
 			step = poll / 2 * time.Duration(max(1, a.onHost/looking))
+		case a.space.Shared: // most of those ahead are out of sight: to go through them all shows little
+			step = max(step, left/8)
 		}
 		if left <= 0 && a.moreWait() {
 			continue

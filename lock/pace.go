@@ -16,7 +16,7 @@ const (
 	examineEvery = 15 * time.Second
 	// farBehind is the position from which waiters look equally seldom: together each two
 	// seconds where none sees another, and at least as often as the last one may.
-	farBehind   = 12
+	farBehind   = 25
 	togetherFar = 2 * poll
 	lastPace    = 10 * time.Minute
 )
@@ -41,10 +41,10 @@ func (a *acquisition) pace(holders []Judged) time.Duration {
 }
 
 // among returns a rest among the waiters of several machines: with the square of the position
-// the longer.
+// the longer. (Not with the pace as well: after a long hold a burst of short ones took 7 s each.)
 func (a *acquisition) among(pace, longest time.Duration) time.Duration {
 	n := time.Duration(min(a.position, farBehind))
-	return min(n*n*pace, longest)
+	return max(min(n*n*poll, longest), pace)
 }
 
 // far returns the longest rest of one that sees nobody ahead.
