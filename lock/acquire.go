@@ -335,7 +335,7 @@ func (a *acquisition) outwait(ctx context.Context, holders []Judged) {
 		if left <= 0 && a.moreWait() {
 			continue
 		}
-		if left <= 0 && time.Since(listed) < examineEvery && a.stillHeld(ctx, holders) {
+		if left <= 0 && a.stillHeld(ctx, holders, listed) {
 			begin = time.Now()
 			continue
 		}

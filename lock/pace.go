@@ -13,7 +13,9 @@ const (
 	paceShare   = 60
 	slowestPace = 5 * poll
 	// examineEvery is how often it lists all, and judges the holder, while the entry is there.
-	examineEvery = 15 * time.Second
+	// Those behind leave that to it, as long as they can.
+	examineEvery  = 15 * time.Second
+	examineBehind = 2 * time.Minute
 	// farBehind is the position from which waiters look equally seldom: together each two
 	// seconds where none sees another, and at least as often as the last one may.
 	farBehind   = 25
@@ -52,10 +54,14 @@ func (a *acquisition) far() time.Duration {
 	return min(max(2*longestRest, time.Duration(a.waiters)*togetherFar), lastPace)
 }
 
-// stillHeld reports whether the first in the queue need not list what is there, since the one
-// holder's entry is. All else that a list shows may wait until examineEvery is over.
-func (a *acquisition) stillHeld(ctx context.Context, holders []Judged) bool {
-	if !a.space.Shared || len(a.ahead) > 0 || len(holders) != 1 {
+// stillHeld reports whether this process need not list what is there, since the one holder's
+// entry is. All else that a list would show may wait for some time.
+func (a *acquisition) stillHeld(ctx context.Context, holders []Judged, listed time.Time) bool {
+	bound := examineEvery
+	if len(a.ahead) > 0 {
+		bound = examineBehind
+	}
+	if !a.space.Shared || len(holders) != 1 || time.Since(listed) >= bound {
 		return false
 	}
 	present, err := a.space.store().Present(ctx, holders[0].ID)

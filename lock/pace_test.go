@@ -47,8 +47,8 @@ func TestWaitersOfManyMachinesLookSeldom(t *testing.T) {
 		time.Sleep(6 * time.Minute)
 		before := shared.requests()
 		time.Sleep(5 * time.Minute)
-		if rate := float64(shared.requests()-before) / 300; rate > 1 {
-			t.Errorf("%.2f requests a second of %d waiting machines, want at most one", rate, machines)
+		if rate := float64(shared.requests()-before) / 300; rate > 1.5 {
+			t.Errorf("%.2f requests a second of %d waiting machines, want at most 1.5", rate, machines)
 		}
 		freed := time.Now()
 		if err := holder.Release(t.Context(), held.ID); err != nil {

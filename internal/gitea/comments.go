@@ -209,6 +209,13 @@ type answered struct {
 
 func (a *answered) Error() string { return fmt.Sprintf("%d: %.200q", a.status, a.text) }
 
+// isGiteas reports whether an answer has the form of Gitea's own errors. A proxy's "not found" while
+// Gitea restarts has not.
+func isGiteas(err error) bool {
+	a, ok := errors.AsType[*answered](err)
+	return ok && json.Unmarshal([]byte(a.text), new(struct{})) == nil
+}
+
 // status returns the status of an answer that was no success, or 0.
 func status(err error) int {
 	if a, ok := errors.AsType[*answered](err); ok {
@@ -265,6 +272,9 @@ func (c *Comments) explain(what string, err error) error {
 		fix = "it rejects the token; give HOSTGUARD_GITEA_TOKEN one that is valid"
 	case code == http.StatusForbidden:
 		fix = "the token needs the scopes write:issue and read:user, and its user may have to be a collaborator"
+	case code == http.StatusNotFound && !isGiteas(err):
+		return fmt.Errorf("%s: the answer is not Gitea's: it is away behind a proxy, or that is not its address (%w)",
+			what, err)
 	case code == http.StatusNotFound:
 		fix = "there is none, or the token's user may not see it; see hostguard backend gitea"
 	case code == http.StatusLocked:
