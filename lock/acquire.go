@@ -380,11 +380,11 @@ func (a *acquisition) seesAlive(t ticket) bool { return a.space.sight(t.claim())
 // The first looks each second, or more seldom if it sees the holders, whose release rings, or
 // among several machines; see pace.go.
 func (a *acquisition) rest(ctx context.Context, holders []Judged) time.Duration {
-	pace := a.pace(holders)
+	held := a.heldFor(holders)
 	for i, unknown := len(a.ahead)-1, false; i >= 0; i-- {
 		switch may, seen := a.space.canAct(a.ahead[i]); {
 		case seen:
-			return a.turns(pace)
+			return a.turns(held)
 		case may:
 			unknown = true
 		case !unknown:
@@ -400,24 +400,24 @@ func (a *acquisition) rest(ctx context.Context, holders []Judged) time.Duration 
 	if len(a.ahead) == 0 {
 		unseen := func(j Judged) bool { c, _ := j.Claim(); return !a.space.sees(c) }
 		if a.rings != nil && !slices.ContainsFunc(holders, unseen) {
-			return max(a.calm(), pace)
+			return max(a.calm(), a.pace(held))
 		}
-		return pace
+		return a.pace(held)
 	}
 	together := max(time.Duration(a.waiters)*time.Second/maxLooks, poll)
 	switch {
 	case a.space.Shared: // each machine has such places
-		return a.among(pace, a.far())
+		return a.among(held, a.far())
 	case life == Unknown:
 		together = min(together, 2*poll)
 	}
-	return min(a.turns(pace), together)
+	return min(a.turns(held), together)
 }
 
 // turns returns how long a process may rest that sees one ahead which looks sooner.
-func (a *acquisition) turns(pace time.Duration) time.Duration {
+func (a *acquisition) turns(held time.Duration) time.Duration {
 	if a.space.Shared {
-		return max(a.among(pace, lastPace), a.crowded(lastRest))
+		return max(a.among(held, lastPace), a.crowded(lastRest))
 	}
 	return min(a.calm()*time.Duration(min(len(a.ahead), a.processes)*a.of), max(longestRest, a.crowded(lastRest)))
 }

@@ -21,6 +21,8 @@ const (
 	farBehind   = 25
 	togetherFar = 2 * poll
 	lastPace    = 10 * time.Minute
+	// shortHold is the shortest hold to reckon with: the clocks of machines differ.
+	shortHold = poll / 2
 )
 
 // Presence is an Engine that knows for less than a list whether an entry is there.
@@ -30,23 +32,29 @@ type Presence interface {
 	Present(ctx context.Context, id string) (bool, error)
 }
 
-// pace returns how long the first in the queue rests between two looks.
-func (a *acquisition) pace(holders []Judged) time.Duration {
-	if !a.space.Shared {
-		return poll
-	}
+// heldFor returns how long the last of the holders has held the lock.
+func (a *acquisition) heldFor(holders []Judged) time.Duration {
 	held := lastPace
 	for _, j := range holders {
 		held = min(held, a.space.age(j.Entry))
+	}
+	return held
+}
+
+// pace returns how long the first in the queue rests between two looks.
+func (a *acquisition) pace(held time.Duration) time.Duration {
+	if !a.space.Shared {
+		return poll
 	}
 	return min(max(held/paceShare, poll), slowestPace)
 }
 
 // among returns a rest among the waiters of several machines: with the square of the position
-// the longer. (Not with the pace as well: after a long hold a burst of short ones took 7 s each.)
-func (a *acquisition) among(pace, longest time.Duration) time.Duration {
+// the longer. Where a lock goes from hand to hand, the turn may come sooner than that.
+func (a *acquisition) among(held, longest time.Duration) time.Duration {
 	n := time.Duration(min(a.position, farBehind))
-	return max(min(n*n*poll, longest), pace)
+	soon := time.Duration(min(a.position, 1<<20)) * max(held, shortHold)
+	return max(min(n*n*poll, longest, soon), a.pace(held))
 }
 
 // far returns the longest rest of one that sees nobody ahead.

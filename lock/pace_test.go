@@ -192,17 +192,37 @@ func TestTheFirstLooksTheMoreSeldomTheLongerTheLockIsHeld(t *testing.T) {
 			0: poll, 30 * time.Second: poll, 3 * time.Minute: 3 * time.Second, time.Hour: slowestPace,
 		} {
 			holder := Judged{Entry: Entry{Created: start.Add(-held)}}
-			if got := a.pace([]Judged{holder}); got != want {
+			if got := a.pace(a.heldFor([]Judged{holder})); got != want {
 				t.Errorf("held for %s: each %s, want %s", held, got, want)
 			}
 			young := Judged{Entry: Entry{Created: start}}
-			if got := a.pace([]Judged{holder, young}); got != poll {
+			if got := a.pace(a.heldFor([]Judged{holder, young})); got != poll {
 				t.Errorf("held for %s by one of two: each %s, want %s", held, got, poll)
 			}
 		}
 		m.space.Shared = false
-		if got := a.pace([]Judged{{Entry: Entry{Created: start.Add(-time.Hour)}}}); got != poll {
+		if got := a.pace(time.Hour); got != poll {
 			t.Errorf("on one machine: each %s, want %s", got, poll)
 		}
 	})
+}
+
+// Where a lock goes quickly from hand to hand, those behind must not sleep while it is free.
+func TestThoseBehindLookTheSoonerTheShorterTheHolds(t *testing.T) {
+	m := apart(newStore(false, faults{}, 1), 0)
+	a := &acquisition{contender: contender{Mutex: m}, waiters: 100}
+	for _, tt := range []struct {
+		position   int
+		held, want time.Duration
+	}{
+		{2, 0, poll}, {2, time.Minute, 4 * time.Second}, {2, time.Hour, slowestPace},
+		{7, 0, 3500 * time.Millisecond}, {7, -time.Hour, 3500 * time.Millisecond}, {7, 2 * time.Second, 14 * time.Second},
+		{7, time.Minute, 49 * time.Second},
+		{90, 0, 45 * time.Second}, {90, time.Hour, 200 * time.Second}, {1 << 30, lastPace, 200 * time.Second},
+	} {
+		a.position = tt.position
+		if got := a.among(tt.held, a.far()); got != tt.want {
+			t.Errorf("position %d, held for %s: %s, want %s", tt.position, tt.held, got, tt.want)
+		}
+	}
 }
