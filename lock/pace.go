@@ -59,7 +59,7 @@ func (a *acquisition) among(held, longest time.Duration) time.Duration {
 
 // far returns the longest rest of one that sees nobody ahead.
 func (a *acquisition) far() time.Duration {
-	return min(max(2*longestRest, time.Duration(a.waiters)*togetherFar), lastPace)
+	return min(time.Duration(a.waiters)*togetherFar, lastPace)
 }
 
 // stillHeld reports whether this process need not list what is there, since the one holder's
