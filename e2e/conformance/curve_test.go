@@ -19,14 +19,13 @@ import (
 	"hostguard/lock"
 )
 
-// What 10, 100 and 1,000 contenders over 20 hosts cost a store of several machines. They are
+// What up to 1,000 contenders over 20 hosts cost a store of several machines. They are
 // goroutines here, with the real client of a real server: 1,000 processes of two cores would
 // show what two cores are.
 func TestTheCurveOfManyContenders(t *testing.T) {
 	if os.Getenv("HOSTGUARD_SOAK") == "" {
 		t.Skip("it takes 20 minutes; TestWaitersOfManyHostsAskSeldom is the small form")
 	}
-	counts := []int{10, 100, 1000}
 	t.Run("gitea", func(t *testing.T) {
 		server, store := startGitea(t)
 		env := map[string]string{}
@@ -38,13 +37,14 @@ func TestTheCurveOfManyContenders(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		measureCurve(t, counts, server.PID(), true, func() (lock.Engine, error) {
+		// 1,000 are more than it can serve: see docs/figures.md.
+		measureCurve(t, []int{10, 100}, server.PID(), true, func() (lock.Engine, error) {
 			return gitea.OpenComments(t.Context(), server.URL, gitea.NewToken(env["HOSTGUARD_GITEA_TOKEN"]), issue)
 		})
 	})
 	t.Run("swarm", func(t *testing.T) {
 		store := startSwarm(t, engine.New)
-		measureCurve(t, counts, store.Engine.PID(), false, func() (lock.Engine, error) {
+		measureCurve(t, []int{10, 100, 1000}, store.Engine.PID(), false, func() (lock.Engine, error) {
 			e, err := docker.Connect(t.Context(), func(name string) string {
 				for _, variable := range store.Environ() {
 					if value, found := strings.CutPrefix(variable, name+"="); found {
