@@ -322,15 +322,21 @@ func (a *acquisition) watch(ctx context.Context) (begun bool) {
 func (a *acquisition) outwait(ctx context.Context, holders []Judged) {
 	over := a.space.over(holders) // what is left of them may live
 	jitter := rand.N(poll / 4)
-	for begin := time.Now(); ; {
+	for begin, listed := time.Now(), time.Now(); ; {
 		left, step := a.rest(ctx, holders)+jitter-time.Since(begin), poll+jitter
 		switch n := len(a.ahead); { // to see a process end asks nothing of the store
 		case n == 0:
 			step = poll / 4
 		case a.space.sight(a.ahead[n-1].claim()) != Unknown:
 			step = poll / 2 * time.Duration(max(1, a.onHost/looking))
+		case a.space.Shared: // most of those ahead are out of sight: to go through them all shows little
+			step = max(step, left/8)
 		}
 		if left <= 0 && a.moreWait() {
+			continue
+		}
+		if left <= 0 && a.stillHeld(ctx, holders, listed) {
+			begin = time.Now()
 			continue
 		}
 		if left <= 0 || a.sleep(ctx, min(left, step)) ||
@@ -371,12 +377,14 @@ func (a *acquisition) seesAlive(t ticket) bool { return a.space.sight(t.claim())
 // gone are dropped. Where it sees none, as from a container, it looks as often as all
 // waiters together may, and at least every two seconds where nothing shows that the
 // nearest lives: that one may be an invention, and on one host there are few such places.
-// The first looks each second, or more seldom if it sees the holders, whose release rings.
+// The first looks each second, or more seldom if it sees the holders, whose release rings, or
+// among several machines; see pace.go.
 func (a *acquisition) rest(ctx context.Context, holders []Judged) time.Duration {
+	held := a.heldFor(holders)
 	for i, unknown := len(a.ahead)-1, false; i >= 0; i-- {
 		switch may, seen := a.space.canAct(a.ahead[i]); {
 		case seen:
-			return a.turns()
+			return a.turns(held)
 		case may:
 			unknown = true
 		case !unknown:
@@ -392,33 +400,26 @@ func (a *acquisition) rest(ctx context.Context, holders []Judged) time.Duration 
 	if len(a.ahead) == 0 {
 		unseen := func(j Judged) bool { c, _ := j.Claim(); return !a.space.sees(c) }
 		if a.rings != nil && !slices.ContainsFunc(holders, unseen) {
-			return a.calm()
+			return max(a.calm(), a.pace(held))
 		}
-		return poll
+		return a.pace(held)
 	}
 	together := max(time.Duration(a.waiters)*time.Second/maxLooks, poll)
 	switch {
 	case a.space.Shared: // each machine has such places
-		return a.among(2 * longestRest)
+		return a.among(held, a.far())
 	case life == Unknown:
 		together = min(together, 2*poll)
 	}
-	return min(a.turns(), together)
+	return min(a.turns(held), together)
 }
 
 // turns returns how long a process may rest that sees one ahead which looks sooner.
-func (a *acquisition) turns() time.Duration {
+func (a *acquisition) turns(held time.Duration) time.Duration {
 	if a.space.Shared {
-		return max(a.among(4*longestRest), a.crowded(lastRest))
+		return max(a.among(held, lastPace), a.crowded(lastRest))
 	}
 	return min(a.calm()*time.Duration(min(len(a.ahead), a.processes)*a.of), max(longestRest, a.crowded(lastRest)))
-}
-
-// among returns a rest among the waiters of several machines, all of which look as well, each
-// on its own: the head each second, and with the square of the position the more seldom.
-func (a *acquisition) among(longest time.Duration) time.Duration {
-	n := time.Duration(min(a.position, farBehind))
-	return min(n*n*poll, longest)
 }
 
 // calm returns the time between two looks of one that would be woken: the longer, the

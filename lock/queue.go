@@ -36,8 +36,6 @@ const (
 	// maxLooks a second together: 256 who looked each second took half a core.
 	longestRest = 30 * poll
 	maxLooks    = 10
-	// farBehind is the position from which waiters of other machines look equally seldom.
-	farBehind = 12
 	// A look costs the daemon 16 us for each waiter of the host, whatever lock it waits
 	// for. So with the square of their number grow the rests of those that are woken: that
 	// of the first in a queue is 90 s, and of those far behind 250 s, where 1,000 wait.

@@ -102,9 +102,8 @@ func (m *Mutex) Release(ctx context.Context, id string) error {
 	return nil
 }
 
-// release is Release of that entry alone: a reader keeps another one.
+// release is Release of that entry alone, and ends with ctx: a reader keeps another entry.
 func (m *Mutex) release(ctx context.Context, id string) error {
-	ctx = context.WithoutCancel(ctx)
 	m.Finish() // our own ticket is not the next one
 	var queues []Entry
 	var markers []Entry

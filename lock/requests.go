@@ -43,6 +43,14 @@ func (r requests) Remove(ctx context.Context, id string) (err error) {
 	return err
 }
 
+// Present is false where the store has nothing better than a list.
+func (r requests) Present(ctx context.Context, id string) (present bool, err error) {
+	if store, ok := r.engine.(Presence); ok {
+		r.do(ctx, func(ctx context.Context) { present, err = store.Present(ctx, id) })
+	}
+	return present, err
+}
+
 // Watch bounds the start of the watch, which then lasts as long as ctx.
 func (r requests) Watch(ctx context.Context, prefix string) (<-chan struct{}, error) {
 	ctx, cancel := context.WithCancel(ctx)

@@ -32,6 +32,8 @@ func (a *acquisition) share(ctx context.Context) (held bool, err error) {
 		a.id = ""
 		a.remove(ctx, id)
 		return false, nil
+	case ctx.Err() != nil: // Acquire removes both
+		return false, context.Cause(ctx)
 	case err != nil:
 		return false, err
 	}

@@ -237,3 +237,25 @@ func TestASecondReaderOfTheSameCallerLeavesANote(t *testing.T) {
 		}
 	})
 }
+
+// A reader gives slot 0 back before it holds, which must not take longer than it may wait.
+func TestAReaderThatCannotGiveItsTurnBackEndsInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const timeout = 5 * time.Second
+		s, begin := newStore(true, faults{}, 1), time.Now()
+		m := reader(newMachine().contender(hung{s, func(kind, _ string) bool {
+			return kind == "remove" && time.Since(begin) < timeout
+		}}))
+		ctx, cancel := context.WithTimeoutCause(t.Context(), timeout, ErrTimeout)
+		defer cancel()
+		if _, err := m.Acquire(ctx); !errors.Is(err, ErrTimeout) {
+			t.Errorf("Acquire = %v", err)
+		}
+		if took := time.Since(begin); took > timeout+time.Second {
+			t.Errorf("it took %s", took)
+		}
+		if left := s.named(""); len(left) != 0 {
+			t.Errorf("left behind: %v", left)
+		}
+	})
+}

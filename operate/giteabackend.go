@@ -58,6 +58,10 @@ func (b *backendGitea) Run(ctx context.Context, s *cli.Session) error {
 	if err != nil {
 		return err
 	}
+	if b.init && at.Issue.Number > 1 && !found.Issued { // else each run would make one of another number
+		return cli.Refusedf("%s=%s: there is no such issue, and a new one gets the next number, not this: give it an "+
+			"issue that is there, or unset it for one in a repository of its own", lockwire.GiteaIssue, at.Issue)
+	}
 	changes := b.plan(found)
 	if b.init || b.json {
 		undo := "deleting the repository " + found.Issue.Repository

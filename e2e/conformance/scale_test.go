@@ -15,7 +15,7 @@ import (
 // What waiters of many hosts cost a Gitea at rest, and a hand-off between them.
 func TestWaitersOfManyHostsAskSeldom(t *testing.T) {
 	t.Parallel()
-	hosts, each, rest := 5, 2, 15*time.Second
+	hosts, each, rest := 5, 2, 10*time.Second
 	if os.Getenv("HOSTGUARD_SOAK") != "" {
 		hosts, each, rest = 20, 5, time.Minute
 	}
@@ -61,8 +61,8 @@ func TestWaitersOfManyHostsAskSeldom(t *testing.T) {
 	core := 100 * (cpuTime(t, server.PID()) - spent).Seconds() / rest.Seconds()
 	t.Logf("%d waiters of %d hosts at rest: %.1f requests a second, Gitea takes %.1f %% of a core", len(waiters), hosts,
 		rate, core)
-	if limit := float64(2 + hosts/4); rate > limit {
-		t.Errorf("%.1f requests a second, at most %.0f are expected", rate, limit)
+	if limit := 2.5; rate > limit { // all of them, however many: see lock/pace.go
+		t.Errorf("%.1f requests a second, at most %.1f are expected", rate, limit)
 	}
 	before = asked()
 	begin := time.Now()

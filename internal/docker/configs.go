@@ -16,6 +16,7 @@ import (
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/swarm"
 
+	"hostguard/internal/hexid"
 	"hostguard/lock"
 )
 
@@ -171,8 +172,12 @@ func (c Configs) Remove(ctx context.Context, id string) error {
 	return lock.ErrNotFound
 }
 
-// confirmNames begins the names of what confirm makes. One that is killed leaves it there.
-const confirmNames = "hostguard-confirm-"
+// confirmNames begins the names of what confirm makes. One that is killed leaves it there, for a
+// later one to remove after confirmLife.
+const (
+	confirmNames = "hostguard-confirm-"
+	confirmLife  = time.Hour
+)
 
 // confirm reports whether a config is there, by a list that also shows one which was made for
 // this purpose: such a list shows all that was made before that.
@@ -188,6 +193,7 @@ func (c Configs) confirm(ctx context.Context, config string) (there bool, err er
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), managerTime)
 		defer cancel()
 		_ = c.engine.client.ConfigRemove(ctx, later.ID)
+		c.removeOldConfirms(ctx)
 	}()
 	configs, err := c.engine.client.ConfigList(ctx, swarm.ConfigListOptions{
 		Filters: filters.NewArgs(filters.Arg("id", config), filters.Arg("id", later.ID)),
@@ -203,6 +209,19 @@ func (c Configs) confirm(ctx context.Context, config string) (there bool, err er
 			"configs yet", c.engine.Address())
 	}
 	return has(config), nil
+}
+
+// removeOldConfirms removes what killed processes have left of confirm, by its exact names alone.
+func (c Configs) removeOldConfirms(ctx context.Context) {
+	configs, _ := c.engine.client.ConfigList(ctx, swarm.ConfigListOptions{
+		Filters: filters.NewArgs(filters.Arg("name", confirmNames)),
+	})
+	for _, config := range configs {
+		nonce, ours := strings.CutPrefix(config.Spec.Name, confirmNames)
+		if ours && hexid.Is(nonce, 32) && time.Since(config.CreatedAt) > confirmLife {
+			_ = c.engine.client.ConfigRemove(ctx, config.ID)
+		}
+	}
 }
 
 // Watch reports the creation of configs whose name begins with prefix.

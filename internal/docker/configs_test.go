@@ -1,8 +1,18 @@
 package docker
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"path"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
+
+	"hostguard/lock"
 )
 
 func TestTheIDOfAConfigIsFoundInItsEntrys(t *testing.T) {
@@ -53,5 +63,60 @@ func TestEveryLockHasAConfigOfItsOwn(t *testing.T) {
 					configNames(prefix))
 			}
 		}
+	}
+}
+
+// A process that is killed while it confirms that a config is gone leaves one of its own.
+func TestAConfirmationRemovesWhatKilledOnesHaveLeft(t *testing.T) {
+	id := func(i int) string { return fmt.Sprintf("%025d", i) }
+	nonce := strings.Repeat("0123456789abcdef", 2)
+	var mu sync.Mutex
+	names := map[string]string{
+		id(1): confirmNames + nonce,       // of a killed one
+		id(2): confirmNames + nonce[:31],  // of another form
+		id(3): confirmNames + nonce + "x", // the same
+		id(4): confirmNames + "f" + nonce[1:],
+	}
+	young := id(4)
+	var removed []string
+	engine := answering(t, func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case r.Method == http.MethodPost:
+			var spec struct{ Name string }
+			_ = json.NewDecoder(r.Body).Decode(&spec)
+			names[id(9)] = spec.Name
+			w.WriteHeader(http.StatusCreated)
+			fmt.Fprintf(w, `{"ID": %q}`, id(9))
+		case r.Method == http.MethodDelete && names[path.Base(r.URL.Path)] == "":
+			w.WriteHeader(http.StatusNotFound)
+			fmt.Fprint(w, `{"message": "config not found"}`)
+		case r.Method == http.MethodDelete:
+			removed = append(removed, path.Base(r.URL.Path))
+			delete(names, path.Base(r.URL.Path))
+		default:
+			var list []map[string]any
+			for id, name := range names {
+				created := time.Now().Add(-2 * time.Hour)
+				if id == young || strings.HasSuffix(id, "9") {
+					created = time.Now()
+				}
+				list = append(list, map[string]any{"ID": id, "CreatedAt": created, "Spec": map[string]any{"Name": name}})
+			}
+			_ = json.NewEncoder(w).Encode(list)
+		}
+	})
+	entry, err := entryID(id(7))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := (Configs{engine}).Remove(t.Context(), entry); !errors.Is(err, lock.ErrNotFound) {
+		t.Errorf("Remove = %v", err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if slices.Sort(removed); !slices.Equal(removed, []string{id(1), id(9)}) {
+		t.Errorf("removed %q", removed)
 	}
 }

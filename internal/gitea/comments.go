@@ -28,7 +28,10 @@ type Comments struct {
 	user  int64
 }
 
-var _ lock.Engine = (*Comments)(nil)
+var (
+	_ lock.Engine   = (*Comments)(nil)
+	_ lock.Presence = (*Comments)(nil)
+)
 
 // Issue is an issue of a repository.
 type Issue struct {
@@ -150,11 +153,10 @@ func (c *Comments) List(ctx context.Context, prefixes ...string) ([]lock.Entry, 
 
 // Remove takes away the comment with this ID.
 func (c *Comments) Remove(ctx context.Context, id string) error {
-	n, err := strconv.ParseInt(id, 16, 64)
-	if err != nil || n <= 0 {
-		return fmt.Errorf("%w: %.64q is not the ID of a comment", lock.ErrNotFound, id)
+	path, _, err := c.commentPath(id)
+	if err != nil {
+		return err
 	}
-	path := fmt.Sprintf("/repos/%s/issues/comments/%d", c.issue.Repository, n)
 	_, err = c.call(ctx, http.MethodDelete, path, nil, nil)
 	if status(err) != http.StatusNotFound {
 		return c.explain("remove a comment of", err)
@@ -164,6 +166,32 @@ func (c *Comments) Remove(ctx context.Context, id string) error {
 		return c.explain("remove a comment of", err)
 	}
 	return lock.ErrNotFound
+}
+
+// Present asks for the one comment: a tenth of a list of 1,000. "There is none" may also be the
+// answer to one who may not see the repository, or that of a proxy.
+func (c *Comments) Present(ctx context.Context, id string) (bool, error) {
+	path, n, err := c.commentPath(id)
+	if err != nil {
+		return false, err
+	}
+	var found comment
+	switch _, err := c.call(ctx, http.MethodGet, path, nil, &found); {
+	case status(err) == http.StatusNotFound:
+		return false, nil
+	case err != nil:
+		return false, c.explain("look for a comment of", err)
+	}
+	return found.ID == n && found.User.ID == c.user, nil
+}
+
+// commentPath returns the path of the comment with that ID, and its number.
+func (c *Comments) commentPath(id string) (path string, n int64, err error) {
+	n, err = strconv.ParseInt(id, 16, 64)
+	if err != nil || n <= 0 {
+		return "", 0, fmt.Errorf("%w: %.64q is not the ID of a comment", lock.ErrNotFound, id)
+	}
+	return fmt.Sprintf("/repos/%s/issues/comments/%d", c.issue.Repository, n), n, nil
 }
 
 // Watch refuses: Gitea wakes nobody.
@@ -180,6 +208,13 @@ type answered struct {
 }
 
 func (a *answered) Error() string { return fmt.Sprintf("%d: %.200q", a.status, a.text) }
+
+// isGiteas reports whether an answer has the form of Gitea's own errors. A proxy's "not found" while
+// Gitea restarts has not.
+func isGiteas(err error) bool {
+	a, ok := errors.AsType[*answered](err)
+	return ok && json.Unmarshal([]byte(a.text), new(struct{})) == nil
+}
 
 // status returns the status of an answer that was no success, or 0.
 func status(err error) int {
@@ -237,6 +272,9 @@ func (c *Comments) explain(what string, err error) error {
 		fix = "it rejects the token; give HOSTGUARD_GITEA_TOKEN one that is valid"
 	case code == http.StatusForbidden:
 		fix = "the token needs the scopes write:issue and read:user, and its user may have to be a collaborator"
+	case code == http.StatusNotFound && !isGiteas(err):
+		return fmt.Errorf("%s: the answer is not Gitea's: it is away behind a proxy, or that is not its address (%w)",
+			what, err)
 	case code == http.StatusNotFound:
 		fix = "there is none, or the token's user may not see it; see hostguard backend gitea"
 	case code == http.StatusLocked:

@@ -115,6 +115,7 @@ func TestWhatGiteasAnswersMean(t *testing.T) {
 		"no right": {403, `{"message": "token does not have at least one of required scope(s)"}`,
 			lock.ErrRefused},
 		"no repository":     {404, `{}`, lock.ErrRefused},
+		"no Gitea for now":  {404, `404 page not found`, nil},
 		"archived":          {423, `{}`, lock.ErrRefused},
 		"moved":             {302, ``, lock.ErrRefused},
 		"too many requests": {429, ``, nil},
@@ -151,6 +152,7 @@ func TestACommentIsGoneOnlyWhereItsIssueIsSeen(t *testing.T) {
 		c := comments(t, func(w http.ResponseWriter, r *http.Request) {
 			if r.Method == http.MethodGet && r.URL.Path == "/api/v1/repos/ci/locks/issues/1" {
 				w.WriteHeader(issue)
+				fmt.Fprint(w, "{}")
 				return
 			}
 			if r.Method != http.MethodDelete || r.URL.Path != "/api/v1/repos/ci/locks/issues/comments/12" {
@@ -172,6 +174,54 @@ func TestAnIssueWithoutANumberIsNotMade(t *testing.T) {
 		if err := l.MakeIssue(t.Context()); err == nil || l.Issue.Number != 1 {
 			t.Errorf("%s: %v, %v", answer, l.Issue, err)
 		}
+	}
+}
+
+// A 404 of a proxy while Gitea restarts ends no release: it is tried again.
+func TestNotFoundByAProxyIsNoRefusal(t *testing.T) {
+	c := comments(t, func(w http.ResponseWriter, r *http.Request) { http.NotFound(w, r) })
+	err := c.Remove(t.Context(), fmt.Sprintf("%064x", 12))
+	if err == nil || errors.Is(err, lock.ErrRefused) || errors.Is(err, lock.ErrNotFound) {
+		t.Errorf("Remove = %v", err)
+	}
+	if _, err := c.List(t.Context(), ""); err == nil || errors.Is(err, lock.ErrRefused) {
+		t.Errorf("List = %v", err)
+	}
+}
+
+// Only the comment itself, of this user, is "there".
+func TestWhichCommentsAreThere(t *testing.T) {
+	for name, test := range map[string]struct {
+		status int
+		body   string
+		there  bool
+		fails  bool
+	}{
+		"it is":          {200, `{"id": 12, "user": {"id": 7}}`, true, false},
+		"another's":      {200, `{"id": 12, "user": {"id": 8}}`, false, false},
+		"another":        {200, `{"id": 13, "user": {"id": 7}}`, false, false},
+		"gone":           {404, `{}`, false, false},
+		"a proxy":        {404, `404 page not found`, false, false},
+		"a page":         {200, `<html>`, false, true},
+		"no comment":     {204, ``, false, true},
+		"broken":         {500, ``, false, true},
+		"the token ends": {401, `{}`, false, true},
+	} {
+		c := comments(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.Method != http.MethodGet || r.URL.Path != "/api/v1/repos/ci/locks/issues/comments/12" {
+				t.Errorf("%s %s", r.Method, r.URL)
+			}
+			w.WriteHeader(test.status)
+			fmt.Fprint(w, test.body)
+		})
+		there, err := c.Present(t.Context(), fmt.Sprintf("%064x", 12))
+		if there != test.there || (err != nil) != test.fails {
+			t.Errorf("%s: %t, %v", name, there, err)
+		}
+	}
+	c := comments(t, func(http.ResponseWriter, *http.Request) { t.Error("asked for no comment") })
+	if there, err := c.Present(t.Context(), "../x"); there || err == nil {
+		t.Errorf("%t, %v", there, err)
 	}
 }
 
