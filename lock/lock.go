@@ -143,8 +143,8 @@ type Mutex struct {
 	uncertain bool           // a create of Acquire has an unknown fate
 	timeouts  int            // of Acquire's last requests
 	reader    string         // ID of the entry by which this process shares the lock
-	queues    []Entry        // in the queues, and whatever else Entries has listed
-	listed    time.Time      // when Entries has
+	queues    []Entry        // in the queues, and whatever else was listed with them
+	listed    time.Time      // when
 	leaving   sync.WaitGroup // the removal of this process's ticket
 }
 
