@@ -88,7 +88,7 @@ func (m *Mutex) Acquire(ctx context.Context) (Acquired, error) {
 			}
 		})
 		if m.space.Self.Command && !m.Share { // else another process releases, or what it knows is not asked for
-			m.leaving.Go(func() { m.lookAhead(cleanup) })
+			m.reading.Go(func() { m.lookAhead(cleanup) })
 		}
 	}
 	held := Acquired{ID: a.id, Name: a.slot, TookOverFrom: a.tookOver}

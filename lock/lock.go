@@ -146,6 +146,7 @@ type Mutex struct {
 	queues    []Entry        // in the queues, and whatever else was listed with them
 	listed    time.Time      // when
 	leaving   sync.WaitGroup // the removal of this process's ticket
+	reading   sync.WaitGroup // lookAhead, which Release awaits beside the removal
 }
 
 // Name returns the name of the lock.

@@ -31,6 +31,7 @@ func (m *Mutex) lookAhead(ctx context.Context) {
 // ringKnown rings the first in the queue as it was read a moment ago. It returns false where
 // only a list can show who that is: after that moment, and if no other is seen here to wait.
 func (m *Mutex) ringKnown() bool {
+	m.reading.Wait()
 	if time.Since(m.listed) > knownFor {
 		return false
 	}

@@ -118,3 +118,21 @@ func TestWhoHasHighPriorityIsNextAfterLongWork(t *testing.T) {
 		w.group.Wait()
 	})
 }
+
+// The queue may take longer to read than the work does. The lock is free all the same.
+func TestAReleaseDoesNotWaitForTheQueueToRemove(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWaiters(t)
+		passOn(t, w, 0, 1, nil, func([]*waiter) {
+			mine := named(w.store.named("build"), "build")[0].ID
+			w.group.Go(func() {
+				time.Sleep(longList / 2)
+				if left := named(w.store.named("build"), "build"); len(left) > 0 && left[0].ID == mine {
+					t.Error("the entry of the one that released is there still")
+				}
+			})
+		})
+		w.next()
+		w.group.Wait()
+	})
+}
