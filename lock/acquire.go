@@ -139,7 +139,10 @@ func (a *acquisition) leaveQueue(ctx context.Context) {
 
 // Finish waits until Acquire has left the queue. Call it before the process ends:
 // the ticket would delay the others until they see that its process is dead.
-func (m *Mutex) Finish() { m.leaving.Wait() }
+func (m *Mutex) Finish() {
+	m.leaving.Wait()
+	m.reading.Wait()
+}
 
 // run returns without an error only when it holds a slot.
 func (a *acquisition) run(ctx context.Context) error {

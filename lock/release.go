@@ -105,7 +105,7 @@ func (m *Mutex) Release(ctx context.Context, id string) error {
 // release is Release of that entry alone: a reader keeps another one.
 func (m *Mutex) release(ctx context.Context, id string) error {
 	ctx = context.WithoutCancel(ctx)
-	m.Finish() // our own ticket is not the next one
+	m.leaving.Wait() // our own ticket is not the next one
 	var queues []Entry
 	var markers []Entry
 	var rung time.Time // zero if nobody could be found
