@@ -143,10 +143,12 @@ type Mutex struct {
 	uncertain bool           // a create of Acquire has an unknown fate
 	timeouts  int            // of Acquire's last requests
 	reader    string         // ID of the entry by which this process shares the lock
-	queues    []Entry        // in the queues, and whatever else was listed with them
-	listed    time.Time      // when
+	queues    []Entry        // in the queues, and whatever else Entries has listed
+	listed    time.Time      // when Entries has
 	leaving   sync.WaitGroup // the removal of this process's ticket
 	reading   sync.WaitGroup // lookAhead, which Release awaits beside the removal
+	behind    []Entry        // what lookAhead has listed; not to be read before reading has ended
+	lookedAt  time.Time      // when lookAhead has
 }
 
 // Name returns the name of the lock.

@@ -50,7 +50,7 @@ func (m *Mutex) Entries(ctx context.Context) ([]Entry, error) {
 	return m.inPlaces(entries), nil
 }
 
-// allQueues returns what is in the queues, as it has just been listed, or lists it.
+// allQueues returns what is in the queues, as Entries has just listed it, or lists it.
 func (m *Mutex) allQueues(ctx context.Context) ([]Entry, error) {
 	if time.Since(m.listed) < wokenRetry {
 		return m.queues, nil
@@ -111,7 +111,7 @@ func (m *Mutex) release(ctx context.Context, id string) error {
 	var rung time.Time // zero if nobody could be found
 	wake := func() {
 		if m.ringKnown() {
-			queues, rung = m.queues, time.Now()
+			queues, rung = m.behind, time.Now()
 			return
 		}
 		var err error

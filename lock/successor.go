@@ -25,17 +25,17 @@ func (m *Mutex) lookAhead(ctx context.Context) {
 	queues = slices.DeleteFunc(queues, func(e Entry) bool {
 		return e.label("kind") == kindTicket && e.madeBy(m.space.Self)
 	})
-	m.queues, m.listed = queues, time.Now()
+	m.behind, m.lookedAt = queues, time.Now()
 }
 
 // ringKnown rings the first in the queue as it was read a moment ago. It returns false where
 // only a list can show who that is: after that moment, and if no other is seen here to wait.
 func (m *Mutex) ringKnown() bool {
 	m.reading.Wait()
-	if time.Since(m.listed) > knownFor {
+	if time.Since(m.lookedAt) > knownFor {
 		return false
 	}
-	for _, t := range m.tickets(m.queues) {
+	for _, t := range m.tickets(m.behind) {
 		if m.space.abandoned(t.Entry) {
 			continue
 		}
