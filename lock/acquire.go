@@ -87,6 +87,10 @@ func (m *Mutex) Acquire(ctx context.Context) (Acquired, error) {
 				m.handOn(cleanup)
 			}
 		})
+		// Else another process releases, or what it knows is not asked for, or few would hear its ring.
+		if m.space.Self.Command && !m.Share && !m.space.Shared {
+			m.reading.Go(func() { m.lookAhead(cleanup) })
+		}
 	}
 	held := Acquired{ID: a.id, Name: a.slot, TookOverFrom: a.tookOver}
 	if !m.Share && m.slots() == 1 {
@@ -136,7 +140,10 @@ func (a *acquisition) leaveQueue(ctx context.Context) {
 
 // Finish waits until Acquire has left the queue. Call it before the process ends:
 // the ticket would delay the others until they see that its process is dead.
-func (m *Mutex) Finish() { m.leaving.Wait() }
+func (m *Mutex) Finish() {
+	m.leaving.Wait()
+	m.reading.Wait()
+}
 
 // run returns without an error only when it holds a slot.
 func (a *acquisition) run(ctx context.Context) error {

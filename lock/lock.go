@@ -146,6 +146,9 @@ type Mutex struct {
 	queues    []Entry        // in the queues, and whatever else Entries has listed
 	listed    time.Time      // when Entries has
 	leaving   sync.WaitGroup // the removal of this process's ticket
+	reading   sync.WaitGroup // lookAhead, which Release awaits beside the removal
+	behind    []Entry        // what lookAhead has listed; not to be read before reading has ended
+	lookedAt  time.Time      // when lookAhead has
 }
 
 // Name returns the name of the lock.

@@ -104,11 +104,15 @@ func (m *Mutex) Release(ctx context.Context, id string) error {
 
 // release is Release of that entry alone, and ends with ctx: a reader keeps another entry.
 func (m *Mutex) release(ctx context.Context, id string) error {
-	m.Finish() // our own ticket is not the next one
+	m.leaving.Wait() // our own ticket is not the next one
 	var queues []Entry
 	var markers []Entry
 	var rung time.Time // zero if nobody could be found
 	wake := func() {
+		if m.ringKnown() {
+			queues, rung = m.behind, time.Now()
+			return
+		}
 		var err error
 		if queues, err = m.allQueues(ctx); err != nil {
 			return
