@@ -283,7 +283,7 @@ func TestWhoDoesNotActCostsTheOthersOneWaitOnce(t *testing.T) {
 					t.Fatal(err)
 				}
 				// The first of three hand-offs may wait for them, the others not again.
-				limit := 600 * time.Millisecond
+				limit := 700 * time.Millisecond // in one of 600 runs in a container it was 660
 				if !tt.seen {
 					limit += recovery
 				}

@@ -85,6 +85,11 @@ func (o *acquireOptions) open(ctx context.Context, s *cli.Session) (set locks, s
 	if err != nil {
 		return nil, nil, err
 	}
+	if slices.ContainsFunc(all, func(l lockwire.Options) bool { return l.Backend == lockwire.BackendGitea }) {
+		if _, err := lockwire.ReadGiteaSettings(s.Getenv); err != nil { // before anything waits for another store
+			return nil, nil, err
+		}
+	}
 	for i, options := range all {
 		if i == 0 || options.Backend != all[i-1].Backend {
 			store, err := lockwire.Open(ctx, s, options.Backend, min(lockwire.FirstLook, o.timeout))
