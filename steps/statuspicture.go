@@ -130,6 +130,10 @@ func (p *watchPicture) lines(style terminal.Style, zone *time.Location, height i
 		choose = "j k"
 	}
 	footer := "q quit   " + choose + " choose   enter print its link   w why"
+	at := slices.IndexFunc(lines, func(line string) bool { return strings.HasPrefix(line, cursorMark) })
+	if above := at - (height - 5); above > 0 && height > 7 { // below the heading
+		lines = slices.Replace(lines, 1, 2+above, cli.Plural(above+1, "line")+" above")
+	}
 	if more := len(lines) - (height - 2); more > 0 && height > 3 {
 		lines = append(lines[:height-3], fmt.Sprintf("and %s more", cli.Plural(more+1, "line")))
 	}

@@ -34,6 +34,8 @@ const (
 	leastWide = 20
 	// mostRows bounds what is shown of one queue.
 	mostRows = 15
+	// cursorMark begins the line of the entry under the cursor.
+	cursorMark = "> "
 )
 
 // marks are the shapes, without UTF-8 in ASCII. Colour only repeats them.
@@ -405,8 +407,10 @@ func (v *view) lock(l lockReport) {
 // queue adds the holders and the waiters of a lock, with times in one column.
 func (v *view) queue(l lockReport) {
 	rows := v.rows(l)
-	more := len(rows) - mostRows
-	rows = rows[:min(len(rows), mostRows)]
+	at := slices.IndexFunc(rows, func(r row) bool { return r.id == v.chosen && v.chosen != "" })
+	above := max(0, at-mostRows+1)
+	more := max(0, len(rows)-above-mostRows)
+	rows = rows[above : len(rows)-more]
 	whoWidth, timeWidth, usualWidth := 0, 0, 0 // who with its mark
 	for i := range rows {
 		if rows[i].usual != "" {
@@ -425,11 +429,14 @@ func (v *view) queue(l lockReport) {
 	} else {
 		whoWidth = max(room, 8)
 	}
-	for _, r := range rows {
+	if above > 0 {
+		v.add(fmt.Sprintf("%s  %d above", indent, above))
+	}
+	for i, r := range rows {
 		markWidth := terminal.Width(r.mark) + 1
 		cursor := indent
-		if r.id == v.chosen && v.chosen != "" {
-			cursor = "> "
+		if above+i == at {
+			cursor = cursorMark
 		}
 		line := cursor + v.Paint(r.colour, r.mark) + " " +
 			terminal.Pad(v.Cut(r.who, whoWidth-markWidth), whoWidth-markWidth)

@@ -323,6 +323,26 @@ func TestKeysMoveTheCursorOfAWatch(t *testing.T) {
 	}
 }
 
+// However long a queue is, and however low the screen, the cursor is on it.
+func TestTheCursorOfAWatchStaysOnTheScreen(t *testing.T) {
+	r := busyReport(past{})
+	var all []lock.Entry
+	for i := range 60 {
+		all = append(all, claimOf(fmt.Sprintf("%02x", i+16), "wooo/shop", "build", fmt.Sprint(i), "", 0))
+	}
+	r.Locks[0].Waiters = waiters(all...)
+	for _, height := range []int{8, 12, 24, 60} {
+		p := &watchPicture{host: "h", report: r}
+		for range 62 {
+			p.press(terminal.Down)
+			lines := p.lines(terminal.Style{Width: 80}, time.UTC, height)
+			if got := "\n" + strings.Join(lines, "\n"); len(lines) != height || strings.Count(got, "\n> ") != 1 {
+				t.Fatalf("height %d, at %s: %d lines\n%s", height, p.chosen, len(lines), got)
+			}
+		}
+	}
+}
+
 // A job that names its lock after its run leaves a free lock in each of them.
 func TestFreeLocksThatNobodyHeldForLongAreCounted(t *testing.T) {
 	r := statusReport{Time: shownAt, past: past{free: map[string]history.Interval{}}}
