@@ -38,7 +38,6 @@ func openSwarm(ctx context.Context, s *cli.Session) (*Store, error) {
 	}
 	claim.Container, claim.Started = OwnContainer(ctx, engine)
 	store := shared(s, configs, claim)
-	store.Turnstile = turnstile.Turnstile{}
 	store.Name = fmt.Sprintf("the swarm of the Docker daemon at %q", engine.Address())
 	store.Exclusive = true
 	store.Where = fmt.Sprintf("%s; locks that are no configs are not seen", store.Name)
@@ -117,6 +116,7 @@ func ReadGiteaServer(getenv func(string) string) (at GiteaSettings, err error) {
 func shared(s *cli.Session, engine lock.Engine, claim lock.Claim) *Store {
 	all := space(s, engine, claim)
 	all.Shared = true
+	all.Turnstile = turnstile.Turnstile{}
 	if at, err := ReadGiteaServer(s.Getenv); err == nil {
 		all.Runs, all.Server = gitea.New(at.URL, s.Getenv(giteaToken), patienceOf(s)), at.URL
 	}
