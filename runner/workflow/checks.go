@@ -34,6 +34,7 @@ func usesOf(j Job) use {
 		default:
 			u.step(s, kind, s.With["lock-name"], s.With["lock-backend"])
 		}
+		u.gated = u.gated || several(s.With["slots"])
 		if strings.Contains(s.Uses, "docker/build-push-action@") {
 			u.built(s, u.locked)
 		}
@@ -47,6 +48,10 @@ func usesOf(j Job) use {
 	}
 	return u
 }
+
+// several reports whether a lock has several slots: its builds are to run beside each other, for
+// which wait-pressure would wait.
+func several(slots string) bool { return slots != "" && slots != "1" }
 
 // step adds a step of hostguard, by its action or by its command.
 func (u *use) step(s Step, kind, lock, backend string) {
@@ -70,6 +75,7 @@ func (u *use) command(s Step, c shell.Command) {
 	if c.Words[0] == "hostguard" && len(c.Words) > 1 {
 		lock, backend := c.Flag("lock-name"), c.Flag("lock-backend")
 		u.step(s, c.Words[1], lock, backend)
+		u.gated = u.gated || several(c.Flag("slots"))
 		if c.Words[1] == "with-lock" {
 			u.held = true
 			u.take(lock, backend)
@@ -158,7 +164,8 @@ func checkWorkflow(w Workflow, hostLabels []string) []finding.Finding {
 		checkUses(usesOf(*j), w.CancelInProgress || j.CancelInProgress, add)
 		for k := range i {
 			other := &w.Jobs[k]
-			if host != "" && hostLabel(*other, hostLabels) == host && !after(j.ID, other.ID) && !after(other.ID, j.ID) {
+			if host != "" && hostLabel(*other, hostLabels) == host && !after(j.ID, other.ID) &&
+				!after(other.ID, j.ID) && !share(*j, *other) {
 				add(5, finding.Warn, fmt.Sprintf("give one of them needs: %s", shell.Quote(other.ID)),
 					"may run at the same time as job %.100q on %.100q", other.ID, host)
 				break
@@ -170,6 +177,28 @@ func checkWorkflow(w Workflow, hostLabels []string) []finding.Finding {
 			"%.100q: runs on the host without concurrency: each push adds a run beside those before it", w.File)
 	}
 	return all
+}
+
+// share reports whether two jobs take one lock that one of them shares: who may run beside whom
+// is decided there.
+func share(a, b Job) bool {
+	locks := func(j Job) (taken, shared []string) {
+		for _, s := range j.Steps {
+			if kind := kindOf(s); kind == "lock" || kind == "acquire-lock" {
+				names := lockNames(s.With["lock-name"], s.With["lock-backend"])
+				if taken = append(taken, names...); s.With["share"] == "true" {
+					shared = append(shared, names...)
+				}
+			}
+		}
+		return taken, shared
+	}
+	takenA, sharedA := locks(a)
+	takenB, sharedB := locks(b)
+	in := func(names []string) func(string) bool {
+		return func(name string) bool { return slices.Contains(names, name) }
+	}
+	return slices.ContainsFunc(sharedA, in(takenB)) || slices.ContainsFunc(sharedB, in(takenA))
 }
 
 // checkUses reports what is wrong with a job's builds and with the lock around them.

@@ -1,6 +1,7 @@
 package workflow
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -193,6 +194,23 @@ func TestALongChainOfJobs(t *testing.T) {
 	w := parse(t, "on: workflow_call\njobs: {"+strings.TrimSuffix(manyJobs(), ", ")+"}")
 	if found := Check([]Workflow{w}, nil); len(w.Jobs) != maxLegs || len(found) > 0 {
 		t.Errorf("%d jobs: %+v", len(w.Jobs), found)
+	}
+}
+
+// Builds in slots of one lock, and jobs that share one, are meant to run beside each other.
+func TestWhatALockLetsRunTogetherIsNoFault(t *testing.T) {
+	const job = "{runs-on: x-host, steps: [{uses: wooo/hostguard/lock@v1, with: {lock-name: %s}}, {run: docker build .}]}"
+	for jobs, want := range map[[2]string]int{
+		{"a, slots: 2, share: true", "a, slots: 2"}:  0,
+		{"a, slots: 1, share: true", "a, slots: 2"}:  1, // the first waits for no other build
+		{"a, slots: 2", "a, slots: 2"}:               1, // at the same time
+		{"a, slots: 2, share: true", "b, slots: 2"}:  1,
+		{"a, slots: 2, share: false", "a, slots: 2"}: 1,
+	} {
+		w := parse(t, fmt.Sprintf("jobs: {x: "+job+", y: "+job+"}", jobs[0], jobs[1]))
+		if found := Check([]Workflow{w}, []string{"x-host"}); len(found) != want {
+			t.Errorf("%s beside %s: %+v", jobs[0], jobs[1], found)
+		}
 	}
 }
 
