@@ -621,7 +621,10 @@ func TestOneRequestThatHangsCostsItsBound(t *testing.T) {
 				t.Fatal(err)
 			}
 			at, what := 0, ""
+			var mu sync.Mutex // what follows the last one is done at once
 			m := host.contender(hung{s, func(kind, name string) bool {
+				mu.Lock()
+				defer mu.Unlock()
 				at++
 				if at == n+1 {
 					what = kind + " " + name
