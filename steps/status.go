@@ -261,7 +261,8 @@ func (r statusReport) print(s *cli.Session) error {
 		rows := [][]string{{"  #", "waits since", "repository or person", "job", "priority", "reason"}}
 		for i, e := range l.Waiters {
 			rows = append(rows, []string{
-				fmt.Sprintf("  %d", i+1), cli.Short(r.Time.Sub(e.Since)) + " ago", fmt.Sprintf("%.60q", cmp.Or(e.Repository, e.who.Person)),
+				fmt.Sprintf("  %d", i+1), cli.Short(r.Time.Sub(e.Since)) + " ago",
+				fmt.Sprintf("%.60q", cmp.Or(e.Repository, e.who.Person)),
 				fmt.Sprintf("%.60q", e.Job), fmt.Sprintf("%.10q", e.Priority), fmt.Sprintf("%.80q", e.Reason),
 			})
 		}
