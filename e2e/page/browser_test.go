@@ -213,12 +213,20 @@ func eval[T any](b *tab, expression string) (value T) {
 	return value
 }
 
-// wait waits until an expression is true.
+// wait waits until an expression is true. A page that has just been left may still have been
+// asked: that one is no more, and the new one is.
 func (b *tab) wait(expression string) {
 	b.Helper()
 	var yes bool
 	poll := chromedp.Poll(expression, &yes, chromedp.WithPollingTimeout(30*time.Second))
-	if err := chromedp.Run(b.ctx, poll); err != nil {
+	err := chromedp.Run(b.ctx, poll)
+	for range 3 {
+		if err == nil || !strings.Contains(err.Error(), "Cannot find context with specified id") {
+			break
+		}
+		err = chromedp.Run(b.ctx, poll)
+	}
+	if err != nil {
 		b.Fatalf("%s: %v; the page says:\n%.2000s", expression, err, b.text("body"))
 	}
 }
