@@ -157,7 +157,7 @@ soak: engines build ## the long counts: hours
 	HOSTGUARD_SOAK=1 GOMEMLIMIT=1800MiB go test -count=1 -timeout 1h ./lock/model
 	cd e2e && HOSTGUARD_SOAK=1 go test -count=1 -timeout 3h ./...
 
-bench: engines build ## the figures of docs/figures.md that take less than 6 minutes
+bench: engines build ## the figures of docs/figures.md that take some minutes
 	cd e2e && go run ./bench
 
 bench-long: engines build ## all figures: half an hour
