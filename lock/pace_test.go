@@ -216,7 +216,8 @@ func TestThoseBehindLookTheSoonerTheShorterTheHolds(t *testing.T) {
 		held, want time.Duration
 	}{
 		{2, 0, poll}, {2, time.Minute, 4 * time.Second}, {2, time.Hour, slowestPace},
-		{7, 0, 3500 * time.Millisecond}, {7, -time.Hour, 3500 * time.Millisecond}, {7, 2 * time.Second, 14 * time.Second},
+		{7, 0, 3500 * time.Millisecond}, {7, -time.Hour, 3500 * time.Millisecond},
+		{7, 2 * time.Second, 14 * time.Second},
 		{7, time.Minute, 49 * time.Second},
 		{90, 0, 45 * time.Second}, {90, time.Hour, 200 * time.Second}, {1 << 30, lastPace, 200 * time.Second},
 	} {

@@ -81,8 +81,8 @@ func (c *checkFence) Run(ctx context.Context, s *cli.Session) error {
 	case c.file == "":
 		return cli.Usagef("-file must name the file that has the highest number, such as deploy/.fence")
 	case c.fence == 0:
-		return cli.Usagef("-fence must be the number of the lock; locks of docker and file have none: use lock-backend " +
-			"gitea or swarm, and give the output fence of its step")
+		return cli.Usagef("-fence must be the number of the lock; locks of docker and file have none: use " +
+			"lock-backend gitea or swarm, and give the output fence of its step")
 	}
 	dir, err := os.OpenRoot(filepath.Dir(c.file))
 	if err != nil {

@@ -102,7 +102,8 @@ func TestAConfirmationRemovesWhatKilledOnesHaveLeft(t *testing.T) {
 				if id == young || strings.HasSuffix(id, "9") {
 					created = time.Now()
 				}
-				list = append(list, map[string]any{"ID": id, "CreatedAt": created, "Spec": map[string]any{"Name": name}})
+				spec := map[string]any{"Name": name}
+				list = append(list, map[string]any{"ID": id, "CreatedAt": created, "Spec": spec})
 			}
 			_ = json.NewEncoder(w).Encode(list)
 		}

@@ -199,7 +199,8 @@ func TestALongChainOfJobs(t *testing.T) {
 
 // Builds in slots of one lock, and jobs that share one, are meant to run beside each other.
 func TestWhatALockLetsRunTogetherIsNoFault(t *testing.T) {
-	const job = "{runs-on: x-host, steps: [{uses: wooo/hostguard/lock@v1, with: {lock-name: %s}}, {run: docker build .}]}"
+	const job = "{runs-on: x-host, steps: [{uses: wooo/hostguard/lock@v1, with: {lock-name: %s}}, " +
+		"{run: docker build .}]}"
 	for jobs, want := range map[[2]string]int{
 		{"a, slots: 2, share: true", "a, slots: 2"}:  0,
 		{"a, slots: 1, share: true", "a, slots: 2"}:  1, // the first waits for no other build
