@@ -28,6 +28,10 @@ type onTerminal struct {
 	ended  chan struct{} // all output is there
 }
 
+// endOfText is written after the last of a terminal's output: the kernel may drop what is not
+// read yet when the last writer closes.
+const endOfText = "\x00"
+
 // startOnTerminal starts hostguard with the locks of the file backend, of which one has a name
 // of this test's own.
 func startOnTerminal(t *testing.T, name string, args ...string) *onTerminal {
@@ -53,9 +57,10 @@ func startOnTerminal(t *testing.T, name string, args ...string) *onTerminal {
 		for {
 			n, err := screen.Read(buf)
 			c.mu.Lock()
-			c.output.Write(buf[:n])
+			text, last := bytes.CutSuffix(buf[:n], []byte(endOfText))
+			c.output.Write(text)
 			c.mu.Unlock()
-			if err != nil {
+			if last || err != nil {
 				return
 			}
 		}
@@ -107,7 +112,9 @@ func (c *onTerminal) end(t *testing.T) (status int) {
 	if c.settings(t) != c.before {
 		t.Error("the terminal has other settings than before")
 	}
-	c.tty.Close()
+	if _, err := c.tty.WriteString(endOfText); err != nil {
+		t.Fatal(err)
+	}
 	<-c.ended
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return exit.ExitCode()
