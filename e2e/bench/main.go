@@ -69,7 +69,8 @@ func run(long bool) error {
 			}
 		}
 	}
-	cmd := exec.Command("go", "test", "-run", "^$", "-bench", "BenchmarkCleanBesideRm", "-benchtime", "1x", "./clean")
+	cmd := exec.Command("go", "test", fmt.Sprintf("-short=%t", !long), "-run", "^$",
+		"-bench", "BenchmarkCleanBesideRm", "-benchtime", "1x", "./clean")
 	cmd.Dir, cmd.Stderr = checkout, os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
