@@ -33,8 +33,8 @@ type acquisition struct {
 	tried   bool // it has tried once without a ticket, because nobody waits
 	woken   bool // by a release that found this process at the head of the queue
 	wokenAt time.Time
-	wakes   <-chan struct{} // by a marker
-	rings   <-chan struct{} // by the bell
+	wakes   <-chan struct{}   // by a marker
+	rings   <-chan Successors // by the bell
 
 	queued    bool // the last count found its ticket
 	ticket    ticket
@@ -92,6 +92,7 @@ func (m *Mutex) Acquire(ctx context.Context) (Acquired, error) {
 			m.reading.Go(func() { m.lookAhead(cleanup) })
 		}
 	}
+	m.place = a.slot
 	held := Acquired{ID: a.id, Name: a.slot, TookOverFrom: a.tookOver}
 	if !m.Share && m.slots() == 1 {
 		held.Fence = a.fence
@@ -466,10 +467,13 @@ func (a *acquisition) sleep(ctx context.Context, d time.Duration) (early bool) {
 				a.looks.take()
 			}
 			return late
-		case _, open := <-a.rings:
+		case next, open := <-a.rings:
 			if !open {
 				a.rings = nil
 				return true
+			}
+			if a.inCrowd() { // else to read them costs little, and what one reads itself is newer
+				a.successors.Store(&next)
 			}
 		case _, open := <-a.wakes:
 			if !open { // the daemon went away

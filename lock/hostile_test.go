@@ -105,7 +105,7 @@ func TestARingCostsAtMostOneLookASecond(t *testing.T) {
 			before := w.store.requests()
 			for range 6000 {
 				if ring {
-					w.bell.Ring(all[0].space.Self.Nonce)
+					w.bell.Ring(all[0].space.Self.Nonce, Successors{})
 				}
 				time.Sleep(10 * time.Millisecond)
 			}

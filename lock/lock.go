@@ -146,9 +146,10 @@ type Mutex struct {
 	queues    []Entry        // in the queues, and whatever else Entries has listed
 	listed    time.Time      // when Entries has
 	leaving   sync.WaitGroup // the removal of this process's ticket
+	place     string         // name of the entry by which Acquire holds
 	reading   sync.WaitGroup // lookAhead, which Release awaits beside the removal
-	behind    []Entry        // what lookAhead has listed; not to be read before reading has ended
-	lookedAt  time.Time      // when lookAhead has
+
+	successors atomic.Pointer[Successors] // as lookAhead or another process has read them
 }
 
 // Name returns the name of the lock.

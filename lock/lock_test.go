@@ -352,23 +352,23 @@ type bell struct {
 	deaf bool
 
 	mu    sync.Mutex
-	hears map[string]chan struct{}
+	hears map[string]chan Successors
 	rung  map[string]bool // nonces
 }
 
-func newBell() *bell { return &bell{hears: map[string]chan struct{}{}, rung: map[string]bool{}} }
+func newBell() *bell { return &bell{hears: map[string]chan Successors{}, rung: map[string]bool{}} }
 
-func (b *bell) Hear(_ context.Context, _, nonce string) (<-chan struct{}, error) {
+func (b *bell) Hear(_ context.Context, _, nonce string) (<-chan Successors, error) {
 	if b.deaf {
 		return nil, errors.New("no sockets here")
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.hears[nonce] = make(chan struct{}, 1)
+	b.hears[nonce] = make(chan Successors, 1)
 	return b.hears[nonce], nil
 }
 
-func (b *bell) Ring(nonce string) bool {
+func (b *bell) Ring(nonce string, next Successors) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.hears[nonce] == nil {
@@ -376,7 +376,7 @@ func (b *bell) Ring(nonce string) bool {
 	}
 	b.rung[nonce] = true
 	select {
-	case b.hears[nonce] <- struct{}{}:
+	case b.hears[nonce] <- next:
 	default:
 	}
 	return true
@@ -415,7 +415,7 @@ func (b *bell) noise() (stop func()) {
 			nonces := slices.Collect(maps.Keys(b.hears))
 			b.mu.Unlock()
 			for _, nonce := range nonces {
-				b.Ring(nonce)
+				b.Ring(nonce, Successors{})
 			}
 		}
 	}()

@@ -1,6 +1,7 @@
 package lock
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -109,8 +110,8 @@ func (m *Mutex) release(ctx context.Context, id string) error {
 	var markers []Entry
 	var rung time.Time // zero if nobody could be found
 	wake := func() {
-		if m.ringKnown() {
-			queues, rung = m.behind, time.Now()
+		if m.ringNext() {
+			rung = time.Now()
 			return
 		}
 		var err error
@@ -118,7 +119,7 @@ func (m *Mutex) release(ctx context.Context, id string) error {
 			return
 		}
 		rung = time.Now()
-		if next := m.head(ctx, queues); next != "" && !m.space.ring(next) {
+		if next := m.head(ctx, queues); next != "" && !m.space.ring(next, Successors{}) {
 			markers = append(markers, m.mark(ctx, next)...)
 		}
 	}
@@ -169,7 +170,7 @@ func (m *Mutex) nameOf(id string, entries []Entry) string {
 	if i := slices.IndexFunc(entries, func(e Entry) bool { return e.ID == id }); i >= 0 {
 		return entries[i].Name
 	}
-	return m.name
+	return cmp.Or(m.place, m.name)
 }
 
 // persist repeats a request until it is answered or the time is up.

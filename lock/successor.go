@@ -2,45 +2,88 @@ package lock
 
 import (
 	"context"
-	"slices"
 	"time"
 )
 
 // A holder that gives back in the process that has acquired reads the queue beside its work, so
-// that the next one need not wait until a release has done so: 1,000 tickets take 100 ms. It is
-// a ring that depends on it, no more: who is rung verifies, and who was missed looks by itself.
+// that the next one need not wait until a release has done so: 1,000 tickets take 100 ms. Of a
+// crowd it also hands the rest of what it has read to the one that it rings, else each of them
+// would read 1,000 tickets to find one. It is a ring that depends on it, no more: who is rung
+// verifies, and who was missed looks by itself.
 
-// knownFor is how long a release relies on what was read beside the work. Within that time it may
-// ring one before whom another has come since, with high priority. After it, a list costs little
-// beside what the work has taken.
-const knownFor = time.Second
+// Successors are the next in a queue, in order, as somebody has read it.
+type Successors struct {
+	Read   time.Duration // when, as Host.Uptime has it
+	Nonces []string      // of those that were seen to wait in this network, and not stopped
+}
 
-// lookAhead reads the queues for a release that may follow soon. This process's own ticket, which
-// is about to be removed, is none of them.
+const (
+	// knownFor is how long what was read is relied on. Within that time a release may ring one
+	// before whom another has come since, with high priority. After it, a list costs little
+	// beside what the work has taken.
+	knownFor = time.Second
+	// MaxSuccessors may be handed on: of those, one that holds briefly is reached within knownFor.
+	MaxSuccessors = 32
+	// fewSuccessors are enough for one's own release, whose next may have been killed.
+	fewSuccessors = 4
+)
+
+// known reports whether these may be relied on for so long still.
+func (m *Mutex) known(s *Successors, still time.Duration) bool {
+	if s == nil || len(s.Nonces) == 0 {
+		return false
+	}
+	age := m.space.Host.Uptime() - s.Read
+	return age >= 0 && age < knownFor-still
+}
+
+// lookAhead reads the queues for a release that may follow soon, unless it has been handed what
+// will do. This process's own ticket, which is about to be removed, is none of them.
 func (m *Mutex) lookAhead(ctx context.Context) {
+	if m.known(m.successors.Load(), knownFor/2) {
+		return
+	}
+	read := &Successors{Read: m.space.Host.Uptime()}
 	queues, err := m.listQueue(ctx, m.queuesToSee()...)
 	if err != nil {
 		return
 	}
-	queues = slices.DeleteFunc(queues, func(e Entry) bool {
-		return e.label("kind") == kindTicket && e.madeBy(m.space.Self)
-	})
-	m.behind, m.lookedAt = queues, time.Now()
-}
-
-// ringKnown rings the first in the queue as it was read a moment ago. It returns false where
-// only a list can show who that is: after that moment, and if no other is seen here to wait.
-func (m *Mutex) ringKnown() bool {
-	m.reading.Wait()
-	if time.Since(m.lookedAt) > knownFor {
-		return false
+	most := fewSuccessors
+	if m.space.crowd(m.name) >= crowd {
+		most = MaxSuccessors
 	}
-	for _, t := range m.tickets(m.behind) {
-		if m.space.abandoned(t.Entry) {
+	for _, t := range m.tickets(queues) {
+		if len(read.Nonces) == most {
+			break
+		}
+		if t.madeBy(m.space.Self) || m.space.abandoned(t.Entry) {
 			continue
 		}
-		if may, seen := m.space.canAct(t); may {
-			return seen && m.space.ring(t.nonce)
+		may, seen := m.space.canAct(t)
+		if may && !seen { // it comes before those behind it, and only a marker reaches it
+			break
+		}
+		if may {
+			read.Nonces = append(read.Nonces, t.nonce)
+		}
+	}
+	m.successors.Store(read)
+	m.space.tidy(ctx, queues)
+}
+
+// ringNext rings the first of the successors that is there still. It returns false where only a
+// list can show who that is.
+func (m *Mutex) ringNext() bool {
+	if !m.known(m.successors.Load(), 0) {
+		m.reading.Wait()
+	}
+	next := m.successors.Load()
+	if !m.known(next, 0) {
+		return false
+	}
+	for i, nonce := range next.Nonces {
+		if m.space.ring(nonce, Successors{next.Read, next.Nonces[i+1:]}) {
+			return true
 		}
 	}
 	return false

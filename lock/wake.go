@@ -8,10 +8,11 @@ import (
 // Bell wakes waiting processes of this host without the store, whose every change
 // costs a millisecond. Wake-ups are best effort: waiters also poll.
 type Bell interface {
-	// Hear delivers a value after a ring for a waiter's nonce, until ctx ends.
-	Hear(ctx context.Context, queue, nonce string) (<-chan struct{}, error)
+	// Hear delivers, after a ring for a waiter's nonce and until ctx ends, what it carried: none
+	// if another user rang, but for root.
+	Hear(ctx context.Context, queue, nonce string) (<-chan Successors, error)
 	// Ring returns false if no process that can be rung from here hears that nonce.
-	Ring(nonce string) bool
+	Ring(nonce string, next Successors) bool
 	// Hears returns false if no process here hears that nonce, and does not ring.
 	Hears(nonce string) bool
 	// Hearing returns how many hear here, about: in that queue, and in all.
@@ -45,7 +46,7 @@ const markerLife = time.Minute
 func (m *Mutex) wake(ctx context.Context, waiting []ticket) {
 	var markers []Entry
 	for _, t := range waiting {
-		if !m.space.ring(t.nonce) && len(markers) < maxRemovals {
+		if !m.space.ring(t.nonce, Successors{}) && len(markers) < maxRemovals {
 			markers = append(markers, m.mark(ctx, t.nonce)...)
 		}
 	}
@@ -106,4 +107,6 @@ func (m *Mutex) Scarce(interval time.Duration) time.Duration {
 	return interval * time.Duration(max(1, m.space.crowd(m.name)/crowd))
 }
 
-func (s *Space) ring(nonce string) bool { return nonce != "" && s.Bell != nil && s.Bell.Ring(nonce) }
+func (s *Space) ring(nonce string, next Successors) bool {
+	return nonce != "" && s.Bell != nil && s.Bell.Ring(nonce, next)
+}

@@ -86,7 +86,7 @@ func measureCurve(t *testing.T, counts []int, pid int, unwatched bool, open func
 			t.Fatal(err)
 		}
 		hosts = append(hosts, &simulatedHost{name: fmt.Sprintf("host %d", i), counted: counted{Engine: e},
-			heard: map[string]chan struct{}{}, unwatched: unwatched})
+			heard: map[string]chan lock.Successors{}, unwatched: unwatched})
 	}
 	for _, n := range counts {
 		measure(t, hosts, n, pid)
@@ -195,7 +195,7 @@ type simulatedHost struct {
 	unwatched bool
 
 	mu    sync.Mutex
-	heard map[string]chan struct{} // by nonce
+	heard map[string]chan lock.Successors // by nonce
 	next  int
 	gate  sync.Mutex // its turnstile
 }
@@ -232,8 +232,8 @@ func (h *simulatedHost) Enter(context.Context) (leave func()) {
 	return h.gate.Unlock
 }
 
-func (h *simulatedHost) Hear(ctx context.Context, _, nonce string) (<-chan struct{}, error) {
-	rings := make(chan struct{}, 1)
+func (h *simulatedHost) Hear(ctx context.Context, _, nonce string) (<-chan lock.Successors, error) {
+	rings := make(chan lock.Successors, 1)
 	h.mu.Lock()
 	h.heard[nonce] = rings
 	h.mu.Unlock()
@@ -245,12 +245,12 @@ func (h *simulatedHost) Hear(ctx context.Context, _, nonce string) (<-chan struc
 	return rings, nil
 }
 
-func (h *simulatedHost) Ring(nonce string) bool {
+func (h *simulatedHost) Ring(nonce string, next lock.Successors) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	rings, found := h.heard[nonce]
 	select {
-	case rings <- struct{}{}:
+	case rings <- next:
 	default:
 	}
 	return found

@@ -25,21 +25,21 @@ type tapped struct {
 
 func (e tapped) Watch(ctx context.Context, prefix string) (<-chan struct{}, error) {
 	wakes, err := e.Engine.Watch(ctx, prefix)
-	return e.counted(wakes), err
+	return counted(e.woken, wakes), err
 }
 
-func (e tapped) Hear(ctx context.Context, queue, nonce string) (<-chan struct{}, error) {
+func (e tapped) Hear(ctx context.Context, queue, nonce string) (<-chan lock.Successors, error) {
 	rings, err := e.Bell.Hear(ctx, queue, nonce)
-	return e.counted(rings), err
+	return counted(e.woken, rings), err
 }
 
-func (e tapped) counted(wakes <-chan struct{}) <-chan struct{} {
-	counted := make(chan struct{}, 1)
+func counted[T any](woken *atomic.Bool, wakes <-chan T) <-chan T {
+	counted := make(chan T, 1)
 	go func() {
 		defer close(counted)
-		for range wakes {
-			e.woken.Store(true)
-			counted <- struct{}{}
+		for wake := range wakes {
+			woken.Store(true)
+			counted <- wake
 		}
 	}()
 	return counted

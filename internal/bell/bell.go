@@ -3,7 +3,8 @@
 //
 // Each waiter has a datagram socket whose name in the kernel's abstract namespace
 // is made of its nonce. Every process of the same network namespace can ring it,
-// of any user: a ring only makes a waiter try. Not guaranteed: that a ring is
+// of any user: a ring only makes a waiter try, and what it carries is no more than
+// a hint, believed of the same user and of root. Not guaranteed: that a ring is
 // heard. Containers have network namespaces of their own, and are woken through
 // the store.
 package bell
@@ -79,15 +80,19 @@ func seated(of string, seats int) int {
 }
 
 // Hear implements lock.Bell.
-func (Bell) Hear(ctx context.Context, queue, nonce string) (<-chan struct{}, error) {
+func (Bell) Hear(ctx context.Context, queue, nonce string) (<-chan lock.Successors, error) {
 	conn, err := net.ListenUnixgram("unixgram", address(nonce))
 	if err != nil {
+		return nil, fmt.Errorf("listen for a wake-up: %w", err)
+	}
+	if err := demandSenders(conn); err != nil {
+		conn.Close()
 		return nil, fmt.Errorf("listen for a wake-up: %w", err)
 	}
 	// The reader alone closes the socket, and waits for that: a Close beside its read
 	// can still be under way when rings is closed.
 	stop := context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Now()) })
-	rings := make(chan struct{}, 1)
+	rings := make(chan lock.Successors, 1)
 	leave, leaveHost := sit(queue, queueSeats), sit("", hostSeats)
 	go func() {
 		defer close(rings)
@@ -95,13 +100,13 @@ func (Bell) Hear(ctx context.Context, queue, nonce string) (<-chan struct{}, err
 		defer leave()
 		defer leaveHost()
 		defer stop()
-		var buffer [1]byte
 		for {
-			if _, _, err := conn.ReadFromUnix(buffer[:]); err != nil {
+			next, err := receive(conn)
+			if err != nil {
 				return
 			}
 			select {
-			case rings <- struct{}{}:
+			case rings <- next:
 			default: // one is enough
 			}
 			select {
@@ -114,7 +119,7 @@ func (Bell) Hear(ctx context.Context, queue, nonce string) (<-chan struct{}, err
 }
 
 // Ring implements lock.Bell. A full socket has rings enough to be heard.
-func (Bell) Ring(nonce string) bool {
+func (Bell) Ring(nonce string, next lock.Successors) bool {
 	conn, err := net.DialUnix("unixgram", nil, address(nonce))
 	if err != nil {
 		return false
@@ -123,7 +128,7 @@ func (Bell) Ring(nonce string) bool {
 	if err := conn.SetWriteDeadline(time.Now().Add(time.Millisecond)); err != nil {
 		return false
 	}
-	_, err = conn.Write([]byte{1})
+	_, err = conn.Write(encode(next))
 	return err == nil || errors.Is(err, os.ErrDeadlineExceeded)
 }
 

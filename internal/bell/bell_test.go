@@ -10,7 +10,7 @@ import (
 
 func TestARingIsHeardByItsNonceAlone(t *testing.T) {
 	one, other := lock.NewNonce(), lock.NewNonce()
-	hears := map[string]<-chan struct{}{}
+	hears := map[string]<-chan lock.Successors{}
 	for _, nonce := range []string{one, other} {
 		rings, err := Bell{}.Hear(t.Context(), "queue-", nonce)
 		if err != nil {
@@ -18,7 +18,7 @@ func TestARingIsHeardByItsNonceAlone(t *testing.T) {
 		}
 		hears[nonce] = rings
 	}
-	if !(Bell{}).Hears(one) || !(Bell{}).Ring(one) {
+	if !(Bell{}).Hears(one) || !(Bell{}).Ring(one, lock.Successors{}) {
 		t.Error("nobody there")
 	}
 	select {
@@ -33,7 +33,7 @@ func TestARingIsHeardByItsNonceAlone(t *testing.T) {
 
 func TestNobodyHearsWhoHasEnded(t *testing.T) {
 	nonce := lock.NewNonce()
-	if (Bell{}).Hears(nonce) || (Bell{}).Ring(nonce) {
+	if (Bell{}).Hears(nonce) || (Bell{}).Ring(nonce, lock.Successors{}) {
 		t.Error("heard before there was anybody")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -44,7 +44,7 @@ func TestNobodyHearsWhoHasEnded(t *testing.T) {
 	cancel()
 	for range rings { // closed with the socket
 	}
-	if (Bell{}).Hears(nonce) || (Bell{}).Ring(nonce) {
+	if (Bell{}).Hears(nonce) || (Bell{}).Ring(nonce, lock.Successors{}) {
 		t.Error("heard after the end")
 	}
 }
@@ -58,7 +58,7 @@ func TestEndlessRingsAreHeardRarely(t *testing.T) {
 	}
 	begin := time.Now()
 	for range 1000 {
-		if !(Bell{}).Ring(nonce) {
+		if !(Bell{}).Ring(nonce, lock.Successors{}) {
 			t.Fatal("nobody there")
 		}
 	}
