@@ -3,6 +3,7 @@ package lock
 import (
 	"context"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -135,4 +136,73 @@ func TestAReleaseDoesNotWaitForTheQueueToRemove(t *testing.T) {
 		w.next()
 		w.group.Wait()
 	})
+}
+
+// counted is a store that counts the lists of a lock's whole queue.
+type counted struct {
+	Engine
+	read *atomic.Int32
+}
+
+func (c counted) List(ctx context.Context, prefixes ...string) ([]Entry, error) {
+	if slices.Contains(prefixes, queuePrefix("build")) || slices.Contains(prefixes, queueNames) {
+		c.read.Add(1)
+	}
+	return c.Engine.List(ctx, prefixes...)
+}
+
+// To read the queue of a thousand takes longer than they hold the lock.
+func TestFewOfACrowdReadItsQueueWhileItMovesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWaiters(t)
+		first := w.process()
+		held, err := first.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var read atomic.Int32
+		all := w.join(crowd+60, func(_ int, m *waiter) { m.space.Engine = counted{m.space.Engine, &read} })
+		if err := first.Release(t.Context(), held.ID); err != nil {
+			t.Fatal(err)
+		}
+		read.Store(0)
+		var order []int
+		start := time.Now()
+		const handOffs = 50
+		for range handOffs {
+			order = append(order, w.next().who)
+		}
+		took := time.Since(start)
+		if !slices.IsSorted(order) {
+			t.Errorf("order %v", order)
+		}
+		if n, most := read.Load(), int32(3*took/knownFor)+3; n > most {
+			t.Errorf("the queue was read %d times in %s, want at most %d", n, took, most)
+		}
+		for _, m := range all {
+			m.kill()
+		}
+		w.group.Wait()
+	})
+}
+
+func TestWhoWasHandedOnLongAgoIsNotRelied(t *testing.T) {
+	m := newMachine().contender(newStore(true, faults{}, 1))
+	now := m.space.Host.Uptime()
+	for name, tt := range map[string]struct {
+		next *Successors
+		want bool
+	}{
+		"nobody":       {nil, false},
+		"none":         {&Successors{Read: now}, false},
+		"just read":    {&Successors{now, []string{"a"}}, true},
+		"read before":  {&Successors{now - 2*knownFor, []string{"a"}}, false},
+		"in future":    {&Successors{now + time.Hour, []string{"a"}}, false},
+		"before boot":  {&Successors{-1 << 63, []string{"a"}}, false},
+		"never at all": {&Successors{1<<63 - 1, []string{"a"}}, false},
+	} {
+		if got := m.known(tt.next, 0); got != tt.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
 }

@@ -1,9 +1,15 @@
 package bell
 
 import (
+	"bytes"
 	"context"
+	"os"
+	"path/filepath"
+	"reflect"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"hostguard/lock"
 )
@@ -82,4 +88,99 @@ func TestAboutHowManyWaitIsKnown(t *testing.T) {
 	if here, _ := (Bell{}).Hearing("elsewhere-"); here != 0 {
 		t.Errorf("%d seem to wait where nobody does", here)
 	}
+}
+
+func TestARingCarriesWhoComesNext(t *testing.T) {
+	nonces := []string{lock.NewNonce(), lock.NewNonce()}
+	many := make([]string, 2*lock.MaxSuccessors)
+	for i := range many {
+		many[i] = lock.NewNonce()
+	}
+	for name, tt := range map[string]struct{ next, want lock.Successors }{
+		"nobody":  {},
+		"two":     {lock.Successors{Read: time.Hour, Nonces: nonces}, lock.Successors{Read: time.Hour, Nonces: nonces}},
+		"a crowd": {lock.Successors{Nonces: many}, lock.Successors{Nonces: many[:lock.MaxSuccessors]}},
+		"no nonce": {lock.Successors{Read: 1, Nonces: []string{nonces[0], "x", nonces[1]}},
+			lock.Successors{Read: 1, Nonces: nonces[:1]}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			nonce := lock.NewNonce()
+			rings, err := Bell{}.Hear(t.Context(), "queue-", nonce)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !(Bell{}).Ring(nonce, tt.next) {
+				t.Fatal("nobody there")
+			}
+			if got := <-rings; !reflect.DeepEqual(got, tt.want) {
+				t.Errorf("%+v, want %+v", got, tt.want)
+			}
+		})
+	}
+}
+
+// Another user may ring, and anything may be in it.
+func TestARingOfAnotherUserOrOfAnotherFormWakesAndCarriesNothing(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Fatal("to be another user takes root, which CI is")
+	}
+	whole := encode(lock.Successors{Read: 1, Nonces: []string{lock.NewNonce()}})
+	for name, tt := range map[string]struct {
+		ring []byte
+		uid  uint32
+		want int
+	}{
+		"root's":                 {whole, 0, 1},
+		"another user's":         {whole, 65534, 0},
+		"empty":                  {nil, 0, 0},
+		"of an older version":    {[]byte{1}, 0, 0},
+		"cut off in the time":    {whole[:5], 0, 0},
+		"cut off in a nonce":     {whole[:len(whole)-1], 0, 0},
+		"longer than is allowed": {bytes.Repeat([]byte{7}, 4*longestRing), 0, lock.MaxSuccessors},
+	} {
+		t.Run(name, func(t *testing.T) {
+			nonce := lock.NewNonce()
+			rings, err := Bell{}.Hear(t.Context(), "queue-", nonce)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Close(fd)
+			sender := unix.UnixCredentials(&unix.Ucred{Pid: int32(os.Getpid()), Uid: tt.uid, Gid: tt.uid})
+			to := &unix.SockaddrUnix{Name: address(nonce).Name}
+			sent, err := os.Create(filepath.Join(t.TempDir(), "sent"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer sent.Close()
+			control := append(sender, unix.UnixRights(int(sent.Fd()))...)
+			if err := unix.Sendmsg(fd, tt.ring, control, to, 0); err != nil {
+				t.Fatal(err)
+			}
+			if got := <-rings; len(got.Nonces) != tt.want {
+				t.Errorf("%d nonces, want %d", len(got.Nonces), tt.want)
+			}
+			if n := descriptors(t, sent.Name()); n != 1 {
+				t.Errorf("the file that was sent is open %d times", n)
+			}
+		})
+	}
+}
+
+// descriptors returns how many of this process are of that file.
+func descriptors(t *testing.T, of string) (n int) {
+	t.Helper()
+	open, err := filepath.Glob("/proc/self/fd/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fd := range open {
+		if path, err := os.Readlink(fd); err == nil && path == of {
+			n++
+		}
+	}
+	return n
 }
