@@ -14,12 +14,13 @@ const (
 	poll             = time.Second      // a crash or a plain "docker network rm" wakes nobody
 	countEvery       = 45 * time.Second // to report the position; each count reads every ticket
 	shortPause       = 10 * time.Millisecond
-	wokenRetry       = 20 * time.Millisecond // of one that was woken: the lock may be about to be free
-	looking          = 128                   // who wait here look for the process ahead twice a second
-	watching         = 2                     // of a crowd, the first so many watch the store for their markers
-	maxDoublings     = 4                     // of the pause after a request that timed out: to 16 s
-	withdrawTime     = 15 * time.Second      // to remove the entries of an acquire that failed
-	lateCreateWindow = 3 * time.Second       // during which a create with unknown fate is looked for
+	wokenRetry       = 20 * time.Millisecond // of one that was woken: see wokenTime
+	longestRetry     = 250 * time.Millisecond
+	looking          = 128              // who wait here look for the process ahead twice a second
+	watching         = 2                // of a crowd, the first so many watch the store for their markers
+	maxDoublings     = 4                // of the pause after a request that timed out: to 16 s
+	withdrawTime     = 15 * time.Second // to remove the entries of an acquire that failed
+	lateCreateWindow = 3 * time.Second  // during which a create with unknown fate is looked for
 )
 
 // acquisition is one process's attempt to get the lock: a contender that takes its
@@ -92,7 +93,7 @@ func (m *Mutex) Acquire(ctx context.Context) (Acquired, error) {
 			m.reading.Go(func() { m.lookAhead(cleanup) })
 		}
 	}
-	m.place = a.slot
+	m.place, m.crowded = a.slot, a.inCrowd()
 	held := Acquired{ID: a.id, Name: a.slot, TookOverFrom: a.tookOver}
 	if !m.Share && m.slots() == 1 {
 		held.Fence = a.fence
@@ -153,7 +154,10 @@ func (a *acquisition) run(ctx context.Context) error {
 			if held, err := a.attempt(ctx); held || err != nil {
 				return err
 			}
-			a.woken = time.Since(a.wokenAt) < wokenRetry
+			a.woken = time.Since(a.wokenAt) < a.space.wokenTime()
+			continue
+		}
+		if a.rung() {
 			continue
 		}
 		seen, err := a.see(ctx)
@@ -231,7 +235,7 @@ func (a *acquisition) attempt(ctx context.Context) (held bool, err error) {
 	case errors.Is(err, ErrRefused):
 		return false, err
 	case errors.Is(err, ErrConflict) && a.woken:
-		pause(ctx, shortPause/20) // the waker is giving the lock back
+		pause(ctx, max(shortPause/20, time.Since(a.wokenAt)/8)) // the waker is giving the lock back
 	case errors.Is(err, ErrConflict):
 		pause(ctx, rand.N(5*shortPause)) // a rival may not be listed yet
 	case err != nil:
@@ -347,8 +351,13 @@ func (a *acquisition) outwait(ctx context.Context, holders []Judged) {
 			begin = time.Now()
 			continue
 		}
-		if left <= 0 || a.sleep(ctx, min(left, step)) ||
-			len(a.ahead) == 0 && a.space.over(holders) > over {
+		if left <= 0 || a.sleep(ctx, min(left, step)) {
+			return
+		}
+		if len(a.ahead) == 0 && a.space.over(holders) > over {
+			if a.of > 1 { // by a sample: of sixteen that see nobody ahead one is being woken
+				a.sleep(ctx, poll+jitter)
+			}
 			return
 		}
 	}
@@ -472,9 +481,7 @@ func (a *acquisition) sleep(ctx context.Context, d time.Duration) (early bool) {
 				a.rings = nil
 				return true
 			}
-			if a.inCrowd() { // else to read them costs little, and what one reads itself is newer
-				a.successors.Store(&next)
-			}
+			a.follow(next)
 		case _, open := <-a.wakes:
 			if !open { // the daemon went away
 				a.wakes = nil
@@ -489,6 +496,32 @@ func (a *acquisition) sleep(ctx context.Context, d time.Duration) (early bool) {
 			late = true
 			timer.Reset(wait)
 		}
+	}
+}
+
+// rung reports whether this process has been woken while it did something else than sleep, which
+// takes the longer the more wait.
+func (a *acquisition) rung() bool {
+	select {
+	case next, open := <-a.rings:
+		if !open {
+			a.rings = nil
+			return false
+		}
+		a.follow(next)
+	default:
+		return false
+	}
+	if a.looks.take() == 0 {
+		a.woken, a.wokenAt = a.tries.take() == 0, time.Now()
+	}
+	return a.woken
+}
+
+// follow keeps what a ring has carried, where others wait so many that to read them costs.
+func (a *acquisition) follow(next Successors) {
+	if a.inCrowd() {
+		a.successors.Store(&next)
 	}
 }
 

@@ -147,6 +147,7 @@ type Mutex struct {
 	listed    time.Time      // when Entries has
 	leaving   sync.WaitGroup // the removal of this process's ticket
 	place     string         // name of the entry by which Acquire holds
+	crowded   bool           // so many wait that Acquire did without what makes it faster
 	reading   sync.WaitGroup // lookAhead, which Release awaits beside the removal
 
 	successors atomic.Pointer[Successors] // as lookAhead or another process has read them

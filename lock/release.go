@@ -147,7 +147,7 @@ func (m *Mutex) release(ctx context.Context, id string) error {
 	switch {
 	case shared || slices.ContainsFunc(queues, func(e Entry) bool { return e.ID == id && e.reader() }):
 		m.handOn(ctx)
-	case removed.Sub(rung) > wokenRetry: // the one that was woken may have given up by now, or others come
+	case removed.Sub(rung) > m.space.wokenTime(): // the one that was woken may have given up by now, or others come
 		if seen, err := m.list(ctx); err != nil || len(named(seen, m.nameOf(id, queues))) == 0 {
 			wake()
 		}

@@ -28,6 +28,12 @@ func (s *Space) store() requests { return requests{s.Engine, &s.slowest, s.slow}
 // slowestRequest returns the longest time that this process has waited for the store.
 func (s *Space) slowestRequest() time.Duration { return time.Duration(s.slowest.Load()) }
 
+// wokenTime returns how long one that was woken tries, since the lock is about to be free: the
+// longer the slower the store is. Beside a thousand networks Engine 26.1 needs 20 ms to remove one.
+func (s *Space) wokenTime() time.Duration {
+	return min(max(wokenRetry, 2*s.slowestRequest()), longestRetry)
+}
+
 func (r requests) Create(ctx context.Context, name string, labels map[string]string) (id string, err error) {
 	r.do(ctx, func(ctx context.Context) { id, err = r.engine.Create(ctx, name, labels) })
 	return id, err

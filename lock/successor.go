@@ -20,27 +20,35 @@ type Successors struct {
 const (
 	// knownFor is how long what was read is relied on. Within that time a release may ring one
 	// before whom another has come since, with high priority. After it, a list costs little
-	// beside what the work has taken.
-	knownFor = time.Second
-	// MaxSuccessors may be handed on: of those, one that holds briefly is reached within knownFor.
-	MaxSuccessors = 32
+	// beside what the work has taken. In a crowd each waits longer than that anyway.
+	knownFor        = time.Second
+	knownForInCrowd = 5 * time.Second
+	// MaxSuccessors may be handed on, more than hold within that time.
+	MaxSuccessors = 128
 	// fewSuccessors are enough for one's own release, whose next may have been killed.
 	fewSuccessors = 4
 )
 
-// known reports whether these may be relied on for so long still.
-func (m *Mutex) known(s *Successors, still time.Duration) bool {
+// known reports whether these may be relied on, and, if asked, for as long again.
+func (m *Mutex) known(s *Successors, again bool) bool {
 	if s == nil || len(s.Nonces) == 0 {
 		return false
 	}
+	limit := knownFor
+	if m.crowded {
+		limit = knownForInCrowd
+	}
+	if again {
+		limit /= 2
+	}
 	age := m.space.Host.Uptime() - s.Read
-	return age >= 0 && age < knownFor-still
+	return age >= 0 && age < limit
 }
 
 // lookAhead reads the queues for a release that may follow soon, unless it has been handed what
 // will do. This process's own ticket, which is about to be removed, is none of them.
 func (m *Mutex) lookAhead(ctx context.Context) {
-	if m.known(m.successors.Load(), knownFor/2) {
+	if m.known(m.successors.Load(), true) {
 		return
 	}
 	read := &Successors{Read: m.space.Host.Uptime()}
@@ -49,7 +57,7 @@ func (m *Mutex) lookAhead(ctx context.Context) {
 		return
 	}
 	most := fewSuccessors
-	if m.space.crowd(m.name) >= crowd {
+	if m.crowded {
 		most = MaxSuccessors
 	}
 	for _, t := range m.tickets(queues) {
@@ -74,11 +82,11 @@ func (m *Mutex) lookAhead(ctx context.Context) {
 // ringNext rings the first of the successors that is there still. It returns false where only a
 // list can show who that is.
 func (m *Mutex) ringNext() bool {
-	if !m.known(m.successors.Load(), 0) {
+	if !m.known(m.successors.Load(), false) {
 		m.reading.Wait()
 	}
 	next := m.successors.Load()
-	if !m.known(next, 0) {
+	if !m.known(next, false) {
 		return false
 	}
 	for i, nonce := range next.Nonces {

@@ -201,7 +201,7 @@ func TestWhoWasHandedOnLongAgoIsNotRelied(t *testing.T) {
 		"before boot":  {&Successors{-1 << 63, []string{"a"}}, false},
 		"never at all": {&Successors{1<<63 - 1, []string{"a"}}, false},
 	} {
-		if got := m.known(tt.next, 0); got != tt.want {
+		if got := m.known(tt.next, false); got != tt.want {
 			t.Errorf("%s: %t", name, got)
 		}
 	}
