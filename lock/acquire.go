@@ -48,6 +48,7 @@ type acquisition struct {
 	onHost    int      // that wait here for any lock, at the last count
 	gone      []Entry  // left in the queue by the dead, at the last count
 	counted   time.Time
+	moved     bool      // a holder has just ended: in a crowd no time to count
 	freeFrom  time.Time // since then every look has found the lock free
 	freeSince time.Time
 	freeFor   string   // ID of the first ticket; its owner has not acted since then
@@ -358,6 +359,7 @@ func (a *acquisition) outwait(ctx context.Context, holders []Judged) {
 			if a.of > 1 { // by a sample: of sixteen that see nobody ahead one is being woken
 				a.sleep(ctx, poll+jitter)
 			}
+			a.moved = a.inCrowd()
 			return
 		}
 	}

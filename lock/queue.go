@@ -282,7 +282,9 @@ func (a *acquisition) see(ctx context.Context) (seen []Entry, err error) {
 	if (!a.queued || a.inCrowd()) && time.Since(a.wokenAt) > poll { // else it is the next
 		defer a.space.enter(ctx)()
 	}
-	if time.Since(a.counted) < countEvery {
+	moved := a.moved
+	a.moved = false
+	if moved || time.Since(a.counted) < countEvery {
 		return a.look(ctx)
 	}
 	queue, of := a.countable()
@@ -451,7 +453,12 @@ func processes(tickets []ticket) int {
 // myTurn reports, while the lock is free, whether nobody ahead can act, or those
 // ahead, whom nobody here can judge, have left it free for too long. A waiter that
 // finds the lock free twice before its turn wakes the head: a killed holder has not.
+// Of a crowd each leaves that to the release for a moment before it reads the queue.
 func (a *acquisition) myTurn(ctx context.Context) bool {
+	if a.inCrowd() && a.freeFrom.IsZero() {
+		a.freeFrom = time.Now()
+		return false
+	}
 	if err := a.count(ctx, true); err != nil {
 		return true // the order is lost, no more
 	}
