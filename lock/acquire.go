@@ -162,6 +162,9 @@ func (a *acquisition) run(ctx context.Context) error {
 			continue
 		}
 		seen, err := a.see(ctx)
+		if a.rung() { // which is newer
+			continue
+		}
 		if errors.Is(err, ErrRefused) && !looked { // later it may be a daemon that restarts
 			return err
 		}
@@ -291,7 +294,7 @@ func (a *acquisition) wait(ctx context.Context, holders []Judged) {
 		inTheWay = holders[len(holders)-1]
 	}
 	if inTheWay.ID != a.waiting.Holder.ID {
-		if time.Since(a.counted) > max(poll/4, time.Duration(a.waiters)*countPause) {
+		if !a.called() && time.Since(a.counted) > max(poll/4, time.Duration(a.waiters)*countPause) {
 			_ = a.count(ctx, false) // else it reports the last one
 		}
 	}
@@ -304,6 +307,9 @@ func (a *acquisition) wait(ctx context.Context, holders []Judged) {
 	}
 	a.waiting = Wait{Holder: inTheWay, Position: a.position, Waiters: a.waiters}
 	a.notify(a.waiting)
+	if a.called() {
+		return
+	}
 	if (a.rings == nil || len(a.ahead) < watching || !a.inCrowd()) && a.watch(ctx) && !a.inCrowd() {
 		return
 	}
@@ -356,10 +362,10 @@ func (a *acquisition) outwait(ctx context.Context, holders []Judged) {
 			return
 		}
 		if len(a.ahead) == 0 && a.space.over(holders) > over {
-			if a.of > 1 { // by a sample: of sixteen that see nobody ahead one is being woken
-				a.sleep(ctx, poll+jitter)
+			if a.inCrowd() { // most likely it has given back, and this process or another is being woken
+				a.sleep(ctx, poll/2+jitter)
+				a.moved = true
 			}
-			a.moved = a.inCrowd()
 			return
 		}
 	}
@@ -500,6 +506,9 @@ func (a *acquisition) sleep(ctx context.Context, d time.Duration) (early bool) {
 		}
 	}
 }
+
+// called reports whether a ring waits to be heard.
+func (a *acquisition) called() bool { return len(a.rings) > 0 }
 
 // rung reports whether this process has been woken while it did something else than sleep, which
 // takes the longer the more wait.
