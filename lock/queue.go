@@ -45,8 +45,7 @@ const (
 	crowd = 128 // waiters: see inCrowd
 	// Of a crowd in its own queue each counts one of so many only: to read 1,000 tickets
 	// takes a waiter 50 ms, and 1,000 read them.
-	samples  = 16
-	nearHead = 2 // so few of a sample are ahead of one that counts all
+	samples = 16
 	// countPause is, for each waiter, the least time between two counts.
 	countPause = 20 * time.Millisecond
 	// maxTidied is how many entries of queues are judged at once: 1,000 who looked up each
@@ -293,9 +292,6 @@ func (a *acquisition) see(ctx context.Context) (seen []Entry, err error) {
 		return nil, fmt.Errorf("list lock %q and its queue: %w", a.name, err)
 	}
 	a.arrange(entries, of)
-	if of > 1 && len(a.ahead) < nearHead {
-		_ = a.count(ctx, true) // else it goes by the sample
-	}
 	return a.inPlaces(entries), nil
 }
 
@@ -425,7 +421,7 @@ func (a *acquisition) arrange(entries []Entry, of int) {
 		}
 		a.ahead = before(waiting, me)
 	}
-	a.position = len(a.ahead)*of + 1
+	a.position = len(a.ahead)*of + of/2 + 1
 	a.processes = processes(a.ahead)
 	a.counted = time.Now()
 }

@@ -3,9 +3,12 @@ package bell
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -52,6 +55,52 @@ func TestNobodyHearsWhoHasEnded(t *testing.T) {
 	}
 	if (Bell{}).Hears(nonce) || (Bell{}).Ring(nonce, lock.Successors{}) {
 		t.Error("heard after the end")
+	}
+}
+
+// A machine on which a thousand wait is busy.
+func TestARingIsSentHoweverBusyTheMachineIs(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(32)) // threads, among which the kernel changes as among processes
+	var others, ringers sync.WaitGroup
+	busy, calm := context.WithCancel(t.Context())
+	defer others.Wait()
+	defer calm()
+	for range 16 {
+		others.Go(func() {
+			for busy.Err() == nil {
+			}
+		})
+	}
+	for range 100 {
+		ringers.Go(func() {
+			for range 100 {
+				if err := ringOnce(busy); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	ringers.Wait()
+}
+
+// ringOnce rings a new waiter.
+func ringOnce(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	nonce := lock.NewNonce()
+	rings, err := Bell{}.Hear(ctx, "queue-", nonce)
+	if err != nil {
+		return err
+	}
+	if !(Bell{}).Ring(nonce, lock.Successors{}) {
+		return errors.New("nobody there")
+	}
+	select {
+	case <-rings:
+		return nil
+	case <-time.After(10 * time.Second):
+		return errors.New("it was not heard")
 	}
 }
 
