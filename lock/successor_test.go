@@ -206,3 +206,44 @@ func TestWhoWasHandedOnLongAgoIsNotRelied(t *testing.T) {
 		}
 	}
 }
+
+// slowStore is a store as that of a daemon with thousands of networks.
+type slowStore struct{ Engine }
+
+const slowRequest = 100 * time.Millisecond
+
+func (s slowStore) List(ctx context.Context, prefixes ...string) ([]Entry, error) {
+	time.Sleep(slowRequest)
+	return s.Engine.List(ctx, prefixes...)
+}
+
+func (s slowStore) Remove(ctx context.Context, id string) error {
+	time.Sleep(slowRequest)
+	return s.Engine.Remove(ctx, id)
+}
+
+// Who is woken has to try for as long as the removal takes: else it looks, and is late.
+func TestWhoIsWokenWaitsForASlowStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWaiters(t)
+		first := w.process()
+		first.space.Engine = slowStore{first.space.Engine}
+		held, err := first.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.join(1, func(_ int, m *waiter) { m.space.Engine = slowStore{m.space.Engine} })
+		if _, err := first.Entries(t.Context()); err != nil { // as a release-lock does
+			t.Fatal(err)
+		}
+		start := time.Now()
+		if err := first.Release(t.Context(), held.ID); err != nil {
+			t.Fatal(err)
+		}
+		const longest = 2*slowRequest + slowRequest/2 // the removal and the list that verifies
+		if took := w.next().at.Sub(start); took > longest {
+			t.Errorf("the hand-off took %s, want at most %s", took, longest)
+		}
+		w.group.Wait()
+	})
+}
