@@ -239,7 +239,7 @@ func (a *acquisition) attempt(ctx context.Context) (held bool, err error) {
 	case errors.Is(err, ErrRefused):
 		return false, err
 	case errors.Is(err, ErrConflict) && a.woken:
-		pause(ctx, max(shortPause/20, time.Since(a.wokenAt)/8)) // the waker is giving the lock back
+		pause(ctx, max(shortPause/20, time.Since(a.wokenAt)/16)) // the waker is giving the lock back
 	case errors.Is(err, ErrConflict):
 		pause(ctx, rand.N(5*shortPause)) // a rival may not be listed yet
 	case err != nil:
