@@ -155,9 +155,10 @@ func TestTwoHostsExcludeEachOther(t *testing.T) {
 		if out, status := b.run(append([]string{"acquire-lock", "-timeout", "2s"}, lock...)...); status != 1 {
 			t.Errorf("the other host: status %d: %s", status, out)
 		}
-		if out, err := a.enter("sh", "-c", `for p in /proc/[0-9]*; do
-	case ${p#/proc/},$(cat $p/comm) in 1,*) ;; *,hostguard|*,sleep) kill -9 ${p#/proc/} ;; esac
-done`).CombinedOutput(); err != nil {
+		// hostguard first, which else gives back when its command has ended.
+		if out, err := a.enter("sh", "-c", `for name in hostguard sleep; do for p in /proc/[0-9]*; do
+	case ${p#/proc/},$(cat $p/comm) in 1,*) ;; *,$name) kill -9 ${p#/proc/} ;; esac
+done; done`).CombinedOutput(); err != nil {
 			t.Fatalf("kill the holder: %v: %s", err, out)
 		}
 		_ = holder.Wait()
