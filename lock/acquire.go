@@ -82,6 +82,7 @@ func (m *Mutex) Acquire(ctx context.Context) (Acquired, error) {
 		}
 		return Acquired{}, err
 	}
+	m.place, m.crowded = a.slot, a.inCrowd()
 	if a.ticket.ID != "" { // no longer needed; removing it now would slow down every hand-off
 		m.leaving.Go(func() {
 			a.leaveQueue(cleanup)
@@ -94,7 +95,6 @@ func (m *Mutex) Acquire(ctx context.Context) (Acquired, error) {
 			m.reading.Go(func() { m.lookAhead(cleanup) })
 		}
 	}
-	m.place, m.crowded = a.slot, a.inCrowd()
 	held := Acquired{ID: a.id, Name: a.slot, TookOverFrom: a.tookOver}
 	if !m.Share && m.slots() == 1 {
 		held.Fence = a.fence
