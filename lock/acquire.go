@@ -315,7 +315,7 @@ func (a *acquisition) wait(ctx context.Context, holders []Judged) {
 	}
 	switch {
 	case inTheWay.ID == "" && a.freeSince.IsZero() && a.inCrowd():
-		a.sleep(ctx, a.aMoment())
+		a.sleep(ctx, poll/4+rand.N(poll/4))
 		return
 	case inTheWay.ID == "" && a.freeSince.IsZero():
 		a.sleep(ctx, poll/8)
@@ -366,7 +366,7 @@ func (a *acquisition) outwait(ctx context.Context, holders []Judged) {
 		}
 		if len(a.ahead) == 0 && a.space.over(holders) > over {
 			if a.inCrowd() { // most likely it has given back, and this process or another is being woken
-				a.sleep(ctx, a.aMoment()+jitter)
+				a.sleep(ctx, a.aMoment())
 				a.moved = true
 			}
 			return
@@ -376,12 +376,12 @@ func (a *acquisition) outwait(ctx context.Context, holders []Judged) {
 
 // aMoment returns how long one of a crowd that sees nobody ahead leaves a lock that goes from hand
 // to hand to those who are woken. By a sample there are sixteen such, of which fifteen would look,
-// and count, in vain each time.
+// and count, in vain each time. A killed holder has woken nobody: it is followed within 3 s.
 func (a *acquisition) aMoment() time.Duration {
 	if a.of > 1 {
-		return 2*poll + rand.N(2*poll)
+		return poll + rand.N(poll)
 	}
-	return poll/2 + rand.N(poll/4)
+	return poll/2 + rand.N(poll/2)
 }
 
 // over returns how many of the holders have ended, as far as that is seen without a request.
