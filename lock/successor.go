@@ -29,8 +29,8 @@ const (
 	fewSuccessors = 4
 )
 
-// known reports whether these may be relied on, and, if asked, for as long again.
-func (m *Mutex) known(s *Successors, again bool) bool {
+// known reports whether these may be relied on now, or, if long, for half of the whole time still.
+func (m *Mutex) known(s *Successors, long bool) bool {
 	if s == nil || len(s.Nonces) == 0 {
 		return false
 	}
@@ -38,7 +38,7 @@ func (m *Mutex) known(s *Successors, again bool) bool {
 	if m.crowded {
 		limit = knownForInCrowd
 	}
-	if again {
+	if long {
 		limit /= 2
 	}
 	age := m.space.Host.Uptime() - s.Read

@@ -186,7 +186,7 @@ func TestFewOfACrowdReadItsQueueWhileItMovesOn(t *testing.T) {
 	})
 }
 
-func TestWhoWasHandedOnLongAgoIsNotRelied(t *testing.T) {
+func TestSuccessorsReadLongAgoAreNotReliedOn(t *testing.T) {
 	m := newMachine().contender(newStore(true, faults{}, 1))
 	now := m.space.Host.Uptime()
 	for name, tt := range map[string]struct {

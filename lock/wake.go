@@ -8,8 +8,8 @@ import (
 // Bell wakes waiting processes of this host without the store, whose every change
 // costs a millisecond. Wake-ups are best effort: waiters also poll.
 type Bell interface {
-	// Hear delivers, after a ring for a waiter's nonce and until ctx ends, what it carried: none
-	// if another user rang, but for root.
+	// Hear delivers, after a ring for a waiter's nonce and until ctx ends, what the ring carried.
+	// That is nothing unless a process of the same user or of root rang.
 	Hear(ctx context.Context, queue, nonce string) (<-chan Successors, error)
 	// Ring returns false if no process that can be rung from here hears that nonce.
 	Ring(nonce string, next Successors) bool
