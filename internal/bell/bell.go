@@ -43,7 +43,7 @@ const (
 	queueSeats = 256
 	hostSeats  = 1024
 	looks      = 256
-	fewLooks   = 32 // are enough where few wait
+	fewLooks   = 64 // are enough where hardly anybody waits
 	tries      = 16 // for a free seat
 )
 
@@ -68,7 +68,7 @@ func seated(of string, seats int) int {
 	defer unix.Close(fd)
 	taken := 0
 	for i := range looks {
-		if i == fewLooks && taken < fewLooks/8 {
+		if i == fewLooks && taken <= 1 {
 			return taken * seats / fewLooks
 		}
 		if unix.Connect(fd, &unix.SockaddrUnix{Name: seat(of, rand.N(seats)).Name}) == nil {
@@ -99,14 +99,24 @@ func (Bell) Hear(ctx context.Context, queue, nonce string) (<-chan lock.Successo
 		defer leave()
 		defer leaveHost()
 		defer stop()
-		for {
-			next, err := receive(conn)
+		var passed lock.Successors
+		var last time.Time
+		for ; ; last = time.Now() {
+			next, rung, err := receive(conn)
 			if err != nil {
 				return
 			}
-			select {
-			case rings <- next:
-			default: // one is enough
+			if next.Read < passed.Read {
+				next = passed
+			}
+			passed = next
+			if rung {
+				select {
+				case rings <- next:
+				default: // one is enough
+				}
+			} else if time.Since(last) > quiet { // it keeps no ring waiting
+				continue
 			}
 			select {
 			case <-ctx.Done():
@@ -120,14 +130,19 @@ func (Bell) Hear(ctx context.Context, queue, nonce string) (<-chan lock.Successo
 // Ring implements lock.Bell. A full socket has rings enough to be heard. It is one request of the
 // kernel, without a deadline: one of a millisecond was often over before anything was sent, where
 // a thousand wait, and the next one missed its turn by seconds.
-func (Bell) Ring(nonce string, next lock.Successors) bool {
+func (Bell) Ring(nonce string, next lock.Successors) bool { return send(nonce, ring, next) }
+
+// Pass implements lock.Bell.
+func (Bell) Pass(nonce string, next lock.Successors) { send(nonce, noRing, next) }
+
+func send(nonce string, kind byte, next lock.Successors) (heard bool) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return false
 	}
 	defer unix.Close(fd)
 	for {
-		err := unix.Sendto(fd, encode(next), 0, &unix.SockaddrUnix{Name: address(nonce).Name})
+		err := unix.Sendto(fd, encode(kind, next), 0, &unix.SockaddrUnix{Name: address(nonce).Name})
 		if err != unix.EINTR {
 			return err == nil || err == unix.EAGAIN
 		}

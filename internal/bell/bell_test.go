@@ -131,8 +131,15 @@ func TestAboutHowManyWaitIsKnown(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if here, all := (Bell{}).Hearing("here-"); here < waiters/2 || here > 2*waiters || all < waiters/2 {
-		t.Errorf("%d of %d seem to wait, want about %d", here, all, waiters)
+	wrong := 0
+	for range 5 { // an estimate may be far off now and then
+		if here, all := (Bell{}).Hearing("here-"); here < waiters/2 || here > 2*waiters || all < waiters/2 {
+			t.Logf("%d of %d seem to wait, want about %d", here, all, waiters)
+			wrong++
+		}
+	}
+	if wrong > 2 {
+		t.Errorf("%d of 5 estimates are wrong", wrong)
 	}
 	if here, _ := (Bell{}).Hearing("elsewhere-"); here != 0 {
 		t.Errorf("%d seem to wait where nobody does", here)
@@ -168,25 +175,58 @@ func TestARingCarriesWhoComesNext(t *testing.T) {
 	}
 }
 
+func TestWhatIsPassedToAWaiterWaitsForItsRing(t *testing.T) {
+	older := lock.Successors{Read: time.Hour, Nonces: []string{lock.NewNonce()}}
+	newer := lock.Successors{Read: 2 * time.Hour, Nonces: []string{lock.NewNonce()}}
+	for name, tt := range map[string]struct{ passed, rung, want lock.Successors }{
+		"and the ring carries nothing":        {passed: older, want: older},
+		"and the ring carries what was older": {newer, older, newer},
+		"and the ring carries what was newer": {older, newer, newer},
+	} {
+		t.Run(name, func(t *testing.T) {
+			nonce := lock.NewNonce()
+			rings, err := Bell{}.Hear(t.Context(), "queue-", nonce)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 3 { // however often
+				Bell{}.Pass(nonce, tt.passed)
+			}
+			select {
+			case <-rings:
+				t.Fatal("it has rung")
+			case <-time.After(2 * quiet):
+			}
+			if !(Bell{}).Ring(nonce, tt.rung) {
+				t.Fatal("nobody there")
+			}
+			if got := <-rings; !reflect.DeepEqual(got, tt.want) {
+				t.Errorf("%+v, want %+v", got, tt.want)
+			}
+		})
+	}
+}
+
 // Another user may ring, and anything may be in it.
 func TestARingOfAnotherUserOrOfAnotherFormWakesAndCarriesNothing(t *testing.T) {
 	self := os.Getuid()
-	whole := encode(lock.Successors{Read: 1, Nonces: []string{lock.NewNonce()}})
-	type ring struct {
+	whole := encode(ring, lock.Successors{Read: 1, Nonces: []string{lock.NewNonce()}})
+	type sent struct {
 		ring []byte
 		uid  int
 		want int
 	}
-	rings := map[string]ring{
+	rings := map[string]sent{
 		"one's own":              {whole, self, 1},
 		"empty":                  {nil, self, 0},
 		"of an older version":    {[]byte{1}, self, 0},
 		"cut off in the time":    {whole[:5], self, 0},
 		"cut off in a nonce":     {whole[:len(whole)-1], self, 0},
-		"longer than is allowed": {bytes.Repeat([]byte{7}, 4*longestRing), self, lock.MaxSuccessors},
+		"longer than is allowed": {bytes.Repeat([]byte{7}, 4*longest), self, lock.MaxSuccessors},
 	}
 	if self == 0 { // as in CI; nobody else can send in another's name
-		rings["another user's"] = ring{whole, 65534, 0}
+		rings["another user's"] = sent{whole, 65534, 0}
+		rings["no ring, of another user"] = sent{encode(noRing, lock.Successors{}), 65534, 0}
 	}
 	for name, tt := range rings {
 		t.Run(name, func(t *testing.T) {

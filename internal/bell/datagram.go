@@ -12,40 +12,42 @@ import (
 	"hostguard/lock"
 )
 
-// A ring is a datagram of one byte, to which those are added who come next, if the ringer knows
-// them: when they were read, as nanoseconds since the boot of the host, and 16 bytes for each
-// nonce. Older versions read the first byte only.
+// A datagram begins with a byte that says whether it is a ring. To it those are added who come next,
+// if the sender knows them: when they were read, as nanoseconds since the boot of the host, and 16
+// bytes for each nonce. To older versions all are rings, and carry nothing.
 const (
-	ringSize    = 1
-	timeSize    = 8
-	nonceSize   = 16
-	longestRing = ringSize + timeSize + lock.MaxSuccessors*nonceSize
+	ring      = 1
+	noRing    = 2
+	kindSize  = 1
+	timeSize  = 8
+	nonceSize = 16
+	longest   = kindSize + timeSize + lock.MaxSuccessors*nonceSize
 )
 
-// encode returns a plain ring where there is nothing to add.
-func encode(next lock.Successors) []byte {
-	ring := []byte{1}
+// encode returns no more than the kind where there is nothing to add.
+func encode(kind byte, next lock.Successors) []byte {
+	datagram := []byte{kind}
 	if len(next.Nonces) == 0 {
-		return ring
+		return datagram
 	}
-	ring = binary.BigEndian.AppendUint64(ring, uint64(next.Read))
+	datagram = binary.BigEndian.AppendUint64(datagram, uint64(next.Read))
 	for _, nonce := range next.Nonces[:min(len(next.Nonces), lock.MaxSuccessors)] {
 		b, err := hex.DecodeString(nonce)
 		if err != nil || len(b) != nonceSize {
 			break
 		}
-		ring = append(ring, b...)
+		datagram = append(datagram, b...)
 	}
-	return ring
+	return datagram
 }
 
 // decode ignores what is not whole.
-func decode(ring []byte) (next lock.Successors) {
-	if len(ring) < ringSize+timeSize {
+func decode(datagram []byte) (next lock.Successors) {
+	if len(datagram) < kindSize+timeSize {
 		return next
 	}
-	next.Read = time.Duration(binary.BigEndian.Uint64(ring[ringSize:]))
-	for rest := ring[ringSize+timeSize:]; len(rest) >= nonceSize; rest = rest[nonceSize:] {
+	next.Read = time.Duration(binary.BigEndian.Uint64(datagram[kindSize:]))
+	for rest := datagram[kindSize+timeSize:]; len(rest) >= nonceSize; rest = rest[nonceSize:] {
 		next.Nonces = append(next.Nonces, hex.EncodeToString(rest[:nonceSize]))
 	}
 	return next
@@ -66,18 +68,19 @@ func demandSenders(conn *net.UnixConn) error {
 	return failed
 }
 
-// receive waits for a ring. Who comes next is believed of this process's own user and of root:
-// others could pass over whom they like.
-func receive(conn *net.UnixConn) (next lock.Successors, err error) {
-	var ring [longestRing]byte
+// receive waits for a datagram. Who comes next is believed of this process's own user and of root:
+// others could pass over whom they like. Whatever others send rings, for they may fill the socket so
+// that no ring comes through.
+func receive(conn *net.UnixConn) (next lock.Successors, rings bool, err error) {
+	var datagram [longest]byte
 	// There is room for the credentials, which are the first, and not for descriptors that a
-	// ringer sends.
+	// sender adds.
 	sender := make([]byte, unix.CmsgSpace(unix.SizeofUcred))
-	n, control, _, _, err := conn.ReadMsgUnix(ring[:], sender)
+	n, control, _, _, err := conn.ReadMsgUnix(datagram[:], sender)
 	if err != nil || !trusted(sender[:control]) {
-		return next, err
+		return next, true, err
 	}
-	return decode(ring[:n]), nil
+	return decode(datagram[:n]), n == 0 || datagram[0] != noRing, nil
 }
 
 func trusted(control []byte) bool {
