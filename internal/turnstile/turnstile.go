@@ -23,6 +23,7 @@ import (
 
 const (
 	passing  = 4           // at once, of one user
+	alone    = passing     // the socket of the one that passes alone
 	patience = time.Minute // of who wants to pass
 
 	// Between two tries: 1,000 who tried 30 times a second left no processor time to pass.
@@ -49,8 +50,7 @@ func enter(ctx context.Context, user int) (leave func()) {
 	for pause := shortest; time.Since(begin) < patience; pause = min(2*pause, longest) {
 		first := rand.N(passing)
 		for i := range passing {
-			if err := unix.Bind(fd, address(user, first+i)); err == nil {
-				_ = unix.Listen(fd, unix.SOMAXCONN) // so that others can see whose it is
+			if take(fd, user, (first+i)%passing) {
 				return leave
 			}
 		}
@@ -69,8 +69,34 @@ func enter(ctx context.Context, user int) (leave func()) {
 	return leave
 }
 
+// TryAlone passes beside those that Enter lets pass, unless another one passes in this way, or has
+// done so just now: the next one passes after as long again.
+func (Turnstile) TryAlone() (leave func(), passed bool) { return tryAlone(os.Geteuid()) }
+
+func tryAlone(user int) (leave func(), passed bool) {
+	fd, err := socket()
+	if err != nil {
+		return func() {}, true
+	}
+	if !take(fd, user, alone) && !taken(user, alone) {
+		unix.Close(fd)
+		return nil, false
+	}
+	begin := time.Now()
+	return func() { time.AfterFunc(time.Since(begin), func() { unix.Close(fd) }) }, true
+}
+
+// take takes one of the sockets, unless somebody has it.
+func take(fd, user, i int) bool {
+	if err := unix.Bind(fd, address(user, i)); err != nil {
+		return false
+	}
+	_ = unix.Listen(fd, unix.SOMAXCONN) // so that others can see whose it is
+	return true
+}
+
 func address(user, i int) *unix.SockaddrUnix {
-	return &unix.SockaddrUnix{Name: fmt.Sprintf("@hostguard-turnstile-%d-%d", user, i%passing)}
+	return &unix.SockaddrUnix{Name: fmt.Sprintf("@hostguard-turnstile-%d-%d", user, i)}
 }
 
 func socket() (fd int, err error) {

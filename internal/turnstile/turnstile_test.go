@@ -34,9 +34,9 @@ func TestNobodyWaitsLongerThanItsCaller(t *testing.T) {
 	for range passing {
 		defer Turnstile{}.Enter(t.Context())()
 	}
+	begin := time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	begin := time.Now()
 	Turnstile{}.Enter(ctx)()
 	if took := time.Since(begin); took < 50*time.Millisecond || took > check {
 		t.Errorf("it waited for %s", took)
@@ -54,5 +54,42 @@ func TestAnotherUserHoldsUpNobodyForLong(t *testing.T) {
 	enter(t.Context(), other)()
 	if took := time.Since(begin); took < check || took > 3*check {
 		t.Errorf("another user held this process up for %s", took)
+	}
+}
+
+func TestOneAtATimePassesAlone(t *testing.T) {
+	for range passing { // who come are not in its way
+		defer Turnstile{}.Enter(t.Context())()
+	}
+	leave, passed := Turnstile{}.TryAlone()
+	if !passed {
+		t.Fatal("nobody was there, and it did not pass")
+	}
+	if _, passed := (Turnstile{}).TryAlone(); passed {
+		t.Error("two passed at once")
+	}
+	time.Sleep(50 * time.Millisecond)
+	left := time.Now()
+	leave()
+	for {
+		if leave, passed := (Turnstile{}).TryAlone(); passed {
+			leave()
+			break
+		}
+		if time.Since(left) > 10*time.Second {
+			t.Fatal("nobody passes any more")
+		}
+	}
+	if after := time.Since(left); after < 50*time.Millisecond {
+		t.Errorf("the next one passed after %s, and the store had no rest", after)
+	}
+}
+
+func TestAnotherUserKeepsNobodyFromPassingAlone(t *testing.T) {
+	if _, passed := tryAlone(os.Geteuid() + 1); !passed {
+		t.Fatal("nobody was there, and it did not pass")
+	}
+	if _, passed := tryAlone(os.Geteuid() + 1); !passed {
+		t.Error("another user keeps it from passing")
 	}
 }
