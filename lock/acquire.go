@@ -15,6 +15,7 @@ const (
 	countEvery       = 45 * time.Second // to report the position; each count reads every ticket
 	shortPause       = 10 * time.Millisecond
 	wokenRetry       = 20 * time.Millisecond // of one that was woken: see wokenTime
+	crowdRetry       = 100 * time.Millisecond
 	longestRetry     = 250 * time.Millisecond
 	looking          = 128              // who wait here look for the process ahead twice a second
 	watching         = 2                // of a crowd, the first so many watch the store for their markers
@@ -34,6 +35,7 @@ type acquisition struct {
 	tried   bool // it has tried once without a ticket, because nobody waits
 	woken   bool // by a release that found this process at the head of the queue
 	wokenAt time.Time
+	due     bool              // it has been woken, and has tried for as long as it may
 	wakes   <-chan struct{}   // by a marker
 	rings   <-chan Successors // by the bell
 
@@ -49,6 +51,8 @@ type acquisition struct {
 	gone      []Entry  // left in the queue by the dead, at the last count
 	counted   time.Time
 	moved     bool      // a holder has just ended: in a crowd no time to count
+	freed     bool      // it has just removed what a dead holder left
+	shut      time.Time // since then another one of the crowd looks, each time
 	freeFrom  time.Time // since then every look has found the lock free
 	freeSince time.Time
 	freeFor   string   // ID of the first ticket; its owner has not acted since then
@@ -90,9 +94,10 @@ func (m *Mutex) Acquire(ctx context.Context) (Acquired, error) {
 				m.handOn(cleanup)
 			}
 		})
-		// Else another process releases, or what it knows is not asked for, or few would hear its ring.
-		if m.space.Self.Command && !m.Share && !m.space.Shared {
-			m.reading.Go(func() { m.lookAhead(cleanup) })
+		if m.mayLookAhead() {
+			var work context.Context
+			work, m.worked = context.WithCancel(cleanup)
+			m.reading.Go(func() { m.lookAhead(work) })
 		}
 	}
 	held := Acquired{ID: a.id, Name: a.slot, TookOverFrom: a.tookOver}
@@ -145,6 +150,7 @@ func (a *acquisition) leaveQueue(ctx context.Context) {
 // the ticket would delay the others until they see that its process is dead.
 func (m *Mutex) Finish() {
 	m.leaving.Wait()
+	m.stopWaiting()
 	m.reading.Wait()
 }
 
@@ -155,13 +161,20 @@ func (a *acquisition) run(ctx context.Context) error {
 			if held, err := a.attempt(ctx); held || err != nil {
 				return err
 			}
-			a.woken = time.Since(a.wokenAt) < a.space.wokenTime()
+			a.woken = time.Since(a.wokenAt) < a.space.wokenTime(a.inCrowd())
+			a.due = !a.woken
 			continue
 		}
 		if a.rung() {
 			continue
 		}
+		leave, may := a.enter(ctx)
+		if !may {
+			a.sleep(ctx, 2*shortPause+rand.N(8*shortPause))
+			continue
+		}
 		seen, err := a.see(ctx)
+		leave()
 		if a.rung() { // which is newer
 			continue
 		}
@@ -178,6 +191,7 @@ func (a *acquisition) run(ctx context.Context) error {
 		}
 		living, dropped := a.dropDead(ctx, a.concerning(seen))
 		if dropped {
+			a.freed = true
 			continue
 		}
 		if err := a.disagreement(living); err != nil {
@@ -185,7 +199,8 @@ func (a *acquisition) run(ctx context.Context) error {
 		}
 		a.contest(ctx, seen)
 		a.free = a.vacant(seen)
-		free := len(a.free) > 0
+		free, due, freed := len(a.free) > 0, a.due, a.freed
+		a.due, a.freed = false, false
 		if !free {
 			a.freeSince, a.freeFrom = time.Time{}, time.Time{}
 		}
@@ -204,7 +219,7 @@ func (a *acquisition) run(ctx context.Context) error {
 		if err := a.disagreementAhead(); err != nil {
 			return err
 		}
-		if !free || a.queued && !a.myTurn(ctx) {
+		if !free || a.queued && !due && !a.myTurn(ctx, freed) {
 			if free {
 				living = nil // they are not in the way
 			}
@@ -294,7 +309,7 @@ func (a *acquisition) wait(ctx context.Context, holders []Judged) {
 		inTheWay = holders[len(holders)-1]
 	}
 	if inTheWay.ID != a.waiting.Holder.ID {
-		if !a.called() && time.Since(a.counted) > max(poll/4, time.Duration(a.waiters)*countPause) {
+		if !a.inCrowd() && !a.called() && time.Since(a.counted) > max(poll/4, time.Duration(a.waiters)*countPause) {
 			_ = a.count(ctx, false) // else it reports the last one
 		}
 	}
@@ -343,9 +358,13 @@ func (a *acquisition) watch(ctx context.Context) (begun bool) {
 // has ended.
 func (a *acquisition) outwait(ctx context.Context, holders []Judged) {
 	over := a.space.over(holders) // what is left of them may live
-	jitter := rand.N(poll / 4)
+	jitter, spread := rand.N(poll/4), rand.Float64()/2-0.25
 	for begin, listed := time.Now(), time.Now(); ; {
-		left, step := a.rest(ctx, holders)+jitter-time.Since(begin), poll+jitter
+		rest := a.rest(ctx, holders)
+		if rest > longestRest { // so many who came at once would look at once later too
+			rest += time.Duration(spread * float64(rest))
+		}
+		left, step := rest+jitter-time.Since(begin), poll+jitter
 		switch n := len(a.ahead); { // to see a process end asks nothing of the store
 		case n == 0:
 			step = poll / 4
@@ -542,8 +561,12 @@ func (a *acquisition) rung() bool {
 	return a.woken
 }
 
-// follow keeps what a ring has carried, where others wait so many that to read them costs.
+// follow keeps what a ring has carried, where others wait so many that to read them costs. Who
+// hands on more than it needs itself has seen so many.
 func (a *acquisition) follow(next Successors) {
+	if len(next.Nonces) > fewSuccessors {
+		a.onHost = max(a.onHost, crowd)
+	}
 	if a.inCrowd() {
 		a.successors.Store(&next)
 	}

@@ -149,8 +149,10 @@ type Mutex struct {
 	place     string         // name of the entry by which Acquire holds
 	crowded   bool           // so many wait that Acquire did without what makes it faster
 	reading   sync.WaitGroup // lookAhead, which Release awaits beside the removal
+	worked    func()         // ends its wait for long work
 
 	successors atomic.Pointer[Successors] // as lookAhead or another process has read them
+	rang       *Successors                // those of whom Release has rung the first
 }
 
 // Name returns the name of the lock.

@@ -354,9 +354,13 @@ type bell struct {
 	mu    sync.Mutex
 	hears map[string]chan Successors
 	rung  map[string]bool // nonces
+
+	passed map[string]Successors
 }
 
-func newBell() *bell { return &bell{hears: map[string]chan Successors{}, rung: map[string]bool{}} }
+func newBell() *bell {
+	return &bell{hears: map[string]chan Successors{}, rung: map[string]bool{}, passed: map[string]Successors{}}
+}
 
 func (b *bell) Hear(_ context.Context, _, nonce string) (<-chan Successors, error) {
 	if b.deaf {
@@ -375,11 +379,20 @@ func (b *bell) Ring(nonce string, next Successors) bool {
 		return false
 	}
 	b.rung[nonce] = true
+	if passed := b.passed[nonce]; passed.Read > next.Read {
+		next = passed
+	}
 	select {
 	case b.hears[nonce] <- next:
 	default:
 	}
 	return true
+}
+
+func (b *bell) Pass(nonce string, next Successors) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.passed[nonce] = next
 }
 
 func (b *bell) Hears(nonce string) bool {

@@ -32,6 +32,9 @@ const (
 	// headPatience is how long a free lock is left to those ahead: with the look
 	// before it, less than 3 s.
 	headPatience = 1250 * time.Millisecond
+	// movingOn is how long one of a crowd leaves it to those who are woken, with looks that may
+	// each find it free between two holders.
+	movingOn = 3 * poll / 4
 	// longestRest is that of waiters far behind. Those who see nobody ahead make
 	// maxLooks a second together: 256 who looked each second took half a core.
 	longestRest = 30 * poll
@@ -275,15 +278,38 @@ func (s *Space) tidy(ctx context.Context, entries []Entry) {
 	s.removeAll(ctx, append(gone, ended...))
 }
 
+// enter reports whether this process may look now. Who comes waits until few others do. Of a
+// crowd one at a time looks, as every list beside it makes the hand-offs slower: four held one up
+// for 200 ms. Those do not wait here, where they would not hear a ring.
+func (a *acquisition) enter(ctx context.Context) (leave func(), may bool) {
+	door := a.space.Turnstile
+	switch {
+	case door == nil, a.due, a.queued && !a.inCrowd():
+		return func() {}, true
+	case !a.queued:
+		return door.Enter(ctx), true
+	}
+	leave, may = door.TryAlone()
+	switch {
+	case may:
+		a.shut = time.Time{}
+	case a.shut.IsZero():
+		a.shut = time.Now()
+	case time.Since(a.shut) > 2*poll: // the other one may be stopped
+		return func() {}, true
+	}
+	return leave, may
+}
+
 // see lists the lock's entries, and with them the queue when the position in it is to be
 // counted: one list costs the daemon as much as the other.
 func (a *acquisition) see(ctx context.Context) (seen []Entry, err error) {
-	if (!a.queued || a.inCrowd()) && time.Since(a.wokenAt) > poll { // else it is the next
-		defer a.space.enter(ctx)()
+	pause := countEvery
+	if a.moved {
+		pause = time.Duration(a.waiters) * countPause
 	}
-	moved := a.moved
 	a.moved = false
-	if moved || time.Since(a.counted) < countEvery {
+	if time.Since(a.counted) < pause {
 		return a.look(ctx)
 	}
 	queue, of := a.countable()
@@ -449,10 +475,13 @@ func processes(tickets []ticket) int {
 // myTurn reports, while the lock is free, whether nobody ahead can act, or those
 // ahead, whom nobody here can judge, have left it free for too long. A waiter that
 // finds the lock free twice before its turn wakes the head: a killed holder has not.
-// Of a crowd each leaves that to the release for a moment before it reads the queue.
-func (a *acquisition) myTurn(ctx context.Context) bool {
-	if a.inCrowd() && a.freeFrom.IsZero() {
-		a.freeFrom = time.Now()
+// Of a crowd each leaves that to the release for a while before it reads the queue, unless it has
+// freed the lock itself: one that is handed on ten times a second is free half of the time.
+func (a *acquisition) myTurn(ctx context.Context, freed bool) bool {
+	if a.inCrowd() && !freed && (a.freeFrom.IsZero() || time.Since(a.freeFrom) < movingOn) {
+		if a.freeFrom.IsZero() {
+			a.freeFrom = time.Now()
+		}
 		return false
 	}
 	if err := a.count(ctx, true); err != nil {
@@ -463,9 +492,11 @@ func (a *acquisition) myTurn(ctx context.Context) bool {
 	if len(acting) == 0 {
 		return true
 	}
-	if a.freeFrom.IsZero() { // as in any hand-off, whose release wakes the head itself
+	if a.freeFrom.IsZero() {
 		a.freeFrom = time.Now()
-		return false
+		if !freed { // as in any hand-off, whose release wakes the head itself
+			return false
+		}
 	}
 	patience := a.patience()
 	if head := acting[0].ID; a.freeSince.IsZero() || a.freeFor != head { // else somebody has acted

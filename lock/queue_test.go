@@ -85,6 +85,9 @@ func (w *waiters) process() *waiter {
 	return &waiter{m, p, f}
 }
 
+// heldFor is how long each of those that wait holds the lock.
+const heldFor = 50 * time.Millisecond
+
 // join starts n processes, each of which waits, holds for a moment and gives
 // back. prepare may change one first.
 func (w *waiters) join(n int, prepare func(i int, m *waiter)) (all []*waiter) {
@@ -106,7 +109,7 @@ func (w *waiters) join(n int, prepare func(i int, m *waiter)) (all []*waiter) {
 					return
 				}
 				w.holds <- hold{i, time.Now()}
-				time.Sleep(50 * time.Millisecond)
+				time.Sleep(heldFor)
 				if err := m.Release(context.Background(), held.ID); err != nil {
 					w.t.Error(err)
 				}

@@ -106,6 +106,7 @@ func (m *Mutex) Release(ctx context.Context, id string) error {
 // release is Release of that entry alone, and ends with ctx: a reader keeps another entry.
 func (m *Mutex) release(ctx context.Context, id string) error {
 	m.leaving.Wait() // our own ticket is not the next one
+	m.stopWaiting()
 	var queues []Entry
 	var markers []Entry
 	var rung time.Time // zero if nobody could be found
@@ -114,12 +115,12 @@ func (m *Mutex) release(ctx context.Context, id string) error {
 			rung = time.Now()
 			return
 		}
-		var err error
+		read, err := m.space.Host.Uptime(), error(nil)
 		if queues, err = m.allQueues(ctx); err != nil {
 			return
 		}
 		rung = time.Now()
-		if next := m.head(ctx, queues); next != "" && !m.space.ring(next, Successors{}) {
+		if next := m.head(ctx, queues); next != "" && !m.space.ring(next, m.behind(next, queues, read)) {
 			markers = append(markers, m.mark(ctx, next)...)
 		}
 	}
@@ -147,7 +148,7 @@ func (m *Mutex) release(ctx context.Context, id string) error {
 	switch {
 	case shared || slices.ContainsFunc(queues, func(e Entry) bool { return e.ID == id && e.reader() }):
 		m.handOn(ctx)
-	case removed.Sub(rung) > m.space.wokenTime(): // the one that was woken may have given up by now, or others come
+	case removed.Sub(rung) > leastTry(m.crowded): // the one that was woken may have given up by now, or others come
 		if seen, err := m.list(ctx); err != nil || len(named(seen, m.nameOf(id, queues))) == 0 {
 			wake()
 		}
@@ -159,6 +160,7 @@ func (m *Mutex) release(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	m.space.tidy(ctx, queues)
+	m.passOn()
 	if self := m.space.Self; self.OutsideJobs() && !self.Command {
 		m.forget(ctx, queues, id)
 	}

@@ -29,9 +29,18 @@ func (s *Space) store() requests { return requests{s.Engine, &s.slowest, s.slow}
 func (s *Space) slowestRequest() time.Duration { return time.Duration(s.slowest.Load()) }
 
 // wokenTime returns how long one that was woken tries, since the lock is about to be free: the
-// longer the slower the store is. Beside a thousand networks Engine 26.1 needs 20 ms to remove one.
-func (s *Space) wokenTime() time.Duration {
-	return min(max(wokenRetry, 2*s.slowestRequest()), longestRetry)
+// longer the slower the store is. Beside a thousand networks Engine 26.1 needs 20 ms to remove one,
+// and several times that while others look.
+func (s *Space) wokenTime(crowded bool) time.Duration {
+	return min(max(leastTry(crowded), 2*s.slowestRequest()), longestRetry)
+}
+
+// leastTry returns how long each that was woken tries, whatever it knows of the store.
+func leastTry(crowded bool) time.Duration {
+	if crowded {
+		return crowdRetry
+	}
+	return wokenRetry
 }
 
 func (r requests) Create(ctx context.Context, name string, labels map[string]string) (id string, err error) {

@@ -2,6 +2,7 @@ package lock
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -138,52 +139,70 @@ func TestAReleaseDoesNotWaitForTheQueueToRemove(t *testing.T) {
 	})
 }
 
-// counted is a store that counts the lists of a lock's whole queue.
+// counted is a store that counts the lists of a lock's whole queue, which take so long.
 type counted struct {
 	Engine
 	read *atomic.Int32
+	long *atomic.Int64
 }
 
 func (c counted) List(ctx context.Context, prefixes ...string) ([]Entry, error) {
 	if slices.Contains(prefixes, queuePrefix("build")) || slices.Contains(prefixes, queueNames) {
 		c.read.Add(1)
+		time.Sleep(time.Duration(c.long.Load()))
 	}
 	return c.Engine.List(ctx, prefixes...)
 }
 
-// To read the queue of a thousand takes longer than they hold the lock.
+// To read the queue of a thousand takes longer than they hold the lock: all would read in vain.
 func TestFewOfACrowdReadItsQueueWhileItMovesOn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWaiters(t)
-		first := w.process()
-		held, err := first.Acquire(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		var read atomic.Int32
-		all := w.join(crowd+60, func(_ int, m *waiter) { m.space.Engine = counted{m.space.Engine, &read} })
-		if err := first.Release(t.Context(), held.ID); err != nil {
-			t.Fatal(err)
-		}
-		read.Store(0)
-		var order []int
-		start := time.Now()
-		const handOffs = 50
-		for range handOffs {
-			order = append(order, w.next().who)
-		}
-		took := time.Since(start)
-		if !slices.IsSorted(order) {
-			t.Errorf("order %v", order)
-		}
-		if n, most := read.Load(), int32(3*took/knownFor)+3; n > most {
-			t.Errorf("the queue was read %d times in %s, want at most %d", n, took, most)
-		}
-		for _, m := range all {
-			m.kill()
-		}
-		w.group.Wait()
+	for name, long := range map[string]time.Duration{"fast": 0, "slower than the work": 3 * longList / 4} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { fewRead(t, long) })
+		})
+	}
+}
+
+func fewRead(t *testing.T, long time.Duration) {
+	w := newWaiters(t)
+	first := w.process()
+	first.space.Self.Command = true
+	held, err := first.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var read atomic.Int32
+	var takes atomic.Int64
+	first.space.Engine = counted{first.space.Engine, &read, &takes}
+	all := w.join(crowd+180, func(_ int, m *waiter) {
+		m.space.Self.Command = true
+		m.space.Engine = counted{m.space.Engine, &read, &takes}
 	})
+	read.Store(0)
+	takes.Store(int64(long))
+	if err := first.Release(t.Context(), held.ID); err != nil {
+		t.Fatal(err)
+	}
+	last := w.next()
+	order, start := []int{last.who}, last.at
+	const handOffs = 150
+	for range handOffs {
+		h := w.next()
+		if took := h.at.Sub(last.at) - heldFor; took > longList/2 {
+			t.Errorf("hand-off %d took %s", len(order), took)
+		}
+		order, last = append(order, h.who), h
+	}
+	if !slices.IsSorted(order) {
+		t.Errorf("order %v", order)
+	}
+	if n, most := read.Load(), int32(2*last.at.Sub(start)/knownForInCrowd)+6; n > most {
+		t.Errorf("the queue was read %d times in %s, want at most %d", n, last.at.Sub(start), most)
+	}
+	for _, m := range all {
+		m.kill()
+	}
+	w.group.Wait()
 }
 
 func TestSuccessorsReadLongAgoAreNotReliedOn(t *testing.T) {
@@ -201,7 +220,7 @@ func TestSuccessorsReadLongAgoAreNotReliedOn(t *testing.T) {
 		"before boot":  {&Successors{-1 << 63, []string{"a"}}, false},
 		"never at all": {&Successors{1<<63 - 1, []string{"a"}}, false},
 	} {
-		if got := m.known(tt.next, false); got != tt.want {
+		if got := m.known(tt.next, knownFor); got != tt.want {
 			t.Errorf("%s: %t", name, got)
 		}
 	}
@@ -220,6 +239,37 @@ func (s slowStore) List(ctx context.Context, prefixes ...string) ([]Entry, error
 func (s slowStore) Remove(ctx context.Context, id string) error {
 	time.Sleep(slowRequest)
 	return s.Engine.Remove(ctx, id)
+}
+
+// Whoever's work lasts has time to find out who has come since.
+func TestWhoWorksForLongInACrowdReadsItsQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine().contender(newStore(true, faults{}, 1))
+		m.crowded = true
+		for name, tt := range map[string]struct {
+			age, work time.Duration
+			reads     bool
+		}{
+			"short work, read just now":    {justRead / 2, longWork / 2, false},
+			"long work, read just now":     {justRead / 2, 2 * longWork, false},
+			"short work, read before":      {2 * justRead, longWork / 2, false},
+			"long work, read before":       {2 * justRead, 2 * longWork, true},
+			"short work, read long before": {2 * knownForInCrowd, longWork / 2, true},
+		} {
+			nonces := make([]string, 3*readerEvery+1)
+			for i := range nonces {
+				nonces[i] = NewNonce()
+			}
+			handed := &Successors{m.space.Host.Uptime() - tt.age, nonces}
+			m.successors.Store(handed)
+			work, end := context.WithCancel(t.Context())
+			time.AfterFunc(tt.work, end)
+			m.lookAhead(work)
+			if read := m.successors.Load() != handed; read != tt.reads {
+				t.Errorf("%s: it has read: %t", name, read)
+			}
+		}
+	})
 }
 
 // Who is woken has to try for as long as the removal takes: else it looks, and is late.
@@ -246,4 +296,49 @@ func TestWhoIsWokenWaitsForASlowStore(t *testing.T) {
 		}
 		w.group.Wait()
 	})
+}
+
+// The removal may take longer than one that was woken tries.
+func TestWhoWasWokenTooEarlyTakesTheLockOnceItIsFree(t *testing.T) {
+	for name, crowd := range map[string]int{"among few": 0, "in a crowd": 900} {
+		for _, removal := range []time.Duration{wokenRetry + shortPause, crowdRetry + shortPause, longestRetry + shortPause} {
+			t.Run(fmt.Sprintf("%s, %s", name, removal), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { wokenTooEarly(t, crowd, removal) })
+			})
+		}
+	}
+}
+
+func wokenTooEarly(t *testing.T, crowd int, removal time.Duration) {
+	w := newWaiters(t)
+	first := w.process()
+	first.space.Self.Command = true
+	held, err := first.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range crowd { // for other locks
+		w.bell.Hear(t.Context(), queuePrefix("another"), NewNonce())
+	}
+	w.join(1, nil)
+	first.space.Engine = slowRemoval{first.space.Engine, removal}
+	start := time.Now()
+	if err := first.Release(t.Context(), held.ID); err != nil {
+		t.Fatal(err)
+	}
+	if took := w.next().at.Sub(start); took > removal+poll/10 {
+		t.Errorf("the hand-off took %s", took)
+	}
+	w.group.Wait()
+}
+
+// slowRemoval is a store whose removals take so long.
+type slowRemoval struct {
+	Engine
+	long time.Duration
+}
+
+func (s slowRemoval) Remove(ctx context.Context, id string) error {
+	time.Sleep(s.long)
+	return s.Engine.Remove(ctx, id)
 }

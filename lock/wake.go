@@ -13,6 +13,8 @@ type Bell interface {
 	Hear(ctx context.Context, queue, nonce string) (<-chan Successors, error)
 	// Ring returns false if no process that can be rung from here hears that nonce.
 	Ring(nonce string, next Successors) bool
+	// Pass hands that waiter what its next ring is to carry, unless that carries what was read later.
+	Pass(nonce string, next Successors)
 	// Hears returns false if no process here hears that nonce, and does not ring.
 	Hears(nonce string) bool
 	// Hearing returns how many hear here, about: in that queue, and in all.
@@ -24,13 +26,8 @@ type Bell interface {
 type Turnstile interface {
 	// Enter returns when this process may pass, or ctx ends, or it took too long.
 	Enter(ctx context.Context) (leave func())
-}
-
-func (s *Space) enter(ctx context.Context) (leave func()) {
-	if s.Turnstile == nil {
-		return func() {}
-	}
-	return s.Turnstile.Enter(ctx)
+	// TryAlone passes beside those, unless another one that came in this way is passing.
+	TryAlone() (leave func(), passed bool)
 }
 
 // markerPrefix begins the names of a waiter's wake markers, for waiters that cannot

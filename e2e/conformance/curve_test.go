@@ -198,6 +198,7 @@ type simulatedHost struct {
 	heard map[string]chan lock.Successors // by nonce
 	next  int
 	gate  sync.Mutex // its turnstile
+	alone sync.Mutex // of those that wait
 }
 
 func (h *simulatedHost) contender(name string) *lock.Mutex {
@@ -232,6 +233,16 @@ func (h *simulatedHost) Enter(context.Context) (leave func()) {
 	return h.gate.Unlock
 }
 
+func (h *simulatedHost) TryAlone() (leave func(), passed bool) {
+	if h.unwatched {
+		return func() {}, true
+	}
+	if !h.alone.TryLock() {
+		return nil, false
+	}
+	return h.alone.Unlock, true
+}
+
 func (h *simulatedHost) Hear(ctx context.Context, _, nonce string) (<-chan lock.Successors, error) {
 	rings := make(chan lock.Successors, 1)
 	h.mu.Lock()
@@ -255,6 +266,8 @@ func (h *simulatedHost) Ring(nonce string, next lock.Successors) bool {
 	}
 	return found
 }
+
+func (h *simulatedHost) Pass(string, lock.Successors) {}
 
 func (h *simulatedHost) Hears(nonce string) bool {
 	h.mu.Lock()
