@@ -301,7 +301,8 @@ func TestWhoIsWokenWaitsForASlowStore(t *testing.T) {
 // The removal may take longer than one that was woken tries.
 func TestWhoWasWokenTooEarlyTakesTheLockOnceItIsFree(t *testing.T) {
 	for name, crowd := range map[string]int{"among few": 0, "in a crowd": 900} {
-		for _, removal := range []time.Duration{wokenRetry + shortPause, crowdRetry + shortPause, longestRetry + shortPause} {
+		for _, tried := range []time.Duration{wokenRetry, crowdRetry, longestRetry} {
+			removal := tried + shortPause
 			t.Run(fmt.Sprintf("%s, %s", name, removal), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) { wokenTooEarly(t, crowd, removal) })
 			})
