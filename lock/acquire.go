@@ -474,20 +474,20 @@ func (a *acquisition) rest(ctx context.Context, holders []Judged) time.Duration 
 // turns returns how long a process may rest that sees one ahead which looks sooner.
 func (a *acquisition) turns(held time.Duration) time.Duration {
 	if a.space.Shared {
-		return max(a.among(held, lastPace), a.crowded(lastRest))
+		return max(a.among(held, lastPace), restOf(a.onHost, lastRest))
 	}
-	return min(a.calm()*time.Duration(min(len(a.ahead), a.processes)*a.of), max(longestRest, a.crowded(lastRest)))
+	return min(a.calm()*time.Duration(min(len(a.ahead), a.processes)*a.of), max(longestRest, restOf(a.onHost, lastRest)))
 }
 
 // calm returns the time between two looks of one that would be woken: the longer, the
 // more wait on this host. 400 waiters of a hundred locks that each looked every few
 // seconds kept the daemon busy with nothing else (172 % of a core).
-func (a *acquisition) calm() time.Duration { return max(poll, a.crowded(firstRest)) }
+func (a *acquisition) calm() time.Duration { return max(poll, restOf(a.onHost, firstRest)) }
 
-// crowded returns a rest that grows with the square of those who wait on this host. Who
-// forges them makes others rest no longer than where 2,000 wait.
-func (a *acquisition) crowded(rest time.Duration) time.Duration {
-	n := time.Duration(min(a.onHost, 2000))
+// restOf returns a rest of one of so many that wait on this host, with the square of which it grows.
+// Who forges them makes others rest no longer than where 2,000 wait.
+func restOf(waiters int, rest time.Duration) time.Duration {
+	n := time.Duration(min(waiters, 2000))
 	return n * n * rest
 }
 

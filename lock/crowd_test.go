@@ -163,3 +163,27 @@ func TestPausesGrowWithRequestsThatTimeOut(t *testing.T) {
 		}
 	})
 }
+
+func TestHoldersAmongManyCheckTheirLocksSeldomAndNotAtOnce(t *testing.T) {
+	const seldom = 5 * time.Second
+	for _, waiting := range []int{0, 128, 1000} {
+		m := newMachine().contender(newStore(true, faults{}, 1))
+		bell := newBell()
+		m.space.Bell = bell
+		for range waiting {
+			bell.Hear(t.Context(), queuePrefix("build"), NewNonce())
+		}
+		rest := max(seldom, restOf(waiting, firstRest))
+		different := map[time.Duration]bool{}
+		for range 10 {
+			interval := m.Scarce(seldom)
+			different[interval] = true
+			if interval < rest*3/4 || interval > rest*5/4 {
+				t.Errorf("beside %d waiters the next check is after %s, want about %s", waiting, interval, rest)
+			}
+		}
+		if rest > seldom != (len(different) > 1) {
+			t.Errorf("beside %d waiters the intervals are %v", waiting, different)
+		}
+	}
+}

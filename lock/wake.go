@@ -2,6 +2,7 @@ package lock
 
 import (
 	"context"
+	"math/rand/v2"
 	"time"
 )
 
@@ -97,11 +98,15 @@ func (s *Space) crowd(lock string) (all int) {
 	return all
 }
 
-// Scarce returns an interval between requests that need not be made, longer where many
-// wait on this host: a hundred holders that each look every five seconds, beside a
-// thousand waiters, take a third of a core from the daemon.
+// Scarce returns an interval between requests that need not be made. Where many wait on this host
+// it is as long as the rest of the first in a queue, and random, else all would come at once: a
+// hundred holders that each look every five seconds, beside a thousand waiters, take a third of a
+// core from the daemon, and every 40 seconds still a tenth.
 func (m *Mutex) Scarce(interval time.Duration) time.Duration {
-	return interval * time.Duration(max(1, m.space.crowd(m.name)/crowd))
+	if rest := restOf(m.space.crowd(m.name), firstRest); rest > interval {
+		return max(interval, rest*3/4+rand.N(rest/2))
+	}
+	return interval
 }
 
 func (s *Space) ring(nonce string, next Successors) bool {
