@@ -115,12 +115,12 @@ func (m *Mutex) release(ctx context.Context, id string) error {
 			rung = time.Now()
 			return
 		}
-		read, err := m.space.Host.Uptime(), error(nil)
+		begin, err := time.Now(), error(nil)
 		if queues, err = m.allQueues(ctx); err != nil {
 			return
 		}
 		rung = time.Now()
-		if next := m.head(ctx, queues); next != "" && !m.space.ring(next, m.behind(next, queues, read)) {
+		if next := m.head(ctx, queues); next != "" && !m.space.ring(next, m.behind(next, queues, begin)) {
 			markers = append(markers, m.mark(ctx, next)...)
 		}
 	}

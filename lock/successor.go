@@ -119,8 +119,9 @@ func (m *Mutex) following(tickets []ticket, most int) (nonces []string) {
 	return nonces
 }
 
-// behind returns whom a release hands on to the head of the queue, of what it had to read itself.
-func (m *Mutex) behind(head string, queues []Entry, read time.Duration) Successors {
+// behind returns whom a release hands on to the head of the queue, of what it had to read itself
+// since then.
+func (m *Mutex) behind(head string, queues []Entry, begin time.Time) Successors {
 	if !m.mayLookAhead() || m.space.crowd(m.name) < crowd {
 		return Successors{}
 	}
@@ -129,7 +130,7 @@ func (m *Mutex) behind(head string, queues []Entry, read time.Duration) Successo
 	if at < 0 {
 		return Successors{}
 	}
-	return Successors{read, m.following(tickets[at+1:], readSoon)}
+	return Successors{m.space.Host.Uptime() - time.Since(begin), m.following(tickets[at+1:], readSoon)}
 }
 
 // mayLookAhead reports whether this process releases itself, as those in the queue do most likely,
