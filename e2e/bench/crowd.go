@@ -52,16 +52,21 @@ func (b *bench) crowd(locks, waiters, handOffs int) error {
 		cmd.Env = append(os.Environ(), "DOCKER_HOST="+e.Host(), "TIMES="+times)
 		return cmd, cmd.Start()
 	}
-	var all []*exec.Cmd
+	var all, holders []*exec.Cmd
+	var gates []string
 	defer func() {
-		for _, cmd := range all {
+		for _, cmd := range all[len(holders):] {
 			_ = cmd.Process.Kill()
+		}
+		for i, gate := range gates { // a holder that is killed leaves its command behind
+			if open(gate) != nil {
+				_ = holders[i].Process.Kill()
+			}
 		}
 		for _, cmd := range all {
 			_ = cmd.Wait()
 		}
 	}()
-	var holders []*exec.Cmd
 	for lock := range locks {
 		gate := fmt.Sprintf("%s-gate-%d", times, lock)
 		if err := syscall.Mkfifo(gate, 0o600); err != nil {
@@ -71,7 +76,7 @@ func (b *bench) crowd(locks, waiters, handOffs int) error {
 		if err != nil {
 			return err
 		}
-		all, holders = append(all, cmd), append(holders, cmd)
+		all, holders, gates = append(all, cmd), append(holders, cmd), append(gates, gate)
 		held := func() bool {
 			_, err := os.Stat(gate + "-held")
 			return err == nil
@@ -109,7 +114,7 @@ func (b *bench) crowd(locks, waiters, handOffs int) error {
 	var released time.Duration
 	for lock := 0; lock < locks && handedOn(times, "") < handOffs; lock++ {
 		begin := time.Now()
-		if err := os.WriteFile(fmt.Sprintf("%s-gate-%d", times, lock), []byte("\n"), 0); err != nil {
+		if err := open(gates[lock]); err != nil {
 			return err
 		}
 		if err := holders[lock].Wait(); err != nil {
@@ -130,6 +135,16 @@ func (b *bench) crowd(locks, waiters, handOffs int) error {
 		"start of the next p50 %s, p99 %s (target 100), %d times\n",
 		waiters, locks, ms(released), ms(gaps[len(gaps)/2]), ms(gaps[len(gaps)*99/100]), len(gaps))
 	return nil
+}
+
+// open lets the holder behind a gate go on. It fails if there is none.
+func open(gate string) error {
+	f, err := os.OpenFile(gate, os.O_WRONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString("\n")
+	return errors.Join(err, f.Close())
 }
 
 // handedOn returns how often a lock, or with "" any, has come to a waiter.
