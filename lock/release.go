@@ -115,7 +115,8 @@ func (m *Mutex) release(ctx context.Context, id string) error {
 			rung = time.Now()
 			return
 		}
-		begin, err := time.Now(), error(nil)
+		begin := time.Now()
+		var err error
 		if queues, err = m.allQueues(ctx); err != nil {
 			return
 		}

@@ -9,8 +9,9 @@ import (
 // A holder that gives back in the process that has acquired reads the queue beside its work, so
 // that the next one need not wait until a release has done so: 1,000 tickets take 100 ms. Of a
 // crowd it also hands the rest of what it has read to the one that it rings, else each of them
-// would read 1,000 tickets to find one. It is a ring that depends on it, no more: who is rung
-// verifies, and who was missed looks by itself.
+// would read 1,000 tickets to find one. What was read too late for that is passed to one that
+// comes soon. It is a ring that depends on it, no more: who is rung verifies, and who was missed
+// looks by itself.
 
 // Successors are the next in a queue, in order, as somebody has read it.
 type Successors struct {
