@@ -34,7 +34,7 @@ const (
 	headPatience = 1250 * time.Millisecond
 	// movingOn is how long one of a crowd leaves it to those who are woken, with looks that may
 	// each find it free between two holders.
-	movingOn = 3 * poll / 4
+	movingOn = poll / 2
 	// longestRest is that of waiters far behind. Those who see nobody ahead make
 	// maxLooks a second together: 256 who looked each second took half a core.
 	longestRest = 30 * poll
