@@ -309,7 +309,8 @@ func (a *acquisition) wait(ctx context.Context, holders []Judged) {
 		inTheWay = holders[len(holders)-1]
 	}
 	if inTheWay.ID != a.waiting.Holder.ID {
-		if !a.inCrowd() && !a.called() && time.Since(a.counted) > max(poll/4, time.Duration(a.waiters)*countPause) {
+		recount := max(poll/4, time.Duration(a.waiters)*countPause)
+		if !a.inCrowd() && !a.called() && time.Since(a.counted) > recount {
 			_ = a.count(ctx, false) // else it reports the last one
 		}
 	}
@@ -476,7 +477,8 @@ func (a *acquisition) turns(held time.Duration) time.Duration {
 	if a.space.Shared {
 		return max(a.among(held, lastPace), restOf(a.onHost, lastRest))
 	}
-	return min(a.calm()*time.Duration(min(len(a.ahead), a.processes)*a.of), max(longestRest, restOf(a.onHost, lastRest)))
+	ahead := time.Duration(min(len(a.ahead), a.processes) * a.of)
+	return min(ahead*a.calm(), max(longestRest, restOf(a.onHost, lastRest)))
 }
 
 // calm returns the time between two looks of one that would be woken: the longer, the

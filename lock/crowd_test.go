@@ -179,7 +179,7 @@ func TestHoldersAmongManyCheckTheirLocksSeldomAndNotAtOnce(t *testing.T) {
 			interval := m.Scarce(seldom)
 			different[interval] = true
 			if interval < rest*3/4 || interval > rest*5/4 {
-				t.Errorf("beside %d waiters the next check is after %s, want about %s", waiting, interval, rest)
+				t.Errorf("beside %d waiters the next check is after %s, not %s", waiting, interval, rest)
 			}
 		}
 		if rest > seldom != (len(different) > 1) {

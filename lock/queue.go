@@ -304,12 +304,12 @@ func (a *acquisition) enter(ctx context.Context) (leave func(), may bool) {
 // see lists the lock's entries, and with them the queue when the position in it is to be
 // counted: one list costs the daemon as much as the other.
 func (a *acquisition) see(ctx context.Context) (seen []Entry, err error) {
-	pause := countEvery
+	recount := countEvery
 	if a.moved {
-		pause = time.Duration(a.waiters) * countPause
+		recount = time.Duration(a.waiters) * countPause
 	}
 	a.moved = false
-	if time.Since(a.counted) < pause {
+	if time.Since(a.counted) < recount {
 		return a.look(ctx)
 	}
 	queue, of := a.countable()
@@ -478,10 +478,11 @@ func processes(tickets []ticket) int {
 // Of a crowd each leaves that to the release for a while before it reads the queue, unless it has
 // freed the lock itself: one that is handed on ten times a second is free half of the time.
 func (a *acquisition) myTurn(ctx context.Context, freed bool) bool {
-	if a.inCrowd() && !freed && (a.freeFrom.IsZero() || time.Since(a.freeFrom) < movingOn) {
-		if a.freeFrom.IsZero() {
-			a.freeFrom = time.Now()
-		}
+	first := a.freeFrom.IsZero()
+	if first {
+		a.freeFrom = time.Now()
+	}
+	if a.inCrowd() && !freed && time.Since(a.freeFrom) < movingOn {
 		return false
 	}
 	if err := a.count(ctx, true); err != nil {
@@ -492,11 +493,8 @@ func (a *acquisition) myTurn(ctx context.Context, freed bool) bool {
 	if len(acting) == 0 {
 		return true
 	}
-	if a.freeFrom.IsZero() {
-		a.freeFrom = time.Now()
-		if !freed { // as in any hand-off, whose release wakes the head itself
-			return false
-		}
+	if first && !freed { // as in any hand-off, whose release wakes the head itself
+		return false
 	}
 	patience := a.patience()
 	if head := acting[0].ID; a.freeSince.IsZero() || a.freeFor != head { // else somebody has acted

@@ -70,7 +70,7 @@ func TestABuildInAContainerIsSeenFromOutsideAndFromAnotherContainer(t *testing.T
 			once := []string{"wait-pressure", "-mode", "hard-fail", "-max-attempts", "1"}
 			var code int
 			var out string
-			for range 5 { // a daemon that has just started a container may need longer for its names than it gets
+			for range 5 { // a daemon that has just started a container may give its name too late
 				code, out = status(exec.Command(binary(t), once...), "DOCKER_HOST="+e.Host())
 				if strings.Contains(out, task) {
 					break

@@ -240,7 +240,8 @@ func TestARingOfAnotherUserOrOfAnotherFormWakesAndCarriesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer unix.Close(fd)
-			sender := unix.UnixCredentials(&unix.Ucred{Pid: int32(os.Getpid()), Uid: uint32(tt.uid), Gid: uint32(os.Getgid())})
+			credentials := unix.Ucred{Pid: int32(os.Getpid()), Uid: uint32(tt.uid), Gid: uint32(os.Getgid())}
+			sender := unix.UnixCredentials(&credentials)
 			to := &unix.SockaddrUnix{Name: address(nonce).Name}
 			sent, err := os.Create(filepath.Join(t.TempDir(), "sent"))
 			if err != nil {
