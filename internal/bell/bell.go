@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -160,9 +159,11 @@ func (Bell) Hearing(queue string) (here, all int) {
 
 // Hears implements lock.Bell.
 func (Bell) Hears(nonce string) bool {
-	conn, err := net.DialUnix("unixgram", nil, address(nonce))
-	if err == nil {
-		conn.Close()
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return true
 	}
-	return !errors.Is(err, syscall.ECONNREFUSED) // any other error shows nothing
+	defer unix.Close(fd)
+	err = unix.Connect(fd, &unix.SockaddrUnix{Name: address(nonce).Name})
+	return !errors.Is(err, unix.ECONNREFUSED) // any other error shows nothing
 }
