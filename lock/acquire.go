@@ -158,11 +158,9 @@ func (m *Mutex) Finish() {
 func (a *acquisition) run(ctx context.Context) error {
 	for looked := false; ctx.Err() == nil; looked = true {
 		if a.woken { // the lock is free or about to be: a look would only cost time
-			if held, err := a.attempt(ctx); held || err != nil {
+			if held, err := a.follows(ctx); held || err != nil {
 				return err
 			}
-			a.woken = time.Since(a.wokenAt) < a.space.wokenTime(a.inCrowd())
-			a.due = !a.woken
 			continue
 		}
 		if a.rung() {
@@ -170,7 +168,7 @@ func (a *acquisition) run(ctx context.Context) error {
 		}
 		leave, may := a.enter(ctx)
 		if !may {
-			a.sleep(ctx, 2*shortPause+rand.N(8*shortPause))
+			a.sleep(ctx, shortPause+rand.N(shortPause+min(time.Since(a.shut)/2, 8*shortPause)))
 			continue
 		}
 		seen, err := a.see(ctx)
@@ -232,6 +230,21 @@ func (a *acquisition) run(ctx context.Context) error {
 		}
 	}
 	return context.Cause(ctx)
+}
+
+// follows tries to get the lock for as long as it may take the one that has woken this process to
+// give it back. Of a crowd nobody looks meanwhile: a list takes the daemon as long as a hand-off.
+func (a *acquisition) follows(ctx context.Context) (held bool, err error) {
+	if door := a.space.Turnstile; door != nil && a.inCrowd() {
+		defer door.Shut()()
+	}
+	for !held && err == nil && a.woken && ctx.Err() == nil {
+		if held, err = a.attempt(ctx); !held {
+			a.woken = time.Since(a.wokenAt) < a.space.wokenTime(a.inCrowd())
+			a.due = !a.woken
+		}
+	}
+	return held, err
 }
 
 // attempt tries to get the lock for a job that still exists. Its error ends the

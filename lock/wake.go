@@ -29,6 +29,8 @@ type Turnstile interface {
 	Enter(ctx context.Context) (leave func())
 	// TryAlone passes beside those, unless another one that came in this way is passing.
 	TryAlone() (leave func(), passed bool)
+	// Shut keeps others from passing alone until open, but for one that is passing.
+	Shut() (open func())
 }
 
 // markerPrefix begins the names of a waiter's wake markers, for waiters that cannot

@@ -233,6 +233,8 @@ func (h *simulatedHost) Enter(context.Context) (leave func()) {
 	return h.gate.Unlock
 }
 
+func (h *simulatedHost) Shut() (open func()) { return func() {} }
+
 func (h *simulatedHost) TryAlone() (leave func(), passed bool) {
 	if h.unwatched {
 		return func() {}, true

@@ -86,6 +86,17 @@ func tryAlone(user int) (leave func(), passed bool) {
 	return func() { time.AfterFunc(time.Since(begin), func() { unix.Close(fd) }) }, true
 }
 
+// Shut keeps those who would pass alone from it until open, as far as nobody passes in this way just
+// now. Who shuts it waits for nobody.
+func (Turnstile) Shut() (open func()) {
+	fd, err := socket()
+	if err != nil {
+		return func() {}
+	}
+	take(fd, os.Geteuid(), alone)
+	return func() { unix.Close(fd) }
+}
+
 // take takes one of the sockets, unless somebody has it.
 func take(fd, user, i int) bool {
 	if err := unix.Bind(fd, address(user, i)); err != nil {

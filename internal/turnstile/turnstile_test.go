@@ -85,6 +85,23 @@ func TestOneAtATimePassesAlone(t *testing.T) {
 	}
 }
 
+func TestNobodyPassesAloneWhileItIsShut(t *testing.T) {
+	open := Turnstile{}.Shut()
+	if _, passed := (Turnstile{}).TryAlone(); passed {
+		t.Error("one passed while it was shut")
+	}
+	open()
+	leave, passed := Turnstile{}.TryAlone()
+	if !passed {
+		t.Fatal("it was open again, and nobody passed")
+	}
+	(Turnstile{}).Shut()() // waits for nobody, and opens for nobody
+	if _, passed := (Turnstile{}).TryAlone(); passed {
+		t.Error("two passed at once")
+	}
+	leave()
+}
+
 func TestAnotherUserKeepsNobodyFromPassingAlone(t *testing.T) {
 	if _, passed := tryAlone(os.Geteuid() + 1); !passed {
 		t.Fatal("nobody was there, and it did not pass")
