@@ -51,6 +51,7 @@ type acquisition struct {
 	gone      []Entry  // left in the queue by the dead, at the last count
 	counted   time.Time
 	moved     bool      // a holder has just ended: in a crowd no time to count
+	rested    bool      // for holders to end
 	freed     bool      // it has just removed what a dead holder left
 	shut      time.Time // since then another one of the crowd looks, each time
 	freeFrom  time.Time // since then every look has found the lock free
@@ -373,17 +374,21 @@ func (a *acquisition) watch(ctx context.Context) (begun bool) {
 func (a *acquisition) outwait(ctx context.Context, holders []Judged) {
 	over := a.space.over(holders) // what is left of them may live
 	jitter, spread := rand.N(poll/4), rand.Float64()/2-0.25
+	if !a.rested && !a.space.Shared { // who came at once would look at once
+		a.rested, spread = true, rand.Float64()*5/4-1
+	}
 	for begin, listed := time.Now(), time.Now(); ; {
 		rest := a.rest(ctx, holders)
 		if rest > longestRest { // so many who came at once would look at once later too
 			rest += time.Duration(spread * float64(rest))
 		}
+		seldom := time.Duration(max(1, a.onHost/looking))
 		left, step := rest+jitter-time.Since(begin), poll+jitter
 		switch n := len(a.ahead); { // to see a process end asks nothing of the store
 		case n == 0:
-			step = poll / 4
-		case a.space.sight(a.ahead[n-1].claim()) != Unknown:
-			step = poll / 2 * time.Duration(max(1, a.onHost/looking))
+			step = min(poll/4*seldom, poll)
+		case a.space.inSight(a.ahead[n-1].claim()):
+			step = poll / 2 * seldom
 		case a.space.Shared: // most of those ahead are out of sight: to go through them all shows little
 			step = max(step, left/8)
 		}
@@ -500,9 +505,9 @@ func (a *acquisition) turns(held time.Duration) time.Duration {
 func (a *acquisition) calm() time.Duration { return max(poll, restOf(a.onHost, firstRest)) }
 
 // restOf returns a rest of one of so many that wait on this host, with the square of which it grows.
-// Who forges them makes others rest no longer than where 2,000 wait.
+// Who forges them makes others rest no longer than where 1,000 wait.
 func restOf(waiters int, rest time.Duration) time.Duration {
-	n := time.Duration(min(waiters, 2000))
+	n := time.Duration(min(waiters, 1000))
 	return n * n * rest
 }
 

@@ -54,6 +54,37 @@ func TestACrowdAsksLittle(t *testing.T) {
 	})
 }
 
+// A thousand looks some minutes after all came would keep the daemon from answering others.
+func TestACrowdThatCameAtOnceDoesNotLookAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const waiters = 300
+		w := newWaiters(t)
+		first := w.process()
+		first.space.Self.Command = true
+		held, err := first.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var came int
+		all := w.join(waiters, func(i int, _ *waiter) {
+			if i == waiters-1 {
+				came = w.store.requests()
+			}
+		})
+		// In a bit less than half of a rest half of them have looked: 146 to 172, of which 8 are the first one's.
+		if asked := w.store.requests() - came; asked < waiters/4 || asked > waiters*3/4 {
+			t.Errorf("%d requests of %d waiters within %s", asked, waiters, longestRest)
+		}
+		if err := first.Release(t.Context(), held.ID); err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range all {
+			m.kill()
+		}
+		w.group.Wait()
+	})
+}
+
 // Each request costs a millisecond and more, and a job waits for it.
 func TestWhatAnUncontendedLockAsksFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

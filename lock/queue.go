@@ -41,9 +41,9 @@ const (
 	maxLooks    = 10
 	// A look costs the daemon 16 us for each waiter of the host, whatever lock it waits
 	// for. So with the square of their number grow the rests of those that are woken: that
-	// of the first in a queue is 90 s, and of those far behind 250 s, where 1,000 wait.
-	firstRest = 90 * time.Microsecond
-	lastRest  = 250 * time.Microsecond
+	// of the first in a queue is 180 s, and of those far behind 600 s, where 1,000 wait.
+	firstRest = 180 * time.Microsecond
+	lastRest  = 600 * time.Microsecond
 
 	crowd = 128 // waiters: see inCrowd
 	// Of a crowd in its own queue each counts one of so many only: to read 1,000 tickets
@@ -216,10 +216,15 @@ func (s *Space) canAct(t ticket) (may, seen bool) {
 
 // sight returns what this process itself sees of a waiter, without a request.
 func (s *Space) sight(waiter Claim) Life {
-	if !s.Self.Place.same(waiter.Place) || !waiter.Process.known() {
+	if !s.inSight(waiter) {
 		return Unknown
 	}
 	return s.alive(waiter.Process)
+}
+
+// inSight reports whether this process sees those of a waiter's place.
+func (s *Space) inSight(waiter Claim) bool {
+	return s.Self.Place.same(waiter.Place) && waiter.Process.known()
 }
 
 // containerLife returns what the store knows of the container of a waiter.
