@@ -493,22 +493,27 @@ func (a *acquisition) rest(ctx context.Context, holders []Judged) time.Duration 
 // turns returns how long a process may rest that sees one ahead which looks sooner.
 func (a *acquisition) turns(held time.Duration) time.Duration {
 	if a.space.Shared {
-		return max(a.among(held, lastPace), restOf(a.onHost, lastRest))
+		return max(a.among(held, lastPace), restBehind(a.onHost))
 	}
 	ahead := time.Duration(min(len(a.ahead), a.processes) * a.of)
-	return min(ahead*a.calm(), max(longestRest, restOf(a.onHost, lastRest)))
+	return min(ahead*a.calm(), max(longestRest, restBehind(a.onHost)))
 }
 
 // calm returns the time between two looks of one that would be woken: the longer, the
 // more wait on this host. 400 waiters of a hundred locks that each looked every few
 // seconds kept the daemon busy with nothing else (172 % of a core).
-func (a *acquisition) calm() time.Duration { return max(poll, restOf(a.onHost, firstRest)) }
+func (a *acquisition) calm() time.Duration { return max(poll, restOf(a.onHost)) }
 
-// restOf returns a rest of one of so many that wait on this host, with the square of which it grows.
-// Who forges them makes others rest no longer than where 1,000 wait.
-func restOf(waiters int, rest time.Duration) time.Duration {
-	n := time.Duration(min(waiters, 1000))
-	return n * n * rest
+// restOf returns the rest of the first of a queue where so many wait on this host, with the square
+// of which it grows. Who forges them makes others rest no longer than where manyWaiters wait.
+func restOf(waiters int) time.Duration {
+	n := time.Duration(min(waiters, manyWaiters))
+	return n * n * firstRest
+}
+
+// restBehind returns that of those far behind, whom a few hundred forged ones shall not hold up.
+func restBehind(waiters int) time.Duration {
+	return restOf(waiters) * time.Duration(min(waiters, manyWaiters)) / fewWaiters
 }
 
 // sees reports whether this process sees the job or the command of a holder, so that it

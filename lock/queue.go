@@ -40,10 +40,12 @@ const (
 	longestRest = 30 * poll
 	maxLooks    = 10
 	// A look costs the daemon 16 us for each waiter of the host, whatever lock it waits
-	// for. So with the square of their number grow the rests of those that are woken: that
-	// of the first in a queue is 180 s, and of those far behind 600 s, where 1,000 wait.
-	firstRest = 180 * time.Microsecond
-	lastRest  = 600 * time.Microsecond
+	// for. So with the square of their number grow the rests of those that are woken: that of
+	// the first in a queue is 180 s where 1,000 wait. Those far behind rest as many times longer
+	// as fewWaiters are in that number, 600 s.
+	firstRest   = 180 * time.Microsecond
+	fewWaiters  = 300
+	manyWaiters = 1000
 
 	crowd = 128 // waiters: see inCrowd
 	// Of a crowd in its own queue each counts one of so many only: to read 1,000 tickets

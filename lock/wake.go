@@ -105,7 +105,7 @@ func (s *Space) crowd(lock string) (all int) {
 // hundred holders that each look every five seconds, beside a thousand waiters, take a third of a
 // core from the daemon, and every 40 seconds still a tenth.
 func (m *Mutex) Scarce(interval time.Duration) time.Duration {
-	if rest := restOf(m.space.crowd(m.name), firstRest); rest > interval {
+	if rest := restOf(m.space.crowd(m.name)); rest > interval {
 		return max(interval, rest*3/4+rand.N(rest/2))
 	}
 	return interval
