@@ -86,8 +86,8 @@ func tryAlone(user int) (leave func(), passed bool) {
 	return func() { time.AfterFunc(time.Since(begin), func() { unix.Close(fd) }) }, true
 }
 
-// Shut keeps those who would pass alone from it until open, as far as nobody passes in this way just
-// now. Who shuts it waits for nobody.
+// Shut keeps others from passing alone until open is called. It waits for nobody: one that is passing
+// goes on.
 func (Turnstile) Shut() (open func()) {
 	fd, err := socket()
 	if err != nil {
