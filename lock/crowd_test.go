@@ -15,12 +15,7 @@ func TestACrowdAsksLittle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const waiters = 300
 		w := newWaiters(t)
-		first := w.process()
-		first.space.Self.Command = true // seen by all
-		held, err := first.Acquire(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+		first, held := w.holder()
 		before := w.store.requests()
 		all := w.join(waiters, nil)
 		if asked := float64(w.store.requests()-before) / waiters; asked > 6 {
@@ -59,12 +54,7 @@ func TestACrowdThatCameAtOnceDoesNotLookAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const waiters = 500
 		w := newWaiters(t)
-		first := w.process()
-		first.space.Self.Command = true
-		held, err := first.Acquire(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+		first, held := w.holder()
 		var came int
 		all := w.join(waiters, func(i int, _ *waiter) {
 			if i == waiters-1 {

@@ -85,6 +85,17 @@ func (w *waiters) process() *waiter {
 	return &waiter{m, p, f}
 }
 
+// holder is one that holds the lock, and that all see living.
+func (w *waiters) holder() (m *waiter, held Acquired) {
+	m = w.process()
+	m.space.Self.Command = true
+	held, err := m.Acquire(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return m, held
+}
+
 // heldFor is how long each of those that wait holds the lock.
 const heldFor = 50 * time.Millisecond
 

@@ -165,12 +165,7 @@ func TestFewOfACrowdReadItsQueueWhileItMovesOn(t *testing.T) {
 
 func fewRead(t *testing.T, long time.Duration) {
 	w := newWaiters(t)
-	first := w.process()
-	first.space.Self.Command = true
-	held, err := first.Acquire(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	first, held := w.holder()
 	var read atomic.Int32
 	var takes atomic.Int64
 	first.space.Engine = counted{first.space.Engine, &read, &takes}
@@ -312,12 +307,7 @@ func TestWhoWasWokenTooEarlyTakesTheLockOnceItIsFree(t *testing.T) {
 
 func wokenTooEarly(t *testing.T, crowd int, removal time.Duration) {
 	w := newWaiters(t)
-	first := w.process()
-	first.space.Self.Command = true
-	held, err := first.Acquire(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	first, held := w.holder()
 	for range crowd { // for other locks
 		w.bell.Hear(t.Context(), queuePrefix("another"), NewNonce())
 	}

@@ -25,12 +25,7 @@ func (s *shut) Shut() (open func()) {
 
 // beforeTheTurnstile lets one of a crowd wait for another one to have looked, in a turnstile.
 func beforeTheTurnstile(t *testing.T, w *waiters) (door *shut, holder *waiter, held Acquired) {
-	holder = w.process()
-	holder.space.Self.Command = true
-	held, err := holder.Acquire(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	holder, held = w.holder()
 	for range 900 { // for other locks
 		w.bell.Hear(t.Context(), queuePrefix("another"), NewNonce())
 	}
