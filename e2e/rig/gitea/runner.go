@@ -37,10 +37,6 @@ func Register(s *Server, program, name string, labels []string, config string) (
 	if err != nil {
 		return nil, err
 	}
-	token, err := s.RegistrationToken()
-	if err != nil {
-		return nil, err
-	}
 	dir, err := os.MkdirTemp("/tmp", "hgrunner")
 	if err != nil {
 		return nil, err
@@ -54,6 +50,12 @@ func Register(s *Server, program, name string, labels []string, config string) (
 		text += "\nhost:\n  workdir_parent: " + r.Parent + "\n"
 	}
 	if err := os.WriteFile(filepath.Join(dir, "config.yaml"), []byte(text), 0o644); err != nil {
+		return nil, err
+	}
+	s.registers.Lock() // a new token makes the one before invalid
+	defer s.registers.Unlock()
+	token, err := s.RegistrationToken()
+	if err != nil {
 		return nil, err
 	}
 	register := exec.Command(r.path, "register", "--no-interactive", "--config", "config.yaml",

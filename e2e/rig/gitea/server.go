@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -33,10 +34,11 @@ type Server struct {
 	URL   string // such as http://127.0.0.1:3000, without a slash at its end
 	Admin *User  // the first user, root
 
-	dir    string // everything it writes
-	daemon *exec.Cmd
-	ended  chan error   // by daemon
-	socket net.Listener // or nil
+	dir       string // everything it writes
+	daemon    *exec.Cmd
+	ended     chan error   // by daemon
+	socket    net.Listener // or nil
+	registers sync.Mutex   // one runner at a time
 }
 
 // Start starts a server with one user, who is its administrator.
