@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -159,11 +160,9 @@ func (Bell) Hearing(queue string) (here, all int) {
 
 // Hears implements lock.Bell.
 func (Bell) Hears(nonce string) bool {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return true
+	conn, err := net.DialUnix("unixgram", nil, address(nonce))
+	if err == nil {
+		conn.Close()
 	}
-	defer unix.Close(fd)
-	err = unix.Connect(fd, &unix.SockaddrUnix{Name: address(nonce).Name})
-	return !errors.Is(err, unix.ECONNREFUSED) // any other error shows nothing
+	return !errors.Is(err, syscall.ECONNREFUSED) // any other error shows nothing
 }

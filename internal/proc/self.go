@@ -506,28 +506,12 @@ func (h Host) ending(dir string) bool {
 const maxEnviron = 4 << 20
 
 func readSome(path string, most int64) ([]byte, error) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	f, err := os.Open(path)
 	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+		return nil, err
 	}
-	defer unix.Close(fd)
-	return io.ReadAll(io.LimitReader(descriptor(fd), most))
-}
-
-// descriptor is a file that is read in four system calls. An os.File needs nine, five of them to
-// find out that nobody can wait for a file of /proc.
-type descriptor int
-
-// Read implements io.Reader.
-func (d descriptor) Read(p []byte) (int, error) {
-	switch n, err := unix.Read(int(d), p); {
-	case err != nil:
-		return 0, err
-	case n == 0 && len(p) > 0:
-		return 0, io.EOF
-	default:
-		return n, nil
-	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, most))
 }
 
 func carries(environ []byte, nonce string) bool {
