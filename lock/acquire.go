@@ -51,7 +51,7 @@ type acquisition struct {
 	gone      []Entry  // left in the queue by the dead, at the last count
 	counted   time.Time
 	moved     bool      // a holder has just ended: in a crowd no time to count
-	rested    bool      // for holders to end
+	rested    bool      // at least once while others held the lock
 	freed     bool      // it has just removed what a dead holder left
 	shut      time.Time // since then another one of the crowd looks, each time
 	freeFrom  time.Time // since then every look has found the lock free
@@ -511,7 +511,7 @@ func restOf(waiters int) time.Duration {
 	return n * n * firstRest
 }
 
-// restBehind returns that of those far behind, whom a few hundred forged ones shall not hold up.
+// restBehind returns the rest of those far behind. A few hundred forged waiters must not make it longer.
 func restBehind(waiters int) time.Duration {
 	return restOf(waiters) * time.Duration(min(waiters, manyWaiters)) / fewWaiters
 }

@@ -41,8 +41,8 @@ const (
 	maxLooks    = 10
 	// A look costs the daemon 16 us for each waiter of the host, whatever lock it waits
 	// for. So with the square of their number grow the rests of those that are woken: that of
-	// the first in a queue is 180 s where 1,000 wait. Those far behind rest as many times longer
-	// as fewWaiters are in that number, 600 s.
+	// the first in a queue is 180 s where 1,000 wait. The rest of those far behind grows with the
+	// third power, 600 s there, and is no longer than the first one's where fewWaiters wait.
 	firstRest   = 180 * time.Microsecond
 	fewWaiters  = 300
 	manyWaiters = 1000
