@@ -18,6 +18,7 @@ const (
 	crowdRetry       = 100 * time.Millisecond
 	longestRetry     = 250 * time.Millisecond
 	looking          = 128              // who wait here look for the process ahead twice a second
+	noticing         = 16               // who notice when it waits no more, and look whether it is stopped
 	watching         = 2                // of a crowd, the first so many watch the store for their markers
 	maxDoublings     = 4                // of the pause after a request that timed out: to 16 s
 	withdrawTime     = 15 * time.Second // to remove the entries of an acquire that failed
@@ -32,12 +33,13 @@ type acquisition struct {
 	slot string   // of that entry, unless it is a reader's
 	free []string // slots, at the last look
 
-	tried   bool // it has tried once without a ticket, because nobody waits
-	woken   bool // by a release that found this process at the head of the queue
-	wokenAt time.Time
-	due     bool              // it has been woken, and has tried for as long as it may
-	wakes   <-chan struct{}   // by a marker
-	rings   <-chan Successors // by the bell
+	tried       bool // it has tried once without a ticket, because nobody waits
+	woken       bool // by a release that found this process at the head of the queue
+	wokenAt     time.Time
+	due         bool              // it has been woken, and has tried for as long as it may
+	wakes       <-chan struct{}   // by a marker
+	rings       <-chan Successors // by the bell
+	predecessor predecessor       // in the queue
 
 	queued    bool // the last count found its ticket
 	ticket    ticket
@@ -382,13 +384,15 @@ func (a *acquisition) outwait(ctx context.Context, holders []Judged) {
 		if rest > longestRest { // so many who came at once would look at once later too
 			rest += time.Duration(spread * float64(rest))
 		}
-		seldom := time.Duration(max(1, a.onHost/looking))
 		left, step := rest+jitter-time.Since(begin), poll+jitter
 		switch n := len(a.ahead); { // to see a process end asks nothing of the store
 		case n == 0:
-			step = min(poll/4*seldom, poll)
+			step = min(a.step(looking)/2, poll)
 		case a.space.inSight(a.ahead[n-1].claim()):
-			step = poll / 2 * seldom
+			step = a.step(looking)
+			if a.notices(ctx, a.ahead[n-1].nonce) {
+				step = a.step(noticing)
+			}
 		case a.space.Shared: // most of those ahead are out of sight: to go through them all shows little
 			step = max(step, left/8)
 		}
@@ -410,6 +414,12 @@ func (a *acquisition) outwait(ctx context.Context, holders []Judged) {
 			return
 		}
 	}
+}
+
+// step returns the time between two looks of one at a process, where so many look twice a second and
+// more not more often together.
+func (a *acquisition) step(together int) time.Duration {
+	return poll / 2 * time.Duration(max(1, a.onHost/together))
 }
 
 // aMoment returns how long one of a crowd that sees nobody ahead leaves a lock that goes from hand
@@ -547,6 +557,12 @@ func (a *acquisition) sleep(ctx context.Context, d time.Duration) (early bool) {
 				return true
 			}
 			a.follow(next)
+		case <-a.predecessor.over: // so the rest may be over
+			a.predecessor.over = nil
+			if !late { // most likely it has the lock
+				timer.Reset(rand.N(a.step(looking)))
+			}
+			continue
 		case _, open := <-a.wakes:
 			if !open { // the daemon went away
 				a.wakes = nil

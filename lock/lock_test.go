@@ -349,26 +349,30 @@ func releaseWakesTheHeadOnly(t *testing.T, deaf bool) {
 
 // bell rings the processes of one test.
 type bell struct {
-	deaf bool
+	deaf   bool
+	fickle bool // who is awaited seems to have ended at once
 
 	mu    sync.Mutex
 	hears map[string]chan Successors
 	rung  map[string]bool // nonces
 
-	passed map[string]Successors
+	passed  map[string]Successors
+	awaited map[string][]chan struct{}
 }
 
 func newBell() *bell {
-	return &bell{hears: map[string]chan Successors{}, rung: map[string]bool{}, passed: map[string]Successors{}}
+	return &bell{hears: map[string]chan Successors{}, rung: map[string]bool{}, passed: map[string]Successors{},
+		awaited: map[string][]chan struct{}{}}
 }
 
-func (b *bell) Hear(_ context.Context, _, nonce string) (<-chan Successors, error) {
+func (b *bell) Hear(ctx context.Context, _, nonce string) (<-chan Successors, error) {
 	if b.deaf {
 		return nil, errors.New("no sockets here")
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.hears[nonce] = make(chan Successors, 1)
+	context.AfterFunc(ctx, func() { b.unhook(nonce) })
 	return b.hears[nonce], nil
 }
 
@@ -401,6 +405,21 @@ func (b *bell) Hears(nonce string) bool {
 	return b.hears[nonce] != nil
 }
 
+func (b *bell) Await(ctx context.Context, nonce string) (<-chan struct{}, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.hears[nonce] == nil {
+		return nil, errors.New("nobody there")
+	}
+	over := make(chan struct{}, 1)
+	if b.fickle {
+		over <- struct{}{}
+		return over, nil
+	}
+	b.awaited[nonce] = append(b.awaited[nonce], over)
+	return over, nil
+}
+
 func (b *bell) Hearing(string) (here, all int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -412,6 +431,10 @@ func (b *bell) unhook(nonce string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.hears, nonce)
+	for _, over := range b.awaited[nonce] {
+		over <- struct{}{}
+	}
+	delete(b.awaited, nonce)
 }
 
 // noise rings everybody, whoever holds the lock, until it is stopped.

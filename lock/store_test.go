@@ -309,6 +309,8 @@ type machine struct {
 
 	sockets map[string]bool // of nonces, which somebody has open
 
+	looks int // whether a process is stopped
+
 	hidden     bool  // processes of others
 	unread     bool  // one of others
 	unreadable error // of directories
@@ -354,6 +356,7 @@ func (m *machine) Start(pid int) (uint64, error) {
 func (m *machine) Stopped(pid int) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.looks++
 	return m.stops[pid]
 }
 

@@ -18,6 +18,9 @@ type Bell interface {
 	Pass(nonce string, next Successors)
 	// Hears returns false if no process here hears that nonce, and does not ring.
 	Hears(nonce string) bool
+	// Await delivers once, unless ctx ends before, that nobody hears that nonce any more. It fails
+	// if that cannot be noticed here.
+	Await(ctx context.Context, nonce string) (over <-chan struct{}, err error)
 	// Hearing returns how many hear here, about: in that queue, and in all.
 	Hearing(queue string) (here, all int)
 }

@@ -277,6 +277,10 @@ func (h *simulatedHost) Hears(nonce string) bool {
 	return h.heard[nonce] != nil
 }
 
+func (h *simulatedHost) Await(context.Context, string) (over <-chan struct{}, err error) {
+	return nil, errors.ErrUnsupported
+}
+
 func (h *simulatedHost) Hearing(string) (here, all int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

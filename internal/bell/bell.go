@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
 	"syscall"
 	"time"
 
@@ -78,6 +79,45 @@ func seated(of string, seats int) int {
 	return taken * seats / looks
 }
 
+// followers is how many may await one waiter. They are few: who is next in the queue, or in a part
+// of it, and who was before it died.
+const followers = 128
+
+// present has a socket for as long as this process waits. The kernel ends what is connected to it
+// when it is closed, and nobody accepts anything before.
+func present(nonce string) (leave func()) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return func() {}
+	}
+	if unix.Bind(fd, &unix.SockaddrUnix{Name: presence(nonce).Name}) == nil {
+		_ = unix.Listen(fd, followers) // else nobody can await this process
+	}
+	return func() { unix.Close(fd) }
+}
+
+func presence(nonce string) *net.UnixAddr {
+	return &net.UnixAddr{Name: address("present-" + nonce).Name, Net: "unix"}
+}
+
+// Await implements lock.Bell.
+func (Bell) Await(ctx context.Context, nonce string) (over <-chan struct{}, err error) {
+	conn, err := net.DialUnix("unix", nil, presence(nonce))
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Now()) })
+	ended := make(chan struct{}, 1)
+	go func() {
+		defer conn.Close()
+		defer stop()
+		if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			ended <- struct{}{}
+		}
+	}()
+	return ended, nil
+}
+
 // Hear implements lock.Bell.
 func (Bell) Hear(ctx context.Context, queue, nonce string) (<-chan lock.Successors, error) {
 	conn, err := net.ListenUnixgram("unixgram", address(nonce))
@@ -92,9 +132,10 @@ func (Bell) Hear(ctx context.Context, queue, nonce string) (<-chan lock.Successo
 	// can still be under way when rings is closed.
 	stop := context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Now()) })
 	rings := make(chan lock.Successors, 1)
-	leave, leaveHost := sit(queue, queueSeats), sit("", hostSeats)
+	leave, leaveHost, leaveFollowers := sit(queue, queueSeats), sit("", hostSeats), present(nonce)
 	go func() {
 		defer close(rings)
+		defer leaveFollowers() // who then look whether it hears still
 		defer conn.Close()
 		defer leave()
 		defer leaveHost()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"runtime"
@@ -275,4 +276,100 @@ func descriptors(t *testing.T, of string) (n int) {
 		}
 	}
 	return n
+}
+
+func TestTheEndOfAWaitIsNoticed(t *testing.T) {
+	ctx, leave := context.WithCancel(t.Context())
+	nonce := lock.NewNonce()
+	rings, err := Bell{}.Hear(ctx, "queue-", nonce)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var followers []<-chan struct{}
+	for range 3 {
+		over, err := Bell{}.Await(t.Context(), nonce)
+		if err != nil {
+			t.Fatal(err)
+		}
+		followers = append(followers, over)
+	}
+	if !(Bell{}).Ring(nonce, lock.Successors{}) {
+		t.Error("nobody there")
+	}
+	<-rings
+	for _, over := range followers {
+		if len(over) > 0 {
+			t.Error("it seems to be over")
+		}
+	}
+	leave()
+	for _, over := range followers {
+		<-over
+	}
+	if (Bell{}).Hears(nonce) {
+		t.Error("it is over, and still heard")
+	}
+}
+
+func TestTheDeathOfAWaiterIsNoticed(t *testing.T) {
+	nonce := lock.NewNonce()
+	waiter := exec.Command(os.Args[0])
+	waiter.Env = append(os.Environ(), "HEAR="+nonce)
+	if err := waiter.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer waiter.Wait()
+	defer waiter.Process.Kill()
+	over, err := Bell{}.Await(t.Context(), nonce)
+	for end := time.Now().Add(time.Minute); err != nil && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		over, err = Bell{}.Await(t.Context(), nonce)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := waiter.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-over
+}
+
+// hear is what a process of TestTheDeathOfAWaiterIsNoticed does.
+func hear(nonce string) {
+	rings, err := Bell{}.Hear(context.Background(), "queue-", nonce)
+	if err != nil {
+		panic(err)
+	}
+	for range rings {
+	}
+}
+
+func TestMain(m *testing.M) {
+	if nonce := os.Getenv("HEAR"); nonce != "" {
+		hear(nonce)
+	}
+	os.Exit(m.Run())
+}
+
+// Anybody may await a waiter as often as they like.
+func TestWhoCannotNoticeTheEndOfAWaitIsNotHeldUp(t *testing.T) {
+	nonce := lock.NewNonce()
+	if _, err := (Bell{}).Await(t.Context(), nonce); err == nil {
+		t.Error("nobody waits, and can be awaited")
+	}
+	rings, err := Bell{}.Hear(t.Context(), "queue-", nonce)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; err == nil; i++ {
+		ctx, stop := context.WithCancel(t.Context())
+		_, err = Bell{}.Await(ctx, nonce)
+		stop()
+		if i > 2*followers {
+			t.Fatalf("%d await it", i)
+		}
+	}
+	if !(Bell{}).Ring(nonce, lock.Successors{}) {
+		t.Error("nobody there")
+	}
+	<-rings
 }
