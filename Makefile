@@ -133,15 +133,16 @@ fuzz: ## each fuzz target, 10,000 times
 	done
 
 # The attack on the lock goes first. Gitea is built on the processor time that it leaves, and
-# is there for the tests after it. Then, one by one, the suites that have limits of seconds or
-# look for builds; then the others, two at once. By a shell, since "make -j" is what some look
-# for.
+# is there for the tests after it. Then the longest suites, which wait for much, two at once: one
+# of them looks for builds, so that none beside it builds. Then, one by one, those that have limits
+# of seconds or build, and the others. By a shell, since "make -j" is what some look for.
 e2e: build ## against real engines, runners, Gitea and systemd
 	@$(MAKE) --no-print-directory gitea & gitea=$$!; \
 		$(MAKE) --no-print-directory conformance; status=$$?; wait $$gitea && exit $$status
-	cd e2e && $(TEST) -count=1 -p 1 -timeout 40m ./workflow ./proof ./drain ./demo ./wake
-	cd e2e && $(TEST) -count=1 -timeout 40m ./systemd \
-		$$(go list ./... | grep -vE '/(conformance|workflow|proof|drain|demo|wake)$$')
+	cd e2e && $(TEST) -count=1 -p 2 -timeout 40m ./workflow ./systemd ./hostile ./runs ./page
+	cd e2e && $(TEST) -count=1 -p 1 -timeout 40m ./proof ./drain ./demo ./wake
+	cd e2e && $(TEST) -count=1 -p 2 -timeout 40m \
+		$$(go list ./... | grep -vE '/(conformance|workflow|systemd|hostile|runs|page|proof|drain|demo|wake)$$')
 
 gitea:
 	cd e2e && nice -n 19 go run ./rig/gitea/build
