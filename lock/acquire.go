@@ -540,7 +540,7 @@ func (s *Space) sees(holder Claim) bool {
 // Anybody can wake it, as often as they like. A wake is worth a look, of which it has a
 // few, and then one a second. Seldom woken, it tries the lock without a look.
 func (a *acquisition) sleep(ctx context.Context, d time.Duration) (early bool) {
-	timer := time.NewTimer(d)
+	timer, end := time.NewTimer(d), time.Now().Add(d)
 	defer timer.Stop()
 	for late := false; ; {
 		select {
@@ -560,7 +560,7 @@ func (a *acquisition) sleep(ctx context.Context, d time.Duration) (early bool) {
 		case <-a.predecessor.over: // so the rest may be over
 			a.predecessor.over = nil
 			if !late { // most likely it has the lock
-				timer.Reset(rand.N(a.step(looking)))
+				timer.Reset(min(time.Until(end), rand.N(a.step(looking))))
 			}
 			continue
 		case _, open := <-a.wakes:

@@ -73,3 +73,22 @@ func TestStoppedWaitersAheadAreNoticed(t *testing.T) {
 		w.group.Wait()
 	})
 }
+
+func TestTheEndOfTheOneAheadMakesNoRestLonger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine().contender(newStore(true, faults{}, 1))
+		over := make(chan struct{}, 1)
+		a := &acquisition{contender: contender{Mutex: m}, predecessor: predecessor{over: over}, onHost: 1000}
+		for rest, longest := range map[time.Duration]time.Duration{
+			shortPause: shortPause, time.Hour: a.step(looking),
+		} {
+			a.predecessor.over = over
+			over <- struct{}{}
+			begin := time.Now()
+			a.sleep(t.Context(), rest)
+			if took := time.Since(begin); took > longest {
+				t.Errorf("a rest of %s took %s", rest, took)
+			}
+		}
+	})
+}
