@@ -133,16 +133,18 @@ fuzz: ## each fuzz target, 10,000 times
 	done
 
 # The attack on the lock goes first. Gitea is built on the processor time that it leaves, and
-# is there for the tests after it. Then the longest suites, which wait for much, two at once: one
-# of them looks for builds, so that none beside it builds. Then, one by one, those that have limits
-# of seconds or build, and the others. By a shell, since "make -j" is what some look for.
+# is there for the tests after it. Then the longest suites, which wait most of the time, two at
+# once: one of them looks for builds, so no suite beside it may build. Then, one by one, those that
+# have limits of seconds, and at last the others. By a shell, since "make -j" is what some look for.
+TOGETHER = workflow systemd hostile runs page
+ALONE = proof drain demo wake
 e2e: build ## against real engines, runners, Gitea and systemd
 	@$(MAKE) --no-print-directory gitea & gitea=$$!; \
 		$(MAKE) --no-print-directory conformance; status=$$?; wait $$gitea && exit $$status
-	cd e2e && $(TEST) -count=1 -p 2 -timeout 40m ./workflow ./systemd ./hostile ./runs ./page
-	cd e2e && $(TEST) -count=1 -p 1 -timeout 40m ./proof ./drain ./demo ./wake
+	cd e2e && $(TEST) -count=1 -p 2 -timeout 40m $(TOGETHER:%=./%)
+	cd e2e && $(TEST) -count=1 -p 1 -timeout 40m $(ALONE:%=./%)
 	cd e2e && $(TEST) -count=1 -p 2 -timeout 40m \
-		$$(go list ./... | grep -vE '/(conformance|workflow|systemd|hostile|runs|page|proof|drain|demo|wake)$$')
+		$$(go list ./... | grep -vE "/($$(echo conformance $(TOGETHER) $(ALONE) | tr ' ' '|'))$$")
 
 gitea:
 	cd e2e && nice -n 19 go run ./rig/gitea/build
